@@ -1,0 +1,53 @@
+# `make setup` builds .venv; every other target sees to that by itself. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MOVIE := demo/movie.mp4
+INDEX := demo/movie.idx
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## make .venv and install chunkv2l into it, with the versions in constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else "chunkv2l needs Python 3.10 or newer, \
+	and this is %d.%d: name another one with `make PYTHON=python3.12 ...`." % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(MOVIE) ## make a short movie, build its index, ask it three questions
+	$(BIN)/chunkv2l build $(MOVIE) -o $(INDEX) --force
+	$(BIN)/chunkv2l ask $(INDEX) "When does a rocket stand on its launch pad?"
+	$(BIN)/chunkv2l ask $(INDEX) "When is a cat looking around?"
+	$(BIN)/chunkv2l ask $(INDEX) "What is on the wooden table?"
+
+$(MOVIE): evaluation/demo_movie.py | $(STAMP)
+	$(BIN)/python -m evaluation demo-movie -o $@
+
+test: $(STAMP) ## run the tests (the quick ones: some minutes on two cores)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## measure the adapter algebra and injection against PEFT's
+	$(BIN)/python -m evaluation bench
+
+fuzz: $(STAMP) ## a minute of random input for each reader of files
+	$(BIN)/python -m pytest -m fuzz
+
+clean: ## remove .venv, the demo and what tools left behind
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
