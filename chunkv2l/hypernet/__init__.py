@@ -1,0 +1,9 @@
+"""The hypernetwork: a clip's per-layer states → a code → an adapter."""
+
+from __future__ import annotations
+
+from chunkv2l.hypernet.checkpoint import load_hypernetwork, save_hypernetwork
+from chunkv2l.hypernet.config import HypernetConfig
+from chunkv2l.hypernet.model import Hypernetwork
+
+__all__ = ["HypernetConfig", "Hypernetwork", "load_hypernetwork", "save_hypernetwork"]

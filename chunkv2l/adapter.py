@@ -1,0 +1,171 @@
+"""Adapters and their algebra: pure functions on rank factors.
+
+An adapter adds `scaling · Bᵀ(A x)` to the output of every text block's `down_proj` (SPEC step 13). Since the factors of
+several adapters can be laid side by side along the rank, composing is concatenation: the effect of the result is the
+weighted sum of the effects (arXiv 2606.04351; SPEC step 12).
+
+Symbols: L text blocks, r or R rank, I input size of `down_proj` (intermediate), D output size (hidden).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from chunkv2l.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Rank factors for every text block; leading dimensions, if any, count adapters.
+
+    Attributes:
+        A: [..., L, r, I].
+        B: [..., L, r, D].
+        scaling: what Bᵀ(A x) is multiplied by; the reference's is 2·r^1.5 and stays so however many ranks are joined.
+        target: the name of the linear module in each block that the adapter belongs to.
+
+    Raises:
+        InputError: the factors don't fit each other.
+    """
+
+    A: Tensor
+    B: Tensor
+    scaling: float
+    target: str = "down_proj"
+
+    def __post_init__(self) -> None:
+        if self.A.ndim < 3 or self.A.shape[:-1] != self.B.shape[:-1]:
+            raise InputError(
+                f"An adapter needs A [..., L, r, I] and B [..., L, r, D] that agree up to the last dimension, "
+                f"not {list(self.A.shape)} and {list(self.B.shape)}."
+            )
+
+    @property
+    def rank(self) -> int:
+        return self.A.shape[-2]
+
+    @property
+    def num_layers(self) -> int:
+        return self.A.shape[-3]
+
+    @property
+    def leading(self) -> torch.Size:
+        """The dimensions before [L, r, ·]: empty for one adapter, [n] for a stack of n."""
+        return self.A.shape[:-3]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Adapter:
+        """The same adapter on another device or in another precision; no copy where nothing changes."""
+        return replace(self, A=self.A.to(device=device, dtype=dtype), B=self.B.to(device=device, dtype=dtype))
+
+    def detach(self) -> Adapter:
+        return replace(self, A=self.A.detach(), B=self.B.detach())
+
+    def __getitem__(self, index: int | slice | Tensor) -> Adapter:
+        """One adapter or some adapters of a stack, along its first leading dimension."""
+        if not self.leading:
+            raise InputError("This adapter is a single one, not a stack: there is nothing to choose from.")
+        return replace(self, A=self.A[index], B=self.B[index])
+
+    def unbind(self) -> list[Adapter]:
+        """The adapters of a stack, one by one along the first leading dimension (views, no copies)."""
+        if not self.leading:
+            raise InputError("This adapter is a single one, not a stack: it can't be taken apart.")
+        return [replace(self, A=a, B=b) for a, b in zip(self.A.unbind(0), self.B.unbind(0), strict=True)]
+
+
+def concat(
+    adapters: Sequence[Adapter],
+    weights: Iterable[float | Tensor] | None = None,
+    bias: Adapter | None = None,
+    bias_weight: float = 1.0,
+) -> Adapter:
+    """One adapter whose effect is the weighted sum of the effects of several (SPEC step 12).
+
+    Args:
+        adapters: any ranks, but the same blocks and sizes; leading dimensions broadcast.
+        weights: one for each adapter: a number (zero and negative included), or a tensor of the leading dimensions.
+            They multiply A only. A tensor [n, ...] works as well and keeps its gradient.
+        bias: the hypernetwork's constant adapter, appended once as the last ranks.
+        bias_weight: multiplies the bias's A only, so that the bias's effect scales by it, not by its square.
+
+    Returns:
+        A [..., L, Σ ranks, I], B likewise, in the order given, bias last; scaling is the first adapter's (another
+        scaling is folded into its adapter's A).
+
+    Raises:
+        InputError: nothing to concatenate, or adapters for different models.
+    """
+    parts = list(adapters)
+    factors: list[float | Tensor] = [1.0] * len(parts) if weights is None else list(weights)
+    if len(factors) != len(parts):
+        raise InputError(f"{len(parts)} adapters need as many weights, not {len(factors)}.")
+    if bias is not None:
+        parts.append(bias)
+        factors.append(bias_weight)
+    if not parts:
+        raise InputError("There is no adapter to compose: name at least one segment.")
+    first = parts[0]
+    for part in parts:
+        _check_alike(first, part)
+    scaled = [_times(part.A, factor, part.scaling / first.scaling) for part, factor in zip(parts, factors, strict=True)]
+    return replace(first, A=_join(scaled), B=_join([part.B for part in parts]))
+
+
+def stack(adapters: Sequence[Adapter]) -> Adapter:
+    """Several adapters of one rank as a batch: a new first dimension.
+
+    Raises:
+        InputError: none given, different ranks, or adapters for different models.
+    """
+    if not adapters:
+        raise InputError("There is no adapter to stack.")
+    first = adapters[0]
+    for other in adapters:
+        _check_alike(first, other)
+        if other.A.shape != first.A.shape:
+            raise InputError(
+                f"Adapters must have one rank to be stacked, not {first.rank} and {other.rank}: "
+                "truncate or compress them to the same rank first."
+            )
+    folded = [_times(other.A, other.scaling / first.scaling) for other in adapters]
+    return replace(first, A=torch.stack(folded), B=torch.stack([other.B for other in adapters]))
+
+
+def scale(adapter: Adapter, weight: float | Tensor) -> Adapter:
+    """An adapter with its effect multiplied: A only, so that B and the scaling stay.
+
+    Args:
+        weight: a number, zero and negative included, or a tensor that broadcasts to the adapter's leading dimensions.
+    """
+    return replace(adapter, A=_times(adapter.A, weight))
+
+
+def _times(a: Tensor, *factors: float | Tensor) -> Tensor:
+    for factor in factors:
+        if isinstance(factor, Tensor):
+            a = a * factor.to(device=a.device, dtype=a.dtype)[..., None, None, None]
+        elif factor != 1.0:
+            a = a * factor
+    return a
+
+
+def _join(factors: list[Tensor]) -> Tensor:
+    """Rank factors side by side along the rank; where their leading dimensions differ, they broadcast."""
+    if len({factor.shape[:-3] for factor in factors}) > 1:
+        leading = torch.broadcast_shapes(*(factor.shape[:-3] for factor in factors))  # type: ignore[no-untyped-call]
+        factors = [factor.expand(*leading, *factor.shape[-3:]) for factor in factors]
+    return torch.cat(factors, dim=-2)
+
+
+def _check_alike(one: Adapter, other: Adapter) -> None:
+    sizes = [(x.num_layers, x.A.shape[-1], x.B.shape[-1], x.target) for x in (one, other)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            "These adapters are for different models: "
+            + " against ".join(f"{layers} blocks of {target} {i} → {d}" for layers, i, d, target in sizes)
+            + "."
+        )

@@ -1,0 +1,184 @@
+"""The hypernetwork: a clip's per-layer states -> a code -> an adapter (arXiv 2606.04351; SPEC steps 1–11)."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+from chunkv2l.hypernet.config import HypernetConfig
+from chunkv2l.hypernet.perceiver import Perceiver
+
+INFERENCE_TOKENS = 8192
+"""Without gradients, so many tokens go through the perceiver at once: a 4·D-wide projection of a whole batch of clips
+(L × S tokens each) would take gigabytes."""
+
+
+class Hypernetwork(nn.Module):
+    """States of a frozen VLM over a clip, in; the clip's code and adapter, out.
+
+    Each text block's states go through the same perceiver, which knows no block number; a matrix per block turns the
+    rank embeddings into that block's factors. A fresh one makes adapters that are exactly zero (scaler_B, bias_B).
+    Parameters are float32. Names are the released checkpoints'.
+    """
+
+    def __init__(self, config: HypernetConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers, d, rank = config.num_layers, config.latent_size, config.rank
+        i, out = config.intermediate_size, config.hidden_size
+        self.aggregator = nn.ModuleDict({"perceiver": Perceiver(config)})
+        self.layers = nn.ModuleList([PreHead(d)])
+        self.head = Head(layers, d, i + out, std=0.5 / math.sqrt(d + (i + out) * rank))
+        self.bias_A = _named(torch.randn(layers, rank, i) * (0.2 / math.sqrt(i * rank)))
+        self.bias_B = _named(torch.zeros(layers, rank, out))
+        self.scaler_A = _named(torch.ones(1, layers, rank, 1))
+        self.scaler_B = _named(torch.zeros(1, layers, rank, 1))
+
+    @property
+    def scaling(self) -> float:
+        """What adapters are multiplied by: 2·r^1.5 unless the configuration says otherwise; not divided by r."""
+        given = self.config.scaling
+        return 2.0 * float(self.config.rank) ** 1.5 if given is None else given
+
+    @property
+    def bias(self) -> Adapter:
+        """The constant adapter, A [L, r, I], B [L, r, D]: appended once to any composition (SPEC step 11)."""
+        return Adapter(self.bias_A["down_proj"], self.bias_B["down_proj"], self.scaling)
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Adapter:
+        """`expand(encode(features, mask))`."""
+        return self.expand(self.encode(features, mask))
+
+    def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Codes of clips (SPEC steps 2–8).
+
+        Args:
+            features: [B, L, S, D], index l is the input of text block l, over all tokens of the clip's prompt. In
+                bfloat16 the perceiver runs in bfloat16 autocast and the rest in float32, as the reference's inference.
+            mask: [B, S], nonzero where a token is real; None if all are, which is faster.
+
+        Returns:
+            float32 [B, L, r, d], each rank embedding of length 1.
+
+        Raises:
+            InputError: shapes that don't fit the configuration.
+        """
+        config = self.config
+        if features.ndim != 4 or features.shape[1] != config.num_layers or features.shape[3] != config.hidden_size:
+            raise InputError(
+                f"The hypernetwork reads states [B, {config.num_layers}, S, {config.hidden_size}], "
+                f"not {list(features.shape)}: it belongs to another model."
+            )
+        batch, layers, tokens, _ = features.shape
+        sequences = features.flatten(0, 1)  # [B·L, S, D]
+        if mask is not None:
+            if mask.shape != (batch, tokens):
+                raise InputError(f"The mask must be {[batch, tokens]}, not {list(mask.shape)}.")
+            mask = (mask != 0).repeat_interleave(layers, dim=0)  # [B·L, S]
+        with self._precision(sequences):
+            ranks = self._perceive(sequences, mask)
+        ranks = ranks.view(batch, layers, config.rank, config.latent_size)
+        for block in self.layers:
+            ranks = block(ranks)
+        ranks = ranks.float()
+        codes: Tensor = ranks / torch.linalg.vector_norm(ranks, dim=-1, keepdim=True)
+        return codes
+
+    def expand(self, codes: Tensor, slots: Tensor | None = None) -> Adapter:
+        """Adapters from codes (SPEC steps 9–10).
+
+        Args:
+            codes: [..., L, r, d], or fewer ranks with `slots`.
+            slots: integers [..., L, ranks] or [ranks]: which of the r rank slots each rank vector came from, since
+                the scalers belong to slots. Without it the ranks are the first ones, in order.
+
+        Returns:
+            A [..., L, ranks, I], B [..., L, ranks, D].
+
+        Raises:
+            InputError: shapes that don't fit the configuration.
+        """
+        config = self.config
+        if codes.ndim < 3 or codes.shape[-3] != config.num_layers or codes.shape[-1] != config.latent_size:
+            raise InputError(
+                f"The hypernetwork expands codes [..., {config.num_layers}, r, {config.latent_size}], "
+                f"not {list(codes.shape)}: they belong to another model."
+            )
+        ranks = codes.shape[-2]
+        if ranks > config.rank:
+            raise InputError(f"A code has at most {config.rank} ranks, not {ranks}.")
+        # Scaling the codes instead of the factors saves a pass over the factors.
+        scaled = [codes * _at(table["down_proj"][0], slots, codes) for table in (self.scaler_A, self.scaler_B)]
+        weight = self.head.weight
+        i = config.intermediate_size
+        a, b = (_per_layer(x, w) for x, w in zip(scaled, (weight[..., :i], weight[..., i:]), strict=True))
+        return Adapter(a, b, self.scaling)
+
+    def _perceive(self, sequences: Tensor, mask: Tensor | None) -> Tensor:
+        perceiver = self.aggregator["perceiver"]
+        step = max(1, INFERENCE_TOKENS // sequences.shape[1])
+        if torch.is_grad_enabled():
+            step = max(1, sequences.shape[0])
+        starts = range(0, sequences.shape[0], step)
+        parts = [perceiver(sequences[i : i + step], None if mask is None else mask[i : i + step]) for i in starts]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
+        kind = x.device.type
+        if x.dtype in (torch.bfloat16, torch.float16) and not torch.is_autocast_enabled(kind):
+            return torch.autocast(kind, dtype=x.dtype)
+        return nullcontext()
+
+
+class PreHead(nn.Module):
+    """x + LN(W silu(W LN(x))), shared by all text blocks (SPEC step 7)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(size),
+            nn.Identity(),  # the reference's dropout, always 0
+            nn.Linear(size, 4 * size),
+            nn.SiLU(),
+            nn.Identity(),
+            nn.Linear(4 * size, size),
+            nn.LayerNorm(size),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.mlp(x)
+        return out
+
+
+class Head(nn.Module):
+    """A matrix per text block, [L, d, I + D]: A's columns first (SPEC step 9)."""
+
+    def __init__(self, layers: int, size: int, out: int, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(layers, size, out) * std)
+
+
+def _named(tensor: Tensor) -> nn.ParameterDict:
+    return nn.ParameterDict({"down_proj": nn.Parameter(tensor)})
+
+
+def _at(table: Tensor, slots: Tensor | None, codes: Tensor) -> Tensor:
+    """The scalers [L, r, 1] at each rank vector of codes: [..., L, ranks, 1]."""
+    if slots is None:
+        return table[:, : codes.shape[-2]]
+    slots = slots.to(device=table.device, dtype=torch.long).expand(codes.shape[:-1])
+    return table[..., 0].expand(*slots.shape[:-1], -1).gather(-1, slots)[..., None]
+
+
+def _per_layer(codes: Tensor, weight: Tensor) -> Tensor:
+    """Codes [..., L, r, d] by weight [L, d, out] -> [..., L, r, out], one matrix product a layer for all leading."""
+    leading, (layers, ranks, d) = codes.shape[:-3], codes.shape[-3:]
+    n = leading.numel()
+    flat = codes.reshape(n, layers, ranks, d).transpose(0, 1).reshape(layers, n * ranks, d)
+    out = torch.bmm(flat, weight).view(layers, n, ranks, weight.shape[-1]).transpose(0, 1)
+    return out.view(*leading, layers, ranks, weight.shape[-1])
