@@ -1,0 +1,212 @@
+"""SmolVLM2 through transformers: the paper's frozen model, fed as the released hypernetworks expect (2606.04351)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+from chunkv2l.frames import Clip
+from chunkv2l.vlm import smolvlm_inputs as inputs
+from chunkv2l.vlm.text import TextDecoder, greedy, pad, score
+
+CAPTION_PROMPT = "Describe the video."
+_FRAMES_AT_ONCE = 32
+
+
+class SmolVLM:
+    """A frozen SmolVLM2; see `chunkv2l.vlm.base.VLM` for what the methods promise.
+
+    Args:
+        model: a `SmolVLMForConditionalGeneration`, in the device and precision that it is to run in.
+        tokenizer: its tokenizer, with the chat template.
+        pixels: how frames become the vision tower's input.
+        name: what the index calls it.
+        max_frames: the most frames of a clip that are looked at.
+    """
+
+    caption_question = ""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        pixels: inputs.PixelRule,
+        name: str = "smolvlm",
+        max_frames: int = inputs.MAX_FRAMES,
+    ) -> None:
+        self.name = name
+        self.tokenizer = tokenizer
+        self.pixels = pixels
+        self.max_frames = max_frames
+        self.model = model.eval().requires_grad_(False)
+        config = self.model.config
+        self._end: str = getattr(tokenizer, "end_of_utterance_token", None) or "<end_of_utterance>"
+        self._image: str = getattr(tokenizer, "image_token", None) or "<image>"
+        self._fake: str = getattr(tokenizer, "fake_image_token", None) or "<fake_token_around_image>"
+        self._whole: str = getattr(tokenizer, "global_image_token", None) or "<global-img>"
+        self._image_id: int = config.image_token_id
+        self._special = _special_strings(tokenizer)
+        self.frame_tokens: int = (pixels.tile // config.vision_config.patch_size // config.scale_factor) ** 2
+        self.decoder = TextDecoder(
+            self.model.model.text_model,
+            self.model.lm_head,
+            frozenset({tokenizer.convert_tokens_to_ids(self._end), tokenizer.eos_token_id}),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        return self.decoder.targets
+
+    # --- pictures ------------------------------------------------------------------------------------------------
+
+    def sample_times(self, duration: float, fps: float) -> list[float]:
+        return inputs.sample_times(duration, fps, self.max_frames)
+
+    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return inputs.shrink(image, self.pixels.longest_edge)
+
+    @torch.no_grad()
+    def encode(self, clips: Sequence[Clip], padding: str = "right") -> tuple[Tensor, Tensor]:
+        """States [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
+
+        Every token of a clip counts: words, time stamps, pictures (SPEC step 1).
+
+        Args:
+            padding: the side on which shorter clips are padded; a hypernetwork doesn't see which.
+        """
+        embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, answer=False), padding)
+        text: Any = self.decoder.model
+        out = text(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        return torch.stack(out.hidden_states[:-1], dim=1), mask
+
+    def clip_ids(self, clip: Clip, text: str, answer: bool) -> list[int]:
+        """Token ids of a user turn that holds a clip's frames, then `text`; `answer` opens the assistant's turn."""
+        words = inputs.video_text(
+            clip.times, clip.duration, self.frame_tokens, image=self._image, fake=self._fake, whole_image=self._whole
+        )
+        return self._ids(words + self._plain(text), answer)
+
+    def _embed(self, clips: Sequence[Clip], text: str, answer: bool) -> list[Tensor]:
+        """For each clip [S_i, D]: its turn's token embeddings with the pictures' features in their places."""
+        if not clips:
+            raise InputError("There is no clip to look at.")
+        rows = [torch.tensor(self.clip_ids(clip, text, answer), device=self.device) for clip in clips]
+        features = self._look(clips)
+        out, start = [], 0
+        for row in rows:
+            embeds = self.decoder.embed_ids(row)
+            places = (row == self._image_id).nonzero()[:, 0]
+            embeds[places] = features[start : start + len(places)].to(embeds.dtype)
+            start += len(places)
+            out.append(embeds)
+        if start != len(features):
+            raise InputError(
+                f"{self.name} gives {len(features)} picture tokens where its prompt has place for {start}."
+            )
+        return out
+
+    def _look(self, clips: Sequence[Clip]) -> Tensor:
+        """Picture features of all clips' frames, in order: [frames · frame_tokens, D]."""
+        frames = [frame for clip in clips for frame in clip.frames]
+        out = []
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            pixels = torch.from_numpy(self.pixels.pixels(frames[start : start + _FRAMES_AT_ONCE]))
+            # The reference casts pixels to bfloat16 whatever the model runs in.
+            pixels = pixels.to(self.device, torch.bfloat16).to(self.model.dtype)
+            found = self.model.model.get_image_features(pixel_values=pixels[None])
+            found = getattr(found, "pooler_output", found)
+            found = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
+            out.append(found.reshape(-1, found.shape[-1]))
+        return torch.cat(out)
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def _plain(self, text: str) -> str:
+        """Text without anything that the tokenizer would read as a special token, a picture's place among them."""
+        found = True
+        while found:
+            found = False
+            for token in self._special:
+                if token in text:
+                    text, found = text.replace(token, ""), True
+        return text
+
+    def _ids(self, text: str, answer: bool) -> list[int]:
+        """A conversation of one user turn (text as it is, pictures' tokens included) -> token ids."""
+        ids: list[int] = self.tokenizer(self._turn(text, answer), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _turn(self, text: str, answer: bool) -> str:
+        turn = [{"role": "user", "content": [{"type": "text", "text": text}]}]
+        rendered: str = self.tokenizer.apply_chat_template(turn, add_generation_prompt=answer, tokenize=False)
+        return rendered
+
+    def prompt_ids(self, question: str) -> list[int]:
+        return self._ids(self._plain(question) or CAPTION_PROMPT, answer=True)
+
+    def statement_ids(self, statement: str) -> list[int]:
+        """The statement's tokens as they follow the caption prompt, with the leading space that answers have."""
+        turn = self._turn(CAPTION_PROMPT, answer=True)
+        whole = self.tokenizer(f"{turn} {self._plain(statement).strip()}", add_special_tokens=False)["input_ids"]
+        ids: list[int] = whole[len(self.prompt_ids("")) :]
+        return ids
+
+    def count_tokens(self, statement: str) -> int:
+        return len(self.statement_ids(statement))
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        adapter: Adapter | None = None,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
+        prompts = [self.prompt_ids(question) for question in questions]
+        return self._texts(greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token))
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
+
+    def _texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return [str(self.tokenizer.decode(list(row), skip_special_tokens=True)).strip() for row in rows]
+
+    # --- the same with the frames in context: what adapters are compared with -------------------------------------
+
+    @torch.no_grad()
+    def generate_from_frames(
+        self,
+        clips: Sequence[Clip],
+        question: str,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """What the bare model answers when it sees each clip's frames beside the question ("": caption prompt)."""
+        prompts = self._embed(clips, question or CAPTION_PROMPT, answer=True)
+        return self._texts(greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token))
+
+    @torch.no_grad()
+    def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
+        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
+        ids = [self.statement_ids(item) for item in statements]
+        prompts = self._embed(clips, CAPTION_PROMPT, answer=True)
+        return torch.cat([score(self.decoder, prompt, ids) for prompt in prompts])
+
+
+def _special_strings(tokenizer: Any) -> tuple[str, ...]:
+    """Every string that the tokenizer reads as one special token, longest first."""
+    added = (str(token) for token in tokenizer.added_tokens_decoder.values())
+    return tuple(sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True))

@@ -1,0 +1,157 @@
+"""What SmolVLM2 sees of a clip, as the Frames2LoRA reference feeds it: which frames, which pixels, which words.
+
+Pure functions. The rules are those of transformers 4.51.3, under which the released hypernetworks were trained (arXiv
+2606.04351, section 4); later transformers changed names and filters, so nothing here depends on its processors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from num2words import num2words
+from numpy.typing import NDArray
+from PIL import Image
+
+INSTRUCTION = "Internalize this video for later captioning."
+"""What the reference asks while it reads a clip; the released hypernetworks know no other."""
+MAX_FRAMES = 12
+FRAMES_PER_SECOND = 1.0
+SKIP_SECONDS = 1
+LONGEST_EDGE = 384
+_FALLBACK_FPS = 30.0
+_CLOCK_SLACK = 1e-6
+"""Seconds: a time stamp that is a whole second up to floating point counts as that second."""
+
+
+def sample_indices(
+    total: int, fps: float, max_frames: int = MAX_FRAMES, target_fps: float = FRAMES_PER_SECOND
+) -> list[int]:
+    """Indices of the frames to take from `total` frames at `fps`, ascending, at least one, at most `max_frames`.
+
+    One frame a `1 / target_fps` seconds, spread evenly from the first to the last; over `max_frames` of them (with a
+    second to spare at both ends), the first and the last second are left out.
+    """
+    duration = total / fps
+    count = max(min(round(target_fps * duration), max_frames), 1)
+    start, end = 0, total - 1
+    if duration - 2 * SKIP_SECONDS > max_frames * target_fps:
+        start, end = int(SKIP_SECONDS * fps), int(total - SKIP_SECONDS * fps)
+    start, end = max(0, start), min(end, total - 1)
+    if start >= end:
+        start, end = 0, total - 1
+    return [int(index) for index in np.unique(np.linspace(start, end, count, dtype=int))]
+
+
+def sample_times(duration: float, fps: float, max_frames: int = MAX_FRAMES) -> list[float]:
+    """`sample_indices` for a segment of `duration` seconds, in seconds from its start."""
+    if not (math.isfinite(fps) and fps > 0):
+        fps = _FALLBACK_FPS
+    total = max(round(duration * fps), 1)
+    return [index / fps for index in sample_indices(total, fps, max_frames)]
+
+
+def resized(height: int, width: int, longest_edge: int) -> tuple[int, int]:
+    """(height, width) with the longest edge at `longest_edge` and the other one scaled, made even, at least 1."""
+    ratio = width / height
+    if width >= height:
+        short = int(longest_edge / ratio)
+        return max(short + short % 2, 1), longest_edge
+    short = int(longest_edge * ratio)
+    return longest_edge, max(short + short % 2, 1)
+
+
+def shrink(image: NDArray[np.uint8], longest_edge: int = LONGEST_EDGE) -> NDArray[np.uint8]:
+    """The reference's first step for a frame, uint8 [H, W, 3]: Lanczos to the size that `resized` gives.
+
+    A shrunk frame passes unchanged, so frames may be shrunk as they are decoded and again when they are used.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) == longest_edge and (min(height, width) % 2 == 0 or min(height, width) == 1):
+        return image
+    new_height, new_width = resized(height, width, longest_edge)
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((new_width, new_height), Image.Resampling.LANCZOS))
+
+
+@dataclass(frozen=True)
+class PixelRule:
+    """How a shrunk frame becomes the vision tower's input: a square of `tile` pixels, scaled and normalised."""
+
+    tile: int
+    longest_edge: int = LONGEST_EDGE
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    scale: float = 1 / 255
+
+    def pixels(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> float32 [F, 3, tile, tile].
+
+        Each is shrunk, then stretched to the square whatever its shape was, both Lanczos; one tile a frame.
+        """
+        mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
+        std = np.asarray(self.std, dtype=np.float32)[:, None, None]
+        out = np.empty((len(frames), 3, self.tile, self.tile), dtype=np.float32)
+        for row, frame in zip(out, frames, strict=True):
+            picture = Image.fromarray(np.ascontiguousarray(shrink(frame, self.longest_edge)))
+            square = np.asarray(picture.resize((self.tile, self.tile), Image.Resampling.LANCZOS))
+            scaled = (square.transpose(2, 0, 1).astype(np.float64) * self.scale).astype(np.float32)
+            row[:] = (scaled - mean) / std
+        return out
+
+
+def pixel_rule(folder: Path, image_size: int) -> PixelRule:
+    """The pixel rule of a model's folder: its processor's JSON where there is one, else one tile of `image_size`.
+
+    The published folders say it in `preprocessor_config.json`, those saved by transformers 5 in
+    `processor_config.json`. The first step's 384 px are the reference's, whatever the file says.
+    """
+    values: Mapping[str, Any] = {}
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        path = folder / name
+        if path.is_file():
+            read = json.loads(path.read_text(encoding="utf-8"))
+            values = {**values, **read.get("image_processor", read)}
+    tile = values.get("max_image_size", {}).get("longest_edge", image_size)
+    return PixelRule(
+        tile=int(tile),
+        mean=_three(values.get("image_mean", 0.5)),
+        std=_three(values.get("image_std", 0.5)),
+        scale=float(values.get("rescale_factor", 1 / 255)),
+    )
+
+
+def _three(value: float | Sequence[float]) -> tuple[float, float, float]:
+    numbers = [float(value)] * 3 if isinstance(value, (int, float)) else [float(item) for item in value]
+    first, second, third = numbers
+    return first, second, third
+
+
+def time_stamp(seconds: float) -> str:
+    """MM:SS, rounded down."""
+    whole = int(seconds + _CLOCK_SLACK)
+    return f"{whole // 60:02d}:{whole % 60:02d}"
+
+
+def video_text(
+    times: Sequence[float], duration: float, frame_tokens: int, *, image: str, fake: str, whole_image: str
+) -> str:
+    """The words around a clip's frames, each frame already as its run of image tokens, up to the instruction.
+
+    Args:
+        times: seconds from the clip's start, one a frame.
+        duration: the clip's own length in seconds (transformers 4.51.3 wrote the batch's last one into every prompt).
+        frame_tokens: image tokens a frame, `(tile / patch)² / scale_factor²`.
+        image, fake, whole_image: the tokenizer's `<image>`, `<fake_token_around_image>` and `<global-img>`.
+    """
+    length = timedelta(seconds=int(duration + _CLOCK_SLACK))
+    count = num2words(len(times))
+    picture = f"{fake}{whole_image}{image * frame_tokens}{fake}"
+    frames = "".join(f"\nFrame from {time_stamp(time)}:{picture}" for time in times)
+    return f"You are provided the following series of {count} frames from a {length} [H:MM:SS] video.\n{frames}\n\n"

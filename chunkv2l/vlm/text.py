@@ -1,0 +1,307 @@
+"""What every family's language model does with text: greedy answers and log-likelihoods under per-row adapters.
+
+Plain functions over a Llama-like decoder, so that a new family gets them by naming its parts. Prompts are token ids or,
+where pictures are in them, embeddings. Rows are padded on the right, so a row's numbers don't depend on its neighbours;
+log-softmax is in float32 and computed only where a label is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+from chunkv2l.inject import Injector, inject
+
+Prompt = Sequence[int] | Tensor
+"""Token ids, or embeddings [S, D]."""
+
+MAX_ROWS = 64
+MAX_TOKENS = 8192
+"""A batch holds at most this many tokens, padding included (a single longer row goes alone)."""
+_LOGIT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class TextDecoder:
+    """A frozen causal language model in parts.
+
+    Attributes:
+        model: transformers' text model (`LlamaModel` or alike): `embed_tokens`, `layers[i].mlp.down_proj`.
+        head: hidden [..., D] -> logits [..., V].
+        end_ids: tokens that end a turn.
+    """
+
+    model: nn.Module
+    head: nn.Module
+    end_ids: frozenset[int]
+
+    @property
+    def targets(self) -> tuple[nn.Module, ...]:
+        """The `down_proj` of every block, in order."""
+        layers: Any = self.model.layers
+        return tuple(layer.mlp.down_proj for layer in layers)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def embed(self, prompt: Prompt) -> Tensor:
+        """[S, D]; embeddings pass unchanged."""
+        if isinstance(prompt, Tensor):
+            return prompt
+        return self.embed_ids(torch.tensor(list(prompt), dtype=torch.long, device=self.device))
+
+    def embed_ids(self, ids: Tensor) -> Tensor:
+        """[...] -> [..., D]."""
+        table: Any = self.model.embed_tokens
+        embedded: Tensor = table(ids)
+        return embedded
+
+    def run(self, embeds: Tensor, mask: Tensor, cache: Any = None, position_ids: Tensor | None = None) -> Any:
+        """The text model's output, adding to `cache`: embeds [B, S, D], mask [B, tokens in the cache + S]."""
+        if cache is None:
+            return self.model(inputs_embeds=embeds, attention_mask=mask, use_cache=False)
+        named = {_cache_name(type(self.model)): cache}
+        return self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, use_cache=True, **named)
+
+
+def _cache_name(kind: type[nn.Module]) -> str:
+    # transformers 5.24 renamed past_key_values.
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+
+
+def pad(rows: Sequence[Tensor], side: str = "right") -> tuple[Tensor, Tensor]:
+    """Rows [S_i, D] -> [B, S, D], zero where padded, and a mask [B, S] int64, 1 where a row is real."""
+    longest = max(row.shape[0] for row in rows)
+    out = rows[0].new_zeros(len(rows), longest, rows[0].shape[-1])
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for index, row in enumerate(rows):
+        place = slice(0, row.shape[0]) if side == "right" else slice(longest - row.shape[0], longest)
+        out[index, place] = row
+        mask[index, place] = 1
+    return out, mask.to(out.device)
+
+
+def _is_stack(adapter: Adapter | None) -> bool:
+    return adapter is not None and len(adapter.leading) > 0
+
+
+def _part(adapter: Adapter | None, rows: slice | Tensor, device: torch.device) -> Adapter | None:
+    """Those adapters of a stack; none and one for all pass. On the model's device."""
+    if adapter is None:
+        return None
+    return (adapter[rows] if _is_stack(adapter) else adapter).to(device)
+
+
+# --- likelihood ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Padded rows and where in them the labels are predicted."""
+
+    embeds: Tensor  # [B, S, D]
+    mask: Tensor  # [B, S]
+    places: Tensor  # [M] indices into the B·S states, row by row
+    labels: Tensor  # [M]
+    slots: Tensor  # [M] indices into [B, width]: where each label's value belongs
+    width: int  # the most labels that a row has
+
+    def repeat(self, times: int) -> _Rows:
+        """All rows, `times` times over."""
+        if times == 1:
+            return self
+        rows, length = self.mask.shape
+        copy = torch.arange(times, device=self.places.device)[:, None]
+        return _Rows(
+            self.embeds.repeat(times, 1, 1),
+            self.mask.repeat(times, 1),
+            (copy * rows * length + self.places).reshape(-1),
+            self.labels.repeat(times),
+            (copy * rows * self.width + self.slots).reshape(-1),
+            self.width,
+        )
+
+
+def _rows(decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]]) -> _Rows:
+    # The last label is predicted from the state before it, so it needn't go in.
+    heads = [decoder.embed(prompt) for prompt in prompts]
+    tails = [decoder.embed(list(target[:-1])) for target in targets]
+    embeds, mask = pad([torch.cat(pair) for pair in zip(heads, tails, strict=True)])
+    length = embeds.shape[1]
+    width = max(len(target) for target in targets)
+    places, labels, slots = [], [], []
+    for row, (head, target) in enumerate(zip(heads, targets, strict=True)):
+        start = row * length + head.shape[0] - 1
+        places += list(range(start, start + len(target)))
+        labels += list(target)
+        slots += list(range(row * width, row * width + len(target)))
+    at, wanted, to = (torch.tensor(item, dtype=torch.long, device=embeds.device) for item in (places, labels, slots))
+    return _Rows(embeds, mask, at, wanted, to, width)
+
+
+def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Tensor:
+    """Summed log-probabilities of each row's labels, float32 [B]."""
+    with inject(decoder.targets, adapter):
+        hidden: Tensor = decoder.run(rows.embeds, rows.mask).last_hidden_state
+    values = []
+    for start in range(0, len(rows.labels), _LOGIT_ROWS):
+        places, labels = (item[start : start + _LOGIT_ROWS] for item in (rows.places, rows.labels))
+        logits = decoder.head(hidden.flatten(0, 1)[places]).float()
+        values.append(logits.gather(-1, labels[:, None])[:, 0] - logits.logsumexp(-1))
+    # Placed, then summed: an index_add's order, so its rounding, isn't the same twice on a GPU.
+    table = hidden.new_zeros(rows.mask.shape[0] * rows.width, dtype=torch.float32)
+    return table.index_copy(0, rows.slots, torch.cat(values)).view(-1, rows.width).sum(1)
+
+
+def log_likelihood(
+    decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]], adapter: Adapter | None = None
+) -> Tensor:
+    """log p(target | prompt) of each row, summed over the target's tokens, in nats: float32 [rows].
+
+    Differentiable where gradients are on. All rows go through as one batch; `score` bounds it.
+
+    Args:
+        adapter: none, one for all rows, or a stack of n, each for rows / n consecutive rows.
+    """
+    return _evaluate(decoder, _rows(decoder, prompts, targets), adapter)
+
+
+@torch.no_grad()
+def score(
+    decoder: TextDecoder,
+    prompt: Prompt,
+    statements: Sequence[Sequence[int]],
+    adapter: Adapter | None = None,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_tokens: int = MAX_TOKENS,
+) -> Tensor:
+    """log p(statement | prompt) under each adapter, in nats, float32 [N, T]; N is 1 without or with a single adapter.
+
+    Args:
+        statements: T target token sequences, as they follow the prompt; an empty one scores 0.
+        adapter: none, one (A [L, R, I]), or N of them (A [N, L, R, I]).
+    """
+    count = adapter.leading[0] if adapter is not None and _is_stack(adapter) else 1
+    out = torch.zeros(count, len(statements), dtype=torch.float32)
+    head = decoder.embed(prompt)
+    order = sorted(range(len(statements)), key=lambda t: len(statements[t]))  # alike lengths pad little
+    costs = [head.shape[0] + len(statements[t]) for t in order]
+    for chunk in _chunks(costs, max_rows, max_tokens):
+        block = order[chunk.start : chunk.stop]
+        rows = _rows(decoder, [head] * len(block), [statements[t] for t in block])
+        step = max(1, min(max_rows // len(block), max_tokens // rows.mask.numel()))
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            part = _part(adapter, slice(start, stop), decoder.device)
+            values = _evaluate(decoder, rows.repeat(stop - start), part)
+            out[start:stop, block] = values.view(stop - start, len(block)).cpu()
+    return out
+
+
+def _chunks(costs: Sequence[int], max_rows: int, max_tokens: int) -> Iterator[range]:
+    """Consecutive ranges of rows, each at most `max_rows` long and, padded to its longest row, `max_tokens` big."""
+    start, longest = 0, 0
+    for index, cost in enumerate(costs):
+        longest = max(longest, cost)
+        size = index - start + 1
+        if size > 1 and (size > max_rows or size * longest > max_tokens):
+            yield range(start, index)
+            start, longest = index, cost
+    if start < len(costs):
+        yield range(start, len(costs))
+
+
+# --- generation ------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def greedy(
+    decoder: TextDecoder,
+    prompts: Sequence[Prompt],
+    adapter: Adapter | None = None,
+    max_new_tokens: int = 64,
+    *,
+    max_rows: int = MAX_ROWS,
+    on_first_token: Callable[[], None] | None = None,
+) -> list[list[int]]:
+    """The most likely continuation of every prompt, token by token, the end-of-turn token included where it came.
+
+    Args:
+        adapter: none, one for all prompts, or one a prompt (A [prompts, L, R, I]).
+        on_first_token: called once, when the first batch's first tokens are known.
+
+    Raises:
+        InputError: a stack of adapters with another number of them than there are prompts.
+    """
+    if adapter is not None and _is_stack(adapter) and adapter.leading[0] != len(prompts):
+        raise InputError(
+            f"{adapter.leading[0]} adapters can't answer {len(prompts)} prompts: one each, or one for all."
+        )
+    if max_new_tokens < 1:
+        return [[] for _ in prompts]
+    embedded = [decoder.embed(prompt) for prompt in prompts]
+    out: list[list[int]] = []
+    for chunk in _chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
+        part = _part(adapter, slice(chunk.start, chunk.stop), decoder.device)
+        out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
+        on_first_token = None
+    return out
+
+
+def _greedy_batch(
+    decoder: TextDecoder,
+    prompts: Sequence[Tensor],
+    adapter: Adapter | None,
+    max_new_tokens: int,
+    on_first_token: Callable[[], None] | None,
+) -> list[list[int]]:
+    """`greedy` for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
+    from transformers import DynamicCache
+
+    out: list[list[int]] = [[] for _ in prompts]
+    live = list(range(len(prompts)))  # the prompts whose rows are in the batch
+    embeds, mask = pad(prompts)
+    lengths = mask.sum(1)
+    cache: Any = DynamicCache()
+    injector = Injector(decoder.targets)
+    try:
+        injector.set(adapter)
+        hidden = decoder.run(embeds, mask, cache).last_hidden_state
+        last = hidden[torch.arange(len(live), device=hidden.device), lengths - 1]
+        while True:
+            token = decoder.head(last).argmax(-1)
+            for row, value in zip(live, token.tolist(), strict=True):
+                if not _ended(out[row], decoder.end_ids):
+                    out[row].append(value)
+            if on_first_token is not None:
+                on_first_token()
+                on_first_token = None
+            going = [place for place, row in enumerate(live) if not _ended(out[row], decoder.end_ids)]
+            if not going or len(out[live[going[0]]]) == max_new_tokens:
+                return out
+            if 2 * len(going) <= len(live):
+                kept = torch.tensor(going, device=token.device)
+                live = [live[place] for place in going]
+                token, mask, lengths = token[kept], mask[kept], lengths[kept]
+                cache.batch_select_indices(kept)
+                adapter = _part(adapter, kept, decoder.device)
+                injector.set(adapter)
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+            embeds = decoder.embed_ids(token[:, None])
+            last = decoder.run(embeds, mask, cache, position_ids=lengths[:, None]).last_hidden_state[:, -1]
+            lengths = lengths + 1
+    finally:
+        injector.remove()
+
+
+def _ended(tokens: Sequence[int], end_ids: frozenset[int]) -> bool:
+    return bool(tokens) and tokens[-1] in end_ids
