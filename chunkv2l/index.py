@@ -1,0 +1,305 @@
+"""movie.idx, the read side: an index file may come from anywhere, so nothing in it is believed before it was checked.
+
+Opened read-only, with `trusted_schema` off; its schema must be exactly ours; blobs are bounded before they are read and
+tensors are parsed as safetensors only. This module knows bytes and tensors, not models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from chunkv2l import codes as packing
+from chunkv2l.checks import Malformed, Meta, check_header, connect, damage, read_meta, rebuild_command
+from chunkv2l.errors import InputError
+from chunkv2l.store import finite
+
+MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
+MAX_THUMBNAIL: Final = 1 << 20  # bytes
+MAX_SEGMENTS: Final = 1_000_000
+MAX_KEY: Final = 1 << 16  # numbers in one learned key
+HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment as the index holds it: number, [start, end) in seconds, caption, the subtitles spoken in it, and μ."""
+
+    id: int
+    start: float
+    end: float
+    caption: str
+    speech: str = ""
+    mu: float | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class ChapterRow:
+    """A chapter: number, and its first and last segment (both included)."""
+
+    id: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class SubtitleRow:
+    """A subtitle: [start, end) in seconds, text."""
+
+    start: float
+    end: float
+    text: str
+
+
+class IndexFile:
+    """An index, opened for reading. Close it, or use it as a context manager."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open and check an index; segments are read, codes and thumbnails are read when asked for.
+
+        Raises:
+            InputError: it is missing, isn't an index, isn't complete, is from a newer version, or was tampered with.
+        """
+        self.path = Path(path)
+        version = check_header(self.path)
+        with self._damage():
+            self._connection = connect(self.path, version)
+        try:
+            with self._damage():
+                self.meta = self._read_meta()
+                self.segments: tuple[SegmentRow, ...] = self._read_segments()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def __enter__(self) -> IndexFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    # ---- what it holds
+
+    def codes(self, ids: Sequence[int] | None = None) -> Tensor:
+        """The codes of some segments, or of all, unpacked: float32 [n, L, r, d].
+
+        Raises:
+            InputError: a number that isn't a segment; a malformed code.
+        """
+        ids = range(len(self)) if ids is None else ids
+        with self._damage():
+            found = [self._code("segments", self._number(i)) for i in ids]
+        return torch.stack(found) if found else torch.zeros((0, *self.meta.code_shape))
+
+    def keys(self) -> Tensor | None:
+        """The learned keys, float32 [n, K], or None where the model has none.
+
+        Raises:
+            InputError: some are missing or malformed.
+        """
+        with self._damage():
+            sizes = self._connection.execute("SELECT id, typeof(key), length(key) FROM segments ORDER BY id").fetchall()
+            if all(kind == "null" for _, kind, _ in sizes):
+                return None
+            keys = [self._key(number, kind, size) for number, kind, size in sizes]
+            if len({key.shape for key in keys}) != 1:
+                raise Malformed("keys of different lengths")
+            return torch.stack(keys)
+
+    def thumbnail(self, number: int) -> bytes:
+        """A segment's thumbnail, a JPEG.
+
+        Raises:
+            InputError: a number that isn't a segment; something that isn't a JPEG.
+        """
+        with self._damage():
+            blob = self._blob("segments", "thumbnail", self._number(number), MAX_THUMBNAIL)
+            if not blob.startswith(b"\xff\xd8\xff"):
+                raise Malformed(f"the thumbnail of segment {number} isn't a JPEG")
+            return blob
+
+    def chapters(self) -> tuple[ChapterRow, ...]:
+        """The chapters, in order; none where the build made none."""
+        with self._damage():
+            rows = self._connection.execute(
+                "SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (len(self) + 1,)
+            )
+            chapters = tuple(ChapterRow(*row) for row in rows)
+            for i, chapter in enumerate(chapters):
+                expected = chapters[i - 1].last + 1 if i else 0
+                values = (chapter.id, chapter.first, chapter.last)
+                if any(type(value) is not int for value in values) or not (
+                    chapter.id == i and chapter.first == expected <= chapter.last < len(self)
+                ):
+                    raise Malformed("chapters that don't follow each other")
+            if chapters and chapters[-1].last != len(self) - 1:
+                raise Malformed("chapters that don't cover the movie")
+            return chapters
+
+    def chapter_codes(self) -> Tensor:
+        """The chapters' own codes, float32 [c, L, r, d]."""
+        chapters = self.chapters()
+        with self._damage():
+            found = [self._code("chapters", chapter.id) for chapter in chapters]
+        return torch.stack(found) if found else torch.zeros((0, *self.meta.code_shape))
+
+    def subtitles(self) -> tuple[SubtitleRow, ...]:
+        """The subtitles, in order; none where the build was given none."""
+        with self._damage():
+            rows = self._connection.execute(
+                "SELECT start, end, CASE WHEN length(text) <= ? THEN text END FROM subtitles ORDER BY id LIMIT ?",
+                (MAX_TEXT, MAX_SEGMENTS),
+            ).fetchall()
+            for start, end, text in rows:
+                if not (finite(start) and finite(end) and start <= end and isinstance(text, str)):
+                    raise Malformed("a subtitle without times or text")
+            return tuple(SubtitleRow(*row) for row in rows)
+
+    def search(self, text: str, limit: int = 32) -> list[tuple[int, float]]:
+        """Full-text search over captions and subtitles: any of the words, best first.
+
+        Args:
+            text: the user's words; nothing in it is taken as query syntax.
+
+        Returns:
+            (segment, score) pairs; the score is bm25 turned round, so that more is better. Empty when nothing matches.
+        """
+        query = fts_query(text)
+        if not query or limit < 1:
+            return []
+        with self._damage():
+            rows = self._connection.execute(
+                "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? ORDER BY bm25(words), rowid LIMIT ?",
+                (query, limit),
+            ).fetchall()
+            if any(not (isinstance(i, int) and 0 <= i < len(self) and finite(rank)) for i, rank in rows):
+                raise Malformed("full-text entries of segments that don't exist")
+            return [(i, -rank) for i, rank in rows]
+
+    # ---- what it was made from
+
+    def rebuild_command(self) -> str:
+        """The command that makes this index anew from its movie."""
+        return rebuild_command(self.path, self.meta)
+
+    def require_identity(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to be read with another model than the one that made the codes.
+
+        Raises:
+            InputError: names what differs and the exact command that rebuilds the index.
+        """
+        ours = dict(self.meta.identity)
+        differing = sorted(key for key in ours.keys() | identity.keys() if ours.get(key) != identity.get(key))
+        if differing:
+            raise InputError(
+                f"{self.path} was built with another model (it differs in {', '.join(differing)}), so its codes mean "
+                f"nothing to this one. Rebuild it: {self.rebuild_command()}"
+            )
+
+    # ---- reading and checking
+
+    def _read_meta(self) -> Meta:
+        meta = read_meta(self._connection)
+        if meta.segments is None:
+            raise Malformed("the build isn't complete")
+        return meta
+
+    def _read_segments(self) -> tuple[SegmentRow, ...]:
+        count = self._connection.execute("SELECT count(*) FROM segments").fetchone()[0]
+        if count != self.meta.segments or not 0 < count <= MAX_SEGMENTS:
+            raise Malformed(f"it says that it has {self.meta.segments} segments, but has {count}")
+        rows = self._connection.execute(
+            "SELECT id, start, end, CASE WHEN length(caption) <= :max THEN caption END, "
+            "CASE WHEN length(speech) <= :max THEN speech END, mu FROM segments ORDER BY id",
+            {"max": MAX_TEXT},
+        )
+        segments: list[SegmentRow] = []
+        for i, (number, start, end, caption, speech, mu) in enumerate(rows):
+            if number != i:
+                raise Malformed(f"segment {i} is missing")
+            if not (finite(start) and finite(end) and start < end):
+                raise Malformed(f"segment {i} has no times")
+            if segments and abs(start - segments[-1].end) > 1e-6:
+                raise Malformed(f"segment {i} doesn't start where segment {i - 1} ends")
+            if not (isinstance(caption, str) and isinstance(speech, str)):
+                raise Malformed(f"segment {i} has a caption that isn't a text, or one that is too long")
+            if not (mu is None or finite(mu)):
+                raise Malformed(f"segment {i} has a mean score that isn't a number")
+            segments.append(SegmentRow(number, float(start), float(end), caption, speech, mu))
+        return tuple(segments)
+
+    def _number(self, number: int) -> int:
+        if not 0 <= number < len(self):
+            raise InputError(f"{self.path} has segments 0 to {len(self) - 1}, not {number}.")
+        return int(number)
+
+    def _blob(self, table: str, column: str, number: int, most: int) -> bytes:
+        row = self._connection.execute(
+            f"SELECT typeof({column}), length({column}) FROM {table} WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None or row[0] != "blob" or row[1] > most:
+            raise Malformed(f"the {column} of {table[:-1]} {number} is missing or too large")
+        blob = self._connection.execute(f"SELECT {column} FROM {table} WHERE id = ?", (number,)).fetchone()[0]
+        assert isinstance(blob, bytes)
+        return blob
+
+    def _code(self, table: str, number: int) -> Tensor:
+        shape = self.meta.code_shape
+        template = packing.pack(torch.ones(shape), self.meta.codes)
+        room = sum(tensor.nbytes for tensor in template.values()) + HEADER_ROOM
+        packed = _load_tensors(self._blob(table, "code", number, room))
+        if _layout(packed) != _layout(template):
+            raise Malformed(f"the code of {table[:-1]} {number} isn't {self.meta.codes} of shape {list(shape)}")
+        code = packing.unpack(packed).float()
+        if tuple(code.shape) != shape or not bool(torch.isfinite(code).all()):
+            raise Malformed(f"the code of {table[:-1]} {number} has values that aren't numbers")
+        return code
+
+    def _key(self, number: int, kind: str, size: int) -> Tensor:
+        if kind != "blob" or size > 4 * MAX_KEY + HEADER_ROOM:
+            raise Malformed(f"the key of segment {number} is missing or too large")
+        tensors = _load_tensors(self._blob("segments", "key", number, 4 * MAX_KEY + HEADER_ROOM))
+        key = tensors.get("key")
+        if key is None or len(tensors) != 1 or key.dim() != 1 or key.dtype not in (torch.float32, torch.float16):
+            raise Malformed(f"the key of segment {number} isn't a vector")
+        if not bool(torch.isfinite(key).all()):
+            raise Malformed(f"the key of segment {number} has values that aren't numbers")
+        return key.float()
+
+    def _damage(self) -> AbstractContextManager[None]:
+        return damage(self.path)
+
+
+def fts_query(text: str) -> str:
+    """An FTS5 query that finds any of a text's words, each quoted so that no syntax gets in; "" where there is none."""
+    words = re.findall(r"\w+", text.replace("\0", " "))[:64]
+    return " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
+
+
+def _load_tensors(blob: bytes) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = safetensors.torch.load(blob)
+    return tensors
+
+
+def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}

@@ -1,0 +1,56 @@
+"""What a user can choose about a build, its defaults, and how an index records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scenedetect.detector import SceneDetector
+
+from chunkv2l.codes import FORMATS
+from chunkv2l.errors import InputError
+from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
+
+READERS = ("auto", "pyav", "decord")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a movie is cut and stored.
+
+    Attributes:
+        detector: finds the cuts: a name as `--detector` takes it, or a PySceneDetect detector of the caller's own.
+        min_length, max_length: seconds that a segment has at least and at most.
+        reader: decodes the movie: "auto", "pyav" or "decord".
+        captions: whether a caption is generated from each segment's own adapter.
+        codes: how a segment's code is stored: "fp32" (exact), "fp16" or "int8".
+
+    Raises:
+        InputError: a value that can't be.
+    """
+
+    detector: str | SceneDetector = DEFAULT_DETECTOR
+    min_length: float = MIN_LENGTH
+    max_length: float = MAX_LENGTH
+    reader: str = "auto"
+    captions: bool = True
+    codes: str = "fp16"
+
+    def __post_init__(self) -> None:
+        if self.codes not in FORMATS:
+            raise InputError(f"Codes can be stored as {', '.join(FORMATS)}, not {self.codes!r}.")
+        if self.reader not in READERS:
+            raise InputError(f"The reader can be {', '.join(READERS)}, not {self.reader!r}.")
+        make_detector(self.detector, self.min_length, self.max_length)
+
+    def to_meta(self) -> dict[str, Any]:
+        """As the index's meta holds them; a detector of the caller's own by its class's name."""
+        own = not isinstance(self.detector, str)
+        return {
+            "detector": f"own:{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
+            "min_length": float(self.min_length),
+            "max_length": float(self.max_length),
+            "reader": self.reader,
+            "captions": self.captions,
+            "codes": self.codes,
+        }

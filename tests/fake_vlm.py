@@ -1,0 +1,211 @@
+"""A small deterministic model for tests: no weights from anywhere, every number from a seed, milliseconds a clip.
+
+`fake_model()` has the parts of a loaded model: a VLM whose text side is a real (tiny, random) stack of blocks with
+`down_proj`s, so that adapters matter to what it says and scores, and a tiny Hypernetwork with random weights.
+Words are its tokens; it knows `WORDS`, everything else is "thing".
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.frames import Clip
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.inject import inject
+
+LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
+SIDE = 16  # pixels of what is kept of a frame
+GRID = 2  # a frame becomes GRID × GRID tokens
+END, START, THING = "<end>", "<start>", "thing"
+_WORDS = """a an the dog cat ball rocket man woman red green blue catch catches run runs jump jumps sit on in sky grass
+water house two one and . what when does happens before after"""
+WORDS = tuple(_WORDS.split())
+VOCABULARY = [END, START, THING, *WORDS]
+
+
+class _Block(nn.Module):
+    """x + down_proj(silu(up(mean so far + x))): causal, position by position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(HIDDEN, INTERMEDIATE)
+        self.down_proj = nn.Linear(INTERMEDIATE, HIDDEN)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, T, D]
+        counts = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
+        seen = x.cumsum(dim=1) / counts
+        down: Tensor = self.down_proj(nn.functional.silu(self.up(x + seen)))
+        return x + down
+
+
+class FakeVLM(nn.Module):
+    """Implements `chunkv2l.vlm.base.VLM`.
+
+    Attributes:
+        delay: seconds that `encode` and `generate` sleep for each clip or question: a build that can be interrupted.
+        prompts: the token ids of every prompt that was generated from or scored under, in order.
+    """
+
+    name = "fake"
+    caption_question = ""
+
+    def __init__(self, seed: int = 0, delay: float = 0.0) -> None:
+        super().__init__()
+        self.delay = delay
+        self.prompts: list[list[int]] = []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(len(VOCABULARY), HIDDEN)
+            self.patch = nn.Linear(3, HIDDEN)
+            self.blocks = nn.ModuleList(_Block() for _ in range(LAYERS))
+            self.head = nn.Linear(HIDDEN, len(VOCABULARY))
+        self.requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        return [block.down_proj for block in self.blocks]  # type: ignore[misc]
+
+    def sample_times(self, duration: float, fps: float) -> list[float]:
+        count = max(2, min(4, int(duration)))
+        return [duration * i / count for i in range(count)]
+
+    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+        time.sleep(self.delay * len(clips))
+        rows = []
+        for clip in clips:
+            pictures = torch.from_numpy(np.stack(clip.frames)).float() / 255  # [F, H, W, 3]
+            cell = SIDE // GRID
+            cells = pictures.reshape(-1, GRID, cell, GRID, cell, 3).mean(dim=(2, 4))  # [F, GRID, GRID, 3]
+            rows.append(self.patch(cells.flatten(0, 2)))  # [S, D]
+        longest = max(row.shape[0] for row in rows)
+        x = torch.zeros(len(rows), longest, HIDDEN)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
+        for i, row in enumerate(rows):
+            x[i, : row.shape[0]], mask[i, : row.shape[0]] = row, 1
+        states = []
+        for block in self.blocks:
+            states.append(x)
+            x = block(x)
+        return torch.stack(states, dim=1), mask
+
+    def prompt_ids(self, question: str) -> list[int]:
+        return [VOCABULARY.index(START), *self._ids(question)]
+
+    def generate(self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64) -> list[str]:
+        time.sleep(self.delay * len(questions))
+        return [
+            self._generate(question, adapter[i] if adapter is not None and adapter.leading else adapter, max_new_tokens)
+            for i, question in enumerate(questions)
+        ]
+
+    def _generate(self, question: str, adapter: Adapter | None, max_new_tokens: int) -> str:
+        prompt = self.prompt_ids(question)
+        self.prompts.append(prompt)
+        said: list[int] = []
+        with inject(self.targets, adapter):
+            while len(said) < min(max_new_tokens, 8):
+                logits = self._logits(torch.tensor([prompt + said]))[0, -1]
+                for i in (*said, VOCABULARY.index(START)):
+                    logits[i] = -torch.inf  # says nothing twice
+                token = int(logits.argmax())
+                if token == VOCABULARY.index(END) and said:
+                    break
+                said.append(token)
+        return " ".join(VOCABULARY[i] for i in said)
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        adapters = [None] if adapter is None else adapter.unbind() if adapter.leading else [adapter]
+        prompt = self.prompt_ids("")
+        self.prompts.append(prompt)
+        rows = []
+        for one in adapters:
+            row = []
+            for statement in statements:
+                target = self._ids(statement)
+                with inject(self.targets, one):
+                    logits = self._logits(torch.tensor([[*prompt, *target]]))[0, len(prompt) - 1 : -1]
+                row.append(logits.log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum())
+            rows.append(torch.stack(row))
+        return torch.stack(rows)
+
+    def count_tokens(self, statement: str) -> int:
+        return len(self._ids(statement))
+
+    def _ids(self, text: str) -> list[int]:
+        words = re.findall(r"\w+|\.", text.lower())
+        return [VOCABULARY.index(word if word in WORDS else THING) for word in words]
+
+    def _logits(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, V]
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+@dataclass(frozen=True)
+class FakeCalibration:
+    """τ, γ, β of DESIGN's router score."""
+
+    tau: float = 1.0
+    gamma: float = 0.5
+    beta: float = 0.0
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """The parts of `chunkv2l.models.Model`."""
+
+    vlm: FakeVLM
+    hypernet: Hypernetwork
+    calibration: FakeCalibration = field(default_factory=FakeCalibration)
+    name: str = "fake"
+    identity: dict[str, str | int | float] = field(default_factory=lambda: {"hypernet": "0" * 64})
+
+
+def fake_hypernet(seed: int = 1) -> Hypernetwork:
+    """A tiny Hypernetwork whose adapters aren't zero."""
+    config = HypernetConfig(
+        num_layers=LAYERS,
+        hidden_size=HIDDEN,
+        intermediate_size=INTERMEDIATE,
+        latent_size=LATENT,
+        rank=RANK,
+        num_blocks=1,
+        num_queries=2,
+        num_heads=2,
+        num_kv_heads=1,
+        head_dim=4,
+        scaling=1.0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        hypernet = Hypernetwork(config)
+        for name, parameter in hypernet.named_parameters():
+            if "scaler_B" in name or "bias_B" in name:
+                nn.init.normal_(parameter)
+            if name == "head.weight":
+                nn.init.normal_(parameter, std=0.5)
+    return hypernet.requires_grad_(False).eval()
+
+
+def fake_model(seed: int = 0, delay: float = 0.0) -> FakeModel:
+    """A model ready to use; the same seed gives the same numbers. `delay`: seconds a clip, see FakeVLM."""
+    return FakeModel(FakeVLM(seed, delay).eval(), fake_hypernet(seed + 1), identity={"hypernet": f"{seed:064x}"})
