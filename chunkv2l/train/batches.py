@@ -1,0 +1,187 @@
+"""Batches of text rows about images: made by worker processes, as plain integer tensors.
+
+A row is a prompt and an answer. Text-only rows are what adapters are trained on (zero visual tokens); rows behind frames
+share the answer's tokens, but their prompt goes on from the visual tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from chunkv2l.train.questions import (
+    Described,
+    NegativeNouns,
+    caption_row,
+    exists,
+    label_row,
+    question_row,
+    scene_row,
+)
+from chunkv2l.vlm.mini_text import Prompts
+
+Row = tuple[int, str, str]
+"""(position of the clip in the batch, question, answer)"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B clips and Q rows; T tokens, right-padded with 0, labels -100 where nothing is asked."""
+
+    kind: str
+    images: Tensor  # [B] image numbers
+    owner: Tensor  # [Q] the clip that a row asks about
+    ids: Tensor  # [Q, T] text-only rows
+    labels: Tensor  # [Q, T]
+    behind_ids: Tensor  # [Q, T'] what follows the visual tokens
+    behind_labels: Tensor  # [Q, T']
+    frames: int
+    parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**moved)
+
+
+def pad(rows: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> tuple[Tensor, Tensor]:
+    """(prompt, answer) ids → ids [Q, T] and labels [Q, T], T a multiple of `multiple` so that few shapes occur."""
+    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+    length = -(-longest // multiple) * multiple
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    labels = torch.full((len(rows), length), -100)
+    for index, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        ids[index, :end] = torch.tensor(prompt + answer)
+        labels[index, len(prompt) : end] = torch.tensor(answer)
+    return ids, labels
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a stage draws: relative shares of batch kinds, clips and rows of each, frame counts."""
+
+    kinds: dict[str, float]  # "vlm", "internalise", "compose", "find"
+    clips: dict[str, int]
+    rows_per_clip: int = 2
+    frames: tuple[int, ...] = (2, 4, 4, 8)
+    most_parts: int = 8
+    longest: int = 48
+    """tokens of a row's answer; longer captions are not drawn"""
+
+
+class Batches(IterableDataset[Batch]):
+    """An endless stream of batches, each a function of (seed, its number) alone, so that a resumed run goes on alike."""
+
+    def __init__(
+        self,
+        described: Sequence[Described],
+        pools: Sequence[tuple[Sequence[int], float]],
+        negatives: NegativeNouns,
+        prompts: Prompts,
+        mix: Mix,
+        *,
+        seed: int = 0,
+        start: int = 0,
+    ) -> None:
+        """
+        Args:
+            described: what is known of image i.
+            pools: (image numbers, weight): a pool is drawn with its weight, then an image of it uniformly.
+            start: number of the first batch (of a resumed run).
+        """
+        self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
+        self.seed, self.start = seed, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = torch.utils.data.get_worker_info()
+        number, step = (self.start, 1) if worker is None else (self.start + worker.id, worker.num_workers)
+        while True:
+            yield self.make(number)
+            number += step
+
+    def make(self, number: int) -> Batch:
+        rng = random.Random(f"{self.seed}/{number}")
+        kind = rng.choices(list(self.mix.kinds), list(self.mix.kinds.values()))[0]
+        frames = rng.choice(self.mix.frames)
+        count = self.mix.clips[kind]
+        if kind == "vlm":
+            count = count * 4 // max(frames, 2)  # about as many tokens whatever the number of frames
+        parts = 1
+        if kind == "compose":
+            parts = rng.randint(2, self.mix.most_parts)
+            count = count // parts * parts
+        images = self._draw(count, rng)
+        rows = getattr(self, f"_{kind}")(images, parts, rng)
+        return self._batch(kind, images, rows, frames, parts)
+
+    def _draw(self, count: int, rng: random.Random) -> list[int]:
+        weights = [weight for _, weight in self.pools]
+        chosen: dict[int, None] = {}
+        while len(chosen) < count:
+            pool = rng.choices(self.pools, weights)[0][0]
+            chosen[rng.choice(pool)] = None
+        images = list(chosen)
+        rng.shuffle(images)
+        return images
+
+    def _vlm(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+        return [(i, *question_row(self.described[image], self.negatives, rng)) for i, image in enumerate(images)]
+
+    def _internalise(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+        rows = []
+        for i, image in enumerate(images):
+            for _ in range(self.mix.rows_per_clip):
+                rows.append((i, *question_row(self.described[image], self.negatives, rng)))
+        return rows
+
+    def _find(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+        return [(i, "", self._statement(self.described[image], rng)) for i, image in enumerate(images)]
+
+    def _statement(self, image: Described, rng: random.Random) -> str:
+        return caption_row(image, rng)[1] if image.captions else label_row(image, rng)[1]
+
+    def _compose(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+        """For each group of `parts` clips 2 · parts rows, each answered by one clip: a noun that only it shows."""
+        rows: list[Row] = []
+        for begin in range(0, len(images), parts):
+            group = [self.described[image] for image in images[begin : begin + parts]]
+            everything = frozenset().union(*(image.nouns for image in group))
+            for _ in range(2 * parts):
+                one = rng.randrange(parts)
+                others = frozenset().union(*(image.nouns for i, image in enumerate(group) if i != one))
+                row = scene_row(group[one], rng, others) if rng.random() < 0.75 else None
+                if row is None and everything and rng.random() < 0.5:
+                    row = exists(rng.choice(sorted(everything))), "Yes."
+                rows.append((begin + one, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))
+        return rows
+
+    def _batch(self, kind: str, images: list[int], rows: list[Row], frames: int, parts: int) -> Batch:
+        limit = self.mix.longest
+        end = -1 if kind == "find" else None  # the router's score leaves the end of turn out
+        text = [(self.prompts.ask(q), self.prompts.answer(a)[:end][:limit]) for _, q, a in rows]
+        behind = [(self.prompts.behind_frames(q), answer) for (_, q, _), (_, answer) in zip(rows, text, strict=True)]
+        ids, labels = pad(text)
+        behind_ids, behind_labels = pad(behind)
+        owner = torch.tensor([row[0] for row in rows])
+        return Batch(kind, torch.tensor(images), owner, ids, labels, behind_ids, behind_labels, frames, parts)
+
+
+def loader(batches: Batches, workers: int) -> Iterator[Batch]:
+    """The batches in order, made ahead by worker processes (none: in this process)."""
+    made: Any = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=8 if workers else None,
+        persistent_workers=bool(workers),
+    )
+    return iter(made)

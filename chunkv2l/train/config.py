@@ -1,0 +1,97 @@
+"""A training run's configuration: one JSON file, checked when read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chunkv2l.errors import InputError
+from chunkv2l.train.batches import Mix
+from chunkv2l.train.images import Motion
+from chunkv2l.train.trainer import Schedule
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set of photographs to draw clips from.
+
+    Attributes:
+        stem: `data / stem` names the set's two files.
+        weight: how often the set is drawn, relative to the others; 0 leaves it out.
+        takes: how often each photograph is filmed.
+        motion: how; `{"still": 1}` stands for one still frame.
+        taught: it has no texts: the trained VLM captions it before stage 2, and stage 1 leaves it out.
+    """
+
+    stem: str
+    weight: float = 1.0
+    takes: int = 3
+    motion: Motion = field(default_factory=Motion)
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    data: Path
+    out: Path
+    sources: tuple[Source, ...]
+    dev: str
+    schedule: Schedule
+    mix: Mix
+    reader: Path | None = None
+    """stage 2: the weights that stage 1 wrote"""
+    start: Path | None = None
+    """weights to start from, of an earlier run of the same stage"""
+    lora_rank: int = 8
+    hypernet: dict[str, int] = field(default_factory=dict)
+    """sizes that differ from `mini`'s"""
+    distil: float = 0.5
+    find: float = 0.3
+    compile: bool = True
+    workers: int = 8
+    dev_images: int = 512
+    every: int = 1000
+    seed: int = 0
+    limit: int | None = None
+    """images a set (for rehearsals)"""
+
+
+def _made(kind: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, dict):
+        raise InputError(f"{where} must be an object of settings.")
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - known):
+        raise InputError(f"{where} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{where} is incomplete: {error}.") from None
+
+
+def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Read a run's JSON.
+
+    Raises:
+        InputError: no such file, not JSON, or a setting that doesn't exist.
+    """
+    try:
+        values = json.loads(path.read_text()) | (overrides or {})
+    except OSError:
+        raise InputError(f"There is no configuration {path}.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: {error}.") from None
+    values["sources"] = tuple(
+        _made(Source, row | {"motion": _made(Motion, row.get("motion", {}), "motion")}, "a source")
+        for row in values.get("sources", [])
+    )
+    values["schedule"] = _made(Schedule, values.get("schedule", {}), "schedule")
+    mix = values.get("mix", {})
+    values["mix"] = _made(Mix, mix | {"frames": tuple(mix.get("frames", (2, 4, 4, 8)))}, "mix")
+    for name in ("data", "out", "reader", "start"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    return _made(RunConfig, values, str(path))

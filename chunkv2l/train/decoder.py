@@ -1,0 +1,160 @@
+"""A Llama text decoder as one pure function a block, for training: few kernels, one compilation for all blocks.
+
+Every VLM of the toolkit has a Llama decoder (SmolLM2). transformers' modules serve to ask; here their weights are taken
+once (q, k, v and gate, up fused), blocks run in bfloat16 without a padding mask (rows are padded on the right, and a
+causal block never looks there), and adapters are tensors that gradients flow through. `tests/train/test_decoder.py` holds
+it against transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Block(NamedTuple):
+    """Weights of one text block; Dq, Dk: widths of all query and all key heads."""
+
+    norm1: Tensor  # [D]
+    qkv: Tensor  # [Dq + 2 Dk, D]
+    out: Tensor  # [D, Dq]
+    norm2: Tensor  # [D]
+    gate_up: Tensor  # [2 I, D]
+    down: Tensor  # [D, I]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    blocks: tuple[Block, ...]
+    norm: Tensor  # [D]
+    embedding: Tensor  # [V, D]
+    head: Tensor  # [V, D]
+    heads: int
+    kv_heads: int
+    eps: float
+    rope_theta: float
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.embedding)
+
+    def with_blocks(self, blocks: list[Block]) -> Decoder:
+        """The same decoder with other block weights (LoRA added to them, say)."""
+        return Decoder(
+            tuple(blocks), self.norm, self.embedding, self.head, self.heads, self.kv_heads, self.eps, self.rope_theta
+        )
+
+
+def from_llama(model: Any, dtype: torch.dtype = torch.bfloat16) -> Decoder:
+    """The weights of a `LlamaForCausalLM`, or of anything with its `.model.layers` and `.lm_head`, in `dtype`."""
+    text, config = model.model, model.config
+    blocks = []
+    for layer in text.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        block = Block(
+            layer.input_layernorm.weight,
+            torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]),
+            attention.o_proj.weight,
+            layer.post_attention_layernorm.weight,
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+            mlp.down_proj.weight,
+        )
+        blocks.append(Block(*(weight.detach().to(dtype) for weight in block)))
+    return Decoder(
+        tuple(blocks),
+        text.norm.weight.detach().to(dtype),
+        text.embed_tokens.weight.detach().to(dtype),
+        model.lm_head.weight.detach().to(dtype),
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.rms_norm_eps,
+        config.rope_parameters["rope_theta"],
+    )
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    y = x.float()
+    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+def rope(length: int, head_dim: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin [S, head_dim] of the rotary embedding."""
+    frequency = theta ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency
+    angle = torch.cat([angle, angle], dim=-1)
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def run_block(
+    x: Tensor,
+    block: Block,
+    cos: Tensor,
+    sin: Tensor,
+    a: Tensor | None,
+    b: Tensor | None,
+    heads: int,
+    kv_heads: int,
+    eps: float,
+) -> Tensor:
+    """One text block. x [Q, S, D]; a [n, R, I] and b [n, R, D] serve Q / n consecutive rows each (scaling inside b)."""
+    rows, length, width = x.shape
+    head_dim = block.out.shape[1] // heads
+    qkv = F.linear(rms_norm(x, block.norm1, eps), block.qkv)
+    q, k, v = qkv.split([heads * head_dim, kv_heads * head_dim, kv_heads * head_dim], dim=-1)
+    q = rotate(q.view(rows, length, heads, head_dim).transpose(1, 2), cos, sin)
+    k = rotate(k.view(rows, length, kv_heads, head_dim).transpose(1, 2), cos, sin)
+    v = v.view(rows, length, kv_heads, head_dim).transpose(1, 2)
+    k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
+    attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    x = x + F.linear(attended.transpose(1, 2).reshape(rows, length, -1), block.out)
+    gate, up = F.linear(rms_norm(x, block.norm2, eps), block.gate_up).chunk(2, dim=-1)
+    inner = F.silu(gate) * up
+    y = F.linear(inner, block.down)
+    if a is not None and b is not None:
+        grouped = inner.reshape(a.shape[0], -1, inner.shape[-1])
+        y = y + torch.bmm(torch.bmm(grouped, a.transpose(1, 2)), b).view(rows, length, width)
+    return x + y
+
+
+Runner = Callable[..., Tensor]
+
+
+def forward(
+    decoder: Decoder,
+    x: Tensor,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    states: bool = False,
+    runner: Runner = run_block,
+) -> tuple[Tensor, Tensor | None]:
+    """Run all blocks over embeddings.
+
+    Args:
+        x: [Q, S, D], right-padded.
+        a, b: adapters [n, L, R, I] and [n, L, R, D] (n divides Q), the scaling folded into b.
+        states: also return the input of every block.
+        runner: `run_block`, or its compiled form.
+
+    Returns:
+        normed output [Q, S, D]; states [Q, L, S, D] or None.
+    """
+    head_dim = decoder.blocks[0].out.shape[1] // decoder.heads
+    cos, sin = rope(x.shape[1], head_dim, decoder.rope_theta, x.device, x.dtype)
+    kept = []
+    for index, block in enumerate(decoder.blocks):
+        if states:
+            kept.append(x)
+        layer_a = None if a is None else a[:, index]
+        layer_b = None if b is None else b[:, index]
+        x = runner(x, block, cos, sin, layer_a, layer_b, decoder.heads, decoder.kv_heads, decoder.eps)
+    return rms_norm(x, decoder.norm, decoder.eps), torch.stack(kept, dim=1) if states else None

@@ -1,0 +1,65 @@
+"""Losses over rows of text, with logits made in pieces so that the vocabulary never fills the memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+_PIECE = 8192
+"""Positions whose logits are alive at a time: 8,192 × 49,152 in float32 are 1.6 GB."""
+
+
+def _cross_entropy(hidden: Tensor, head: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(F.linear(hidden, head).float(), target, reduction="none")
+
+
+def _divergence(hidden: Tensor, head: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy against the teacher's distribution (KL up to the teacher's entropy)."""
+    student = F.log_softmax(F.linear(hidden, head).float(), dim=-1)
+    wanted = F.softmax(F.linear(teacher, head).float(), dim=-1)
+    return -(wanted * student).sum(-1)
+
+
+def _pieces(function: object, hidden: Tensor, head: Tensor, other: Tensor) -> Tensor:
+    parts = [
+        checkpoint(function, h, head, o, use_reentrant=False)
+        for h, o in zip(hidden.split(_PIECE), other.split(_PIECE), strict=True)
+    ]
+    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def token_nll(hidden: Tensor, head: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of every label token.
+
+    Args:
+        hidden: [Q, S, D], the decoder's output.
+        head: [V, D].
+        labels: [Q, S], aligned with the input ids, -100 where nothing is asked.
+
+    Returns:
+        nats [n] of the n label tokens, and the row of each [n].
+    """
+    wanted = labels[:, 1:] != -100
+    nll = _pieces(_cross_entropy, hidden[:, :-1][wanted], head, labels[:, 1:][wanted])
+    return nll, wanted.nonzero()[:, 0]
+
+
+def row_sums(values: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Sum `values` [n] by `rows` [n] → [count]."""
+    return values.new_zeros(count).index_add(0, rows, values)
+
+
+def distil(hidden: Tensor, teacher: Tensor, head: Tensor, labels: Tensor, teacher_labels: Tensor) -> Tensor:
+    """Mean cross-entropy against the teacher's distribution at the label positions (of both, in the same order)."""
+    student = hidden[:, :-1][labels[:, 1:] != -100]
+    guide = teacher[:, :-1][teacher_labels[:, 1:] != -100]
+    return _pieces(_divergence, student, head, guide.detach()).mean()
+
+
+def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
+    """Symmetric InfoNCE over scores [B, B] (clips × texts); the diagonal is right (van den Oord et al. 2018)."""
+    target = torch.arange(scores.shape[0], device=scores.device)
+    logits = scores / temperature
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

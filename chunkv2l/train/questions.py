@@ -1,0 +1,139 @@
+"""Captions and labels → the (question, answer) rows that everything is trained on.
+
+The empty question stands for the bare caption prompt. Yes/no is balanced; a negative is drawn by how often training
+captions mention the noun ("fair": the noun alone gives nothing away) and is absent from all captions of the image.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from chunkv2l.train.nouns import mentioned, mentioned_in_any, with_article
+
+DESCRIBE = (
+    "Describe the video.",
+    "What happens in the video?",
+    "What is happening?",
+    "What can be seen in the video?",
+    "What is this video about?",
+)
+_COLORS = "red blue yellow green black white orange pink brown purple gray grey".split()
+_COUNTS = {"two": "Two.", "three": "Three.", "four": "Four.", "five": "Five."}
+_COLOR_OF = re.compile(rf"\b({'|'.join(_COLORS)})\s+([a-z-]+)\b")
+_COUNT_OF = re.compile(rf"\b({'|'.join(_COUNTS)})\s+(?:[a-z-]+\s+)?([a-z-]+s|men|women|children|people)\b")
+_THINGS = frozenset(
+    "shirt dress hat jacket coat dog car ball helmet shorts bike horse truck umbrella bird boat uniform flower bag cat"
+    " building wall truck bus train swimsuit jeans motorcycle kayak sled slide couch sweater hair vest cap".split()
+)
+
+
+def clean(caption: str) -> str:
+    """A caption as a sentence: no space before punctuation, capitalised, one full stop at the end."""
+    text = re.sub(r"\s+([,.;:!?'])", r"\1", caption.strip().strip('"').strip()).rstrip(" .").strip()
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of one image: captions (cleaned sentences) and class names; either may be empty."""
+
+    captions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @cached_property
+    def nouns(self) -> frozenset[str]:
+        return mentioned_in_any((*self.captions, *self.labels))
+
+    @cached_property
+    def by_caption(self) -> tuple[frozenset[str], ...]:
+        return tuple(mentioned(caption) for caption in self.captions)
+
+
+@dataclass(frozen=True)
+class NegativeNouns:
+    """Draws nouns as often as training captions mention them."""
+
+    nouns: tuple[str, ...]
+    weights: tuple[int, ...]
+
+    @classmethod
+    def count(cls, images: Sequence[Described]) -> NegativeNouns:
+        counts = Counter(noun for image in images for noun in sorted(image.nouns))
+        return cls(tuple(counts), tuple(counts.values()))
+
+    def draw(self, absent_from: frozenset[str], rng: random.Random) -> str:
+        while True:
+            noun = rng.choices(self.nouns, self.weights)[0]
+            if noun not in absent_from:
+                return noun
+
+
+def exists(noun: str) -> str:
+    return f"Is there {with_article(noun)} in the video?"
+
+
+def scene_with(noun: str) -> str:
+    return f"What happens in the scene with the {noun}?"
+
+
+def caption_row(image: Described, rng: random.Random) -> tuple[str, str]:
+    return "", rng.choice(image.captions)
+
+
+def exists_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
+    if image.nouns and rng.random() < 0.5:
+        return exists(rng.choice(sorted(image.nouns))), "Yes."
+    return exists(negatives.draw(image.nouns, rng)), "No."
+
+
+def scene_row(image: Described, rng: random.Random, avoid: frozenset[str] = frozenset()) -> tuple[str, str] | None:
+    """A question by a noun that this image alone has (none of `avoid`), answered by a caption that mentions it."""
+    pairs = [(noun, i) for i, nouns in enumerate(image.by_caption) for noun in sorted(nouns - avoid)]
+    if not pairs:
+        return None
+    noun = rng.choice(sorted({noun for noun, _ in pairs}))
+    index = rng.choice([i for n, i in pairs if n == noun])
+    return scene_with(noun), image.captions[index]
+
+
+def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
+    """A colour or a count, where a caption gives one."""
+    rows = []
+    for caption in image.captions:
+        text = caption.lower()
+        for color, thing in _COLOR_OF.findall(text):
+            if thing in _THINGS:
+                verb = "are" if thing in ("shorts", "jeans") else "is"
+                rows.append((f"What color {verb} the {thing}?", f"{color.capitalize()}."))
+        for count, things in _COUNT_OF.findall(text):
+            rows.append((f"How many {things} are there?", _COUNTS[count]))
+    return rng.choice(rows) if rows else None
+
+
+def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
+    name = rng.choice(image.labels)
+    if re.search(r"(?<!s)s$", name.split()[-1]):
+        return "What is shown in the video?", f"{name.capitalize()}."
+    article = "An" if name[0].lower() in "aeiou" else "A"
+    return "What is shown in the video?", f"{article} {name}."
+
+
+def question_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
+    """One row about one image: captions half of the time, then scenes, yes/no, details."""
+    if not image.captions:
+        return label_row(image, rng) if rng.random() < 0.7 else exists_row(image, negatives, rng)
+    draw = rng.random()
+    if draw < 0.50:
+        return caption_row(image, rng)
+    if draw < 0.60:
+        return rng.choice(DESCRIBE), rng.choice(image.captions)
+    if draw < 0.74:
+        return scene_row(image, rng) or caption_row(image, rng)
+    if draw < 0.94:
+        return exists_row(image, negatives, rng)
+    return detail_row(image, rng) or caption_row(image, rng)

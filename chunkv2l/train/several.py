@@ -1,0 +1,65 @@
+"""One process a GPU: gradients are averaged by hand, which is all that these small models need.
+
+Started by `torchrun`, whose environment says who is who; without it everything here is a no-op.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def start() -> tuple[int, int, torch.device]:
+    """Join the group: (rank, how many, this process's device)."""
+    if "LOCAL_RANK" not in os.environ:
+        return 0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    local = int(os.environ["LOCAL_RANK"])
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    return dist.get_rank(), dist.get_world_size(), device
+
+
+def together() -> bool:
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+@torch.no_grad()
+def average_gradients(parameters: Sequence[Tensor]) -> None:
+    """Replace every gradient by its mean over the processes, in one message."""
+    if not together():
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch._utils._flatten_dense_tensors([p.grad for p in parameters])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for parameter, part in zip(
+        parameters, torch._utils._unflatten_dense_tensors(flat, [p.grad for p in parameters]), strict=True
+    ):
+        assert parameter.grad is not None
+        parameter.grad.copy_(part)
+
+
+@torch.no_grad()
+def same(tensors: Sequence[Tensor]) -> None:
+    """Give every process the first one's values."""
+    if together():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def agree(value: float) -> float:
+    """The first process's value, everywhere (elapsed time decides when a run ends)."""
+    if not together():
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
+    dist.broadcast(tensor, 0)
+    return float(tensor)

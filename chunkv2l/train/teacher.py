@@ -1,0 +1,49 @@
+"""Captions for unlabelled photographs, sampled from the trained VLM with the frames in context (self-distillation)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from chunkv2l.train.decoder import forward
+from chunkv2l.train.hypernet_stage import HypernetStage
+from chunkv2l.train.questions import Described, clean
+
+
+@torch.no_grad()
+def sample_captions(
+    stage: HypernetStage,
+    images: Tensor,
+    tokenizer: object,
+    *,
+    each: int = 3,
+    temperature: float = 0.7,
+    longest: int = 24,
+    batch: int = 256,
+    frames: int = 4,
+) -> list[Described]:
+    """`each` sampled captions of every image; those that didn't end in `longest` tokens are left out."""
+    texts: list[list[str]] = [[] for _ in range(images.shape[0])]
+    end = tokenizer.eos_token_id  # type: ignore[attr-defined]
+    for begin in range(0, images.shape[0], batch):
+        chosen = images[begin : begin + batch]
+        for _ in range(each):
+            prefix = stage.sight.prefix(stage.bank.clips(chosen, frames, stage.generator))
+            tail = stage.decoder.embed(stage.tail).expand(prefix.shape[0], -1, -1)
+            x = torch.cat([prefix, tail], dim=1)
+            ids = torch.empty(prefix.shape[0], 0, dtype=torch.long, device=x.device)
+            for _ in range(longest):
+                hidden, _ = forward(stage.decoder, x, runner=stage.runner)
+                logits = (hidden[:, -1] @ stage.decoder.head.T).float() / temperature
+                token = torch.multinomial(logits.softmax(-1), 1, generator=stage.generator)
+                ids = torch.cat([ids, token], dim=1)
+                x = torch.cat([x, stage.decoder.embed(token)], dim=1)
+                if bool((ids == end).any(1).all()):
+                    break
+            for row, sequence in enumerate(ids.tolist()):
+                if end in sequence:
+                    text = tokenizer.decode(sequence[: sequence.index(end)])  # type: ignore[attr-defined]
+                    texts[begin + row].append(clean(text))
+    return [replace(Described(), captions=tuple(t for t in captions if t)) for captions in texts]

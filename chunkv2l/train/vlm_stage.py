@@ -1,0 +1,131 @@
+"""Stage 1: teach SmolLM2 to read frames. The connector and a LoRA are trained; everything else is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from chunkv2l.train.batches import Batch, pad
+from chunkv2l.train.decoder import Decoder, Runner, forward
+from chunkv2l.train.features import FeatureBank
+from chunkv2l.train.lora import DecoderLora
+from chunkv2l.train.losses import token_nll
+from chunkv2l.vlm.mini_parts import Connector, Seen
+from chunkv2l.vlm.mini_text import Prompts
+
+# Answers of the bare language model to these are rehearsed, so that it keeps its language.
+REHEARSED = (
+    "What is the capital of France?",
+    "What is the capital of Japan?",
+    "Who wrote Romeo and Juliet?",
+    "What is the largest planet?",
+    "How many days are in a week?",
+    "What is two plus two?",
+    "Name a primary color.",
+    "What do bees make?",
+    "What is the opposite of hot?",
+    "Write a sentence about the sea.",
+    "What is photosynthesis?",
+    "Why is the sky blue?",
+    "Give me a tip for sleeping better.",
+    "What is a noun?",
+    "Translate 'hello' to Spanish.",
+    "Who was Albert Einstein?",
+    "What is the boiling point of water?",
+    "Tell me a short joke.",
+    "What is the tallest mountain in the world?",
+    "How do I boil an egg?",
+    "What language is spoken in Brazil?",
+    "What is gravity?",
+    "Name three animals that can fly.",
+    "What is the currency of the United Kingdom?",
+    "Who painted the Mona Lisa?",
+    "What season comes after winter?",
+    "Explain what a computer is.",
+    "What is the capital of Italy?",
+    "Which ocean is the largest?",
+    "What is the chemical symbol for gold?",
+    "How many legs does a spider have?",
+    "Write a short greeting to a friend.",
+)
+
+
+class Reader(nn.Module):
+    """The trained parts: connector and LoRA."""
+
+    def __init__(self, decoder: Decoder, rank: int) -> None:
+        super().__init__()
+        self.connector = Connector(decoder.embedding.shape[1])
+        self.lora = DecoderLora(decoder, rank)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Builds the embeddings of rows behind frames."""
+
+    decoder: Decoder
+    connector: Connector
+    opening: Tensor  # ids of what stands before the frames
+
+    def prefix(self, seen: Seen) -> Tensor:
+        """[B, P, D]: the opening and the visual tokens."""
+        visual = self.connector(Seen(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
+        opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
+        return torch.cat([opening, visual], dim=1)
+
+    def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, runner: Runner, decoder: Decoder) -> Tensor:
+        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix: [Q, T, D]."""
+        rows = torch.cat([prefix[owner], self.decoder.embed(ids)], dim=1)
+        hidden, _ = forward(decoder, rows, runner=runner)
+        return hidden[:, prefix.shape[1] :]
+
+
+@torch.no_grad()
+def rehearsal(decoder: Decoder, prompts: Prompts, device: torch.device, runner: Runner, tokens: int = 32) -> list[Tensor]:
+    """ids and labels [Q, T] of the bare model's greedy answers to REHEARSED."""
+    rows: list[tuple[list[int], list[int]]] = []
+    end = prompts.answer("")[-1]
+    for question in REHEARSED:
+        prompt, answer = prompts.ask(question), []
+        while len(answer) < tokens and (not answer or answer[-1] != end):
+            ids = torch.tensor([prompt + answer], device=device)
+            hidden, _ = forward(decoder, decoder.embed(ids), runner=runner)
+            answer.append(int((hidden[0, -1] @ decoder.head.T).argmax()))
+        rows.append((prompt, answer))
+    ids, labels = pad(rows)
+    return [ids.to(device), labels.to(device)]
+
+
+@dataclass(frozen=True)
+class VlmStage:
+    """The loss of stage 1: next-token cross-entropy of answers behind frames, and the rehearsed answers."""
+
+    reader: Reader
+    decoder: Decoder
+    bank: FeatureBank
+    sight: Sight
+    rehearsed: Sequence[Tensor]
+    generator: torch.Generator
+    runner: Runner
+    rehearse: float = 0.1
+
+    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        device = self.bank.first.device
+        batch = batch.to(device)
+        seen = self.bank.clips(batch.images, batch.frames, self.generator)
+        decoder = self.reader.lora.apply_to(self.decoder)
+        prefix = self.sight.prefix(seen)
+        hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, self.runner, decoder)
+        nll, _ = token_nll(hidden, decoder.head, batch.behind_labels)
+        loss = nll.mean()
+        figures: dict[str, float] = {"nll": loss.detach()}  # type: ignore[dict-item]
+        if int(batch.images[0]) % 4 == 0:  # a quarter of the steps, by the batch alone
+            ids, labels = self.rehearsed
+            spoken, _ = forward(decoder, decoder.embed(ids), runner=self.runner)
+            said = token_nll(spoken, decoder.head, labels)[0].mean()
+            loss = loss + 4 * self.rehearse * said
+            figures["said"] = said.detach()  # type: ignore[assignment]
+        return loss, figures

@@ -1,0 +1,77 @@
+"""The trained parts of `mini` that turn frames into visual tokens: what DINOv2 sees, and the connector behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Dinov2Model
+
+SIZE = 224
+"""Frames are SIZE × SIZE pixels, stretched: so were the photographs that the connector was trained on."""
+
+GRID = 8
+"""Patch features are averaged to GRID × GRID cells a frame; the connector folds 2 × 2 of them into one token."""
+
+BLOCKS = (10, 12)
+"""The backbone's blocks whose outputs are read (1 … 12). Block 10 names things better than the last one."""
+
+MAX_FRAMES = 8
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = 384 · len(BLOCKS)."""
+
+    grid: Tensor
+    cls: Tensor
+
+
+@torch.no_grad()
+def see(vision: Dinov2Model, images: Tensor) -> Seen:
+    """Features of RGB images, uint8 or float 0…255, [N, 3, SIZE, SIZE]."""
+    weight = vision.embeddings.patch_embeddings.projection.weight
+    mean, std = images.new_tensor(_MEAN, dtype=torch.float32), images.new_tensor(_STD, dtype=torch.float32)
+    pixels = (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    states = vision(pixels.to(weight.dtype), output_hidden_states=True).hidden_states
+    tokens = torch.cat([vision.layernorm(states[block]) for block in BLOCKS], dim=-1)  # [N, 1 + 16·16, C]
+    side = int((tokens.shape[1] - 1) ** 0.5)
+    patches = tokens[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    return Seen(F.adaptive_avg_pool2d(patches.float(), GRID).permute(0, 2, 3, 1), tokens[:, 0].float())
+
+
+def to_tensor(frames: NDArray, device: torch.device) -> Tensor:  # type: ignore[type-arg]
+    """uint8 [N, H, W, 3] → uint8 [N, 3, H, W] on `device`."""
+    return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
+
+
+class Connector(nn.Module):
+    """Vision features → visual tokens: GRID/2 × GRID/2 patch tokens and one class token a frame.
+
+    A 2 × 2 pixel shuffle (as in SmolVLM) and a two-layer MLP for the patches, one matrix for the class token, and an
+    embedding per frame position.
+    """
+
+    tokens_per_frame = (GRID // 2) ** 2 + 1
+
+    def __init__(self, hidden_size: int = 576, width: int = 768) -> None:
+        super().__init__()
+        channels = 384 * len(BLOCKS)
+        self.norm = nn.LayerNorm(4 * channels)
+        self.up = nn.Linear(4 * channels, width)
+        self.down = nn.Linear(width, hidden_size)
+        self.cls_norm = nn.LayerNorm(channels)
+        self.cls = nn.Linear(channels, hidden_size)
+        self.position = nn.Parameter(torch.randn(MAX_FRAMES, 1, hidden_size) * 0.02)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """grid [B, F, GRID, GRID, C], cls [B, F, C] → [B, F · tokens_per_frame, D]."""
+        cells = seen.grid.unflatten(3, (GRID // 2, 2)).unflatten(2, (GRID // 2, 2))  # [B, F, h, 2, w, 2, C]
+        cells = cells.transpose(3, 4).flatten(4).flatten(2, 3)  # [B, F, h·w, 4·C]
+        patches = self.down(F.gelu(self.up(self.norm(cells))))
+        tokens = torch.cat([self.cls(self.cls_norm(seen.cls)).unsqueeze(2), patches], dim=2)
+        return (tokens + self.position[: tokens.shape[1]]).flatten(1, 2)
