@@ -1,0 +1,101 @@
+"""Files from a model hub: what is in its cache already, or fetched; never a hang where there is no network."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from chunkv2l.errors import ChunkV2LError, InputError
+
+_PROBE_S = 5.0
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class NoHub(InputError):
+    """The files aren't here and no hub can be asked for them."""
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name can be a hub's OWNER/NAME."""
+    return _REPOSITORY.fullmatch(name) is not None
+
+
+def reachable() -> bool:
+    """Whether the hub answers within a few seconds; False at once where HF_HUB_OFFLINE is set."""
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return False
+    answers: list[bool] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=_PROBE_S):
+                answers.append(True)
+        except urllib.error.HTTPError:
+            answers.append(True)
+        except (OSError, ValueError):
+            answers.append(False)
+
+    # A resolver that doesn't answer ignores time limits, so the question is asked on a thread that can be left alone.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_S + 1)
+    return bool(answers and answers[0])
+
+
+def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], bool]) -> Path:
+    """A repository's files that match, from the hub's cache where they are complete, else fetched with a progress bar.
+
+    Raises:
+        NoHub: not in the cache, and no hub answers.
+        ChunkV2LError: the hub answers, but not with these files.
+    """
+    wanted = list(patterns)
+    try:
+        found = Path(snapshot_download(repository, allow_patterns=wanted, local_files_only=True))
+        if complete(found):
+            return found
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        pass
+    _require_hub(repository)
+    try:
+        return Path(snapshot_download(repository, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise _failure(repository, error) from error
+
+
+def file(repositories: Sequence[str], name: str) -> Path:
+    """One file, from the first of the repositories that has it.
+
+    Raises:
+        NoHub: not in the cache, and no hub answers.
+        ChunkV2LError: the hub answers, but none of them has it.
+    """
+    for repository in repositories:
+        try:
+            return Path(hf_hub_download(repository, name, local_files_only=True))
+        except (LocalEntryNotFoundError, OSError, ValueError):
+            continue
+    _require_hub(repositories[0])
+    for repository in repositories:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            failure = _failure(repository, error)
+    raise failure
+
+
+def _require_hub(repository: str) -> None:
+    if not reachable():
+        raise NoHub(f"{repository} isn't on this machine and {constants.ENDPOINT} doesn't answer.")
+
+
+def _failure(repository: str, error: Exception) -> ChunkV2LError:
+    return ChunkV2LError(f"Fetching {repository} failed ({str(error).splitlines()[0]}): check its name, or try again.")

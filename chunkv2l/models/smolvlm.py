@@ -1,0 +1,228 @@
+"""SmolVLM2 by name: the paper's two sizes with their released hypernetworks, a folder, or any hub id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chunkv2l.errors import InputError
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
+from chunkv2l.models import hub
+from chunkv2l.models.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.vlm.smolvlm import SmolVLM
+from chunkv2l.vlm.smolvlm_inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
+
+CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
+"""Where the released hypernetworks are: the repository's name, and the one that it was first published under."""
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A size of the paper's."""
+
+    repository: str
+    checkpoint: str
+
+
+PUBLISHED = {
+    "smolvlm2-500m": Published("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "frames2lora-smolvlm2-500m-best-ce.pt"),
+    "smolvlm2-2.2b": Published("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "frames2lora-smolvlm2-2.2b-best-ce.pt"),
+}
+
+
+def load_smolvlm(
+    name_or_path: str, hypernet: str | None = None, device: str = "auto", dtype: torch.dtype | None = None
+) -> tuple[SmolVLM, Hypernetwork, dict[str, str | int | float]]:
+    """A frozen SmolVLM2, the hypernetwork for it, and what identifies both in an index.
+
+    Args:
+        name_or_path: `smolvlm2-500m`, `smolvlm2-2.2b`, a folder as `save_pretrained` writes it, or a hub's OWNER/NAME.
+        hypernet: a hypernetwork's file; None for the released one of the paper's two sizes.
+        device: "auto", "cpu", "cuda" …
+        dtype: None for bfloat16 on a GPU and float32 elsewhere.
+
+    Raises:
+        InputError: no such model or file, no hub to fetch it from, or a hypernetwork that was made for another model.
+    """
+    folder, hypernet_path = find(name_or_path, hypernet)
+    config = read_config(folder)
+    network = load_hypernetwork(hypernet_path)
+    check_fit(network.config, config, name_or_path, hypernet_path)
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    name = name_or_path if name_or_path in PUBLISHED or hub.is_repository(name_or_path) else folder.name
+    vlm = _load(folder, config, name, place, kind)
+    identity: dict[str, str | int | float] = {
+        "family": "smolvlm",
+        "weights": sha256_of_all(_identifying(folder)),
+        "hypernet": known_sha256(hypernet_path),
+        "max_frames": MAX_FRAMES,
+        "longest_edge": LONGEST_EDGE,
+        "tile": vlm.pixels.tile,
+        "instruction": INSTRUCTION,
+    }
+    return vlm, network.to(place).eval(), identity
+
+
+def find(name_or_path: str, hypernet: str | None = None) -> tuple[Path, Path]:
+    """The model's folder and the hypernetwork's file, fetched where they have to be.
+
+    Raises:
+        InputError: as `load_smolvlm`.
+    """
+    known = PUBLISHED.get(name_or_path) or _by_repository(name_or_path)
+    if hypernet is not None and not Path(hypernet).is_file():
+        raise InputError(f"There is no hypernetwork file {hypernet}.")
+    if known is None and hypernet is None and (Path(name_or_path).is_dir() or hub.is_repository(name_or_path)):
+        raise InputError(f"No hypernetwork was released for {name_or_path}: name one with --hypernet FILE.")
+    if Path(name_or_path).is_dir():
+        folder = Path(name_or_path)
+    elif known is not None:
+        folder = _published_folder(name_or_path, known)
+    elif hub.is_repository(name_or_path):
+        folder = hub.folder(name_or_path, _FILES, is_complete)
+    else:
+        raise InputError(
+            f"There is no model called {name_or_path!r}, and no such folder: SmolVLM2 is {' or '.join(PUBLISHED)}, "
+            "a folder, or a hub's OWNER/NAME."
+        )
+    if hypernet is not None:
+        return folder, Path(hypernet)
+    assert known is not None
+    return folder, _released_checkpoint(name_or_path, known)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a model's folder has all of its files (a broken download leaves some out)."""
+    if not all((folder / name).is_file() for name in ("config.json", "tokenizer.json")):
+        return False
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return (folder / "model.safetensors").is_file()
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return all((folder / name).is_file() for name in names)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model folder's config.json.
+
+    Raises:
+        InputError: there is none, it can't be read, or it is another kind of model's.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder} isn't a model's folder: it has no config.json.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kind = config["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} can't be read as a model's configuration ({error}).") from None
+    if kind != "smolvlm" or not isinstance(config.get("text_config"), dict):
+        raise InputError(f"{folder} holds a model of type {kind!r}; only SmolVLM2 ('smolvlm') can be used.")
+    values: dict[str, Any] = config
+    return values
+
+
+def check_fit(hypernet: HypernetConfig, config: dict[str, Any], model: str, file: Path) -> None:
+    """Refuse a hypernetwork that was made for a model of another size, before any large file is read."""
+    text = config["text_config"]
+    ours = (text.get("num_hidden_layers"), text.get("hidden_size"), text.get("intermediate_size"))
+    theirs = (hypernet.num_layers, hypernet.hidden_size, hypernet.intermediate_size)
+    if ours != theirs:
+        sizes = " against ".join(f"{layers} blocks of {i} → {d}" for layers, d, i in (theirs, ours))
+        raise InputError(f"{file} is a hypernetwork for another model than {model} ({sizes}).")
+
+
+def _by_repository(name: str) -> Published | None:
+    return next((item for item in PUBLISHED.values() if item.repository == name), None)
+
+
+def _own_place(known: Published) -> Path:
+    """Where a user without a hub puts the files of one of the paper's sizes."""
+    name = next(name for name, item in PUBLISHED.items() if item == known)
+    return cache_root() / name
+
+
+def _published_folder(name: str, known: Published) -> Path:
+    own = _own_place(known)
+    if (own / "config.json").is_file():
+        return own
+    try:
+        return hub.folder(known.repository, _FILES, is_complete)
+    except hub.NoHub as error:
+        raise _tell(name, known, error) from None
+
+
+def _released_checkpoint(name: str, known: Published) -> Path:
+    own = _own_place(known) / known.checkpoint
+    if own.is_file():
+        return own
+    try:
+        return hub.file(CHECKPOINTS, known.checkpoint)
+    except hub.NoHub as error:
+        raise _tell(name, known, error) from None
+
+
+def _tell(name: str, known: Published, error: Exception) -> InputError:
+    return InputError(
+        f"{error} Where there is a hub, download all files of {known.repository} and {known.checkpoint} of "
+        f"{CHECKPOINTS[0]}; put them together into {_own_place(known)}, or keep them anywhere and give "
+        f"--model FOLDER --hypernet FILE instead of {name}."
+    )
+
+
+def _identifying(folder: Path) -> list[Path]:
+    """The files that decide what the model computes."""
+    names = ("config.json", "tokenizer.json", "preprocessor_config.json", "processor_config.json")
+    return [path for path in map(folder.joinpath, names) if path.is_file()] + sorted(folder.glob("*.safetensors"))
+
+
+def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device, dtype: torch.dtype) -> SmolVLM:
+    from transformers import AutoTokenizer, SmolVLMForConditionalGeneration
+
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} has no .safetensors: pickled weights aren't read.")
+    load: Any = SmolVLMForConditionalGeneration.from_pretrained
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model, report = load(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(f"{folder} can't be loaded as a SmolVLM2 ({str(error).splitlines()[0]}).") from error
+    if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
+        raise InputError(f"{folder} isn't a complete SmolVLM2: {lacking[0]} is missing or has the wrong shape.")
+    vocabulary = tokenizer.get_vocab()
+    wanted = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
+    if absent := [token for token in wanted if token not in vocabulary]:
+        raise InputError(f"{folder}: its tokenizer doesn't know {', '.join(absent)}, as SmolVLM2's does.")
+    if not tokenizer.chat_template:
+        raise InputError(f"{folder}: its tokenizer has no chat template, as SmolVLM2-Instruct's does.")
+    image_size = config.get("vision_config", {}).get("image_size", model.config.vision_config.image_size)
+    return SmolVLM(model.to(device), tokenizer, pixel_rule(folder, image_size), name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bars."""
+    from transformers.utils import logging as module
+
+    logging: Any = module
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
