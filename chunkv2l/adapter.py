@@ -9,6 +9,7 @@ Symbols: L text blocks, r or R rank, I input size of `down_proj` (intermediate),
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,6 +70,21 @@ class Adapter:
         if not self.leading:
             raise InputError("This adapter is a single one, not a stack: there is nothing to choose from.")
         return replace(self, A=self.A[index], B=self.B[index])
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], module: str = "model.layers.{i}.mlp.down_proj", base_model: str = ""
+    ) -> None:
+        """Write one adapter as a PEFT folder; see `chunkv2l.adapter_peft.save`."""
+        from chunkv2l.adapter_peft import save
+
+        save(self, folder, module, base_model)
+
+    @staticmethod
+    def from_pretrained(folder: str | os.PathLike[str]) -> Adapter:
+        """Read an adapter from a PEFT folder; see `chunkv2l.adapter_peft.load`."""
+        from chunkv2l.adapter_peft import load
+
+        return load(folder)
 
     def unbind(self) -> list[Adapter]:
         """The adapters of a stack, one by one along the first leading dimension (views, no copies)."""
@@ -142,6 +158,60 @@ def scale(adapter: Adapter, weight: float | Tensor) -> Adapter:
         weight: a number, zero and negative included, or a tensor that broadcasts to the adapter's leading dimensions.
     """
     return replace(adapter, A=_times(adapter.A, weight))
+
+
+def truncate(adapter: Adapter, rank: int) -> Adapter:
+    """The ranks with the largest ‖a‖·‖b‖ of every block, in their order; nothing is recomputed.
+
+    Raises:
+        InputError: a rank that isn't positive.
+    """
+    slots = largest(adapter, rank)[..., None]
+    a, b = (x.gather(-2, slots.expand(*slots.shape[:-1], x.shape[-1])) for x in (adapter.A, adapter.B))
+    return replace(adapter, A=a, B=b)
+
+
+def largest(adapter: Adapter, rank: int) -> Tensor:
+    """Which ranks `truncate` keeps: ascending int64 [..., L, min(rank, r)].
+
+    Raises:
+        InputError: a rank that isn't positive.
+    """
+    if rank < 1:
+        raise InputError(f"An adapter needs at least one rank, not {rank}.")
+    size = torch.linalg.vector_norm(adapter.A.detach().float(), dim=-1) * torch.linalg.vector_norm(
+        adapter.B.detach().float(), dim=-1
+    )
+    kept: Tensor = size.topk(min(rank, adapter.rank), dim=-1).indices
+    return kept.sort(dim=-1).values
+
+
+def compress(adapter: Adapter, rank: int) -> tuple[Adapter, Tensor]:
+    """The best approximation of every block's Bᵀ A by so many ranks.
+
+    Through QR of both factors and the SVD of a small matrix; no D × I matrix is made.
+
+    Args:
+        adapter: any leading dimensions.
+        rank: at most as many ranks as the result gets; it has fewer where the adapter has fewer.
+
+    Returns:
+        The adapter, and the relative error ‖B'ᵀA' − BᵀA‖ / ‖BᵀA‖ (Frobenius, over all blocks), float32 [...].
+
+    Raises:
+        InputError: a rank that isn't positive.
+    """
+    if rank < 1:
+        raise InputError(f"An adapter needs at least one rank, not {rank}.")
+    qa, ra = torch.linalg.qr(adapter.A.float().mT)  # [..., L, I, k], [..., L, k, R], k = min(I, R)
+    qb, rb = torch.linalg.qr(adapter.B.float().mT)  # [..., L, D, m], [..., L, m, R]
+    u, s, vh = torch.linalg.svd(rb @ ra.mT, full_matrices=False)  # Bᵀ A = qb (u s vh) qaᵀ
+    root = s[..., :rank].sqrt()
+    a = root[..., None] * (vh[..., :rank, :] @ qa.mT)
+    b = root[..., None] * (qb @ u[..., :rank]).mT
+    lost, total = s[..., rank:].square().sum((-2, -1)), s.square().sum((-2, -1))
+    error = (lost / total.clamp(min=torch.finfo(s.dtype).tiny)).sqrt()
+    return replace(adapter, A=a.to(adapter.A.dtype), B=b.to(adapter.B.dtype)), error
 
 
 def _times(a: Tensor, *factors: float | Tensor) -> Tensor:

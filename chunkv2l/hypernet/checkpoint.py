@@ -1,13 +1,14 @@
-"""Hypernetwork files: our own `.safetensors` and bare ones with the reference's key names.
+"""Hypernetwork files: our own `.safetensors`, bare ones with the reference's key names, and the released `.pt` layout.
 
-Nothing is ever unpickled here; the released `.pt` layout is read by `released`.
+Files may come from anywhere: nothing in them is executed, and names, shapes and types are checked.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +19,10 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
+from chunkv2l.hypernet.released import read_released
 
 FORMAT = "chunkv2l.hypernet"
+ENCODER = "aggregator.perceiver.encoder"
 RELEASED_HEADS = (16, 4, 128)  # query heads, key/value heads, width: fixed in the reference, nowhere in its files
 
 
@@ -27,19 +30,24 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
     """Read a hypernetwork, on the CPU, in float32.
 
     Args:
-        path: a `.safetensors` of `save_hypernetwork`, or one with the released checkpoints' key names (all sizes
-            follow from the shapes; its heads must be the released 16 × 128 with 4 key/value heads).
+        path: a `.safetensors` of `save_hypernetwork`; or one with the released checkpoints' key names, or a released
+            `.pt` (all sizes then follow from the shapes; heads are the released 16 × 128 with 4 key/value heads). What
+            it is is told by its content, not by its name.
 
     Raises:
-        InputError: no such file, unreadable, or keys and shapes that aren't a hypernetwork's.
+        InputError: no such file, unreadable, keys and shapes that aren't a hypernetwork's, numbers that aren't finite,
+            or a pickle that holds more than the released files do (it isn't executed).
     """
     path = Path(path)
-    tensors, metadata = _read(path)
-    if metadata.get("format") == FORMAT:
-        config = _own_config(path, metadata)
-    else:
-        config = config_from_shapes({key: tuple(value.shape) for key, value in tensors.items()}, path)
-    return build(config, tensors, path)
+    if not path.is_file():
+        raise InputError(f"There is no hypernetwork file {path}.")
+    if _looks_like_safetensors(path):
+        tensors, metadata = _read(path)
+        if metadata.get("format") == FORMAT:
+            return build(_own_config(path, metadata), tensors, path)
+        return build(config_from_shapes(_shapes(tensors), path), tensors, path)
+    tensors, base_model = read_released(path)
+    return build(replace(config_from_shapes(_shapes(tensors), path), base_model=base_model), tensors, path)
 
 
 def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> None:
@@ -57,8 +65,15 @@ def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> 
     Raises:
         InputError: a key is missing, unknown, or of another shape.
     """
-    with torch.device("meta"):
-        hypernet = Hypernetwork(config)
+    if (blocks := _count_blocks(tensors)) != config.num_blocks:
+        raise InputError(
+            f"{path} isn't a complete hypernetwork: it has {blocks} of {config.num_blocks} encoder layers."
+        )
+    try:
+        with torch.device("meta"):
+            hypernet = Hypernetwork(config)
+    except (RuntimeError, OverflowError):
+        raise InputError(f"{path} is damaged: its sizes are beyond anything that can be built.") from None
     expected = {key: tuple(value.shape) for key, value in hypernet.state_dict().items()}
     if missing := sorted(set(expected) - set(tensors)):
         raise InputError(f"{path} isn't a complete hypernetwork: {_some(missing)} missing.")
@@ -70,7 +85,10 @@ def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> 
             raise InputError(f"{path}: {key} should be {list(shape)}, not {list(tensor.shape)}.")
         if not tensor.is_floating_point():
             raise InputError(f"{path}: {key} should hold floating-point numbers, not {tensor.dtype}.")
-    hypernet.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True, assign=True)
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{path} is damaged: {key} holds values that aren't finite numbers.")
+    state = {key: value.float().contiguous() for key, value in tensors.items()}
+    hypernet.load_state_dict(state, strict=True, assign=True)
     for parameter in hypernet.parameters():
         parameter.requires_grad_(True)
     return hypernet
@@ -82,7 +100,7 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
     Raises:
         InputError: keys that decide a size are missing, or the heads aren't the released layout's.
     """
-    encoder, decoder = "aggregator.perceiver.encoder", "aggregator.perceiver.decoder"
+    encoder, decoder = ENCODER, "aggregator.perceiver.decoder"
     needed = {
         "bias_A.down_proj": 3,
         "bias_B.down_proj": 3,
@@ -105,14 +123,13 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
             f"{kv_heads * head_dim}, so the number of heads can't be known: "
             "save it with chunkv2l's save_hypernetwork, which keeps the sizes."
         )
-    blocks = {key.split(".")[4] for key in shapes if key.startswith(f"{encoder}.layers.")}
     return HypernetConfig(
         num_layers=layers,
         hidden_size=shapes["bias_B.down_proj"][-1],
         intermediate_size=intermediate,
         latent_size=latent,
         rank=rank,
-        num_blocks=len(blocks),
+        num_blocks=_count_blocks(shapes),
         num_queries=queries,
         num_heads=heads,
         num_kv_heads=kv_heads,
@@ -120,9 +137,25 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
     )
 
 
+def _count_blocks(names: Iterable[str]) -> int:
+    layers = f"{ENCODER}.layers."
+    return len({name.removeprefix(layers).partition(".")[0] for name in names if name.startswith(layers)})
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    """A safetensors file begins with its header's length in 8 bytes, then the header, which is JSON."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise InputError(f"There is no hypernetwork file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118

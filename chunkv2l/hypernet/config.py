@@ -25,6 +25,7 @@ class HypernetConfig:
         num_kv_heads: key and value heads, each shared by num_heads / num_kv_heads consecutive query heads.
         head_dim: width of a head.
         scaling: of the adapters; None stands for the reference's 2·r^1.5 (not divided by r).
+        base_model: the name of the VLM that it was trained for, "" if unknown; a note, nothing depends on it.
 
     Raises:
         InputError: a size that isn't positive, or heads that can't be shared equally.
@@ -41,13 +42,18 @@ class HypernetConfig:
     num_kv_heads: int = 4
     head_dim: int = 128
     scaling: float | None = None
+    base_model: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "scaling":
-                if value is not None and not 0 < value < float("inf"):
-                    raise InputError(f"A hypernetwork's scaling must be a positive number, not {value}.")
+            if field.name == "base_model":
+                if not isinstance(value, str):
+                    raise InputError(f"A hypernetwork's base_model must be a name, not {value!r}.")
+            elif field.name == "scaling":
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                if value is not None and not (number and 0 < value < float("inf")):
+                    raise InputError(f"A hypernetwork's scaling must be a positive number, not {value!r}.")
             elif type(value) is not int or value < 1:
                 raise InputError(f"A hypernetwork's {field.name} must be a positive whole number, not {value!r}.")
         if self.num_heads % self.num_kv_heads:

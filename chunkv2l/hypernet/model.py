@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter import Adapter, largest
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.perceiver import Perceiver
@@ -118,6 +118,23 @@ class Hypernetwork(nn.Module):
         i = config.intermediate_size
         a, b = (_per_layer(x, w) for x, w in zip(scaled, (weight[..., :i], weight[..., i:]), strict=True))
         return Adapter(a, b, self.scaling)
+
+    @torch.no_grad()
+    def truncate(self, codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+        """The rank vectors whose ranks count most in the adapters: largest ‖a‖·‖b‖ of every block.
+
+        Args:
+            codes: [..., L, r, d].
+            rank: how many to keep.
+
+        Returns:
+            codes [..., L, rank, d] and their slots, int64 [..., L, rank]: both are what `expand` needs.
+
+        Raises:
+            InputError: shapes that don't fit the configuration, a rank that isn't positive.
+        """
+        slots = largest(self.expand(codes), rank)
+        return codes.gather(-2, slots[..., None].expand(*slots.shape, codes.shape[-1])), slots
 
     def _perceive(self, sequences: Tensor, mask: Tensor | None) -> Tensor:
         perceiver = self.aggregator["perceiver"]

@@ -1,0 +1,127 @@
+"""Adapters in PEFT's folder format: `adapter_config.json` and `adapter_model.safetensors`.
+
+PEFT computes `lora_alpha / r · lora_B(lora_A(x))`, so lora_A is A, lora_B is Bᵀ, and lora_alpha = scaling · r: the
+reference's scaling isn't divided by the rank (SPEC step 13).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+
+LLAMA = "model.layers.{i}.mlp.down_proj"
+SMOLVLM = "model.text_model.layers.{i}.mlp.down_proj"
+KEY = re.compile(r"(?P<before>.*?)(?P<block>\d+)\.(?P<after>[^0-9]*)\.lora_(?P<factor>[AB])\.weight")
+UNREAD = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
+
+
+def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, base_model: str = "") -> None:
+    """Write one adapter as a folder that `PeftModel.from_pretrained` and vLLM load.
+
+    Args:
+        adapter: A [L, r, I]; written in its own precision.
+        folder: made if it isn't there; the two files in it are replaced.
+        module: where a block's module is in the model, {i} standing for the block's number: "model.layers.{i}…" in
+            Llama-like models, "model.text_model.layers.{i}…" in SmolVLM.
+        base_model: the name or folder of the model that it belongs to, as PEFT notes it.
+
+    Raises:
+        InputError: a stack of adapters, or a module path without {i} or of another module than the adapter's.
+    """
+    if adapter.leading:
+        raise InputError(f"This is a stack of {list(adapter.leading)} adapters: save them one by one.")
+    if module.count("{i}") != 1 or module.rsplit(".", 1)[-1] != adapter.target:
+        raise InputError(f"The module path must contain {{i}} once and end in .{adapter.target}, not be {module!r}.")
+    tensors: dict[str, Tensor] = {}
+    for block, (a, b) in enumerate(zip(adapter.A.detach().cpu(), adapter.B.detach().cpu(), strict=True)):
+        name = f"base_model.model.{module.replace('{i}', str(block))}"
+        tensors[f"{name}.lora_A.weight"] = a.clone(memory_format=torch.contiguous_format)
+        tensors[f"{name}.lora_B.weight"] = b.T.clone(memory_format=torch.contiguous_format)
+    alpha = adapter.scaling * adapter.rank
+    config = {
+        "base_model_name_or_path": base_model or None,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
+        "lora_dropout": 0.0,
+        "peft_type": "LORA",
+        "r": adapter.rank,
+        "target_modules": [adapter.target],
+        "task_type": "CAUSAL_LM",
+        "use_dora": False,
+        "use_rslora": False,
+    }
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: str | os.PathLike[str]) -> Adapter:
+    """Read an adapter of one linear module per block from a PEFT folder.
+
+    Raises:
+        InputError: no such folder, files that can't be read, or a LoRA of another kind (DoRA, ranks that differ
+            between blocks, several modules per block, …).
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    file = folder / "adapter_model.safetensors"
+    try:
+        tensors = load_file(file)
+    except FileNotFoundError:
+        raise InputError(f"There is no {file}: only PEFT folders with safetensors are read.") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file} can't be read ({error}).") from None
+    factors: dict[str, dict[int, Tensor]] = {"A": {}, "B": {}}
+    places = set()
+    for key, tensor in tensors.items():
+        found = KEY.fullmatch(key)
+        if found is None or tensor.ndim != 2:
+            raise InputError(f"{file} isn't a LoRA of one linear module per block: {key}.")
+        places.add((found["before"], found["after"]))
+        factors[found["factor"]][int(found["block"])] = tensor
+    count = len(factors["A"])
+    if len(places) != 1 or any(sorted(part) != list(range(count)) for part in factors.values()) or not count:
+        raise InputError(f"{file} doesn't hold one linear module of every block from 0 on.")
+    try:
+        a = torch.stack([factors["A"][block] for block in range(count)])
+        b = torch.stack([factors["B"][block].T for block in range(count)])
+    except RuntimeError:
+        raise InputError(f"{file} has blocks of different shapes.") from None
+    if a.shape[1] != config["r"]:
+        raise InputError(f"{file} has {a.shape[1]} ranks, its configuration {config['r']}.")
+    rank = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
+    return Adapter(a, b.contiguous(), config["lora_alpha"] / rank, target=places.pop()[1].rsplit(".", 1)[-1])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "adapter_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} isn't a PEFT adapter: there is no adapter_config.json in it.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} can't be read ({error}).") from None
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        raise InputError(f"{file} isn't a LoRA's configuration.")
+    for name in UNREAD:
+        if config.get(name):
+            raise InputError(f"{file} asks for {name}, which chunkv2l's adapters don't have.")
+    r, alpha = config.get("r"), config.get("lora_alpha")
+    if type(r) is not int or r < 1 or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise InputError(f"{file} has no usable r and lora_alpha: {r!r}, {alpha!r}.")
+    return config

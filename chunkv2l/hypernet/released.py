@@ -1,0 +1,133 @@
+"""The released `.pt` checkpoints, read without executing anything (SPEC "Released checkpoint").
+
+They are `torch.save`d dicts: the tensors, and three pickled entries that name classes of the reference and of PEFT. The
+restricted unpickler gets empty stand-ins for exactly those names; any other name in the file is refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chunkv2l.errors import InputError
+
+EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
+PREFIX = "_orig_mod."  # what torch.compile puts before names
+
+SWITCHES: dict[str, object] = {
+    "use_light_weight_lora": False,
+    "per_rank_gen": True,
+    "use_per_rank_bias": False,
+    "use_bias": True,
+    "per_layer_processing": False,
+    "use_token_mixing": False,
+    "num_pre_head_layers": 1,
+    "extra_modules": None,
+}
+AGGREGATOR_SWITCHES: dict[str, object] = {
+    "aggregator_type": "perceiver",
+    "num_modules": 1,
+    "num_extra_modules": 0,
+    "num_self_attn_per_block": 0,
+    "shared_weights": False,
+    "layer_to_layer_ctx_encoder": True,
+}
+
+
+class StandIn:
+    """An empty object in the place of a class that the file names: keeps what is put into it, does nothing."""
+
+    def __init__(self, *values: object) -> None:
+        self.values = values
+
+
+NAMES = (
+    "ctx_to_lora.modeling.hypernet.HypernetConfig",
+    "ctx_to_lora.modeling.aggregator.AggregatorConfig",
+    "ctx_to_lora.configs.CtxEncoderArguments",
+    "peft.tuners.lora.config.LoraConfig",
+    "peft.tuners.lora.config.LoraRuntimeConfig",
+    "peft.utils.peft_types.PeftType",
+)
+
+
+def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a released checkpoint and the name of its base model ("" if it has none).
+
+    The lora_alpha in it is ignored, as the reference does: the scaling is 2·r^1.5.
+
+    Raises:
+        InputError: not such a file, damaged, anything in it but tensors and the three known entries, or a variant of
+            the hypernetwork that the released checkpoints don't use.
+    """
+    entries = _load(path)
+    extra = {name: entries.pop(name) for name in EXTRA if name in entries}
+    tensors: dict[str, Tensor] = {}
+    for key, value in entries.items():
+        if not isinstance(key, str) or not _plain(value):
+            raise InputError(
+                f"{path} isn't a Frames2LoRA checkpoint: its entry {str(key)[:80]!r} isn't a plain tensor."
+            )
+        tensors[key.removeprefix(PREFIX)] = value
+    base = extra.get("base_model_name_or_path", "")
+    if not isinstance(base, str):
+        raise InputError(f"{path} is damaged: the name of its base model isn't text.")
+    if "hypernet_config" in extra:
+        values = _fields(extra["hypernet_config"], path)
+        _check_switches(values, SWITCHES, path)
+        if "aggregator_config" in values:
+            _check_switches(_fields(values["aggregator_config"], path), AGGREGATOR_SWITCHES, path)
+    return tensors, base
+
+
+def _load(path: Path) -> dict[Any, Any]:
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path} is neither a safetensors file nor a complete PyTorch checkpoint (cut short?): fetch it again."
+        )
+    stand_ins: list[Any] = [(type(name.rsplit(".", 1)[1], (StandIn,), {}), name) for name in NAMES]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+            warnings.simplefilter("ignore")
+            entries = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()
+        named = next((line.strip() for line in reason if "GLOBAL" in line), reason[0] if reason else "")
+        raise InputError(
+            f"{path} is refused, nothing in it was executed: it holds more than a Frames2LoRA checkpoint does ({named})"
+        ) from None
+    except Exception as error:  # a damaged archive can fail in any way inside torch
+        reason = (str(error).strip() or type(error).__name__).splitlines()
+        raise InputError(
+            f"{path} can't be read as a checkpoint, it is damaged ({reason[0]}): fetch it again."
+        ) from None
+    if not isinstance(entries, dict):
+        raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it holds a {type(entries).__name__}.")
+    return entries
+
+
+def _plain(value: object) -> bool:
+    """Whether it is a tensor that occupies the memory that its shape says."""
+    return type(value) is Tensor and value.layout == torch.strided and value.is_contiguous()
+
+
+def _fields(value: object, path: Path) -> dict[str, Any]:
+    if not isinstance(value, StandIn):
+        raise InputError(f"{path} is damaged: its configuration can't be read.")
+    return vars(value)
+
+
+def _check_switches(values: dict[str, Any], switches: dict[str, object], path: Path) -> None:
+    for name, choice in switches.items():
+        value = values.get(name, choice)
+        if type(value) is not type(choice) or value != choice:
+            raise InputError(
+                f"{path} needs a hypernetwork with {name} = {value!r}, which no released checkpoint has and chunkv2l "
+                "doesn't build."
+            )
