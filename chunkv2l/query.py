@@ -1,0 +1,138 @@
+"""A question, as the rest of the read path sees it: what to look for, what kind of answer, and a way to score segments.
+
+No model is involved here: `statement` strips question words by a fixed rule and guesses nothing. A wrong inflection ("A
+dog catch the ball.") costs every segment about the same, so that the ranking survives it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+Node: TypeAlias = int | str
+"""A node of the segment graph: a segment's number (int) or a group's name ("g0")."""
+
+Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "statement"]
+
+_AUXILIARIES = "(?:do|does|did|is|are|was|were|has|have)"
+_AUXILIARY = re.compile(_AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
+_CONTRACTION = re.compile(r"\b(when|what|who|where|how)['’](?:s|re)\b", re.IGNORECASE)
+_MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?)"
+_HAPPENS = r"(?:happens|happened|(?:is|was) (?:happening|going on))"
+_JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
+
+# Each lead is a way to begin a question, with the kind of answer that it asks for. The first that matches is taken off,
+# again and again, so that "Tell me what …" and "Show me when …" need no rules of their own; the first kind counts.
+_PATTERNS: tuple[tuple[str, Kind | None], ...] = (
+    (r"(?:please|(?:can|could|would) you(?: please)?)", None),
+    (rf"(?:find|show me|give me) (?:the |a |all )?{_MOMENT}{_JOIN}", "when"),
+    (rf"(?:at |in |during )?(?:what|which) {_MOMENT}{_JOIN}(?= {_AUXILIARIES}\b)", "when"),
+    (r"(?:show me|find)", "when"),
+    (r"(?:tell me|describe|name|list|explain|summari[sz]e)", "what"),
+    (r"when", "when"),
+    (r"where", "where"),
+    (r"(?:who|whom|whose)", "who"),
+    (r"how many(?: times)?", "count"),
+    (r"how(?: (?:long|often|much|far|fast))?", "how"),
+    (rf"what {_HAPPENS}(?: in the {_MOMENT} (?:when|where|in which|with|of)| to)?", "what"),
+    (r"(?:what|which|why)", "what"),
+)
+_LEADS = tuple((re.compile(pattern + r"(?![\w'’])[,:]?\s*", re.IGNORECASE), kind) for pattern, kind in _PATTERNS)
+
+_GENERIC = frozenset(
+    re.findall(
+        r"\w+",
+        """a about all clip do doing entire film footage going happen happened happening happens here i in it its movie
+        of on one overall recording scene see seen shown take takes that the there thing things this to us video visible
+        we whole you""",
+    )
+)
+"""A question that has only such words left asks about the movie as a whole: there is nothing to look for."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the rule makes of a question: the statement ("" when nothing is left) and the kind of answer asked for."""
+
+    statement: str
+    kind: Kind
+
+
+def parse(question: str) -> Parsed:
+    """Take a question apart by the rule of `statement`, and say which kind of answer it asks for."""
+    rest = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
+    rest = _CONTRACTION.sub(r"\1 is", rest)
+    rest = re.sub(r"[\s?!.…]+$", "", rest)
+    kind: Kind | None = None
+    stripped = False
+    while match := next(((m, k) for lead, k in _LEADS if (m := lead.match(rest))), None):
+        rest, stripped = rest[match[0].end() :], True
+        kind = kind or match[1]
+    if auxiliary := _AUXILIARY.match(rest):
+        rest = rest[auxiliary.end() :].lstrip()
+        stripped, kind = True, kind or "whether"
+    if all(word in _GENERIC for word in re.findall(r"[\w'’]+", rest.lower())):
+        return Parsed("", kind or "what")
+    asked = stripped or question.rstrip().endswith("?")
+    return Parsed(rest[:1].upper() + rest[1:] + ".", kind or ("whether" if asked else "statement"))
+
+
+def statement(question: str) -> str:
+    """A question turned into what would be true if it were answered; what the router scores.
+
+    Strips the question words (when, at what time, find the moment when, show me, who, what, where, how many, …), then
+    one auxiliary (do, does, did, is, are, was, were, has, have) and "?"; capitalises; ends with a full stop. A
+    statement passes unchanged. "" when nothing is left to look for ("What happens?", "What is this movie about?").
+
+    >>> statement("When does a dog catch the ball?")
+    'A dog catch the ball.'
+    """
+    return parse(question).statement
+
+
+class Scorer(Protocol):
+    """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
+
+    def score(self, nodes: Iterable[Node]) -> Mapping[Node, float]: ...
+
+    def search(self) -> Mapping[Node, float]: ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question on its way through a policy. Policies read it; they can't change it."""
+
+    text: str
+    """The question as it was asked."""
+    statement: str
+    """What the router scores; "" when the question names nothing to look for."""
+    kind: Kind
+    """"when" and "statement" ask for spans of time, the others for text."""
+    relation: None = None
+    """Order in time ("before", "after", "first" …); not parsed yet."""
+    budget: int | None = 48
+    """How many segments may be scored exactly for this question; None for all."""
+    scorer: Scorer | None = field(default=None, repr=False, compare=False)
+
+    def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
+        """How probable it is that each node shows what the statement says: DESIGN's p, in [0, 1].
+
+        Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
+        most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` segments are
+        scored: of more than that, full-text hits and an even spread are taken, and the rest count as 0. Without a
+        statement every segment gets 1/n: there is nothing to tell them apart by.
+
+        Raises:
+            InputError: a node that isn't in the graph.
+        """
+        if self.scorer is None:
+            raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
+        return dict(self.scorer.score(nodes))
+
+    def search(self) -> dict[Node, float]:
+        """Segments whose captions or subtitles share words with the statement: {node: relevance > 0}, best first."""
+        if self.scorer is None:
+            raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
+        return dict(self.scorer.search())

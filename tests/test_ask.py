@@ -1,0 +1,386 @@
+"""The read path on indexes with known codes: spans, text, JSON, and that nothing of the index enters the prompt."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+import torch
+
+import chunkv2l
+from chunkv2l import ask as asking
+from chunkv2l.adapter import concat
+from chunkv2l.ask import Answer, Index, describe
+from chunkv2l.errors import InputError
+from chunkv2l.query import Node, Query, statement
+from chunkv2l.spans import Span, between, clock, joined, ranked
+from tests.fake_vlm import FakeCalibration, FakeModel, fake_model
+from tests.written import CAPTIONS, random_codes, write_index
+
+WHEN = "When does a dog catch the ball?"
+WHAT = "What is on the grass?"
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return fake_model()
+
+
+@pytest.fixture
+def index(tmp_path: Path, model: FakeModel) -> Iterator[Index]:
+    with Index(write_index(tmp_path / "movie.idx", random_codes(12)), model) as opened:
+        yield opened
+
+
+# ---- scores to spans
+
+
+class Piece:
+    def __init__(self, start: float, end: float) -> None:
+        self.start, self.end = start, end
+
+
+PIECES = [Piece(4.0 * i, 4.0 * i + 4) for i in range(8)]
+
+
+def spans_of(scores: dict[int, float]) -> list[tuple[int, ...]]:
+    order = sorted(scores, key=lambda i: -scores[i])
+    return [span.segments for span in ranked(PIECES, order, scores)]
+
+
+def test_neighbours_that_score_alike_are_one_moment() -> None:
+    assert spans_of({0: 0.02, 1: 0.4, 2: 0.3, 3: 0.05, 6: 0.1}) == [(1, 2), (6,), (3,), (0,)]
+    (span, *_) = ranked(PIECES, [1, 2], {1: 0.4, 2: 0.3})
+    assert (span.start, span.end) == (4.0, 12.0) and span.score == pytest.approx(0.7)
+
+
+def test_a_neighbour_with_half_the_score_is_another_moment() -> None:
+    assert spans_of({1: 0.4, 2: 0.2}) == [(1,), (2,)]
+
+
+def test_where_the_router_has_no_opinion_nothing_is_merged() -> None:
+    assert spans_of(dict.fromkeys(range(8), 0.05)) == [(i,) for i in range(8)]
+
+
+def test_a_moment_grows_both_ways_but_not_through_what_scores_low() -> None:
+    assert spans_of({1: 0.2, 2: 0.3, 3: 0.16, 4: 0.01, 5: 0.2}) == [(1, 2, 3), (5,), (4,)]
+
+
+def test_no_more_than_asked_for() -> None:
+    assert len(ranked(PIECES, range(8), {}, most=5)) == 5
+
+
+def test_where_text_came_from_is_joined_whatever_it_scores() -> None:
+    spans = joined(PIECES, [5, 1, 2], {1: 0.01, 2: 0.02, 5: 0.5})
+    assert [span.segments for span in spans] == [(5,), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tenths", "text"),
+    [
+        (0, False, "0:00"),
+        (42.4, False, "0:42"),
+        (59.7, False, "1:00"),
+        (3599.96, True, "1:00:00.0"),
+        (3723, False, "1:02:03"),
+        (42.46, True, "0:42.5"),
+        (-0.01, True, "0:00.0"),
+    ],
+)
+def test_clock(seconds: float, tenths: bool, text: str) -> None:
+    assert clock(seconds, tenths) == text
+
+
+def test_a_span_in_words() -> None:
+    assert between(Piece(42, 58)) == "from 0:42 to 0:58"
+    assert between(Piece(153.84, 156.84)) == "from 2:33.8 to 2:36.8"
+    assert describe(Span(42, 58, 0.6, (3,)), 0.4) == "From 0:42 to 0:58."
+    assert describe(Span(42, 58, 0.6, (3,)), None) == "From 0:42 to 0:58."
+    absent = describe(Span(42, 58, 0.3, (3,)), 0.4)
+    assert absent == "It seems not to be in this video; the likeliest moment is from 0:42 to 0:58."
+
+
+# ---- when
+
+
+def test_when_is_answered_with_spans_best_first(index: Index, model: FakeModel) -> None:
+    answer = index.ask(WHEN)
+    assert answer.policy == "route" and len(answer.spans) >= 5 and answer.not_there is not None
+    covered = [i for span in answer.spans for i in span.segments]
+    assert len(covered) == len(set(covered))
+    bias = model.hypernet.bias
+    texts = [statement(WHEN)]
+    adapters = [concat([model.hypernet.expand(code)], bias=bias) for code in index.file.codes()]
+    scores = [float(model.vlm.score(texts, adapter)[0, 0]) for adapter in adapters]
+    best = max(range(12), key=scores.__getitem__)
+    assert best in answer.spans[0].segments
+    assert answer.answer.startswith(("From ", "It seems not to be in this video"))
+    assert sum(span.score for span in answer.spans) + answer.not_there <= 1 + 1e-6
+
+
+def test_the_question_itself_is_never_scored_nor_generated_from(index: Index, model: FakeModel) -> None:
+    index.ask(WHEN)
+    assert model.vlm.prompts and all(prompt == model.vlm.prompt_ids("") for prompt in model.vlm.prompts)
+
+
+def test_a_statement_is_a_search(index: Index) -> None:
+    assert index.ask("A dog catches the ball").spans == index.ask("Show me a dog catches the ball").spans
+
+
+@pytest.mark.parametrize("policy", ["concat", "mean"])
+def test_a_policy_that_composes_everything_leaves_when_to_the_router(index: Index, policy: str) -> None:
+    routed, answer = index.ask(WHEN), index.ask(WHEN, policy=policy)
+    assert answer.policy == policy and answer.spans == routed.spans and answer.not_there == routed.not_there
+
+
+def test_fts_says_when_by_words_alone(index: Index, model: FakeModel) -> None:
+    answer = index.ask("When does a dog catch the ball?", policy="fts")
+    assert model.vlm.prompts == [] and answer.not_there is None
+    dogs = {i for i in range(12) if {"a", "dog", "the", "ball"} & set(CAPTIONS[i % 6].split())}
+    assert {i for span in answer.spans for i in span.segments} <= dogs
+    assert 4 in answer.spans[0].segments or 10 in answer.spans[0].segments  # "a dog catches the ball"
+
+
+def test_a_users_policy_decides_the_order(index: Index) -> None:
+    def third(graph: nx.DiGraph, query: Query) -> dict[Node, float]:
+        return {3: 0.2, 7: 0.8}
+
+    answer = index.ask(WHEN, policy=third)
+    assert [span.segments for span in answer.spans] == [(7,), (3,)]
+    assert [span.score for span in answer.spans] == pytest.approx([0.8, 0.2]) and answer.policy == "third"
+
+
+def test_absence_is_said(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "movie.idx", random_codes(6))
+    sceptic = FakeModel(
+        fake_model().vlm, fake_model().hypernet, FakeCalibration(beta=20.0), identity=fake_model().identity
+    )
+    with Index(path, sceptic) as index:
+        answer = index.ask(WHEN)
+    assert answer.not_there is not None and answer.not_there > 0.99 and len(answer.spans) >= 5
+    assert answer.answer.startswith("It seems not to be in this video; the likeliest moment is from ")
+
+
+# ---- what
+
+
+def test_what_is_answered_by_the_composed_adapter_from_the_question_alone(index: Index, model: FakeModel) -> None:
+    answer = index.ask(WHAT, policy="mean")
+    expected = model.vlm.generate([WHAT], index.compose(dict.fromkeys(range(12), 1 / 12)))[0]
+    assert answer.answer == expected and answer.answer
+    assert [span.segments for span in answer.spans] == [tuple(range(12))] and answer.not_there is None
+
+
+@pytest.mark.parametrize("policy", [None, "route", "concat", "mean", "fts", "timeline"])
+def test_nothing_of_the_index_enters_a_prompt(index: Index, model: FakeModel, policy: str | None) -> None:
+    index.ask("What does the dog catch?", policy=policy)
+    allowed = [model.vlm.prompt_ids(""), model.vlm.prompt_ids("What does the dog catch?")]
+    assert allowed[1] in model.vlm.prompts and all(prompt in allowed for prompt in model.vlm.prompts)
+
+
+@pytest.mark.parametrize("policy", ["route", "concat", "mean", "timeline"])
+def test_with_another_movies_codes_answers_change(tmp_path: Path, model: FakeModel, policy: str) -> None:
+    """Same captions, same segments, other codes: what is said comes from the codes."""
+    questions = [WHAT, "What is the dog doing?", "Who is in the house?", "What color is the ball?", "Where is the cat?"]
+    said = []
+    for seed in (0, 1):
+        with Index(write_index(tmp_path / f"{seed}.idx", random_codes(12, seed)), model) as index:
+            said.append([index.ask(question, policy=policy).answer for question in questions])
+    assert sum(a != b for a, b in zip(*said, strict=True)) >= 3
+
+
+def test_with_another_movies_codes_spans_change(tmp_path: Path, model: FakeModel) -> None:
+    spans = []
+    for seed in (0, 1):
+        with Index(write_index(tmp_path / f"{seed}.idx", random_codes(12, seed)), model) as index:
+            spans.append(index.ask(WHEN).spans)
+    assert spans[0] != spans[1]
+
+
+@pytest.mark.parametrize("captions", [(), ("the cat is red",)])
+def test_captions_alone_change_no_answer(tmp_path: Path, model: FakeModel, captions: tuple[str, ...]) -> None:
+    said = []
+    for name, words in (("a", CAPTIONS), ("b", captions)):
+        with Index(write_index(tmp_path / f"{name}.idx", random_codes(12), words), model) as index:
+            answer = index.ask(WHAT)
+            said.append((answer.answer, answer.spans))
+    assert said[0] == said[1]
+
+
+def test_a_text_answer_names_the_segments_that_it_came_from(index: Index) -> None:
+    answer = index.ask(WHAT, top_k=3)
+    assert sum(len(span.segments) for span in answer.spans) == 3
+    assert [span.score for span in answer.spans] == sorted((span.score for span in answer.spans), reverse=True)
+
+
+def test_a_question_about_the_whole_movie_is_not_routed(index: Index, model: FakeModel) -> None:
+    for policy in (None, "route"):
+        answer = index.ask("What happens?", policy=policy)
+        assert answer.policy == "timeline" and answer.not_there is None
+        assert {i for span in answer.spans for i in span.segments} == {1, 4, 7, 10}
+    assert all(prompt == model.vlm.prompt_ids("What happens?") for prompt in model.vlm.prompts)
+
+
+# ---- compose
+
+
+def test_compose_is_the_weighted_concatenation_with_one_bias(index: Index, model: FakeModel) -> None:
+    adapter = index.compose({2: 0.5, 5: -1.0, 7: 0.0})
+    codes = index.file.codes([2, 5])
+    parts = [model.hypernet.expand(code) for code in codes]
+    expected = concat(parts, [0.5, -1.0], bias=model.hypernet.bias)
+    torch.testing.assert_close(adapter.A, expected.A)
+    torch.testing.assert_close(adapter.B, expected.B)
+    assert adapter.rank == 3 * model.hypernet.config.rank and not adapter.A.requires_grad
+
+
+@pytest.mark.parametrize("weights", [{}, {0: 0.0}, {99: 1.0}, {0: float("nan")}])
+def test_compose_refuses_what_it_cant(index: Index, weights: dict[Node, float]) -> None:
+    with pytest.raises(InputError):
+        index.compose(weights)
+
+
+# ---- the answer
+
+
+def test_json_has_exactly_these_keys(index: Index) -> None:
+    for question in (WHEN, WHAT):
+        told = json.loads(json.dumps(index.ask(question).to_json()))
+        assert list(told) == [
+            "question",
+            "answer",
+            "spans",
+            "not_there",
+            "policy",
+            "model",
+            "visual_tokens",
+            "timing",
+        ]
+        assert list(told["timing"]) == ["load_s", "route_s", "compose_s", "first_token_s", "total_s"]
+        assert all(list(span) == ["start", "end", "score", "segments"] for span in told["spans"])
+        assert told["visual_tokens"] == 0 and told["question"] == question and told["model"] == "fake"
+        assert 0 <= told["not_there"] <= 1
+
+
+def test_times_add_up(tmp_path: Path) -> None:
+    slow = fake_model(delay=0.05)
+    with Index(write_index(tmp_path / "movie.idx", random_codes(5)), slow) as index:
+        first, second = index.ask(WHAT), index.ask(WHAT)
+    for answer in (first, second):
+        timing = answer.timing
+        assert 0 <= timing.route_s + timing.compose_s <= timing.first_token_s <= timing.total_s - timing.load_s + 1e-6
+        assert timing.first_token_s >= 0.05  # generation counts
+    assert first.timing.load_s > 0 and second.timing.load_s == 0
+
+
+def test_the_first_token_is_told_before_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of decoding takes 30 ms: the first token is known after one step, the answer after all."""
+    model = fake_model()
+    logits, steps = model.vlm._logits, []
+
+    def slowly(ids: torch.Tensor) -> torch.Tensor:
+        out = logits(ids)
+        time.sleep(0.03)
+        steps.append(1)
+        return out
+
+    with Index(write_index(tmp_path / "movie.idx", random_codes(5)), model) as index:
+        monkeypatch.setattr(model.vlm, "_logits", slowly)
+        timing = index.ask(WHAT, policy="mean").timing
+    before = timing.route_s + timing.compose_s
+    first, whole = timing.first_token_s - before, timing.total_s - timing.load_s - before
+    assert len(steps) >= 2 and 0.03 <= first <= whole - 0.03 * (len(steps) - 1)
+
+
+def test_answers_are_the_same_every_time(index: Index) -> None:
+    def told(answer: Answer) -> dict[str, Any]:
+        return {key: value for key, value in answer.to_json().items() if key != "timing"}
+
+    for question in (WHEN, WHAT):
+        assert told(index.ask(question)) == told(index.ask(question))
+
+
+def test_the_budget_holds_even_when_asked_twice(tmp_path: Path, model: FakeModel) -> None:
+    with Index(write_index(tmp_path / "movie.idx", random_codes(60)), model) as index:
+        for _ in range(2):
+            answer = index.ask(WHEN, budget=10)
+            assert answer.not_there is not None
+            assert len({i for span in answer.spans for i in span.segments}) <= 10
+        everything = index.ask(WHEN, budget="all")
+        assert everything == index.ask(WHEN, budget=None) or everything.spans == index.ask(WHEN, budget=None).spans
+
+
+# ---- opening
+
+
+def test_bad_questions_and_options_are_sentences(index: Index) -> None:
+    for question, message in (("  ", "empty"), ("When?", "nothing to look for"), ("Show me", "nothing to look for")):
+        with pytest.raises(InputError, match=message):
+            index.ask(question)
+    for budget in (0, -3, "some", 1.5):
+        with pytest.raises(InputError, match="budget"):
+            index.ask(WHEN, budget=budget)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="There is no policy"):
+        index.ask(WHEN, policy="magic")
+
+
+def test_a_bad_policy_is_told_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkv2l.models.load_model", lambda *_: pytest.fail("loaded"), raising=False)
+    with Index(write_index(tmp_path / "movie.idx", random_codes(2))) as index:
+        for options in ({"policy": "magic"}, {"budget": 0}, {"policy": "x.py:f"}, {"top_k": 0}):
+            with pytest.raises(InputError):
+                index.ask(WHEN, **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            index.ask("")
+
+
+def test_the_model_is_loaded_once_when_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[tuple[Any, ...]] = []
+
+    def load_model(*wanted: Any) -> FakeModel:
+        loaded.append(wanted)
+        return fake_model()
+
+    monkeypatch.setattr("chunkv2l.models.load_model", load_model, raising=False)
+    with chunkv2l.open(write_index(tmp_path / "movie.idx", random_codes(3)), device="cpu") as index:
+        assert len(index.segments) == 3 and index.graph.number_of_edges() == 2 and loaded == []
+        index.ask(WHEN)
+        index.ask(WHAT)
+        index.compose({0: 1.0})
+    assert loaded == [("fake", None, "cpu")]
+
+
+def test_another_model_is_refused_with_the_rebuild_command(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "movie.idx", random_codes(3))
+    with pytest.raises(InputError, match="chunkv2l build movie.mp4 -o"):
+        Index(path, fake_model(seed=5))
+
+
+def test_segments_and_graph(index: Index) -> None:
+    assert [(s.start, s.end, s.caption) for s in index.segments[:2]] == [
+        (0.0, 4.0, CAPTIONS[0]),
+        (4.0, 8.0, CAPTIONS[1]),
+    ]
+    assert len(index) == 12 and "12 segments" in repr(index) and index.path.name == "movie.idx"
+    assert index.graph.nodes[1]["caption"] == CAPTIONS[1]
+
+
+def test_the_package_exports_its_api_lazily() -> None:
+    assert chunkv2l.Index is Index and chunkv2l.Answer is Answer and chunkv2l.open is asking.open_index
+    assert set(chunkv2l.__all__) <= set(dir(chunkv2l))
+    assert chunkv2l.policies.route.__name__ == "route"
+    with pytest.raises(AttributeError):
+        chunkv2l.nothing
+
+
+def test_build_can_be_called_whether_or_not_its_module_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    module = importlib.import_module("chunkv2l.build")
+    monkeypatch.setattr(module, "build", lambda *args, **options: (args, options))
+    assert chunkv2l.build("movie.mp4", force=True) == (("movie.mp4",), {"force": True})
