@@ -1,0 +1,79 @@
+"""Codes as stored: what they lose, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chunkv2l import codes as storing
+from chunkv2l.errors import InputError
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+
+
+def random_codes(*shape: int) -> Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("fp32", 0.0), ("fp16", 0.001), ("int8", 0.02)])
+@pytest.mark.parametrize("size", [64, 256, 512])
+def test_the_change_in_the_adapter_is_bounded(dtype: str, most: float, size: int) -> None:
+    torch.manual_seed(0)
+    hypernet = Hypernetwork(HypernetConfig(2, 48, 96, size, rank=8, num_blocks=1, num_heads=2, num_kv_heads=1))
+    torch.nn.init.ones_(hypernet.scaler_B["down_proj"])
+    exact = random_codes(3, 2, 8, size)
+    stored = storing.from_bytes(storing.to_bytes(exact, dtype))
+    with torch.no_grad():
+        updates = [adapter.B.mT @ adapter.A for adapter in (hypernet.expand(exact), hypernet.expand(stored))]
+    change = (updates[1] - updates[0]).norm(dim=(-2, -1)) / updates[0].norm(dim=(-2, -1))
+    assert float(change.max()) <= most
+    assert stored.dtype == torch.float32 and stored.shape == exact.shape
+    if dtype != "fp32":
+        assert float(change.max()) > 0
+
+
+def test_sizes() -> None:
+    exact = random_codes(30, 8, 256)
+    numbers = exact.numel()
+    for dtype, expected in (("fp32", 4 * numbers), ("fp16", 2 * numbers), ("int8", numbers + 2 * 30 * 8)):
+        assert sum(tensor.nbytes for tensor in storing.pack(exact, dtype).values()) == expected
+        assert len(storing.to_bytes(exact, dtype)) <= expected + 512
+
+
+@pytest.mark.parametrize("dtype", storing.FORMATS)
+def test_the_same_codes_give_the_same_bytes(dtype: str) -> None:
+    exact = random_codes(4, 2, 16)
+    assert storing.to_bytes(exact, dtype) == storing.to_bytes(exact.clone().requires_grad_(), dtype)
+
+
+def test_a_vector_of_zeros_stays_one() -> None:
+    assert not storing.unpack(storing.pack(torch.zeros(2, 3, 8), "int8")).any()
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        {},
+        {"code": torch.zeros(2)},
+        {"codes": torch.zeros(2, 3, dtype=torch.int64)},
+        {"codes": torch.zeros(2, 3, dtype=torch.int8)},
+        {"codes": torch.zeros(2, 3, dtype=torch.int8), "scales": torch.zeros(3, dtype=torch.float16)},
+        {"codes": torch.zeros(2, 3, dtype=torch.int8), "scales": torch.zeros(2)},
+        {"codes": torch.zeros(2, 3), "scales": torch.zeros(2, dtype=torch.float16)},
+    ],
+)
+def test_other_tensors_are_refused(packed: dict[str, Tensor]) -> None:
+    with pytest.raises(InputError):
+        storing.unpack(packed)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 8, 20, -1])
+def test_damaged_bytes_are_refused(cut: int) -> None:
+    with pytest.raises(InputError, match="can't be read"):
+        storing.from_bytes(storing.to_bytes(random_codes(2, 2, 8))[:cut])
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(InputError, match="int4"):
+        storing.pack(torch.zeros(1, 2), "int4")
