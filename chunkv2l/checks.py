@@ -18,11 +18,11 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.store import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, finite, part_path
+from chunkv2l.store import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, finite, is_line, part_path
 
 MAX_META: Final = 1 << 20  # bytes of one meta value
+MAX_DEPTH: Final = 8  # of nesting in a meta value
 MAX_CODE_VALUES: Final = 1 << 24  # numbers in one code; SmolVLM2-2.2B has 196,608
-
 
 OPTIONS: Final = {
     "detector": "--detector",
@@ -39,7 +39,7 @@ class Meta:
     """What an index says about itself.
 
     Attributes:
-        movie: name, size (bytes), sha256 (of the movie's content as `build.fingerprint` takes it), duration (seconds),
+        movie: name, size (bytes), sha256 (of the movie's content as `origin.fingerprint` takes it), duration (seconds),
             fps, width, height.
         model: the model's name, as `--model` takes it.
         identity: what the codes depend on: hashes of weights and the like.
@@ -57,7 +57,7 @@ class Meta:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def origin(self) -> dict[str, Any]:
-        """What the codes were made from and how, as `build.describe` puts it: all but the number of segments."""
+        """What the codes were made from and how, as `origin.describe` puts it: all but the number of segments."""
         return {
             "movie": dict(self.movie),
             "model": self.model,
@@ -84,7 +84,9 @@ def damage(path: Path) -> Iterator[None]:
         yield
     except Malformed as error:
         raise InputError(f"{path} is damaged or was tampered with: {error}. Build it again with --force.") from error
-    except (sqlite3.Error, SafetensorError, UnicodeDecodeError, OverflowError) as error:
+    except sqlite3.ProgrammingError:
+        raise  # a mistake of ours, such as reading from a closed file
+    except (sqlite3.Error, SafetensorError, UnicodeError, OverflowError, MemoryError) as error:
         if "locked" in str(error):
             raise InputError(f"{path} is being written by another process: try again when it is done.") from error
         raise InputError(f"{path} is damaged ({error}): build it again with --force.") from error
@@ -122,6 +124,8 @@ def read_meta(connection: sqlite3.Connection) -> Meta:
             values[key] = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the meta value {key!r} isn't JSON") from error
+        if not (is_line(key) and _sound(values[key])):
+            raise Malformed("a meta value with control characters, or numbers that aren't any")
     return _meta(values)
 
 
@@ -136,8 +140,9 @@ def _meta(values: dict[str, Any]) -> Meta:
         raise Malformed("codes larger than there can be")
     if values["settings"].get("codes") not in ("fp32", "fp16", "int8"):
         raise Malformed("codes of an unknown kind")
-    if not (isinstance(values["movie"].get("name"), str) and finite(values["movie"].get("duration"))):
-        raise Malformed("the movie has no name or no duration")
+    movie = values["movie"]
+    if not (is_line(movie.get("name")) and isinstance(movie.get("sha256"), str) and finite(movie.get("duration"))):
+        raise Malformed("the movie has no name, no fingerprint or no duration")
     segments = values.get("segments")
     if segments is not None and type(segments) is not int:
         raise Malformed("the number of segments isn't a number")
@@ -153,6 +158,15 @@ def _meta(values: dict[str, Any]) -> Meta:
     )
 
 
+def _sound(value: object, depth: int = 0) -> bool:
+    """Whether a value of JSON can be shown and reckoned with: lines of text, finite numbers, no deep nesting."""
+    if isinstance(value, dict):
+        return depth < MAX_DEPTH and all(is_line(key) and _sound(one, depth + 1) for key, one in value.items())
+    if isinstance(value, list):
+        return depth < MAX_DEPTH and all(_sound(one, depth + 1) for one in value)
+    return value is None or isinstance(value, bool) or is_line(value) or finite(value)
+
+
 def check_header(path: Path, newer: bool = False) -> int:
     """What a file is by its first hundred bytes, before SQLite touches it: returns its schema version.
 
@@ -165,6 +179,8 @@ def check_header(path: Path, newer: bool = False) -> int:
     try:
         with path.open("rb") as file:
             header = file.read(100)
+        if path.name.endswith(".part"):
+            raise InputError(f"{path} isn't finished: {progress_sentence(path)}")
     except FileNotFoundError:
         if part_path(path).exists():
             raise InputError(f"{path} isn't finished: {progress_sentence(part_path(path))}") from None
@@ -184,8 +200,6 @@ def check_header(path: Path, newer: bool = False) -> int:
         )
     if version < 1 or header[18:20] != b"\x01\x01":
         raise InputError(f"{path} is damaged or was tampered with: its header isn't one that chunkv2l build writes.")
-    if path.name.endswith(".part"):
-        raise InputError(f"{path} isn't finished: {progress_sentence(path)}")
     return version
 
 

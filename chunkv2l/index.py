@@ -6,10 +6,12 @@ tensors are parsed as safetensors only. This module knows bytes and tensors, not
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +22,11 @@ from torch import Tensor
 from chunkv2l import codes as packing
 from chunkv2l.checks import Malformed, Meta, check_header, connect, damage, read_meta, rebuild_command
 from chunkv2l.errors import InputError
-from chunkv2l.store import finite
+from chunkv2l.store import PAGE_SIZE, finite, is_line
 
 MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
+MAX_TEXTS: Final = 1 << 26  # characters of all of them: overlapping pages could make a small file say a lot
 MAX_SEGMENTS: Final = 1_000_000
 MAX_KEY: Final = 1 << 16  # numbers in one learned key
 HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
@@ -171,8 +174,8 @@ class IndexFile:
                 (MAX_TEXT, MAX_SEGMENTS),
             ).fetchall()
             for start, end, text in rows:
-                if not (finite(start) and finite(end) and start <= end and isinstance(text, str)):
-                    raise Malformed("a subtitle without times or text")
+                if not (finite(start) and finite(end) and start <= end and is_line(text)):
+                    raise Malformed("a subtitle without times or a line of text")
             return tuple(SubtitleRow(*row) for row in rows)
 
     def search(self, text: str, limit: int = 32) -> list[tuple[int, float]]:
@@ -225,24 +228,31 @@ class IndexFile:
         return meta
 
     def _read_segments(self) -> tuple[SegmentRow, ...]:
+        pages = self._connection.execute("PRAGMA page_count").fetchone()[0] * PAGE_SIZE
         count = self._connection.execute("SELECT count(*) FROM segments").fetchone()[0]
         if count != self.meta.segments or not 0 < count <= MAX_SEGMENTS:
             raise Malformed(f"it says that it has {self.meta.segments} segments, but has {count}")
+        if count * self.code_bytes > pages:
+            raise Malformed("it is too small for that many codes")
         rows = self._connection.execute(
             "SELECT id, start, end, CASE WHEN length(caption) <= :max THEN caption END, "
             "CASE WHEN length(speech) <= :max THEN speech END, mu FROM segments ORDER BY id",
             {"max": MAX_TEXT},
         )
         segments: list[SegmentRow] = []
+        texts = 0
         for i, (number, start, end, caption, speech, mu) in enumerate(rows):
             if number != i:
                 raise Malformed(f"segment {i} is missing")
             if not (finite(start) and finite(end) and start < end):
                 raise Malformed(f"segment {i} has no times")
-            if segments and abs(start - segments[-1].end) > 1e-6:
-                raise Malformed(f"segment {i} doesn't start where segment {i - 1} ends")
-            if not (isinstance(caption, str) and isinstance(speech, str)):
-                raise Malformed(f"segment {i} has a caption that isn't a text, or one that is too long")
+            if abs(start - (segments[-1].end if segments else 0.0)) > 1e-6:
+                raise Malformed(f"segment {i} doesn't start where the one before it ends")
+            if not (is_line(caption) and is_line(speech)):
+                raise Malformed(f"segment {i} has a caption that isn't a line of text, or one that is too long")
+            texts += len(caption) + len(speech)
+            if texts > MAX_TEXTS:
+                raise Malformed("more text than there can be")
             if not (mu is None or finite(mu)):
                 raise Malformed(f"segment {i} has a mean score that isn't a number")
             segments.append(SegmentRow(number, float(start), float(end), caption, speech, mu))
@@ -263,15 +273,22 @@ class IndexFile:
         assert isinstance(blob, bytes)
         return blob
 
+    @cached_property
+    def _layout(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Names, types and shapes that every packed code has."""
+        return _layout(packing.pack(torch.ones(self.meta.code_shape), self.meta.codes))
+
+    @cached_property
+    def code_bytes(self) -> int:
+        """How many bytes the numbers of one stored code take."""
+        return sum(kind.itemsize * math.prod(shape) for kind, shape in self._layout.values())
+
     def _code(self, table: str, number: int) -> Tensor:
-        shape = self.meta.code_shape
-        template = packing.pack(torch.ones(shape), self.meta.codes)
-        room = sum(tensor.nbytes for tensor in template.values()) + HEADER_ROOM
-        packed = _load_tensors(self._blob(table, "code", number, room))
-        if _layout(packed) != _layout(template):
-            raise Malformed(f"the code of {table[:-1]} {number} isn't {self.meta.codes} of shape {list(shape)}")
-        code = packing.unpack(packed).float()
-        if tuple(code.shape) != shape or not bool(torch.isfinite(code).all()):
+        packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM))
+        if _layout(packed) != self._layout:
+            raise Malformed(f"the code of {table[:-1]} {number} isn't {self.meta.codes} {list(self.meta.code_shape)}")
+        code = packing.unpack(packed)
+        if not bool(torch.isfinite(code).all()):
             raise Malformed(f"the code of {table[:-1]} {number} has values that aren't numbers")
         return code
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ),
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 SchemaRow = tuple[str, str, str | None]
 """A row of sqlite_master: type, name, SQL."""
@@ -66,9 +69,9 @@ class NewSegment:
     speech: str = ""
 
 
-def apply_migrations(connection: sqlite3.Connection, start: int, stop: int = SCHEMA_VERSION) -> None:
-    """Take an open database from user_version `start` to `stop`, inside the caller's transaction."""
-    for version in range(start, stop):
+def apply_migrations(connection: sqlite3.Connection, start: int, stop: int | None = None) -> None:
+    """Take an open database from user_version `start` to `stop` (the newest), inside the caller's transaction."""
+    for version in range(start, len(MIGRATIONS) if stop is None else stop):
         for statement in MIGRATIONS[version]:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version + 1}")
@@ -106,6 +109,12 @@ class Writer:
         self.path = part_path(out)
         self._connection = self._open()
 
+    @classmethod
+    def check_free(cls, out: Path) -> None:
+        """Raise InputError if another build is writing `out` now; a look, not a lock."""
+        if part_path(out).exists():
+            cls(out).close()
+
     def _open(self) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
@@ -141,8 +150,10 @@ class Writer:
             apply_migrations(connection, 0)
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
-        elif application != APPLICATION_ID or version != SCHEMA_VERSION:
+        elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION:
             raise InputError(f"{self.path} isn't an unfinished index of this version: remove it and build again.")
+        else:
+            apply_migrations(connection, version)
         connection.execute("PRAGMA busy_timeout = 60000")  # a reader that looks at the .part delays a commit
         connection.execute("PRAGMA cache_spill = OFF")  # nothing reaches the file before its batch is whole
 
@@ -161,6 +172,10 @@ class Writer:
     def stored(self) -> list[tuple[float, float]]:
         """(start, end) of the segments stored so far, in order."""
         return self._connection.execute("SELECT start, end FROM segments ORDER BY id").fetchall()
+
+    def is_complete(self) -> bool:
+        """Whether `finish` was called on it before, but the process died before the file had its name."""
+        return bool(self.read_meta().get("segments") == len(self.stored()))
 
     def write(self, first: int = 0, segments: Sequence[NewSegment] = (), meta: Mapping[str, Any] | None = None) -> None:
         """One transaction: segments numbered from `first` on, and meta values (anything JSON knows).
@@ -247,6 +262,16 @@ def to_json(value: Any) -> str:
 def finite(value: object) -> bool:
     """Whether a value from a file is a number that one can reckon with."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_line(value: object) -> bool:
+    """Whether a value from a file is a text that can be shown on one line: no control characters, no escapes."""
+    return isinstance(value, str) and not _CONTROL.search(value)
+
+
+def one_line(text: str) -> str:
+    """A text as `is_line` wants it, spaces made single."""
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

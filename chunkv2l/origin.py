@@ -1,0 +1,78 @@
+"""What an index was made from and how: the description in its meta, by which builds know each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkv2l.frames import MovieInfo
+from chunkv2l.settings import BuildSettings
+from chunkv2l.store import one_line
+
+if TYPE_CHECKING:
+    from chunkv2l.models import Model
+
+WHOLE: Final = 64 << 20  # bytes: larger movies are fingerprinted by samples
+SAMPLES: Final = 64
+SAMPLE: Final = 256 << 10  # bytes
+
+
+def describe(movie: Path, info: MovieInfo, model: Model, settings: BuildSettings, batch: int) -> dict[str, Any]:
+    """What the index's meta says of its origin; two builds of equal descriptions make equal rows.
+
+    No clock time, host, path or duration of the build is in it; the movie's name is, to be shown.
+    """
+    config = model.hypernet.config
+    return {
+        "movie": {
+            "name": one_line(movie.name),
+            **fingerprint(movie),
+            "duration": info.duration,
+            "fps": info.fps,
+            "width": info.width,
+            "height": info.height,
+        },
+        "model": model.name,
+        "identity": dict(model.identity),
+        "settings": {**settings.to_meta(), "batch": batch},
+        "code_shape": [config.num_layers, config.rank, config.latent_size],
+    }
+
+
+def fingerprint(movie: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a movie's content.
+
+    Up to 64 MiB the whole file is hashed; of a larger one 64 evenly spread blocks of 256 KiB, its first and last bytes
+    among them: cutting or encoding anew changes all of them, and an eight-hour file costs no second pass over the disk.
+    """
+    size = movie.stat().st_size
+    digest = hashlib.sha256()
+    with movie.open("rb") as file:
+        if size <= WHOLE:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        else:
+            for i in range(SAMPLES):
+                file.seek((size - SAMPLE) * i // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE))
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """In what two descriptions differ, in words; a movie is known by its content, not by its name."""
+    pairs: list[tuple[str, Any, Any]] = []
+    for key in there.keys() | wanted.keys():
+        one, other = there.get(key), wanted.get(key)
+        if key == "settings" and isinstance(one, dict) and isinstance(other, dict):
+            pairs += [(_words(name), one.get(name), other.get(name)) for name in one.keys() | other.keys()]
+        elif key == "movie" and isinstance(one, dict) and isinstance(other, dict):
+            pairs += [("movie", one.get(name), other.get(name)) for name in ("size", "sha256")]
+        else:
+            pairs.append(("model" if key in ("identity", "code_shape") else _words(key), one, other))
+    return sorted({words for words, one, other in pairs if one != other})
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,121 @@
+"""A build that dies at any moment and is started again ends in the same rows as one that ran through."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkv2l.build import BATCH, build
+from chunkv2l.errors import InputError
+from chunkv2l.index import IndexFile
+from chunkv2l.verify import verify
+from tests.fake_vlm import fake_model
+from tests.indexes import rows_of
+from tests.killed_builds import DELAY, DETECTOR
+from tests.movies import block_movie
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+SEGMENTS = 28  # three whole batches and a half
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return block_movie(tmp_path_factory.mktemp("movie") / "blocks.mp4", [2.0] * SEGMENTS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(movie: Path) -> tuple[dict[str, Any], float]:
+    """The rows of a build that nothing happened to, and its seconds."""
+    started = time.perf_counter()
+    report = build(movie, movie.with_name("whole.idx"), model=fake_model(delay=DELAY), detector=DETECTOR)
+    return rows_of(report.index), time.perf_counter() - started
+
+
+def killed(movie: Path, deaths: list[tuple[Path, dict[str, Any]]]) -> list[str]:
+    """Builds that die; what became of each."""
+    task = {"movie": str(movie), "deaths": [(str(out), death) for out, death in deaths]}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killed_builds"],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=1000,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def finish(movie: Path, out: Path, wanted: dict[str, Any]) -> int:
+    """Build to the end and compare; returns how many segments were there already."""
+    report = build(movie, out, model=fake_model(), detector=DETECTOR)
+    assert report.segments == SEGMENTS and report.resumed % BATCH in (0, SEGMENTS % BATCH)
+    assert rows_of(out) == wanted
+    assert verify(out) == []
+    assert [p.name for p in out.parent.iterdir()] == [out.name]
+    return report.resumed
+
+
+def folders(folder: Path, count: int) -> list[Path]:
+    """Indexes in folders of their own."""
+    outs = [folder / str(i) / "a.idx" for i in range(count)]
+    for out in outs:
+        out.parent.mkdir()
+    return outs
+
+
+BORDERS: list[tuple[dict[str, Any], int]] = [
+    ({"stage": "read", "count": 1}, 0),
+    ({"stage": "captions", "count": 2}, 8),
+    ({"stage": "write", "count": 3}, 16),
+    ({"stage": "read", "count": 4}, 24),
+    ({"stage": "read", "count": 5}, 28),
+    ({"call": "replace"}, 28),
+]
+
+
+def test_killed_at_every_kind_of_border(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
+    outs = folders(tmp_path, len(BORDERS))
+    deaths = [(out, death) for out, (death, _) in zip(outs, BORDERS, strict=True)]
+    assert killed(movie, deaths) == ["killed"] * len(BORDERS)
+    for out, (death, resumed) in zip(outs, BORDERS, strict=True):
+        assert not out.exists()
+        with pytest.raises(InputError, match=f"isn't finished: {resumed} segments are stored"):
+            IndexFile(out)
+        assert finish(movie, out, undisturbed[0]) == resumed, death
+
+
+def kill_at_random(movie: Path, folder: Path, wanted: tuple[dict[str, Any], float], rounds: int, seed: int) -> None:
+    """Each round kills a build one to three times, at random fractions of the time that it takes undisturbed."""
+    rows, seconds = wanted
+    rng = random.Random(seed)
+    deaths = [
+        (out, {"after": rng.random() * seconds})
+        for out in folders(folder, rounds)
+        for _ in range(rng.choice([1, 1, 2, 3]))
+    ]
+    fates = killed(movie, deaths)
+    assert fates.count("killed") >= rounds // 2
+    for out in dict.fromkeys(out for out, _ in deaths):
+        if not out.exists():
+            finish(movie, out, rows)
+        assert rows_of(out) == rows
+
+
+def test_killed_three_times_at_random(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
+    kill_at_random(movie, tmp_path, undisturbed, rounds=3, seed=0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_killed_fifty_times_at_random(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
+    kill_at_random(movie, tmp_path, undisturbed, rounds=50, seed=1)

@@ -1,0 +1,190 @@
+"""Reading what was written: segments, codes, keys, pictures, search, and who an index belongs to."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from chunkv2l import store
+from chunkv2l.errors import InputError
+from chunkv2l.index import IndexFile, fts_query
+from tests.indexes import CAPTIONS, jpeg, origin, rows_of, some_codes, write_index
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("fp32", 0.0), ("fp16", 5e-4), ("int8", 4e-3)])
+def test_codes_come_back(tmp_path: Path, kind: str, tolerance: float) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx", kind=kind)) as index:
+        codes = index.codes()
+        assert codes.dtype == torch.float32
+        torch.testing.assert_close(codes, some_codes(), rtol=0, atol=tolerance)
+        assert torch.equal(index.codes([3, 0, 3]), codes[[3, 0, 3]])
+        assert index.codes([]).shape == (0, 2, 2, 8)
+        with pytest.raises(InputError, match="segments 0 to 4, not 5"):
+            index.codes([5])
+        with pytest.raises(InputError, match="not -1"):
+            index.codes([-1])
+
+
+def test_segments_keys_and_pictures_come_back(tmp_path: Path) -> None:
+    keys = torch.randn(5, 128, generator=torch.Generator().manual_seed(1))
+    with IndexFile(write_index(tmp_path / "a.idx", keys=keys)) as index:
+        assert [s.caption for s in index.segments] == list(CAPTIONS)
+        assert [(s.id, s.start, s.end, s.duration) for s in index.segments[:2]] == [(0, 0, 4, 4), (1, 4, 8, 4)]
+        read = index.keys()
+        assert read is not None and torch.equal(read, keys)
+        assert index.thumbnail(2) == jpeg()
+        assert index.chapters() == () and index.subtitles() == ()
+    with IndexFile(write_index(tmp_path / "b.idx")) as index:
+        assert index.keys() is None
+
+
+def test_search_ranks_and_stems(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "a.idx", speech={3: "we have a running dog on board"})
+    with IndexFile(path) as index:
+        assert {i for i, _ in index.search("dogs")} == {0, 3, 4}
+        best, score = index.search("a red ball")[0]
+        assert best == 2 and score > 0
+        scores = [score for _, score in index.search("dog ball grass book")]
+        assert scores == sorted(scores, reverse=True)
+        assert len(index.search("dog ball grass book", limit=2)) == 2
+        assert index.search("elephant") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "?!",
+        '"',
+        "'",
+        'dog" OR "man',
+        "caption:dog",
+        "dog NOT man",
+        "NEAR(dog man)",
+        "dog*",
+        "^dog",
+        "-dog",
+        "(dog",
+        "{caption}:dog",
+        "dog\0man",
+        "Ünïcode 漢字 😀",
+        "a " * 5000,
+        "AND",
+        "\ud800 dog",
+    ],
+)
+def test_search_takes_any_text(tmp_path: Path, text: str) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx")) as index:
+        found = index.search(text)
+        assert {i for i, _ in found} <= set(range(5))
+        if "dog" in text:
+            assert 0 in {i for i, _ in found}
+
+
+def test_words_are_quoted_once() -> None:
+    assert fts_query('Dog OR "dog" dog') == '"Dog" OR "OR" OR "dog"'
+
+
+def test_chapters_and_subtitles(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "a.idx")
+    with closing(sqlite3.connect(path)) as connection:
+        code = connection.execute("SELECT code FROM segments WHERE id = 1").fetchone()[0]
+        connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", [(0, 0, 1, code), (1, 2, 4, code)])
+        connection.execute("INSERT INTO subtitles VALUES (0, 1.5, 2.5, 'Look at the dog!')")
+        connection.commit()
+    with IndexFile(path) as index:
+        assert [(c.first, c.last) for c in index.chapters()] == [(0, 1), (2, 4)]
+        assert torch.equal(index.chapter_codes(), index.codes([1, 1]))
+        assert [(s.start, s.end, s.text) for s in index.subtitles()] == [(1.5, 2.5, "Look at the dog!")]
+
+
+@pytest.mark.parametrize("borders", [[(0, 0, 1), (1, 3, 4)], [(0, 0, 4), (1, 4, 4)], [(0, 0, 3)], [(0, 0, 7)]])
+def test_chapters_that_dont_cover_the_movie(tmp_path: Path, borders: list[tuple[int, int, int]]) -> None:
+    path = write_index(tmp_path / "a.idx")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, x'00')", borders)
+        connection.commit()
+    with IndexFile(path) as index, pytest.raises(InputError, match="chapters that don't"):
+        index.chapters()
+
+
+def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_path: Path) -> None:
+    settings = {"detector": "fixed:4", "min_length": 0.5, "reader": "pyav", "captions": False, "codes": "int8"}
+    path = write_index(tmp_path / "my index.idx", kind="int8", meta=origin("int8", settings=settings))
+    with IndexFile(path) as index:
+        index.require_identity({"hypernet": "cd" * 32})
+        with pytest.raises(InputError, match="another model") as caught:
+            index.require_identity({"hypernet": "ef" * 32, "vlm": "x"})
+    sentence = str(caught.value)
+    assert "hypernet, vlm" in sentence
+    command = shlex.split(sentence[sentence.index("chunkv2l build") :])
+    assert command == [
+        *("chunkv2l", "build", "my movie.mp4", "-o", str(path), "--model", "fake", "--detector", "fixed:4"),
+        *("--min-length", "0.5", "--reader", "pyav", "--codes", "int8", "--no-captions", "--force"),
+    ]
+
+
+def test_reading_changes_nothing_even_with_tricks(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "a.idx")
+    before = path.read_bytes()
+    with IndexFile(path) as index:
+        with pytest.raises(sqlite3.OperationalError):
+            index._connection.execute("DELETE FROM segments")
+        with pytest.raises(sqlite3.OperationalError):
+            index._connection.execute("CREATE TABLE more (x)")
+        index.search("dog")
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.idx"]
+
+
+def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_index(tmp_path / "a.idx")
+    before = path.read_bytes()
+    newer = (*store.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
+    monkeypatch.setattr(store, "MIGRATIONS", newer)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr("chunkv2l.checks.SCHEMA_VERSION", 2)
+    with IndexFile(path) as index:
+        assert {s.caption for s in index.segments} == {"!"}
+        assert torch.equal(index.codes(), some_codes().half().float())
+    assert path.read_bytes() == before
+
+
+def test_an_older_part_is_migrated_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_index(tmp_path / "a.idx", finish=False)
+    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",)))
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    with store.Writer(tmp_path / "a.idx") as writer:
+        assert len(writer.stored()) == 5
+        writer.finish()
+    rows = rows_of(tmp_path / "a.idx")
+    assert rows["user_version"] == [(2,)] and rows["places"] == []
+
+
+def test_not_finished(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "a.idx", finish=False)
+    for wanted in (path, tmp_path / "a.idx.part"):
+        with pytest.raises(InputError, match=r"isn't finished: 5 segments are stored, 100 % of the movie") as caught:
+            IndexFile(wanted)
+        sentence = str(caught.value)
+        command = shlex.split(sentence[sentence.index("chunkv2l build") :])
+        assert command[:5] == ["chunkv2l", "build", "my movie.mp4", "-o", str(path)] and "--force" not in command
+
+
+def test_how_far_a_build_is_can_be_asked_while_it_runs(tmp_path: Path) -> None:
+    with store.Writer(tmp_path / "a.idx") as writer:
+        writer.write(meta=origin())
+        with pytest.raises(InputError, match="0 segments are stored, 0 %"):
+            IndexFile(tmp_path / "a.idx")
+
+
+def test_a_part_that_says_nothing(tmp_path: Path) -> None:
+    for content in (b"", b"SQLite format 3\0", b"\0" * 5000):
+        (tmp_path / "a.idx.part").write_bytes(content)
+        with pytest.raises(InputError, match="interrupted early; run the same chunkv2l build again"):
+            IndexFile(tmp_path / "a.idx.part")
