@@ -11,6 +11,7 @@ from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {
+    "bench": "evaluation.bench",
     "demo-movie": "evaluation.demo_movie",
     "moments": "evaluation.moments",
 }
@@ -31,7 +32,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """As click does, but our errors are a line on stderr and their exit code (CHUNKV2L_DEBUG=1: a traceback)."""
-        terminal.quieten()
+        terminal.prepare()
         try:
             return super().invoke(ctx)
         except ChunkV2LError as error:
