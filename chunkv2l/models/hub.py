@@ -28,6 +28,11 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None
 
 
+def endpoint() -> str:
+    """The hub's address (`HF_ENDPOINT`)."""
+    return constants.ENDPOINT
+
+
 def reachable() -> bool:
     """Whether the hub answers within a few seconds; False at once where HF_HUB_OFFLINE is set."""
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
@@ -36,7 +41,7 @@ def reachable() -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=_PROBE_S):
+            with urllib.request.urlopen(urllib.request.Request(endpoint(), method="HEAD"), timeout=_PROBE_S):
                 answers.append(True)
         except urllib.error.HTTPError:
             answers.append(True)
@@ -66,7 +71,7 @@ def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], 
         pass
     _require_hub(repository)
     try:
-        return Path(snapshot_download(repository, allow_patterns=wanted))
+        return Path(snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _failure(repository, error) from error
 
@@ -86,7 +91,7 @@ def file(repositories: Sequence[str], name: str) -> Path:
     _require_hub(repositories[0])
     for repository in repositories:
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(repository, name, endpoint=endpoint()))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             failure = _failure(repository, error)
     raise failure
@@ -94,7 +99,7 @@ def file(repositories: Sequence[str], name: str) -> Path:
 
 def _require_hub(repository: str) -> None:
     if not reachable():
-        raise NoHub(f"{repository} isn't on this machine and {constants.ENDPOINT} doesn't answer.")
+        raise NoHub(f"{repository} isn't on this machine and {endpoint()} doesn't answer.")
 
 
 def _failure(repository: str, error: Exception) -> ChunkV2LError:

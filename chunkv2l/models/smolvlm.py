@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
@@ -199,7 +200,7 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
             model, report = load(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise InputError(f"{folder} can't be loaded as a SmolVLM2 ({str(error).splitlines()[0]}).") from error
     if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
         raise InputError(f"{folder} isn't a complete SmolVLM2: {lacking[0]} is missing or has the wrong shape.")

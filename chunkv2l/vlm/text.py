@@ -149,6 +149,8 @@ def _rows(decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Seq
 
 def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Tensor:
     """Summed log-probabilities of each row's labels, float32 [B]."""
+    if not rows.width:
+        return rows.embeds.new_zeros(len(rows.embeds), dtype=torch.float32)
     with inject(decoder.targets, adapter):
         hidden: Tensor = decoder.run(rows.embeds, rows.mask).last_hidden_state
     values = []
