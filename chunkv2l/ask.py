@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 BUDGET = 48
 MAX_NEW_TOKENS = 64
+MAX_QUESTION = 2000
+EXAMPLE = "When does a dog catch the ball?"
 ABSENT = "It seems not to be in this video"
 
 
@@ -208,6 +210,7 @@ class Index:
         Raises:
             InputError: an empty question, a bad policy, or an index that doesn't belong to the model.
         """
+        question = _readable(question)
         parsed = _parsed(question)
         allowed = _allowed(budget)
         if policy is None or policy == "route":
@@ -228,15 +231,15 @@ class Index:
         routed = perf_counter()
 
         if moments:
-            spans = _moments(self.segments, weights, p)
+            spans = _moments(self.segments, weights, _numbers(p or policies.shares(scoring.hits or weights)))
             text = describe(spans[0], absent)
             composed = first_token = perf_counter()
         else:
-            spans = joined(self.segments, [int(n) for n in weights], p or _shares(weights))
+            spans = joined(self.segments, list(_numbers(weights)), _numbers(p or policies.shares(weights)))
             adapter = self.compose(weights)
             composed = perf_counter()
             with _second_call(model.vlm.targets[0]) as times:
-                text = model.vlm.generate([question.strip()], adapter, MAX_NEW_TOKENS)[0].strip()
+                text = model.vlm.generate([question], adapter, MAX_NEW_TOKENS)[0].strip()
             first_token = times[1] if len(times) > 1 else perf_counter()
         timing = Timing(
             load_s=load_s,
@@ -265,9 +268,9 @@ class Index:
         from chunkv2l.router import expand
 
         checked = policies.check("given", weights, self.graph)
-        with torch.inference_mode():
-            adapters = expand(self.model, self.file.codes([int(node) for node in checked])).unbind()
-            return concat(adapters, list(checked.values()), bias=self.model.hypernet.bias).detach()
+        with torch.no_grad():
+            adapters = expand(self.model, self.file.codes(list(_numbers(checked)))).unbind()
+            return concat(adapters, list(checked.values()), bias=self.model.hypernet.bias)
 
     def _loaded(self) -> tuple[Model, float]:
         """The model, and the seconds that opening and loading took if no answer has reported them yet."""
@@ -291,14 +294,20 @@ def describe(span: Span, absent: float | None) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
+def _readable(question: str) -> str:
+    """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?"."""
+    question = question.encode(errors="replace").decode().strip()
+    if not question:
+        raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
+    if len(question) > MAX_QUESTION:
+        raise InputError(f"The question has {len(question)} characters; {MAX_QUESTION} are the most.")
+    return question
+
+
 def _parsed(question: str) -> Parsed:
-    if not question.strip():
-        raise InputError('The question is empty; ask for example "When does a dog catch the ball?".')
     parsed = parse(question)
     if parsed.kind == "when" and not parsed.statement:
-        raise InputError(
-            f'"{question.strip()}" names nothing to look for; ask for example "When does a dog catch the ball?".'
-        )
+        raise InputError(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
     return parsed
 
 
@@ -310,22 +319,20 @@ def _allowed(budget: int | str | None) -> int | None:
     return budget
 
 
-def _moments(segments: Sequence[SegmentRow], weights: Mapping[Node, float], p: Mapping[int, float]) -> tuple[Span, ...]:
-    """Spans for "When …": the policy's choice by weight, then what else the router scored; ties by p, then by time."""
-    chosen = {int(node): weight for node, weight in weights.items() if weight > 0}
-    scores = p or _shares(weights)
-    order = sorted(chosen.keys() | p.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
-    if not order:
-        raise InputError(
-            "The policy gave no segment a weight above 0, so that there is no moment to show; ask for text instead."
-        )
+def _numbers(values: Mapping[Node, float]) -> dict[int, float]:
+    """The same, for segments only."""
+    return {node: value for node, value in values.items() if isinstance(node, int)}
+
+
+def _moments(
+    segments: Sequence[SegmentRow], weights: Mapping[Node, float], scores: Mapping[int, float]
+) -> tuple[Span, ...]:
+    """Spans for "When …": the policy's choice by weight, then what else was scored; ties by score, then by time."""
+    chosen = {node: weight for node, weight in _numbers(weights).items() if weight > 0}
+    if not chosen:
+        raise InputError("The policy gave no segment a weight above 0, so there is no moment to show.")
+    order = sorted(chosen.keys() | scores.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
     return ranked(segments, order, scores)
-
-
-def _shares(weights: Mapping[Node, float]) -> dict[int, float]:
-    """Scores where the router was asked nothing: each weight's part of all."""
-    total = sum(abs(weight) for weight in weights.values())
-    return {int(node): abs(weight) / total for node, weight in weights.items()}
 
 
 @contextmanager

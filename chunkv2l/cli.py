@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; whatever goes wrong becomes a sentence on stderr and an exit code."""
-    terminal.quieten()
+    terminal.prepare()
     try:
         result = cli.main(arguments, prog_name="chunkv2l", standalone_mode=False)
     except click.ClickException as error:

@@ -78,9 +78,9 @@ def best(scores: Mapping[Node, float], k: int) -> dict[Node, float]:
 
 
 def shares(scores: Mapping[Node, float]) -> dict[Node, float]:
-    """Scores (≥ 0) divided by their sum; equal shares when all are 0."""
-    total = sum(scores.values())
-    return {node: score / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
+    """Absolute values divided by their sum; equal shares when all are 0."""
+    total = sum(abs(score) for score in scores.values())
+    return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
 
 
 def spread(nodes: list[int], k: int) -> list[int]:

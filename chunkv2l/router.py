@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 STATEMENTS_KEPT = 64
 """Statements whose scores are remembered; a number a segment each."""
-CPU_BYTES, GPU_BYTES = 128 << 20, 1 << 30
+CPU_BYTES, GPU_BYTES = 256 << 20, 2 << 30
 """Expanded adapters held at once while scoring, whatever the movie's length."""
-CPU_ROWS, GPU_ROWS = 32, 256
-"""Rows scored at once: their logits (rows × tokens × vocabulary) count as well."""
+CPU_ROWS, GPU_ROWS = 64, 256
+"""Rows scored at once."""
 
 
 class Calibration(Protocol):
@@ -115,9 +115,9 @@ class Router:
 
     def _rows(self) -> int:
         bias = self.model.hypernet.bias
-        size = 2 * (bias.A.numel() + bias.B.numel()) * bias.A.element_size()  # a segment's ranks and the bias's
-        cpu = self.model.vlm.device.type == "cpu"
-        return max(1, min(CPU_ROWS if cpu else GPU_ROWS, (CPU_BYTES if cpu else GPU_BYTES) // size))
+        size = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks and the bias's
+        rows, most = (CPU_ROWS, CPU_BYTES) if self.model.vlm.device.type == "cpu" else (GPU_ROWS, GPU_BYTES)
+        return max(1, min(rows, most // size))
 
 
 def expand(model: Model, codes: Tensor) -> Adapter:
@@ -148,6 +148,8 @@ class Scoring:
         self._nodes = set(known)
         self.nats: dict[int, float] = {}
         """S_i − μ_i of the segments scored so far."""
+        self.hits: dict[Node, float] = {}
+        """What `search` found, if it was asked."""
 
     def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
         """See `Query.score`."""
@@ -157,22 +159,24 @@ class Scoring:
                 raise InputError(f"query.score was asked about the node {node!r}, which is not in the graph.")
         if not self._statement:
             return {node: 1.0 / len(self._router) for node in wanted}
-        new = self._candidates([int(n) for n in wanted if isinstance(n, int) and n not in self.nats])
+        new = self._candidates([int(node) for node in wanted if isinstance(node, int) and node not in self.nats])
         self._left -= len(new)
         self.nats.update(self._router.nats(self._statement, new))
         p, _ = self.probabilities()
-        return {node: p.get(node, 0.0) if isinstance(node, int) else 0.0 for node in wanted}
+        return {node: p.get(node, 0.0) for node in wanted}
 
     def search(self) -> dict[Node, float]:
         """See `Query.search`."""
-        return {segment: relevance for segment, relevance in self._search(self._statement) if relevance > 0}
+        self.hits = {segment: relevance for segment, relevance in self._search(self._statement) if relevance > 0}
+        return self.hits
 
-    def probabilities(self) -> tuple[dict[int, float], float | None]:
+    def probabilities(self) -> tuple[dict[Node, float], float | None]:
         """p of the segments scored so far and p(not there); None when none was."""
         if not self.nats:
             return {}, None
         tokens = self._router.model.vlm.count_tokens(self._statement)
-        return probabilities(self.nats, tokens, len(self._router), self._router.model.calibration)
+        p, absent = probabilities(self.nats, tokens, len(self._router), self._router.model.calibration)
+        return {node: value for node, value in p.items()}, absent
 
     def _candidates(self, segments: list[int]) -> list[int]:
         """Those to score exactly: all, or full-text hits (at most half the budget) and an even spread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -30,8 +31,14 @@ def debugging() -> bool:
     return os.environ.get("CHUNKV2L_DEBUG", "0") not in ("", "0")
 
 
-def quieten() -> None:
-    """Our own log as plain lines on stderr; other libraries' chatter away, unless CHUNKV2L_DEBUG is set."""
+def prepare() -> None:
+    """Our own log as plain lines on stderr; other libraries' chatter away, unless CHUNKV2L_DEBUG is set.
+
+    A character that a stream can't take becomes "?" instead of an error.
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logger = logging.getLogger("chunkv2l")
     if not logger.handlers:
         logger.addHandler(_ToStderr())
@@ -76,7 +83,8 @@ def emit(text: str) -> None:
 
 def emit_json(value: Any, indent: int | None = 2) -> None:
     """A result as JSON on stdout; without an indent, one line."""
-    emit(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+    ascii_only = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    emit(json.dumps(value, ensure_ascii=ascii_only, indent=indent, allow_nan=False))
 
 
 def show_answer(answer: Answer) -> None:

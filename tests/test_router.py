@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -152,7 +153,7 @@ def test_over_the_budget_hits_and_an_even_spread_are_scored(count: int) -> None:
     assert len(scored) == 8 and {3, count - 1, 7, 11} <= set(scored)  # half of the budget at most is for hits
     assert {i for i, value in p.items() if value > 0} == set(scored) and len(p) == count
     others = [i for i in scored if i not in {3, count - 1, 7, 11}]
-    gaps = [b - a for a, b in zip(others, others[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(others)]
     assert min(gaps) >= (count - 4) // 4 - 1
 
 

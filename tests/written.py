@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from chunkv2l.codes import to_bytes
 from chunkv2l.store import NewSegment, Writer
-from tests.fake_vlm import LATENT, LAYERS, RANK, FakeModel, fake_model
+from tests.fake_vlm import LATENT, LAYERS, RANK, fake_model
 
 CAPTIONS = ("a dog runs", "the cat sits", "two men on grass", "a red house", "a dog catches the ball", "water")
 
@@ -21,7 +22,7 @@ def random_codes(count: int, seed: int = 0) -> Tensor:
     """Codes [count, L, r, d], each rank embedding of length 1."""
     generator = torch.Generator().manual_seed(seed)
     codes = torch.randn(count, LAYERS, RANK, LATENT, generator=generator)
-    return codes / codes.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(codes, dim=-1)
 
 
 def write_index(
@@ -29,7 +30,7 @@ def write_index(
     codes: Tensor,
     captions: Sequence[str] = CAPTIONS,
     *,
-    model: FakeModel | None = None,
+    model: Any = None,
     seconds: float = 4.0,
 ) -> Path:
     """An index with one segment of `seconds` for each code; captions are repeated as needed."""
