@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MOVIE := demo/movie.mp4
 INDEX := demo/movie.idx
+QUIET := $(if $(MAKE_TERMOUT),,--quiet) # pip shows its progress to people only
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench fuzz clean
@@ -19,7 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else "chunkv2l needs Python 3.10 or newer, \
 	and this is %d.%d: name another one with `make PYTHON=python3.12 ...`." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing chunkv2l and what it needs into $(VENV): some minutes the first time."
+	$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(MOVIE) ## make a short movie, build its index, ask it three questions
