@@ -18,7 +18,16 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.store import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, finite, is_line, part_path
+from chunkv2l.store import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    apply_migrations,
+    expected_schema,
+    finite,
+    is_line,
+    part_path,
+    quoted,
+)
 
 MAX_META: Final = 1 << 20  # bytes of one meta value
 MAX_DEPTH: Final = 8  # of nesting in a meta value
@@ -83,13 +92,15 @@ def damage(path: Path) -> Iterator[None]:
     try:
         yield
     except Malformed as error:
-        raise InputError(f"{path} is damaged or was tampered with: {error}. Build it again with --force.") from error
+        raise InputError(
+            f"{path} is damaged or was tampered with: {quoted(error)}. Build it again with --force."
+        ) from error
     except sqlite3.ProgrammingError:
         raise  # a mistake of ours, such as reading from a closed file
     except (sqlite3.Error, SafetensorError, UnicodeError, OverflowError, MemoryError) as error:
         if "locked" in str(error):
             raise InputError(f"{path} is being written by another process: try again when it is done.") from error
-        raise InputError(f"{path} is damaged ({error}): build it again with --force.") from error
+        raise InputError(f"{path} is damaged ({quoted(error)}): build it again with --force.") from error
 
 
 def rebuild_command(path: Path, meta: Meta, force: bool = True) -> str:

@@ -39,7 +39,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 SchemaRow = tuple[str, str, str | None]
 """A row of sqlite_master: type, name, SQL."""
@@ -265,13 +265,20 @@ def finite(value: object) -> bool:
 
 
 def is_line(value: object) -> bool:
-    """Whether a value from a file is a text that can be shown on one line: no control characters, no escapes."""
+    """Whether a value from a file is a text that can be shown on one line: no control characters, nothing that
+    turns the direction of what follows."""
     return isinstance(value, str) and not _CONTROL.search(value)
 
 
 def one_line(text: str) -> str:
     """A text as `is_line` wants it, spaces made single."""
     return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def quoted(said: object) -> str:
+    """What a library said about a file, which may quote the file: short and printable."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(said))
+    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -14,6 +14,7 @@ from PIL import Image
 from chunkv2l.checks import open_readonly
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
+from chunkv2l.store import quoted
 
 MOST: Final = 20
 """Findings of one kind that are told."""
@@ -67,7 +68,9 @@ def _decode(index: IndexFile, number: int) -> None:
                 raise ValueError(f"it is {picture.width} × {picture.height}")
             picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"The thumbnail of segment {number} of {index.path} can't be shown ({error}).") from error
+        raise InputError(
+            f"The thumbnail of segment {number} of {index.path} can't be shown ({quoted(error)})."
+        ) from error
 
 
 def _structure(path: Path) -> Iterator[str]:
@@ -79,9 +82,9 @@ def _structure(path: Path) -> Iterator[str]:
         ):
             for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
                 if line != "ok":
-                    yield f"{path} is damaged: {line}."
+                    yield f"{path} is damaged: {quoted(line)}."
             connection.backup(copy)
             copy.execute("PRAGMA trusted_schema = OFF")
             copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     except sqlite3.Error as error:
-        yield f"{path} is damaged: search doesn't find what the segments say ({error})."
+        yield f"{path} is damaged: search doesn't find what the segments say ({quoted(error)})."

@@ -208,6 +208,19 @@ def test_schema_with_a_huge_statement(path: Path) -> None:
     assert "meta isn't defined" in refusal(path)
 
 
+def test_sentences_dont_carry_control_characters_out_of_the_file(path: Path) -> None:
+    """Found by fuzzing: SQLite quotes the schema in its errors."""
+    evil = "CREATE TABLE 'words_config\x1b[2J\u202e(k PRIMARY KEY, v"
+    change(path, ("UPDATE sqlite_master SET sql = ? WHERE name = 'words_config'", (evil,)))
+    refusal(path)
+    assert all(finding.isprintable() for finding in verify(path))
+
+
+def test_a_planted_name_with_control_characters(path: Path) -> None:
+    change(path, 'CREATE TABLE "\x1b[2J" (x)')
+    refusal(path)
+
+
 # ---- meta
 
 

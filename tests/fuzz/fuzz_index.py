@@ -1,0 +1,219 @@
+"""Fuzzing the index reader: whatever is in a file, reading it gives what was asked for or an InputError, nothing else.
+
+    python tests/fuzz/fuzz_index.py --seconds 60
+
+Two kinds of mutation, mixed: bytes (flipped, overwritten, pages exchanged, cut off), and SQL (any value into any
+column, schema changed). A file that crashes the interpreter stays in the folder that is printed at the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import sqlite3
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from chunkv2l.errors import InputError
+from chunkv2l.index import IndexFile
+from chunkv2l.progress import peak_memory
+from chunkv2l.verify import verify
+from tests.indexes import write_index
+
+SLOWEST = 5.0
+"""Seconds that reading a small file may take, whatever is in it."""
+MEMORY = 512 << 20
+"""Bytes that it may take."""
+
+COLUMNS = [
+    *[("meta", name) for name in ("key", "value")],
+    *[("segments", name) for name in "id start end caption speech code mu key thumbnail".split()],  # noqa: SIM905
+    *[("chapters", name) for name in ("id", "first", "last", "code")],
+    *[("subtitles", name) for name in ("id", "start", "end", "text")],
+    *[("words_data", name) for name in ("id", "block")],
+    *[("words_idx", name) for name in ("segid", "term", "pgno")],
+    *[("words_docsize", name) for name in ("id", "sz")],
+    *[("words_config", name) for name in ("k", "v")],
+    *[("sqlite_master", name) for name in ("type", "name", "tbl_name", "rootpage", "sql")],
+]
+
+values = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-2, 30),
+    st.floats(),
+    st.text(max_size=200),
+    st.binary(max_size=300),
+    st.sampled_from(["[2,2,8]", '{"codes":"int8"}', "5", "[1e9,1,1]", '"fake"', "CREATE VIEW v AS SELECT 1"]),
+    st.builds(lambda size: b"\0" * size, st.integers(0, 1 << 21)),
+)
+byte_mutations = st.one_of(
+    st.tuples(st.just("set"), st.integers(0, 1 << 17), st.binary(min_size=1, max_size=16)),
+    st.tuples(st.just("set"), st.integers(0, 120), st.binary(min_size=1, max_size=8)),
+    st.tuples(st.just("page"), st.integers(0, 40), st.binary(min_size=1, max_size=64)),
+    st.tuples(st.just("copy"), st.integers(0, 40), st.integers(0, 40)),
+    st.tuples(st.just("cut"), st.integers(0, 1 << 17), st.none()),
+)
+sql_mutations = st.one_of(
+    st.tuples(st.just("update"), st.sampled_from(COLUMNS), st.integers(0, 9), values),
+    st.tuples(st.just("delete"), st.sampled_from(COLUMNS), st.integers(0, 9), values),
+    st.tuples(
+        st.just("execute"),
+        st.sampled_from(
+            [
+                "DROP TABLE words",
+                "CREATE TRIGGER t AFTER INSERT ON meta BEGIN SELECT 1; END",
+                "CREATE VIEW v AS SELECT * FROM segments",
+                "ALTER TABLE segments ADD COLUMN more",
+                "PRAGMA user_version = 0",
+                "PRAGMA application_id = 1",
+                "INSERT INTO words (words) VALUES ('delete-all')",
+                "INSERT INTO chapters SELECT id, id, id, code FROM segments",
+                "INSERT INTO subtitles SELECT id, start, end, caption FROM segments",
+                "UPDATE segments SET key = code",
+            ]
+        ),
+        st.just(0),
+        st.none(),
+    ),
+)
+
+
+class Target:
+    """A sound index, and what happens to mutations of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "mutated.idx"
+        self.sounds = [
+            write_index(folder / f"{kind}.idx", kind=kind, keys=torch.ones(5, 128)).read_bytes()
+            for kind in ("fp32", "fp16", "int8")
+        ]
+        self.refused = self.read = 0
+
+    def mutate(self, which: int, in_sql: list[tuple[str, object, int, object]], in_bytes: list[tuple]) -> None:  # type: ignore[type-arg]
+        self.path.write_bytes(self.sounds[which])
+        if in_sql:
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute("PRAGMA writable_schema = ON")
+                for mutation in in_sql:
+                    _execute(connection, *mutation)
+        data = bytearray(self.path.read_bytes())
+        for how, where, what in in_bytes:
+            if how == "set":
+                place = where % max(1, len(data))
+                data[place : place + len(what)] = what
+            elif how == "page":
+                place = where * 4096 % max(1, len(data))
+                data[place : place + len(what)] = what
+            elif how == "copy":
+                source, target = (number * 4096 % max(1, len(data)) for number in (where, what))
+                data[target : target + 4096] = data[source : source + 4096]
+            else:
+                del data[where % max(1, len(data)) :]
+        self.path.write_bytes(data)
+
+    def check(self) -> None:
+        """Read everything; only an InputError with a sentence may come of it."""
+        before, started = self.path.read_bytes(), time.perf_counter()
+        memory = peak_memory() or 0
+        try:
+            read_all(self.path)
+            self.read += 1
+        except InputError as error:
+            assert str(self.path) in str(error) and str(error).isprintable(), str(error)
+            self.refused += 1
+        findings = verify(self.path)
+        assert all(isinstance(finding, str) for finding in findings)
+        assert time.perf_counter() - started < SLOWEST
+        assert (peak_memory() or 0) - memory < MEMORY
+        assert self.path.read_bytes() == before
+
+
+def _execute(connection: sqlite3.Connection, how: str, what: object, row: int, value: object) -> None:
+    try:
+        if how == "execute":
+            connection.execute(str(what))
+            return
+        table, column = what  # type: ignore[misc]
+        key = "rowid" if table not in ("meta", "words_idx", "words_config") else "1"
+        where = f"{key} IN (SELECT {key} FROM {table} LIMIT 1 OFFSET {row})"
+        if how == "delete":
+            connection.execute(f"DELETE FROM {table} WHERE {where}")
+        else:
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+    except (sqlite3.Error, OverflowError, UnicodeError):
+        pass  # SQLite itself won't have it
+
+
+def read_all(path: Path) -> None:
+    """Everything that asking and showing read, and that what was read is what it should be."""
+    with IndexFile(path) as index:
+        count = len(index)
+        assert count == len(index.segments) > 0
+        for word in ("dog", "a red ball", "zebra"):
+            assert all(0 <= i < count for i, _ in index.search(word))
+        codes = index.codes()
+        assert codes.shape == (count, *index.meta.code_shape) and bool(torch.isfinite(codes).all())
+        keys = index.keys()
+        assert keys is None or (keys.shape[0] == count and bool(torch.isfinite(keys).all()))
+        assert index.chapter_codes().shape[0] == len(index.chapters())
+        assert all(s.start <= s.end for s in index.subtitles())
+        for i in range(count):
+            assert index.thumbnail(i).startswith(b"\xff\xd8\xff")
+        assert index.rebuild_command().isprintable()
+
+
+def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
+    """Mutate and read for so long.
+
+    Raises:
+        AssertionError, or whatever else reading raised: with the mutations that led to it.
+    """
+    target = Target(folder)
+    until, number = time.monotonic() + seconds, start
+    while time.monotonic() < until:
+
+        @seed(number)
+        @settings(
+            max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=_phases()
+        )
+        @given(st.integers(0, 2), st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4))
+        def one(which: int, in_sql: list[tuple[str, object, int, object]], in_bytes: list[tuple]) -> None:  # type: ignore[type-arg]
+            faulthandler.dump_traceback_later(120, exit=True)
+            target.mutate(which, in_sql, in_bytes)
+            target.check()
+            faulthandler.cancel_dump_traceback_later()
+
+        one()
+        number += 1
+    return target
+
+
+def _phases() -> list[Phase]:
+    return [Phase.generate, Phase.shrink]
+
+
+def main() -> None:
+    """Fuzz from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    given_arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="fuzz_index_"))
+    print(f"mutated files lie in {folder}", flush=True)
+    target = fuzz(given_arguments.seconds, folder, given_arguments.seed)
+    print(f"{target.refused + target.read} files: {target.refused} refused, {target.read} read")
+
+
+if __name__ == "__main__":
+    main()

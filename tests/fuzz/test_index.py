@@ -1,0 +1,15 @@
+"""`make fuzz` for the index reader, and a second of it in the default run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.fuzz_index import fuzz
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
+def test_mutated_indexes_are_refused_or_read(tmp_path: Path, seconds: float) -> None:
+    target = fuzz(seconds, tmp_path)
+    assert target.refused > 20 and target.read > 0
