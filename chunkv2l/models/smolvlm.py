@@ -211,7 +211,8 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
     if not tokenizer.chat_template:
         raise InputError(f"{folder}: its tokenizer has no chat template, as SmolVLM2-Instruct's does.")
     image_size = config.get("vision_config", {}).get("image_size", model.config.vision_config.image_size)
-    return SmolVLM(model.to(device), tokenizer, pixel_rule(folder, image_size), name)
+    base = PUBLISHED[name].repository if name in PUBLISHED else name
+    return SmolVLM(model.to(device), tokenizer, pixel_rule(folder, image_size), name, base_model=base)
 
 
 @contextmanager

@@ -29,9 +29,12 @@ class SmolVLM:
         pixels: how frames become the vision tower's input.
         name: what the index calls it.
         max_frames: the most frames of a clip that are looked at.
+        base_model: what exported adapters say that they belong to; None for `name`.
     """
 
     caption_question = ""
+    adapter_path = "model.text_model.layers.{i}.mlp.down_proj"
+    """Where PEFT finds block i's `down_proj` in the transformers model."""
 
     def __init__(
         self,
@@ -40,8 +43,10 @@ class SmolVLM:
         pixels: inputs.PixelRule,
         name: str = "smolvlm",
         max_frames: int = inputs.MAX_FRAMES,
+        base_model: str | None = None,
     ) -> None:
         self.name = name
+        self.base_model = base_model or name
         self.tokenizer = tokenizer
         self.pixels = pixels
         self.max_frames = max_frames

@@ -1,0 +1,258 @@
+"""Taking adapters out of an index, as folders that PEFT and vLLM load, and a model that they can be loaded on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from chunkv2l import policies
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.policies import Policy
+from chunkv2l.query import Node, Parsed, Query, parse
+
+if TYPE_CHECKING:
+    from chunkv2l.adapter import Adapter
+    from chunkv2l.ask import Index
+    from chunkv2l.models import Model
+
+Precision = Literal["fp32", "fp16", "bf16"]
+MANIFEST = "adapters.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An adapter that was written.
+
+    Attributes:
+        name: of its folder; for vLLM, of the adapter.
+        folder: with adapter_config.json and adapter_model.safetensors.
+        rank: R, the bias's ranks included where they are in.
+        weights: the nodes that it is made of; empty for the bias alone.
+        error: relative error of BᵀA where it was compressed, else 0.
+    """
+
+    name: str
+    folder: Path
+    rank: int
+    weights: Mapping[Node, float]
+    error: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        weights = {str(node): weight for node, weight in self.weights.items()}
+        return {
+            "name": self.name,
+            "folder": self.folder.name,
+            "rank": self.rank,
+            "weights": weights,
+            "error": self.error,
+        }
+
+
+def parse_segments(text: str, count: int) -> list[int]:
+    """Segment numbers from "3,5-9" (both ends included), in the order given, each once.
+
+    Raises:
+        InputError: something that isn't a number or a range, or segments that a movie of `count` doesn't have.
+    """
+    chosen: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
+        if found is None:
+            raise InputError(f'"{part.strip()}" names no segments; write numbers and ranges, as in 3,5-9.')
+        first = int(found[1])
+        last = int(found[2] or first)
+        if last < first:
+            raise InputError(f"The range {first}-{last} runs backwards; write {last}-{first}.")
+        if last >= count:
+            raise InputError(f"There is no segment {last}: this index has segments 0 to {count - 1}.")
+        chosen += range(first, last + 1)
+    return list(dict.fromkeys(chosen))
+
+
+def export_adapters(
+    index: Index,
+    out: str | Path,
+    segments: str | Sequence[int] | None = None,
+    *,
+    policy: str | Policy | None = None,
+    question: str = "",
+    top_k: int | None = None,
+    budget: int | Literal["all"] | None = 48,
+    bias: bool = True,
+    max_rank: int | None = None,
+    precision: Precision = "fp32",
+    base_model: str | None = None,
+) -> list[Exported]:
+    """Write one adapter a segment, or, with a policy, one composed adapter; each as a PEFT folder inside `out`.
+
+    The hypernetwork's bias is in every adapter once, as it is when a question is answered. Without it (`bias=False`)
+    the adapters can be added to each other, and the bias is written beside them as an adapter of its own.
+
+    Args:
+        index: opened; its model is loaded.
+        out: made if it isn't there; adapters of the same names in it are replaced. `adapters.json` lists what is there.
+        segments: "3,5-9", numbers, or None for all.
+        policy: as in `ask`; it sees only `segments`.
+        question: what a policy that scores segments scores them by.
+        max_rank: compress to so many ranks (vLLM takes 1, 8, 16, 32, 64, 128, 256, 320 or 512 at most).
+        precision: of the numbers in the files.
+        base_model: what the adapters' configuration says that they belong to; None for the model's own name.
+
+    Raises:
+        InputError: unknown segments, a bad policy or question, or a place that can't be written to.
+    """
+    out = Path(out)
+    numbers = parse_segments(segments, len(index)) if isinstance(segments, str) else _numbers(segments, len(index))
+    if max_rank is not None and max_rank < 1:
+        raise InputError(f"Adapters need at least one rank, not {max_rank}.")
+    if precision not in ("fp32", "fp16", "bf16"):
+        raise InputError(f"Adapters are written as fp32, fp16 or bf16, not as {precision!r}.")
+    if policy is None and (question or top_k is not None):
+        raise InputError("Without --policy every segment is exported alone: a question or --top-k changes nothing.")
+    allowed = None if budget == "all" else budget
+    _make(out)
+    written = []
+    for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, allowed, bias):
+        made, lost = _shaped(adapter, max_rank, precision)
+        vlm: Any = index.model.vlm
+        try:
+            made.save_pretrained(
+                out / name, **_place(vlm), base_model=base_model if base_model is not None else _base_name(vlm)
+            )
+        except OSError as error:
+            raise ChunkV2LError(f"Can't write {out / name} ({error.strerror}).") from error
+        written.append(Exported(name, out / name, made.rank, weights, lost))
+    text = json.dumps([_described(item, index) for item in written], indent=2, ensure_ascii=False)
+    (out / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    return written
+
+
+def export_base(model: Model, out: str | Path) -> Path:
+    """Write the frozen language model, everything of it merged in, as a transformers folder with its tokenizer.
+
+    Raises:
+        InputError: the place isn't free, or the model is a published one that needs no export.
+    """
+    out = Path(out)
+    vlm: Any = model.vlm
+    save = getattr(vlm, "save_base", None)
+    if save is None:
+        raise InputError(
+            f"{model.name} is used as it was published, so there is nothing to export: "
+            f"load {_base_name(vlm)} and put the adapters on it."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already: choose a new folder.")
+    save(out)
+    return out
+
+
+def _numbers(segments: Sequence[int] | None, count: int) -> list[int]:
+    if segments is None:
+        return list(range(count))
+    if not segments:
+        raise InputError("No segments were named, so there is nothing to export.")
+    return parse_segments(",".join(map(str, segments)), count)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Can't make the folder {folder} ({error.strerror}): choose another place with -o.") from error
+
+
+def _adapters(
+    index: Index,
+    segments: Sequence[int],
+    policy: str | Policy | None,
+    question: str,
+    top_k: int | None,
+    budget: int | None,
+    bias: bool,
+) -> Iterator[tuple[str, dict[Node, float], Adapter]]:
+    """(name, weights, adapter), one at a time."""
+    from chunkv2l.adapter import concat
+    from chunkv2l.router import expand
+
+    constant = index.model.hypernet.bias.detach()
+
+    def composed(weights: Mapping[Node, float]) -> Adapter:
+        if bias:
+            return index.compose(weights)
+        parts = expand(index.model, index.file.codes([int(node) for node in weights])).detach().unbind()
+        return concat(parts, list(weights.values()))
+
+    if policy is None:
+        digits = max(4, len(str(len(index) - 1)))
+        for number in segments:
+            yield f"segment-{number:0{digits}d}", {number: 1.0}, composed({number: 1.0})
+    else:
+        name, weights = _choose(index, segments, policy, question, top_k, budget)
+        yield f"composed-{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}", weights, composed(weights)
+    if not bias:
+        yield "bias", {}, constant
+
+
+def _choose(
+    index: Index,
+    segments: Sequence[int],
+    policy: str | Policy,
+    question: str,
+    top_k: int | None,
+    budget: int | None,
+) -> tuple[str, dict[Node, float]]:
+    """A policy's name and weights over some of an index's segments."""
+    from chunkv2l.router import Scoring
+
+    name, function = policies.load(policy, top_k)
+    parsed = parse(question) if question.strip() else Parsed("", "what")
+    graph = index.graph.subgraph(segments)
+
+    def search(text: str) -> list[tuple[int, float]]:
+        return [(number, score) for number, score in index.file.search(text, len(index)) if number in graph]
+
+    scoring = Scoring(index.router, parsed.statement, budget, search, graph)
+    query = Query(question, parsed.statement, parsed.kind, budget=budget, scorer=scoring)
+    return name, policies.run(name, function, graph, query)
+
+
+def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tuple[Adapter, float]:
+    """The adapter on the CPU, in a precision, with at most so many ranks; and the relative error of the latter."""
+    import torch
+
+    from chunkv2l.adapter import compress
+
+    lost = 0.0
+    if max_rank is not None and adapter.rank > max_rank:
+        adapter, error = compress(adapter, max_rank)
+        lost = float(error)
+    # With the scaling inside B, lora_alpha is the rank: a whole number, and no loader's reading of it matters.
+    adapter = replace(adapter, B=adapter.B * adapter.scaling, scaling=1.0)
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    return adapter.to("cpu", dtype), lost
+
+
+def _place(vlm: Any) -> dict[str, str]:
+    """Where a block's `down_proj` is in the model that PEFT loads the adapter on."""
+    path = getattr(vlm, "adapter_path", None)
+    return {} if path is None else {"module": path}
+
+
+def _base_name(vlm: Any) -> str:
+    return str(getattr(vlm, "base_model", vlm.name))
+
+
+def _described(item: Exported, index: Index) -> dict[str, Any]:
+    """An entry of the manifest; a single segment's with its times and caption."""
+    entry = item.to_dict()
+    numbers = [node for node in item.weights if isinstance(node, int)]
+    if len(numbers) == 1 and item.weights[numbers[0]] == 1.0:
+        row = index.segments[numbers[0]]
+        entry |= {"start": row.start, "end": row.end, "caption": row.caption}
+    return entry
