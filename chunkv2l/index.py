@@ -7,7 +7,6 @@ tensors are parsed as safetensors only. This module knows bytes and tensors, not
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from typing import Any, Final
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from chunkv2l import codes as packing
 from chunkv2l.checks import Malformed, Meta, check_header, connect, damage, read_meta, rebuild_command
 from chunkv2l.errors import InputError
 from chunkv2l.store import PAGE_SIZE, finite, is_line
+from chunkv2l.words import fts_query
 
 MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
@@ -284,18 +285,20 @@ class IndexFile:
         return sum(kind.itemsize * math.prod(shape) for kind, shape in self._layout.values())
 
     def _code(self, table: str, number: int) -> Tensor:
-        packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM))
+        what = f"the code of {table[:-1]} {number}"
+        packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM), what)
         if _layout(packed) != self._layout:
-            raise Malformed(f"the code of {table[:-1]} {number} isn't {self.meta.codes} {list(self.meta.code_shape)}")
+            raise Malformed(f"{what} isn't {self.meta.codes} {list(self.meta.code_shape)}")
         code = packing.unpack(packed)
         if not bool(torch.isfinite(code).all()):
-            raise Malformed(f"the code of {table[:-1]} {number} has values that aren't numbers")
+            raise Malformed(f"{what} has values that aren't numbers")
         return code
 
     def _key(self, number: int, kind: str, size: int) -> Tensor:
         if kind != "blob" or size > 4 * MAX_KEY + HEADER_ROOM:
             raise Malformed(f"the key of segment {number} is missing or too large")
-        tensors = _load_tensors(self._blob("segments", "key", number, 4 * MAX_KEY + HEADER_ROOM))
+        blob = self._blob("segments", "key", number, 4 * MAX_KEY + HEADER_ROOM)
+        tensors = _load_tensors(blob, f"the key of segment {number}")
         key = tensors.get("key")
         if key is None or len(tensors) != 1 or key.dim() != 1 or key.dtype not in (torch.float32, torch.float16):
             raise Malformed(f"the key of segment {number} isn't a vector")
@@ -307,14 +310,11 @@ class IndexFile:
         return damage(self.path)
 
 
-def fts_query(text: str) -> str:
-    """An FTS5 query that finds any of a text's words, each quoted so that no syntax gets in; "" where there is none."""
-    words = re.findall(r"\w+", text.replace("\0", " "))[:64]
-    return " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
-
-
-def _load_tensors(blob: bytes) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = safetensors.torch.load(blob)
+def _load_tensors(blob: bytes, what: str) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(blob)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise Malformed(f"{what} can't be read ({error})") from error
     return tensors
 
 

@@ -71,7 +71,7 @@ def test_an_index_has_what_the_model_made_of_each_segment(movie: Path, tmp_path:
         assert [s.caption for s in index.segments] == model.vlm.generate([""] * SEGMENTS, adapters)
         assert len({s.caption for s in index.segments}) > 3
         assert {i for i, _ in index.search("a rocket!", SEGMENTS)} == {
-            s.id for s in index.segments if {"a", "rocket"} & set(s.caption.split())
+            s.id for s in index.segments if "rocket" in s.caption.split()
         }
         assert all(s.mu is None for s in index.segments)
         assert index.meta.model == "fake" and dict(index.meta.identity) == model.identity
@@ -99,7 +99,7 @@ def test_beside_the_movie_unless_asked_otherwise(movie: Path, tmp_path: Path, mo
 def test_without_captions(movie: Path, tmp_path: Path, model: FakeModel) -> None:
     report = make(movie, tmp_path / "a.idx", model, captions=False)
     with IndexFile(report.index) as index:
-        assert {s.caption for s in index.segments} == {""} and index.search("a the an") == []
+        assert {s.caption for s in index.segments} == {""} and index.search("the cat") == []
         assert "--no-captions" in index.rebuild_command()
     assert "captions" not in report.stages
 

@@ -12,7 +12,8 @@ import torch
 
 from chunkv2l import store
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile, fts_query
+from chunkv2l.index import IndexFile
+from chunkv2l.words import fts_query
 from tests.indexes import CAPTIONS, jpeg, origin, rows_of, some_codes, write_index
 
 
@@ -87,7 +88,14 @@ def test_search_takes_any_text(tmp_path: Path, text: str) -> None:
 
 
 def test_words_are_quoted_once() -> None:
-    assert fts_query('Dog OR "dog" dog') == '"Dog" OR "OR" OR "dog"'
+    assert fts_query('Dog NOT "dog" dog*') == '"dog" OR "not"'
+
+
+def test_words_that_say_nothing_find_nothing_beside_others(tmp_path: Path) -> None:
+    assert fts_query("When does a dog catch the ball?") == '"dog" OR "catch" OR "ball"'
+    assert fts_query("Where is it?") == '"where" OR "is" OR "it"'
+    with IndexFile(write_index(tmp_path / "a.idx")) as index:
+        assert {i for i, _ in index.search("a rocket")} == {3}
 
 
 def test_chapters_and_subtitles(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -99,7 +100,7 @@ class Target:
         ]
         self.refused = self.read = 0
 
-    def mutate(self, which: int, in_sql: list[tuple[str, object, int, object]], in_bytes: list[tuple]) -> None:  # type: ignore[type-arg]
+    def mutate(self, which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
         self.path.write_bytes(self.sounds[which])
         if in_sql:
             with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -139,12 +140,12 @@ class Target:
         assert self.path.read_bytes() == before
 
 
-def _execute(connection: sqlite3.Connection, how: str, what: object, row: int, value: object) -> None:
+def _execute(connection: sqlite3.Connection, how: str, what: Any, row: int, value: object) -> None:
     try:
         if how == "execute":
-            connection.execute(str(what))
+            connection.execute(what)
             return
-        table, column = what  # type: ignore[misc]
+        table, column = what
         key = "rowid" if table not in ("meta", "words_idx", "words_config") else "1"
         where = f"{key} IN (SELECT {key} FROM {table} LIMIT 1 OFFSET {row})"
         if how == "delete":
@@ -188,7 +189,7 @@ def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
             max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=_phases()
         )
         @given(st.integers(0, 2), st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4))
-        def one(which: int, in_sql: list[tuple[str, object, int, object]], in_bytes: list[tuple]) -> None:  # type: ignore[type-arg]
+        def one(which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
             faulthandler.dump_traceback_later(120, exit=True)
             target.mutate(which, in_sql, in_bytes)
             target.check()
