@@ -110,10 +110,9 @@ class IndexFile:
         Raises:
             InputError: a number that isn't a segment; a malformed code.
         """
-        ids = range(len(self)) if ids is None else ids
+        numbers = range(len(self)) if ids is None else [self._number(i) for i in ids]
         with self._damage():
-            found = [self._code("segments", self._number(i)) for i in ids]
-        return torch.stack(found) if found else torch.zeros((0, *self.meta.code_shape))
+            return self._codes("segments", numbers)
 
     def keys(self) -> Tensor | None:
         """The learned keys, float32 [n, K], or None where the model has none.
@@ -164,8 +163,7 @@ class IndexFile:
         """The chapters' own codes, float32 [c, L, r, d]."""
         chapters = self.chapters()
         with self._damage():
-            found = [self._code("chapters", chapter.id) for chapter in chapters]
-        return torch.stack(found) if found else torch.zeros((0, *self.meta.code_shape))
+            return self._codes("chapters", [chapter.id for chapter in chapters])
 
     def subtitles(self) -> tuple[SubtitleRow, ...]:
         """The subtitles, in order; none where the build was given none."""
@@ -284,15 +282,18 @@ class IndexFile:
         """How many bytes the numbers of one stored code take."""
         return sum(kind.itemsize * math.prod(shape) for kind, shape in self._layout.values())
 
-    def _code(self, table: str, number: int) -> Tensor:
-        what = f"the code of {table[:-1]} {number}"
-        packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM), what)
-        if _layout(packed) != self._layout:
-            raise Malformed(f"{what} isn't {self.meta.codes} {list(self.meta.code_shape)}")
-        code = packing.unpack(packed)
-        if not bool(torch.isfinite(code).all()):
-            raise Malformed(f"{what} has values that aren't numbers")
-        return code
+    def _codes(self, table: str, numbers: Sequence[int]) -> Tensor:
+        codes = torch.empty((len(numbers), *self.meta.code_shape))
+        for row, number in zip(codes, numbers, strict=True):
+            what = f"the code of {table[:-1]} {number}"
+            packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM), what)
+            if _layout(packed) != self._layout:
+                raise Malformed(f"{what} isn't {self.meta.codes} {list(self.meta.code_shape)}")
+            row.copy_(packing.unpack(packed))
+        if not bool(torch.isfinite(codes.sum())):  # one pass for all; numbers of a code's size don't overflow it
+            bad = next((n for row, n in zip(codes, numbers, strict=True) if not math.isfinite(row.sum())), numbers[0])
+            raise Malformed(f"the code of {table[:-1]} {bad} has values that aren't numbers")
+        return codes
 
     def _key(self, number: int, kind: str, size: int) -> Tensor:
         if kind != "blob" or size > 4 * MAX_KEY + HEADER_ROOM:
