@@ -19,6 +19,7 @@ from chunkv2l.build import build
 from chunkv2l.errors import InputError
 from chunkv2l.export import export_adapters, export_base, parse_segments
 from chunkv2l.inject import inject
+from chunkv2l.query import Node
 from tests import frames2lora, tiny_smolvlm
 
 PROMPT = torch.tensor([[1, 30, 40, 50, 60]])
@@ -121,7 +122,7 @@ def test_a_policy_that_scores_takes_the_question(index: Index, tmp_path: Path) -
 
 
 def test_a_policy_of_ones_own(index: Index, tmp_path: Path) -> None:
-    def last_two(graph: Any, query: Any) -> dict[int, float]:
+    def last_two(graph: Any, query: Any) -> dict[Node, float]:
         assert query.text == ""
         return dict.fromkeys(sorted(graph)[-2:], -1.0)
 

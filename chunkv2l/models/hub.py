@@ -55,11 +55,11 @@ def reachable() -> bool:
     return bool(answers and answers[0])
 
 
-def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], bool]) -> Path:
+def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], bool], fetch: bool = True) -> Path:
     """A repository's files that match, from the hub's cache where they are complete, else fetched with a progress bar.
 
     Raises:
-        NoHub: not in the cache, and no hub answers.
+        NoHub: not in the cache, and no hub answers (or none is asked, without `fetch`).
         ChunkV2LError: the hub answers, but not with these files.
     """
     wanted = list(patterns)
@@ -69,18 +69,18 @@ def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], 
             return found
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass
-    _require_hub(repository)
+    _require_hub(repository, fetch)
     try:
         return Path(snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _failure(repository, error) from error
 
 
-def file(repositories: Sequence[str], name: str) -> Path:
+def file(repositories: Sequence[str], name: str, fetch: bool = True) -> Path:
     """One file, from the first of the repositories that has it.
 
     Raises:
-        NoHub: not in the cache, and no hub answers.
+        NoHub: not in the cache, and no hub answers (or none is asked, without `fetch`).
         ChunkV2LError: the hub answers, but none of them has it.
     """
     for repository in repositories:
@@ -88,7 +88,7 @@ def file(repositories: Sequence[str], name: str) -> Path:
             return Path(hf_hub_download(repository, name, local_files_only=True))
         except (LocalEntryNotFoundError, OSError, ValueError):
             continue
-    _require_hub(repositories[0])
+    _require_hub(repositories[0], fetch)
     for repository in repositories:
         try:
             return Path(hf_hub_download(repository, name, endpoint=endpoint()))
@@ -97,7 +97,9 @@ def file(repositories: Sequence[str], name: str) -> Path:
     raise failure
 
 
-def _require_hub(repository: str) -> None:
+def _require_hub(repository: str, fetch: bool) -> None:
+    if not fetch:
+        raise NoHub(f"{repository} isn't on this machine.")
     if not reachable():
         raise NoHub(f"{repository} isn't on this machine and {endpoint()} doesn't answer.")
 

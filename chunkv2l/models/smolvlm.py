@@ -26,15 +26,40 @@ _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 
 @dataclass(frozen=True)
 class Published:
-    """A size of the paper's."""
+    """A size of the paper's: where it is, and what the reference is known to have.
+
+    Attributes:
+        hypernet: the sizes of the released hypernetwork.
+        parameters: of the hypernetwork.
+        tile: pixels a side that a frame is stretched to.
+        frame_tokens: tokens a frame.
+    """
 
     repository: str
     checkpoint: str
+    hypernet: HypernetConfig
+    parameters: int
+    tile: int
+    frame_tokens: int
 
 
 PUBLISHED = {
-    "smolvlm2-500m": Published("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "frames2lora-smolvlm2-500m-best-ce.pt"),
-    "smolvlm2-2.2b": Published("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "frames2lora-smolvlm2-2.2b-best-ce.pt"),
+    "smolvlm2-500m": Published(
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        "frames2lora-smolvlm2-500m-best-ce.pt",
+        HypernetConfig(num_layers=32, hidden_size=960, intermediate_size=2560),
+        parameters=128_626_176,
+        tile=512,
+        frame_tokens=64,
+    ),
+    "smolvlm2-2.2b": Published(
+        "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        "frames2lora-smolvlm2-2.2b-best-ce.pt",
+        HypernetConfig(num_layers=24, hidden_size=2048, intermediate_size=8192),
+        parameters=227_323_136,
+        tile=384,
+        frame_tokens=81,
+    ),
 }
 
 
@@ -72,8 +97,8 @@ def load_smolvlm(
     return vlm, network.to(place).eval(), identity
 
 
-def find(name_or_path: str, hypernet: str | None = None) -> tuple[Path, Path]:
-    """The model's folder and the hypernetwork's file, fetched where they have to be.
+def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> tuple[Path, Path]:
+    """The model's folder and the hypernetwork's file, fetched where they have to be (if `fetch`).
 
     Raises:
         InputError: as `load_smolvlm`.
@@ -86,9 +111,9 @@ def find(name_or_path: str, hypernet: str | None = None) -> tuple[Path, Path]:
     if Path(name_or_path).is_dir():
         folder = Path(name_or_path)
     elif known is not None:
-        folder = _published_folder(name_or_path, known)
+        folder = _published_folder(name_or_path, known, fetch)
     elif hub.is_repository(name_or_path):
-        folder = hub.folder(name_or_path, _FILES, is_complete)
+        folder = hub.folder(name_or_path, _FILES, is_complete, fetch)
     else:
         raise InputError(
             f"There is no model called {name_or_path!r}, and no such folder: SmolVLM2 is {' or '.join(PUBLISHED)}, "
@@ -97,7 +122,7 @@ def find(name_or_path: str, hypernet: str | None = None) -> tuple[Path, Path]:
     if hypernet is not None:
         return folder, Path(hypernet)
     assert known is not None
-    return folder, _released_checkpoint(name_or_path, known)
+    return folder, _released_checkpoint(name_or_path, known, fetch)
 
 
 def is_complete(folder: Path) -> bool:
@@ -154,22 +179,22 @@ def _own_place(known: Published) -> Path:
     return cache_root() / name
 
 
-def _published_folder(name: str, known: Published) -> Path:
+def _published_folder(name: str, known: Published, fetch: bool) -> Path:
     own = _own_place(known)
     if (own / "config.json").is_file():
         return own
     try:
-        return hub.folder(known.repository, _FILES, is_complete)
+        return hub.folder(known.repository, _FILES, is_complete, fetch)
     except hub.NoHub as error:
         raise _tell(name, known, error) from None
 
 
-def _released_checkpoint(name: str, known: Published) -> Path:
+def _released_checkpoint(name: str, known: Published, fetch: bool) -> Path:
     own = _own_place(known) / known.checkpoint
     if own.is_file():
         return own
     try:
-        return hub.file(CHECKPOINTS, known.checkpoint)
+        return hub.file(CHECKPOINTS, known.checkpoint, fetch)
     except hub.NoHub as error:
         raise _tell(name, known, error) from None
 

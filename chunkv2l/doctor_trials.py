@@ -1,0 +1,175 @@
+"""Trying things for `doctor`: each reader on a test movie, a model on two clips like those of the reference's tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkv2l.doctor import Finding, Level, first_line, guarded, sentence, version_of
+
+if TYPE_CHECKING:
+    from chunkv2l.frames import Clip
+    from chunkv2l.models import Model
+
+CLIP_SECONDS = (3, 5)
+_FPS, _HEIGHT, _WIDTH = 10, 40, 60
+_UNLIKE = 12.0
+"""Mean difference, of 255, at which a picture isn't the one that was written."""
+
+
+# --- readers ---------------------------------------------------------------------------------------------------------
+
+
+def try_readers() -> Iterator[Finding]:
+    """Write a test movie and read it with each reader."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.mp4"
+        made = guarded("test movie", partial(write, path))
+        if made.level == "problem":
+            yield made
+            return
+        for reader in ("pyav", "decord"):
+            yield try_reader(reader, path)
+
+
+def try_reader(reader: str, path: Path) -> Finding:
+    """Cut the test movie with one reader and look at what comes out."""
+    from chunkv2l.vlm.smolvlm_inputs import sample_times
+
+    subject = f"reader {reader}"
+    if reader == "decord" and version_of("decord") is None and version_of("decord2") is None:
+        return Finding(subject, "note", "decord isn't installed; it is only needed where PyAV fails.")
+    try:
+        (clip,) = read(path, sample_times, np.asarray, reader)
+    except Exception as error:
+        level: Level = "problem" if reader == "pyav" else "note"
+        return Finding(subject, level, f"It can't read a plain MP4 ({type(error).__name__}: {first_line(error)}).")
+    off = max(
+        float(np.abs(frame.astype(float) - picture(time)).mean())
+        for frame, time in zip(clip.frames, clip.times, strict=True)
+    )
+    if off > _UNLIKE:
+        return Finding(subject, "problem", f"It reads other pictures than were written (mean difference {off:.0f}).")
+    return Finding(subject, "ok", f"{len(clip.frames)} pictures of a test movie, at {_seconds(clip.times)}.")
+
+
+# --- a model ---------------------------------------------------------------------------------------------------------
+
+
+def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> Iterator[Finding]:
+    """Load a model, compare it with the paper's, internalise two clips and caption them without frames."""
+    try:
+        from chunkv2l.models import load_model
+
+        model = load_model(name, hypernet, device)
+    except Exception as error:
+        yield Finding(name, "problem", sentence(error))
+        return
+    config = model.hypernet.config
+    yield Finding(
+        name,
+        "ok",
+        f"Loaded on {model.vlm.device}: {config.num_layers} blocks, {config.rank} ranks of {config.latent_size}.",
+    )
+    yield from compare(name, model)
+    for seconds in CLIP_SECONDS:
+        yield guarded(f"caption of a {seconds}-second clip", partial(_caption, model, seconds))
+
+
+def compare(name: str, model: Model) -> Iterator[Finding]:
+    """Sizes, pixels and prompts of the paper's two models against the reference's; nothing for other models."""
+    from chunkv2l.models.smolvlm import PUBLISHED
+
+    known = PUBLISHED.get(name)
+    if known is None:
+        return
+    vlm: Any = model.vlm
+    pixels = vlm.pixels
+    parameters = sum(parameter.numel() for parameter in model.hypernet.parameters())
+    prompt = "<|im_start|>User: Describe the video.<end_of_utterance>\nAssistant:"
+    for subject, found, expected in (
+        ("hypernetwork's sizes", model.hypernet.config, known.hypernet),
+        ("hypernetwork's parameters", parameters, known.parameters),
+        ("blocks of the model", len(vlm.targets), known.hypernet.num_layers),
+        ("pixels of a frame", pixels.tile, known.tile),
+        ("first resizing", pixels.longest_edge, 384),
+        ("normalisation", (pixels.mean, pixels.std), ((0.5,) * 3, (0.5,) * 3)),
+        ("pixel scale", round(pixels.scale * 255, 6), 1.0),
+        ("tokens of a frame", vlm.frame_tokens, known.frame_tokens),
+        ("prompt", vlm.tokenizer.decode(vlm.prompt_ids("")), prompt),
+        ("end of turn", vlm.tokenizer.eos_token, "<end_of_utterance>"),
+    ):
+        if found == expected:
+            yield Finding(f"{name}: {subject}", "ok", f"{found!r}, as the paper's.")
+        else:
+            yield Finding(
+                f"{name}: {subject}",
+                "problem",
+                f"{found!r}, but the paper's is {expected!r}: adapters won't be those of the reference.",
+            )
+
+
+def _caption(model: Model, seconds: int) -> Finding:
+    import torch
+
+    from chunkv2l.adapter import concat
+
+    subject = f"caption of a {seconds}-second clip"
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "clip.mp4"
+        write(path, seconds)
+        clips = read(path, model.vlm.sample_times, model.vlm.shrink, "auto")
+        states, mask = model.vlm.encode(clips)
+        adapter = concat(model.hypernet.expand(model.hypernet.encode(states, mask)).unbind(), bias=model.hypernet.bias)
+        if not bool(torch.isfinite(adapter.A).all() and torch.isfinite(adapter.B).all()):
+            return Finding(subject, "problem", "The adapter has values that aren't numbers: the weights are damaged.")
+        caption = model.vlm.generate([model.vlm.caption_question], adapter, 40)[0]
+    frames = sum(len(clip.frames) for clip in clips)
+    return Finding(subject, "ok", f'"{caption}" ({frames} frames; they show a red square before a coloured wall).')
+
+
+# --- the test clips --------------------------------------------------------------------------------------------------
+
+
+def picture(time: float) -> NDArray[np.uint8]:
+    """The test clips at a moment, uint8 [40, 60, 3]: a red square walks over a wall from purple to green."""
+    across = np.linspace(0, 1, _WIDTH)[None, :, None]
+    wall = (1 - across) * np.array([90, 0, 90]) + across * np.array([90, 240, 90])
+    frame = np.repeat(wall, _HEIGHT, axis=0)
+    left = round(15 * time) % (_WIDTH - 16)
+    frame[10:30, left : left + 16] = (230, min(40 + 20 * time, 255), 30)
+    return frame.astype(np.uint8)
+
+
+def write(path: Path, seconds: int = CLIP_SECONDS[0]) -> Finding:
+    """A test clip as a movie."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=_FPS)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = _WIDTH, _HEIGHT, "yuv420p", 2_000_000
+        for number in range(seconds * _FPS):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(number / _FPS), format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    return Finding("test movie", "ok", f"{path.stat().st_size} bytes.")
+
+
+def read(
+    path: Path, sample_times: Callable[[float, float], list[float]], shrink: Callable[[Any], Any], reader: str
+) -> list[Clip]:
+    """The clips of a movie that is one segment, as a build takes them."""
+    from chunkv2l.cutting import cut
+
+    return [clip for _, clip, _ in cut(path, sample_times, shrink, detector="fixed:16", reader=reader)]
+
+
+def _seconds(times: tuple[float, ...]) -> str:
+    return ", ".join(f"{time:.1f}" for time in times) + " s"
