@@ -221,7 +221,7 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
     load: Any = SmolVLMForConditionalGeneration.from_pretrained
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model, report = load(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
@@ -233,11 +233,20 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
     wanted = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
     if absent := [token for token in wanted if token not in vocabulary]:
         raise InputError(f"{folder}: its tokenizer doesn't know {', '.join(absent)}, as SmolVLM2's does.")
+    tokenizer.chat_template = tokenizer.chat_template or _separate_template(folder)
     if not tokenizer.chat_template:
         raise InputError(f"{folder}: its tokenizer has no chat template, as SmolVLM2-Instruct's does.")
     image_size = config.get("vision_config", {}).get("image_size", model.config.vision_config.image_size)
     base = PUBLISHED[name].repository if name in PUBLISHED else name
     return SmolVLM(model.to(device), tokenizer, pixel_rule(folder, image_size), name, base_model=base)
+
+
+def _separate_template(folder: Path) -> str | None:
+    """The chat template where processors of older transformers kept it."""
+    try:
+        return str(json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))["chat_template"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
 from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm as module
 from chunkv2l.vlm.base import VLM
+from chunkv2l.vlm.smolvlm_inputs import PixelRule
 from chunkv2l.vlm.text import greedy
 from tests import frames2lora, tiny_smolvlm
 
@@ -170,3 +173,26 @@ def test_the_question_is_all_that_changes_between_prompts() -> None:
     assert vlm.generate(["Who?"], adapter, 4) == vlm.generate(["Who?"], None, 4)
     rendered = vlm.tokenizer.decode(vlm.prompt_ids("Who?"))
     assert rendered == "<|im_start|>User: Who?<end_of_utterance>\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    ("tile", "patch", "scale", "tokens"), [(512, 16, 4, 64), (384, 14, 3, 81)], ids=["as 500M", "as 2.2B"]
+)
+def test_a_frame_has_as_many_tokens_as_the_published_models(tile: int, patch: int, scale: int, tokens: int) -> None:
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
+    tiny = tiny_smolvlm.vlm()
+    config: Any = SmolVLMConfig(**{**tiny.model.config.to_dict(), "scale_factor": scale, "tie_word_embeddings": False})
+    config.vision_config.image_size, config.vision_config.patch_size = tile, patch
+    model = SmolVLMForConditionalGeneration(config)
+    vlm = module.SmolVLM(model, tiny.tokenizer, PixelRule(tile))
+    assert vlm.frame_tokens == tokens
+    clip = tiny_smolvlm.clip(3)
+    states, _ = vlm.encode([clip])
+    ids = vlm.clip_ids(clip, "Internalize this video for later captioning.", False)
+    assert ids.count(config.image_token_id) == 3 * tokens
+    assert states.shape == (1, 4, len(ids), 64)
+    pixels = torch.from_numpy(vlm.pixels.pixels(clip.frames)).bfloat16().float()[None]
+    with torch.no_grad():
+        whole = model.model(input_ids=torch.tensor([ids]), pixel_values=pixels, output_hidden_states=True)
+    close(states, torch.stack(whole.hidden_states[:-1], dim=1), AB)

@@ -126,6 +126,38 @@ def test_a_spoilt_folder_is_an_input_error(folder: Path, spoil: Callable[[Path],
         load_smolvlm(str(folder), CHECKPOINT, "cpu")
 
 
+def test_a_chat_template_in_a_file_of_its_own(folder: Path) -> None:
+    template = json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+    no_template(folder)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    vlm = load_smolvlm(str(folder), CHECKPOINT, "cpu")[0]
+    assert vlm.prompt_ids("Who?") == tiny_smolvlm.vlm().prompt_ids("Who?")
+
+
+def test_code_in_a_folder_is_never_run(folder: Path, tmp_path: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    values = json.loads(path.read_text())
+    values |= {"auto_map": {"AutoTokenizer": ["own.Own", "own.Own"]}, "tokenizer_class": "Own"}
+    path.write_text(json.dumps(values))
+    marker = tmp_path / "was-run"
+    (folder / "own.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Own: pass\n")
+    vlm = load_smolvlm(str(folder), CHECKPOINT, "cpu")[0]
+    assert vlm.prompt_ids("Who?") == tiny_smolvlm.vlm().prompt_ids("Who?")
+    assert not marker.exists()
+
+
+def test_tied_embeddings_lack_nothing(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"lm_head\.weight is missing"):
+        load_smolvlm(str(folder), CHECKPOINT, "cpu")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    model = load_smolvlm(str(folder), CHECKPOINT, "cpu")[0].model
+    assert torch.equal(model.lm_head.weight, model.model.text_model.embed_tokens.weight)
+
+
 def test_names_that_stand_for_nothing(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no model called 'smolvlm9'.*smolvlm2-500m"):
         load_smolvlm("smolvlm9", CHECKPOINT)
