@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -206,6 +207,6 @@ def fake_hypernet(seed: int = 1) -> Hypernetwork:
     return hypernet.requires_grad_(False).eval()
 
 
-def fake_model(seed: int = 0, delay: float = 0.0) -> FakeModel:
-    """A model ready to use; the same seed gives the same numbers. `delay`: seconds a clip, see FakeVLM."""
+def fake_model(seed: int = 0, delay: float = 0.0) -> Any:
+    """A FakeModel that passes for a Model; the same seed gives the same numbers. `delay`: seconds a clip."""
     return FakeModel(FakeVLM(seed, delay).eval(), fake_hypernet(seed + 1), identity={"hypernet": f"{seed:064x}"})

@@ -23,6 +23,8 @@ from tests.killed_builds import DELAY, DETECTOR
 from tests.movies import block_movie
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
+Deaths = list[tuple[Path, dict[str, Any]]]
+"""Indexes, and how a build of each is to die: see `killed_builds`."""
 SEGMENTS = 28  # three whole batches and a half
 
 
@@ -39,7 +41,7 @@ def undisturbed(movie: Path) -> tuple[dict[str, Any], float]:
     return rows_of(report.index), time.perf_counter() - started
 
 
-def killed(movie: Path, deaths: list[tuple[Path, dict[str, Any]]]) -> list[str]:
+def killed(movie: Path, deaths: Deaths) -> list[str]:
     """Builds that die; what became of each."""
     task = {"movie": str(movie), "deaths": [(str(out), death) for out, death in deaths]}
     done = subprocess.run(
@@ -83,39 +85,45 @@ BORDERS: list[tuple[dict[str, Any], int]] = [
 ]
 
 
-def test_killed_at_every_kind_of_border(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
-    outs = folders(tmp_path, len(BORDERS))
-    deaths = [(out, death) for out, (death, _) in zip(outs, BORDERS, strict=True)]
-    assert killed(movie, deaths) == ["killed"] * len(BORDERS)
-    for out, (death, resumed) in zip(outs, BORDERS, strict=True):
-        assert not out.exists()
-        with pytest.raises(InputError, match=f"isn't finished: {resumed} segments are stored"):
-            IndexFile(out)
-        assert finish(movie, out, undisturbed[0]) == resumed, death
-
-
-def kill_at_random(movie: Path, folder: Path, wanted: tuple[dict[str, Any], float], rounds: int, seed: int) -> None:
+def at_random(folder: Path, rounds: int, seed: int, seconds: float) -> Deaths:
     """Each round kills a build one to three times, at random fractions of the time that it takes undisturbed."""
-    rows, seconds = wanted
     rng = random.Random(seed)
-    deaths = [
+    return [
         (out, {"after": rng.random() * seconds})
         for out in folders(folder, rounds)
         for _ in range(rng.choice([1, 1, 2, 3]))
     ]
-    fates = killed(movie, deaths)
-    assert fates.count("killed") >= rounds // 2
-    for out in dict.fromkeys(out for out, _ in deaths):
+
+
+def check_random(movie: Path, deaths: Deaths, fates: list[str], rows: dict[str, Any]) -> None:
+    outs = list(dict.fromkeys(out for out, _ in deaths))
+    assert fates.count("killed") >= len(outs) // 2
+    for out in outs:
         if not out.exists():
             finish(movie, out, rows)
         assert rows_of(out) == rows
 
 
-def test_killed_three_times_at_random(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
-    kill_at_random(movie, tmp_path, undisturbed, rounds=3, seed=0)
+def test_killed_builds_go_on(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
+    """At every kind of border, and three times at random; one process, as starting one takes seconds."""
+    rows, seconds = undisturbed
+    outs = folders(tmp_path, len(BORDERS))
+    borders = [(out, death) for out, (death, _) in zip(outs, BORDERS, strict=True)]
+    (tmp_path / "random").mkdir()
+    randoms = at_random(tmp_path / "random", 3, 0, seconds)
+    fates = killed(movie, borders + randoms)
+    assert fates[: len(borders)] == ["killed"] * len(borders)
+    for out, (death, resumed) in zip(outs, BORDERS, strict=True):
+        assert not out.exists()
+        with pytest.raises(InputError, match=f"isn't finished: {resumed} segments are stored"):
+            IndexFile(out)
+        assert finish(movie, out, rows) == resumed, death
+    check_random(movie, randoms, fates[len(borders) :], rows)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_killed_fifty_times_at_random(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
-    kill_at_random(movie, tmp_path, undisturbed, rounds=50, seed=1)
+    rows, seconds = undisturbed
+    deaths = at_random(tmp_path, 50, 1, seconds)
+    check_random(movie, deaths, killed(movie, deaths), rows)
