@@ -12,10 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 import chunkv2l
+from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.query import statement
 from evaluation import moments, qvhighlights
 from evaluation.__main__ import main
+from tests.fake_vlm import FakeModel, fake_model
+from tests.written import random_codes, write_index
 
 ROWS: list[dict[str, Any]] = [
     {"qid": 7, "vid": "park", "query": "A dog runs", "relevant_windows": [[0, 6]], "duration": 30},
@@ -238,3 +241,30 @@ def test_predictions_that_cannot_be_written_get_a_sentence(tmp_path: Path) -> No
 def test_an_error_shows_its_traceback_when_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHUNKV2L_DEBUG", "1")
     assert isinstance(run("--queries", tmp_path / "none.jsonl").exception, InputError)
+
+
+def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = fake_model()
+    path = write_index(tmp_path / "movie.idx", random_codes(12))  # segments of 4 seconds
+
+    def opened(path: Path, model: FakeModel | None = None, device: str = "auto") -> Index:
+        return Index(path, model or fake, device=device)
+
+    monkeypatch.setattr(chunkv2l, "open", opened)
+    texts = ("A dog runs on the grass", "A man reads a book", "When does a rocket start?")
+    with Index(path, fake) as index:
+        best = [index.ask(text).spans[0] for text in texts]
+    rows = [{"query": t, "relevant_windows": [[b.start, b.end]]} for t, b in zip(texts, best, strict=True)]
+    rows.append({"query": "A woman waves", "relevant_windows": [[100, 104]]})  # after the movie's end
+    out = tmp_path / "predictions.jsonl"
+    arguments = ("--index", path, "--queries", write(tmp_path / "queries.jsonl", *rows), "--predictions", out)
+    numbers = json.loads(run(*arguments, "--json").stdout)
+    assert numbers["R1@0.5"] == numbers["R5@0.5"] == numbers["mIoU"] == 3 / 4
+    assert numbers["n"] == 4
+    for row in map(json.loads, out.read_text().splitlines()):
+        windows = row["pred_relevant_windows"]
+        assert 5 <= len(windows) <= 10
+        assert all(0 <= start < end <= 48 and 0 <= score <= 1 for start, end, score in windows)
+    bad = run(*arguments, "--policy", "nonsense")
+    assert bad.exit_code == 2
+    assert "nonsense" in bad.stderr
