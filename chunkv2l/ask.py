@@ -121,9 +121,10 @@ class Index:
         Raises:
             InputError: no index, not finished, damaged, or built with another model than the one handed in.
         """
+        started = perf_counter()
+
         from chunkv2l.index import IndexFile
 
-        started = perf_counter()
         self.file: IndexFile = IndexFile(path)
         self._wanted = (model if isinstance(model, str) else self.file.meta.model, hypernet, device)
         if model is not None and not isinstance(model, str):

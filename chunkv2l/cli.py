@@ -6,25 +6,34 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted (Ctrl+C).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
 from chunkv2l import __version__, terminal
+from chunkv2l.cli_options import (
+    BUILT_IN_POLICIES,
+    Budget,
+    complete_policy,
+    examples,
+    index_argument,
+    json_option,
+    model_options,
+)
+from chunkv2l.cli_tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
 
-# BuildSettings' defaults, spelt out because importing them takes a second; a test compares them.
-DEFAULTS: dict[str, Any] = {
-    "detector": "content",
-    "min_length": 1.0,
-    "max_length": 16.0,
+# What --help says of BuildSettings' defaults, spelt out because importing them takes a second; a test compares them.
+DEFAULTS = {
+    "detector": "mixed",
+    "min_length": "1",
+    "max_length": "16",
     "reader": "auto",
-    "captions": True,
+    "captions": "captions",
     "codes": "fp16",
 }
-BUILT_IN_POLICIES = ("route", "concat", "mean", "fts", "timeline")
-F = TypeVar("F", bound=Callable[..., Any])
+DETECTORS = ("adaptive", "content", "hash", "histogram", "mixed", "threshold")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -59,51 +68,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def examples(*lines: str) -> str:
-    """A command's epilog: examples as they are typed."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-class Budget(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """A number of segments, or "all"."""
-
-    name = "N|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "all" or (isinstance(value, int) and value > 0):
-            return value
-        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
-            return int(value)
-        self.fail(f'"{value}" is neither a number of segments from 1 on nor "all".', param, ctx)
-
-
-def _complete_policy(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    from click.shell_completion import CompletionItem
-
-    names = [CompletionItem(name) for name in BUILT_IN_POLICIES if name.startswith(incomplete)]
-    return names or [CompletionItem(incomplete, type="file")]
-
-
-def model_options(command: F) -> F:
-    """Which model, and where it runs."""
-    for option in (
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            metavar="DEVICE",
-            help="Where the model runs: auto, cpu, cuda, mps.",
-        ),
-        click.option("--hypernet", metavar="FILE", help="A hypernetwork other than the model's default."),
-    ):
-        command = option(command)
-    return command
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-index_argument = click.argument("index", type=click.Path())
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
@@ -135,42 +99,40 @@ def cli() -> None:
 @model_options
 @click.option(
     "--detector",
-    default=DEFAULTS["detector"],
-    show_default=True,
-    help="What finds the cuts: adaptive, content, hash, histogram, threshold or fixed:SECONDS.",
+    show_default=DEFAULTS["detector"],
+    help=f"What finds the cuts: {', '.join(DETECTORS)} or fixed:SECONDS.",
 )
 @click.option(
     "--min-length",
-    default=DEFAULTS["min_length"],
-    show_default=True,
+    type=float,
     metavar="SECONDS",
+    show_default=DEFAULTS["min_length"],
     help="Shorter segments are merged.",
 )
 @click.option(
     "--max-length",
-    default=DEFAULTS["max_length"],
-    show_default=True,
+    type=float,
     metavar="SECONDS",
+    show_default=DEFAULTS["max_length"],
     help="Longer segments are split.",
 )
 @click.option(
     "--reader",
     type=click.Choice(["auto", "pyav", "decord"]),
-    default=DEFAULTS["reader"],
-    show_default=True,
+    show_default=DEFAULTS["reader"],
     help="What decodes.",
 )
 @click.option(
     "--codes",
     type=click.Choice(["fp32", "fp16", "int8"]),
-    default=DEFAULTS["codes"],
-    show_default=True,
+    show_default=DEFAULTS["codes"],
     help="How codes are stored.",
 )
 @click.option(
     "--captions/--no-captions",
-    default=DEFAULTS["captions"],
-    help="Whether each segment gets a caption (for finding and showing).",
+    default=None,
+    show_default=DEFAULTS["captions"],
+    help="Whether each segment gets a caption, for finding and showing.",
 )
 @click.option("--force", is_flag=True, help="Build anew even if the index is there.")
 @json_option
@@ -191,10 +153,11 @@ def build(
     """
     from chunkv2l.build import build as build_index
 
+    given = {name: value for name, value in settings.items() if value is not None}
     try:
         with terminal.ProgressBar() as progress:
             report = build_index(
-                movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **settings
+                movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **given
             )
     except KeyboardInterrupt:
         terminal.say("Interrupted; what is stored stays: run the same command to go on.")
@@ -219,13 +182,20 @@ def build(
 @click.option(
     "--policy",
     metavar="NAME|FILE.py:FUNCTION",
-    shell_complete=_complete_policy,
+    shell_complete=complete_policy,
     help=f"What is composed: {', '.join(BUILT_IN_POLICIES)}, or a function of your own.  [default: by the question]",
 )
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments are composed.  [default: the policy's]"
 )
-@click.option("--budget", type=Budget(), default=48, show_default=True, help="How many segments may be scored exactly.")
+@click.option(
+    "--budget",
+    type=Budget(),
+    metavar="N|all",
+    default=48,
+    show_default=True,
+    help="How many segments may be scored exactly.",
+)
 @click.option("--model", metavar="MODEL", help="The model that built the index, if its name doesn't find it here.")
 @model_options
 @json_option
@@ -281,48 +251,13 @@ def _with_model(opened: Any) -> Any:
     return terminal.questions()
 
 
-@cli.command(epilog=examples("chunkv2l show movie.idx", "chunkv2l show movie.idx --json | jq '.segments[].caption'"))
-@index_argument
-@json_option
-def show(index: str, as_json: bool) -> None:
-    """Show the segments of INDEX, their captions, and what it was made from."""
-    from chunkv2l.index import IndexFile
-
-    with IndexFile(index) as file:
-        if as_json:
-            terminal.emit_json(terminal.index_json(file))
-        else:
-            terminal.show_index(file)
-
-
-@cli.command(epilog=examples("chunkv2l verify movie.idx", "chunkv2l verify movie.idx --json"))
-@index_argument
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, index: str, as_json: bool) -> None:
-    """Read INDEX through and say what is damaged in it: structure, codes, pictures, search.
-
-    Needs neither the movie nor the model. Exit code 2 if anything is wrong.
-    """
-    from chunkv2l.verify import verify as read_through
-
-    findings = read_through(index)
-    if as_json:
-        terminal.emit_json({"index": index, "ok": not findings, "findings": findings})
-    else:
-        for finding in findings:
-            terminal.say(f"Error: {finding}")
-        if not findings:
-            terminal.emit(f"{index} is sound.")
-    ctx.exit(2 if findings else 0)
-
-
 @cli.command(
+    short_help="Print a shell's completion script.",
     epilog=examples(
         'eval "$(chunkv2l completion bash)"                # in ~/.bashrc',
         'eval "$(chunkv2l completion zsh)"                 # in ~/.zshrc',
         "chunkv2l completion fish > ~/.config/fish/completions/chunkv2l.fish",
-    )
+    ),
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
@@ -332,3 +267,7 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # click.Choice has seen to that
     terminal.emit(kind(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
+
+
+for _tool in TOOLS:
+    cli.add_command(_tool)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -206,9 +206,3 @@ def _read(prompt: str) -> str:
     if not (line := sys.stdin.readline()):
         raise EOFError
     return line
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns as wide as they need."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

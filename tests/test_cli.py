@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import chunkv2l
-from chunkv2l import cli, policies, terminal
+from chunkv2l import cli, cli_options, cli_tools, policies, terminal
 from tests.fake_vlm import fake_model
 from tests.written import random_codes, write_index
 
 WHEN = "When does a dog catch the ball?"
-COMMANDS = sorted(cli.cli.commands)
+COMMANDS: dict[str, click.Command] = {**cli.cli.commands, "models fetch": cli_tools.fetch}
 
 
 @pytest.fixture
@@ -38,17 +39,18 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 # ---- help
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)])
 def test_every_command_has_help_with_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*command, "--help"]) == 0
     text = capsys.readouterr().out
     assert "Examples:" in text and f"chunkv2l {' '.join(command)}".strip() in text
     assert max(len(line) for line in text.splitlines()) <= 100
+    assert not any(line.endswith("...") for line in text.splitlines()[1:])  # no summary is cut off
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained(name: str) -> None:
-    command = cli.cli.commands[name]
+    command = COMMANDS[name]
     assert command.help
     for parameter in command.params:
         if parameter.param_type_name == "option":
@@ -76,11 +78,15 @@ def test_help_is_instant() -> None:
 
 
 def test_the_defaults_shown_are_the_builds() -> None:
+    from chunkv2l.scenes import DETECTORS
     from chunkv2l.settings import BuildSettings
 
     settings = BuildSettings()
-    assert {name: getattr(settings, name) for name in cli.DEFAULTS} == cli.DEFAULTS
-    assert set(cli.BUILT_IN_POLICIES) == set(policies.BUILT_IN)
+    shown = {name: getattr(settings, name) for name in cli.DEFAULTS}
+    shown["captions"] = "captions" if settings.captions else "no-captions"
+    assert {name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()} == cli.DEFAULTS
+    assert set(cli.DETECTORS) == set(DETECTORS)
+    assert set(cli_options.BUILT_IN_POLICIES) == set(policies.BUILT_IN)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,6 +214,86 @@ def test_verify_says_what_is_damaged(index: str, capsys: pytest.CaptureFixture[s
     assert told.out == "" and told.err.startswith("Error: ") and "is damaged" in told.err
     assert cli.run(["verify", index, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+# ---- export, models, doctor
+
+
+def test_export_writes_an_adapter_a_segment(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["export", index, "--segments", "1,3-4", "-o", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [list(item["weights"]) for item in told] == [["1"], ["3"], ["4"]]
+    assert all((tmp_path / "out" / item["folder"] / "adapter_config.json").is_file() for item in told)
+
+
+def test_export_composes_by_a_policy(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["export", index, "--policy", "route", "--question", WHEN, "--top-k", "2", "--max-rank", "4"]
+    assert cli.run([*arguments, "-o", str(out)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{out / 'composed-route'}  rank 4, relative error ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{index}"], "Name an INDEX and a folder"),
+        ([], "Name an INDEX and a folder"),
+        (["{index}", "--base", "x"], "leave INDEX and -o out"),
+        (["{index}", "-o", "{tmp}", "--segments", "9"], "There is no segment 9"),
+        (["{index}", "-o", "{tmp}", "--precision", "fp8"], "fp8"),
+        (["--base", "{tmp}/new"], "used as it was published"),
+    ],
+)
+def test_export_refused(
+    index: str, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["export", *(word.format(index=index, tmp=tmp_path) for word in arguments)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_models_lists_what_is_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from chunkv2l.doctor import Finding
+
+    found = [Finding("mini", "ok", "It is in the cache."), Finding("smolvlm2-500m", "note", "It isn't here.")]
+    monkeypatch.setattr("chunkv2l.doctor.weights", lambda: iter(found))
+    assert cli.run(["models"]) == 0
+    told = capsys.readouterr().out
+    assert "mini (here)" in told and "smolvlm2-500m (not here)" in told and "    It isn't here." in told
+    assert cli.run(["models", "--json"]) == 0
+    assert [(item["name"], item["here"]) for item in json.loads(capsys.readouterr().out)] == [
+        ("mini", True),
+        ("smolvlm2-500m", False),
+    ]
+
+
+def test_models_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Path | None] = []
+
+    def fetch(source: Path | None = None) -> Path:
+        asked.append(source)
+        return tmp_path / "cache"
+
+    monkeypatch.setattr("chunkv2l.models.mini_frozen.fetch", fetch)
+    assert cli.run(["models", "fetch", "mini"]) == 0
+    assert cli.run(["models", "fetch", "mini", "--from", str(tmp_path)]) == 0
+    assert asked == [None, tmp_path] and str(tmp_path / "cache") in capsys.readouterr().out
+    assert cli.run(["models", "fetch", "mini", "--from", str(tmp_path / "nowhere")]) == 2
+    assert cli.run(["models", "fetch", "smolvlm2-500m", "--from", str(tmp_path)]) == 2
+    assert cli.run(["models", "fetch", "maxi"]) == 2
+    assert "no model called 'maxi'" in capsys.readouterr().err and len(asked) == 2
+
+
+@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("note", 0), ("problem", 1)])
+def test_doctor(level: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from chunkv2l.doctor import Finding
+
+    found = [Finding("Python", "ok", "3.11."), Finding("cache", level, "It is full.")]
+    monkeypatch.setattr("chunkv2l.doctor.examine", lambda *_, **__: iter(found))
+    assert cli.run(["doctor"]) == code
+    assert capsys.readouterr().out.splitlines()[1] == f"{level:<8}cache: It is full."
+    assert cli.run(["doctor", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)[1] == {"subject": "cache", "level": level, "text": "It is full."}
 
 
 # ---- build

