@@ -127,8 +127,8 @@ def concat(
     first = parts[0]
     for part in parts:
         _check_alike(first, part)
-    scaled = [_times(part.A, factor, part.scaling / first.scaling) for part, factor in zip(parts, factors, strict=True)]
-    return replace(first, A=_join(scaled), B=_join([part.B for part in parts]))
+    factors = [factor * (part.scaling / first.scaling) for factor, part in zip(factors, parts, strict=True)]
+    return replace(first, A=_join([part.A for part in parts], factors), B=_join([part.B for part in parts]))
 
 
 def stack(adapters: Sequence[Adapter]) -> Adapter:
@@ -214,21 +214,29 @@ def compress(adapter: Adapter, rank: int) -> tuple[Adapter, Tensor]:
     return replace(adapter, A=a.to(adapter.A.dtype), B=b.to(adapter.B.dtype)), error
 
 
-def _times(a: Tensor, *factors: float | Tensor) -> Tensor:
-    for factor in factors:
-        if isinstance(factor, Tensor):
-            a = a * factor.to(device=a.device, dtype=a.dtype)[..., None, None, None]
-        elif factor != 1.0:
-            a = a * factor
-    return a
+def _times(a: Tensor, factor: float | Tensor) -> Tensor:
+    if isinstance(factor, Tensor):
+        return a * factor.to(device=a.device, dtype=a.dtype)[..., None, None, None]
+    return a if factor == 1.0 else a * factor
 
 
-def _join(factors: list[Tensor]) -> Tensor:
-    """Rank factors side by side along the rank; where their leading dimensions differ, they broadcast."""
-    if len({factor.shape[:-3] for factor in factors}) > 1:
-        leading = torch.broadcast_shapes(*(factor.shape[:-3] for factor in factors))  # type: ignore[no-untyped-call]
-        factors = [factor.expand(*leading, *factor.shape[-3:]) for factor in factors]
-    return torch.cat(factors, dim=-2)
+def _join(parts: Sequence[Tensor], factors: Sequence[float | Tensor] | None = None) -> Tensor:
+    """Rank factors [..., L, r, ·], times numbers, side by side along the rank; leading dimensions broadcast."""
+    factors = [1.0] * len(parts) if factors is None else factors
+    shapes = {part.shape[:-3] for part in parts}
+    if len(shapes) > 1:
+        leading = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+        parts = [part.expand(*leading, *part.shape[-3:]) for part in parts]
+    numbers = not any(isinstance(factor, Tensor) for factor in factors)
+    tracked = torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    mixed = len({(part.dtype, part.device) for part in parts}) > 1
+    if not numbers or tracked or mixed or all(factor == 1.0 for factor in factors):
+        return torch.cat([_times(part, factor) for part, factor in zip(parts, factors, strict=True)], dim=-2)
+    ranks = [part.shape[-2] for part in parts]
+    out = parts[0].new_empty(*parts[0].shape[:-2], sum(ranks), parts[0].shape[-1])
+    for part, factor, place in zip(parts, factors, out.split_with_sizes(ranks, dim=-2), strict=True):
+        torch.mul(part, factor, out=place)  # in one pass: scaling first and joining then would take two
+    return out
 
 
 def _check_alike(one: Adapter, other: Adapter) -> None:

@@ -90,6 +90,19 @@ def test_weights_may_be_tensors_of_the_batch_and_keep_their_gradient() -> None:
     close(effect(scale(many, weights[0].detach())[4]), float(weights.detach()[0, 4]) * effect(many[4]))
 
 
+@pytest.mark.parametrize("weights", [None, [0.5, -2.0]])
+def test_precisions_mix_and_gradients_pass(weights: list[float] | None) -> None:
+    half, whole = adapter(2).to(dtype=torch.bfloat16), adapter(3, 1)
+    mixed = concat([half, whole], weights)
+    assert mixed.A.dtype == mixed.B.dtype == torch.float32
+    close(effect(mixed), effect(concat([half.to(dtype=torch.float32), whole], weights)))
+    whole.A.requires_grad_()
+    concat([adapter(2), whole], weights).A.sum().backward()  # type: ignore[no-untyped-call]
+    assert whole.A.grad is not None and torch.equal(
+        whole.A.grad, torch.full_like(whole.A, 1.0 if weights is None else weights[1])
+    )
+
+
 def test_stack_and_unbind_undo_each_other() -> None:
     parts = [adapter(4, seed) for seed in range(3)]
     many = stack(parts)
