@@ -127,7 +127,10 @@ def concat(
     first = parts[0]
     for part in parts:
         _check_alike(first, part)
-    factors = [factor * (part.scaling / first.scaling) for factor, part in zip(factors, parts, strict=True)]
+    factors = [
+        (factor if isinstance(factor, Tensor) else float(factor)) * (part.scaling / first.scaling)
+        for factor, part in zip(factors, parts, strict=True)
+    ]
     return replace(first, A=_join([part.A for part in parts], factors), B=_join([part.B for part in parts]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def test_concat_is_exactly_the_references(name: str) -> None:
 def test_the_effect_of_a_concatenation_is_the_weighted_sum() -> None:
     parts = [adapter(rank, seed) for seed, rank in enumerate((4, 1, 7))]
     bias = adapter(2, 9)
-    whole = concat(parts, [0.0, -1.5, 0.25], bias=bias, bias_weight=0.5)
+    whole = concat(parts, np.array([0.0, -1.5, 0.25], dtype=np.float32), bias=bias, bias_weight=0.5)
     expected = -1.5 * effect(parts[1]) + 0.25 * effect(parts[2]) + 0.5 * effect(bias)
     close(effect(whole), expected)
     assert whole.rank == 14
