@@ -28,7 +28,7 @@ from typing import Any, TypeAlias, cast
 
 import networkx as nx
 
-from chunkv2l.errors import InputError
+from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import segments
 from chunkv2l.query import Node, Query
 
@@ -133,7 +133,7 @@ def run(name: str, policy: Policy, graph: nx.DiGraph, query: Query) -> dict[Node
     """
     try:
         result: Any = policy(graph, query)
-    except InputError:
+    except ChunkV2LError:
         raise
     except (Exception, SystemExit) as error:
         at = traceback.extract_tb(error.__traceback__)[-1]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat
-from chunkv2l.errors import InputError
+from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import spread
 from chunkv2l.query import Node
 
@@ -161,7 +161,12 @@ class Scoring:
             return {node: 1.0 / len(self._router) for node in wanted}
         new = self._candidates([int(node) for node in wanted if isinstance(node, int) and node not in self.nats])
         self._left -= len(new)
-        self.nats.update(self._router.nats(self._statement, new))
+        try:
+            self.nats.update(self._router.nats(self._statement, new))
+        except ChunkV2LError:
+            raise
+        except Exception as error:  # not the policy's fault, which is where this would come out
+            raise ChunkV2LError(f"Scoring segments failed with {type(error).__name__}: {error}.") from error
         p, _ = self.probabilities()
         return {node: p.get(node, 0.0) for node in wanted}
 

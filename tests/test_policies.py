@@ -11,7 +11,7 @@ import networkx as nx
 import pytest
 
 from chunkv2l import policies
-from chunkv2l.errors import InputError
+from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import neighbours, segment_graph, segments
 from chunkv2l.query import Node, Query, parse
 
@@ -222,6 +222,16 @@ def test_an_exception_inside_names_its_line(tmp_path: Path) -> None:
     name, policy = policies.load(spec)
     with pytest.raises(InputError, match=r"KeyError: 'dog' \(mine.py, line 3\)"):
         policies.run(name, policy, GRAPH, query())
+
+
+def test_a_failure_elsewhere_isnt_the_policys() -> None:
+    class Failing(Scores):
+        def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
+            raise ChunkV2LError("Scoring segments failed.")
+
+    with pytest.raises(ChunkV2LError, match="Scoring segments failed") as caught:
+        policies.run("route", policies.route, GRAPH, query(scorer=Failing()))
+    assert caught.value.exit_code == 1
 
 
 def test_changing_the_graph_is_such_an_exception() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chunkv2l import router as routing
 from chunkv2l.adapter import concat
-from chunkv2l.errors import InputError
+from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.router import Router, Scoring, probabilities
 from tests.fake_vlm import FakeCalibration, FakeModel, fake_model
 from tests.written import random_codes
@@ -185,6 +185,17 @@ def test_unknown_nodes_are_refused() -> None:
     question, _ = scoring(4, None)
     with pytest.raises(InputError, match="node 9"):
         question.score([0, 9])
+
+
+def test_a_failing_model_is_a_failure_not_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> Tensor:
+        raise RuntimeError("out of memory")
+
+    question, _ = scoring(4, None)
+    monkeypatch.setattr("tests.fake_vlm.FakeVLM.score", out_of_memory)
+    with pytest.raises(ChunkV2LError, match="RuntimeError: out of memory") as caught:
+        question.score(range(4))
+    assert caught.value.exit_code == 1
 
 
 def test_without_a_statement_all_are_alike_and_nothing_is_scored() -> None:
