@@ -53,13 +53,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         terminal.say("Interrupted.")
         return 130
     except ChunkV2LError as error:
-        if terminal.debugging():
-            raise
+        terminal.show_traceback()
         terminal.say(f"Error: {error}")
         return error.exit_code
     except Exception as error:
-        if terminal.debugging():
-            raise
+        terminal.show_traceback()
         terminal.say(
             f"Error: {type(error).__name__}: {error}\n"
             "This is a fault of chunkv2l; CHUNKV2L_DEBUG=1 before the command shows where."
@@ -223,6 +221,8 @@ def ask(
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
         if question is not None:
+            if sys.stderr.isatty():
+                terminal.say(f"Loading {opened.file.meta.model} …")
             answer = opened.ask(question, **options)
             if as_json:
                 terminal.emit_json(answer.to_json())

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,7 +43,6 @@ def prepare() -> None:
     logger = logging.getLogger("chunkv2l")
     if not logger.handlers:
         logger.addHandler(_ToStderr())
-        logger.propagate = False
     if debugging():
         logger.setLevel(logging.DEBUG)
         return
@@ -65,6 +65,12 @@ class _ToStderr(logging.Handler):
             sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
         else:
             click.echo(text, err=True)
+
+
+def show_traceback() -> None:
+    """Where the exception at hand came from, on stderr, if CHUNKV2L_DEBUG asks for it."""
+    if debugging():
+        traceback.print_exc()
 
 
 def say(text: str) -> None:
