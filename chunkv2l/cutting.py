@@ -1,112 +1,205 @@
-"""One pass over a movie: detection on small frames, and sampling of each segment's clip on the way.
+"""One pass over a movie: its segments, and each one's clip taken on the way.
 
-`cut` decodes every frame once. Each analysed frame goes, made small, to the `Segmenter`; at most `CANDIDATE_RATE` pictures a
-second are shrunk by the model's own rule and kept until their segment is closed. When it is, the clip is put together from
-those nearest to the times that the model asks for: a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds.
+`cut` decodes every frame once, in a thread (`readers`). The caller's thread makes frames small for the `Segmenter`, and
+keeps candidates for sampling, shrunk by the model's own rule: at most `CANDIDATE_RATE` a second, and every frame that
+stays longer on screen than that. When a segment is final, its clip is put together from those on screen nearest to the
+moments that the model asks for, so that a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds. Memory
+depends on the longest segment, not on the movie.
+
+Detection looks at `DETECT_RATE` frames a second at most: of a 60 fps movie every other one.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 from scenedetect.detector import SceneDetector
 
-from chunkv2l.frames import Clip, MovieInfo, probe
+from chunkv2l.errors import ChunkV2LError
+from chunkv2l.frames import Clip, tolerance
+from chunkv2l.movies import MovieInfo, probe
+from chunkv2l.readers import STALL_TIMEOUT, check_reader, read_frames
 from chunkv2l.readers.base import Frame, Image
-from chunkv2l.readers.pyav import PyAVReader
 from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
 from chunkv2l.segmenter import Segmenter
 
+logger = logging.getLogger("chunkv2l")
+
 CANDIDATE_RATE = 8.0
-SMALL_SIDE = 256
+"""Pictures a second among which a clip's frames are chosen."""
+DETECT_RATE = 30.0
+"""Frames a second that detection looks at, at most."""
+SMALL_SIDE = 256  # pixels of the longer side of what detection sees, and of thumbnails
+_THUMBNAIL_RATE = 2.0  # a second
+_MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header says
 
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A kept picture, shown in [time, until)."""
-
-    time: float
-    until: float
-    image: Image
-    thumbnail: Image
+SampleTimes = Callable[[float, float], list[float]]
+Shrink = Callable[[Image], Image]
 
 
 def cut(
     path: str | os.PathLike[str],
-    sample_times: Callable[[float, float], list[float]],
-    shrink: Callable[[Image], Image],
+    sample_times: SampleTimes,
+    shrink: Shrink,
     detector: str | SceneDetector = DEFAULT_DETECTOR,
     reader: str = "auto",
     min_length: float = MIN_LENGTH,
     max_length: float = MAX_LENGTH,
+    candidate_rate: float = CANDIDATE_RATE,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> Iterator[tuple[Segment, Clip, Image]]:
-    """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longest side 256, from its middle).
+    """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
+
+    The same file gives the same segments and frames every time. Closing the generator stops the decoding thread.
 
     Args:
-        sample_times: (duration, fps) -> seconds from a segment's start, as `VLM.sample_times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what the model wants kept of it, as `VLM.shrink`.
+        sample_times: (duration, fps) -> seconds from a segment's start, ascending, as `VLM.sample_times`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `VLM.shrink`.
+        detector: a name as `make_detector` takes it, or a fresh PySceneDetect detector.
+        reader: "auto", "pyav" or "decord".
+        min_length, max_length: of a segment, seconds.
+        candidate_rate: pictures a second that are kept to choose from; `math.inf` keeps every frame, so that clips are
+            exact, for three times the memory.
+        stall_timeout: seconds without a picture after which a reader is given up.
+
+    Raises:
+        InputError: at the first `next`: not a movie, no such detector or reader.
+        ChunkV2LError: the movie can't be read on.
     """
+    check_reader(reader)
+    found = make_detector(detector, min_length, max_length)
     info = probe(path)
-    segmenter = Segmenter(make_detector(detector, min_length, max_length), info.fps, min_length, max_length)
-    source = PyAVReader(info.path)
-    kept: deque[_Candidate] = deque()
-    small_size = _small_size(info)
+    step = max(1, math.ceil(info.fps / DETECT_RATE - 0.01))
+    segmenter = Segmenter(found, info.fps / step, min_length, max_length)
+    sampler = _Sampler(info, sample_times, shrink, candidate_rate)
+    small = _small_size(info.stored_width, info.stored_height)
     end = 0.0
-    cell = -1
-    last: tuple[Frame, Image] | None = None
+    frames = read_frames(info, reader, stall_timeout=stall_timeout)
     try:
-        for frame in source.frames():
-            small = frame.small(*small_size)
-            if last is not None:
-                _keep(kept, last, frame.time, cell, shrink)
-                cell = int(last[0].time * CANDIDATE_RATE + 1e-6)
-            last = (frame, small)
-            end = frame.time + (frame.duration or 1 / info.fps)
-            for segment in segmenter.push(frame.time, small):
-                yield _assemble(segment, kept, sample_times, info)
-        if last is not None:
-            _keep(kept, last, end, -1, shrink)
-            for segment in segmenter.finish(end):
-                yield _assemble(segment, kept, sample_times, info)
+        for number, frame in enumerate(frames):
+            sampler.push(frame)
+            end = frame.time + _shown_for(frame, info)
+            if number % step == 0:
+                for segment in segmenter.push(frame.time, frame.small(*small)):
+                    yield sampler.take(segment)
     finally:
-        source.close()
+        frames.close()
+    if not end:
+        raise ChunkV2LError(f"No picture of {info.path} could be decoded.")
+    if end < info.duration * 0.98 - _MISSING:
+        logger.warning(
+            "The pictures end at %.2f s, although the file promises %.2f s: the rest is missing.", end, info.duration
+        )
+    sampler.finish(end)
+    for segment in segmenter.finish(end):
+        yield sampler.take(segment)
 
 
-def _small_size(info: MovieInfo) -> tuple[int, int]:
-    width, height = (info.height, info.width) if info.rotation % 180 else (info.width, info.height)
-    scale = min(1.0, SMALL_SIDE / max(width, height))
-    return max(8, round(width * scale)), max(8, round(height * scale))
+def detect(
+    path: str | os.PathLike[str],
+    detector: str | SceneDetector = DEFAULT_DETECTOR,
+    min_length: float = MIN_LENGTH,
+    max_length: float = MAX_LENGTH,
+    reader: str = "auto",
+) -> list[Segment]:
+    """A movie's segments, without clips; arguments and errors as `cut`'s."""
+    return [segment for segment, _, _ in cut(path, lambda *_: [], _nothing, detector, reader, min_length, max_length)]
 
 
-def _keep(
-    kept: deque[_Candidate], last: tuple[Frame, Image], until: float, cell: int, shrink: Callable[[Image], Image]
-) -> None:
-    frame, _small = last
-    if int(frame.time * CANDIDATE_RATE + 1e-6) == cell and until - frame.time <= 1 / CANDIDATE_RATE:
-        return
-    picture = frame.picture()
-    scale = min(1.0, SMALL_SIDE / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    thumbnail = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    kept.append(_Candidate(frame.time, until, shrink(picture), thumbnail))
+@dataclass(frozen=True)
+class _Candidate:
+    """A kept picture, on screen in [time, until) seconds."""
+
+    time: float
+    until: float
+    image: Image
+    thumbnail: Image | None
 
 
-def _assemble(
-    segment: Segment, kept: deque[_Candidate], sample_times: Callable[[float, float], list[float]], info: MovieInfo
-) -> tuple[Segment, Clip, Image]:
-    while len(kept) > 1 and kept[0].until <= segment.start and kept[1].time <= segment.start:
-        kept.popleft()
-    inside = [c for c in kept if c.time < segment.end and c.until > segment.start] or list(kept)
-    chosen = [_nearest(inside, segment.start + t) for t in sample_times(segment.duration, info.fps)]
-    times = tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen)
-    clip = Clip(tuple(c.image for c in chosen), times, segment.duration, info.fps)
-    return segment, clip, _nearest(inside, (segment.start + segment.end) / 2).thumbnail
+class _Sampler:
+    """Keeps what a segment that is still open may need of the frames, and makes clips of it.
+
+    A frame is decided on when the next one comes: only then is it known how long it was on screen.
+    """
+
+    def __init__(self, info: MovieInfo, sample_times: SampleTimes, shrink: Shrink, rate: float) -> None:
+        self._info, self._sample_times, self._shrink, self._rate = info, sample_times, shrink, rate
+        self._kept: deque[_Candidate] = deque()
+        self._last: Frame | None = None
+        self._cell = -1  # number of the stretch of 1/rate seconds that has its candidate
+        self._drawn = -1  # the same for thumbnails
+
+    def push(self, frame: Frame) -> None:
+        self._decide(frame.time)
+        self._last = frame
+
+    def finish(self, end: float) -> None:
+        self._decide(end)
+        self._last = None
+
+    def take(self, segment: Segment) -> tuple[Segment, Clip, Image]:
+        """The clip and thumbnail of a segment; pictures from before it are let go."""
+        while len(self._kept) > 1 and self._kept[1].time <= segment.start:
+            self._kept.popleft()
+        seen = [c for c in self._kept if c.time < segment.end - 1e-6 and c.until > segment.start + 1e-6]
+        seen = seen or list(self._kept)
+        slack = tolerance(self._info.fps)
+        moments = self._sample_times(segment.duration, self._info.fps)
+        chosen = [_nearest(seen, min(segment.start + t, segment.end) + slack) for t in moments]
+        clip = Clip(
+            tuple(c.image for c in chosen),
+            tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen),
+            segment.duration,
+            self._info.fps,
+        )
+        drawn = [c for c in seen if c.thumbnail is not None] or [c for c in self._kept if c.thumbnail is not None]
+        thumbnail = _nearest(drawn, (segment.start + segment.end) / 2).thumbnail
+        assert thumbnail is not None  # the first candidate of a movie has one
+        return segment, clip, thumbnail
+
+    def _decide(self, until: float) -> None:
+        frame = self._last
+        if frame is None:
+            return
+        cell = math.floor(frame.time * self._rate + 1e-6) if self._rate < math.inf else self._cell + 1
+        if cell == self._cell and until - frame.time <= 1 / self._rate:
+            return
+        picture = frame.picture()
+        half = math.floor(frame.time * _THUMBNAIL_RATE)
+        thumbnail = _thumbnail(picture) if half > self._drawn else None
+        self._cell, self._drawn = cell, half
+        self._kept.append(_Candidate(frame.time, until, self._shrink(picture), thumbnail))
 
 
 def _nearest(candidates: list[_Candidate], time: float) -> _Candidate:
-    """The candidate on screen at `time`, or else the one whose time on screen is nearest."""
-    return min(candidates, key=lambda c: max(c.time - time, time - c.until, 0.0))
+    """The candidate on screen at `time`, or else the one that was so nearest to it."""
+    return min(
+        candidates, key=lambda c: max(c.time - time, time - c.until, 0.0) if not c.time <= time < c.until else -1
+    )
+
+
+def _thumbnail(picture: Image) -> Image:
+    size = _small_size(picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _small_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, SMALL_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _shown_for(frame: Frame, info: MovieInfo) -> float:
+    """Seconds for which a movie's last frame is shown: what the file says, within reason."""
+    usual = 1 / info.fps
+    return frame.duration if 0 < frame.duration <= max(MAX_LENGTH, usual) else usual
+
+
+def _nothing(image: Image) -> Image:
+    return image[:1, :1]

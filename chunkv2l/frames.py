@@ -1,29 +1,39 @@
-"""Movies and the frames taken from them: what a file holds (`probe`), and clips of it (`read_clip`).
+"""Clips: the frames taken from a segment, and reading one exactly by presentation time.
 
-Time is seconds from presentation timestamps, counted from where the file's timeline begins (the earliest start of all its
-streams, as players do): never a frame's number over a frame rate. A moment shows the last frame presented at or before it.
+Time is seconds from presentation timestamps on the movie's own timeline (`movies.py`), never a frame's number over a
+frame rate. What is seen at a moment is the last frame presented at or before it, until the next one comes.
 """
 
 from __future__ import annotations
 
+import math
 import os
+from bisect import bisect_right
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
-from chunkv2l.readers.pyav import open_container, origin, video_stream
+from chunkv2l.movies import MovieInfo as MovieInfo
+from chunkv2l.movies import probe as probe
+from chunkv2l.readers import read_frames
+from chunkv2l.readers.base import Image
+
+_SAME = 2e-3  # seconds within which two readers mean the same frame
 
 
 @dataclass(frozen=True)
 class Clip:
     """The frames sampled from one segment.
 
-    frames: F images uint8 [H, W, 3] RGB, upright; times: seconds from the segment's start, ascending; duration: the
-    segment's length in seconds; fps: the movie's mean frame rate.
+    Attributes:
+        frames: F images uint8 [H, W, 3] RGB, upright.
+        times: when each is first shown, seconds from the segment's start (0 for one that was there before), ascending.
+        duration: the segment's length, seconds.
+        fps: the movie's mean frame rate.
     """
 
     frames: tuple[NDArray[np.uint8], ...]
@@ -32,59 +42,73 @@ class Clip:
     fps: float
 
 
-@dataclass(frozen=True)
-class MovieInfo:
-    """What a movie's header says. Sizes are as shown: upright.
+def tolerance(fps: float) -> float:
+    """Seconds by which a frame may come after the moment asked for and still count as shown then.
 
-    duration: seconds from the timeline's begin to the end of the pictures; fps: mean frame rate; frames: their number as
-    far as the header tells; origin: what the file's own clock says at the timeline's begin, seconds.
+    Moments are computed as number / fps and stamps are rounded to the file's clock (a millisecond in Matroska): without
+    it, the frame before would be taken as often as not.
     """
-
-    path: Path
-    duration: float
-    fps: float
-    width: int
-    height: int
-    frames: int | None
-    codec: str
-    origin: float
-    rotation: int
+    return min(0.01, 0.25 / fps)
 
 
-def probe(path: str | os.PathLike[str]) -> MovieInfo:
-    """Look at a movie without reading it through: opens it and decodes one frame.
+def read_clip(
+    path: str | os.PathLike[str],
+    sample_times: Callable[[float, float], list[float]],
+    shrink: Callable[[Image], Image],
+    start: float | None = None,
+    end: float | None = None,
+    reader: str = "auto",
+) -> Clip:
+    """One clip, each frame exactly the one that is shown at its sample time. For short movies and stretches.
+
+    The stretch is decoded twice: for its frames' times, then for the pictures.
+
+    Args:
+        sample_times: (duration, fps) -> seconds from the stretch's start, as `VLM.sample_times`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `VLM.shrink`.
+        start, end: seconds on the movie's timeline; by default from the first frame to the end of the last.
 
     Raises:
-        InputError: with a sentence for everything that is not a movie.
+        InputError: not a movie; no frame in the stretch.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; give the movie file itself.")
-    try:
-        container = open_container(path)
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path} is not a movie that can be read ({error}).") from error
-    with container:
-        stream = video_stream(container)
-        if stream is None:
-            raise InputError(f"{path} has no video stream.")
-        try:
-            first = next(container.decode(stream), None)
-        except av.FFmpegError as error:
-            raise InputError(f"{path}: its pictures can't be decoded ({error}).") from error
-        if first is None:
-            raise InputError(f"{path} has a video stream without a single picture.")
-        start = float(origin(container))
-        if stream.duration:
-            duration = float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start
-        else:
-            duration = (container.duration or 0) / av.time_base
-        width, height = first.width, first.height
-        if round(first.rotation / 90) % 2:
-            width, height = height, width
-        fps = float(stream.average_rate or stream.guessed_rate or 25)
-        return MovieInfo(
-            path, duration, fps, width, height, stream.frames or None, stream.codec_context.name, start, first.rotation
-        )
+    info = probe(path)
+    times, finish = _frame_times(info, start, end, reader)
+    if not times or (end is not None and end <= (start or 0.0)):
+        raise InputError(f"{info.path} has no picture between {start or 0:.2f} and {end or info.duration:.2f} s.")
+    begin = times[0] if start is None else start
+    duration = round(finish - begin, 6)
+    slack = tolerance(info.fps)
+    moments = [min(begin + t, finish) + slack for t in sample_times(duration, info.fps)]
+    wanted = [times[max(0, bisect_right(times, moment) - 1)] for moment in moments]
+    pictures: dict[float, Image] = {}
+    with closing(read_frames(info, reader, times[0])) as frames:
+        for frame in frames:
+            if frame.time > max(wanted) + _SAME:
+                break
+            for time in {t for t in wanted if abs(t - frame.time) <= _SAME} - pictures.keys():
+                pictures[time] = shrink(frame.picture())
+    seen = [t for t in wanted if t in pictures]
+    return Clip(
+        tuple(pictures[t] for t in seen), tuple(round(max(0.0, t - begin), 6) for t in seen), duration, info.fps
+    )
+
+
+def _frame_times(info: MovieInfo, start: float | None, end: float | None, reader: str) -> tuple[list[float], float]:
+    """Times of the frames shown in [start, end), the one on screen at `start` first; and where the stretch ends."""
+    times: list[float] = []
+    finish = 0.0
+    for back in (1.0, 60.0, math.inf):  # how long before `start` the frame on screen may have come
+        times.clear()
+        begin = max(0.0, (start or 0.0) - back)
+        with closing(read_frames(info, reader, begin)) as frames:
+            for frame in frames:
+                if end is not None and frame.time >= end - 1e-6:
+                    finish = end
+                    break
+                if start is not None and frame.time <= start + 1e-6:
+                    times.clear()
+                times.append(frame.time)
+                finish = frame.time + (frame.duration or 1 / info.fps)
+        if start is None or begin == 0.0 or (times and times[0] <= start + 1e-6):
+            break
+    return times, finish if end is None else min(end, finish)

@@ -1,18 +1,21 @@
-"""What every reader gives: frames in order of presentation."""
+"""What every reader gives: the frames of a movie in order of presentation, pixels only when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkv2l.errors import ChunkV2LError
+from chunkv2l.movies import MovieInfo
+
 Image = NDArray[np.uint8]
 
 
 class Frame(Protocol):
-    """A decoded frame; pixels are converted only when asked for."""
+    """A decoded frame."""
 
     @property
     def time(self) -> float:
@@ -21,23 +24,37 @@ class Frame(Protocol):
 
     @property
     def duration(self) -> float:
-        """Seconds that the frame is shown, as far as the file says (0 where it doesn't)."""
+        """Seconds that the frame is meant to be shown, as far as the file says; 0 where it doesn't."""
         ...
 
     def small(self, width: int, height: int) -> Image:
-        """uint8 BGR [height, width, 3], as stored (not turned upright): what detection looks at."""
+        """uint8 BGR [height, width, 3] as stored, not turned upright: what detection looks at."""
         ...
 
     def picture(self) -> Image:
-        """uint8 RGB [H, W, 3], upright and with square pixels."""
+        """uint8 RGB [H, W, 3], upright, with square pixels: [info.height, info.width, 3]."""
         ...
 
 
 class Reader(Protocol):
-    """Opens a movie and walks through it."""
+    """An open movie. It is used and closed by one thread."""
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        """Every frame whose time is ≥ start (seconds, movie timeline), in order, times strictly ascending."""
+        """Every frame whose time is ≥ start (seconds), in order, times strictly ascending.
+
+        What can't be decoded is skipped with a warning that names the time.
+
+        Raises:
+            ReaderError: the reader can't go on.
+        """
         ...
 
     def close(self) -> None: ...
+
+
+Opener = Callable[[MovieInfo], Reader]
+"""Opens a movie; raises ReaderError where that fails."""
+
+
+class ReaderError(ChunkV2LError):
+    """This reader can't read the movie, or can't go on; another one may."""

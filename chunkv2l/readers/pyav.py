@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.readers.base import Frame, Image
+from chunkv2l.movies import MovieInfo, open_container, origin, shown_width, turns, video_stream
+from chunkv2l.readers.base import Frame, Image, ReaderError
+from chunkv2l.readers.damage import Damage
 
-logger = logging.getLogger("chunkv2l")
-
-
-def open_container(path: Path | str) -> Any:
-    """FFmpeg's demuxer on a local file; a name that looks like a protocol, or a playlist, opens nothing else."""
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-
-
-def video_stream(container: Any) -> Any | None:
-    """The first stream of moving pictures (cover art doesn't count), or None."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    return None
-
-
-def origin(container: Any) -> Fraction:
-    """Seconds at which the file's clock stands where its timeline begins: the earliest start of all its streams."""
-    return Fraction(container.start_time or 0, av.time_base)
+_RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
 @dataclass(frozen=True)
@@ -42,51 +25,110 @@ class AVFrame:
 
     time: float
     duration: float
-    raw: Any
-    convert: VideoReformatter
-    shrink: VideoReformatter
+    width: int  # in square pixels, before turning
+    _raw: Any
+    _to_picture: VideoReformatter
+    _to_small: VideoReformatter
 
     def small(self, width: int, height: int) -> Image:
-        return self.shrink.reformat(self.raw, width, height, "bgr24", interpolation="AREA").to_ndarray()  # type: ignore[no-any-return, union-attr]
+        raw: Any = self._to_small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
+        image: Image = raw.to_ndarray()
+        return image
 
     def picture(self) -> Image:
-        image = self.convert.reformat(self.raw, format="rgb24").to_ndarray()  # type: ignore[union-attr]
-        turns = round(self.raw.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image  # type: ignore[no-any-return]
+        raw: Any = self._to_picture.reformat(self._raw, self.width, self._raw.height, "rgb24")
+        image: Image = raw.to_ndarray()
+        quarters = turns(self._raw.rotation)
+        return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 class PyAVReader:
-    """Walks a movie with PyAV; a packet that can't be decoded is skipped with a warning that names the time."""
+    """Walks a movie with PyAV."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._container = open_container(path)
-        self._stream = video_stream(self._container)
-        self._origin = origin(self._container)
-        if self._stream is not None:
-            self._stream.thread_type = "AUTO"
+    def __init__(self, info: MovieInfo) -> None:
+        self._info = info
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._container = open_container(self._info.path)
+        except (av.FFmpegError, OSError) as error:
+            raise ReaderError(f"PyAV can't open {self._info.path} ({error}).") from error
+        stream: Any = video_stream(self._container)
+        if stream is None:
+            raise ReaderError(f"PyAV finds no pictures in {self._info.path}.")
+        stream.thread_type = "AUTO"
+        self._stream = stream
+        self._base = Fraction(stream.time_base)
+        self._origin = origin(self._container, stream)
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        convert, shrink = VideoReformatter(), VideoReformatter()
-        stream, last = self._stream, -1.0
-        assert stream is not None
-        base = Fraction(stream.time_base)
-        step = 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
-        if start > 0:
-            self._container.seek(int((Fraction(start) + self._origin) / base), stream=stream)
-        for packet in self._container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as error:
-                logger.warning("The picture near %.2f s can't be decoded (%s); going on after it.", max(last, 0), error)
-                continue
-            for raw in frames:
-                stamp = raw.pts if raw.pts is not None else raw.dts
-                time = float(stamp * base - self._origin) if stamp is not None else last + step
-                if time <= last:
-                    continue
-                last = time
-                if time >= start - 1e-6:
-                    yield AVFrame(time, float((raw.duration or 0) * base), raw, convert, shrink)
+        to_picture, to_small = VideoReformatter(), VideoReformatter()
+        damage = Damage(start)
+        last = -1.0
+        for raw in self._from(start, damage):
+            time = self._time(raw)
+            if time is None:  # a stream without any clock
+                time = max(start, self._info.first) if last < 0 else last + 1 / self._info.fps
+            if time <= last or time < -1e-3:
+                continue  # a broken clock never runs back
+            last = max(time, 0.0)
+            if raw.is_corrupt:
+                damage.bad()
+            else:
+                damage.good(last)
+            if last >= start - 1e-6:
+                width = shown_width(raw.width, self._stream)
+                yield AVFrame(last, float((raw.duration or 0) * self._base), width, raw, to_picture, to_small)
+        damage.close()
 
     def close(self) -> None:
         self._container.close()
+
+    def _time(self, raw: Any) -> float | None:
+        """Seconds on the timeline at which a raw frame is shown."""
+        stamp = raw.pts if raw.pts is not None else raw.dts
+        return None if stamp is None else float(stamp * self._base - self._origin)
+
+    def _from(self, start: float, damage: Damage) -> Iterator[Any]:
+        """Raw frames from the one on screen at `start`, or from one before it."""
+        backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]
+        for back in backs:
+            if back < start:
+                try:
+                    stamp = int((Fraction(start - back) + self._origin) / self._base)
+                    self._container.seek(stamp, stream=self._stream)
+                except av.FFmpegError:  # no index to seek in
+                    continue
+            elif back is not backs[0]:
+                self._container.close()
+                self._open()
+            frames = self._decode(damage)
+            first = next(frames, None)
+            time = None if first is None else self._time(first)
+            # where frames can only be guessed at from bytes, seeking may end behind the key frame
+            if first is not None and (back >= start or (time is not None and time <= start + 1e-6)):
+                yield first
+                yield from frames
+                return
+
+    def _decode(self, damage: Damage) -> Iterator[Any]:
+        """Raw frames; packets that fail are counted and passed over."""
+        failures = 0
+        while True:
+            try:
+                for packet in self._container.demux(self._stream):
+                    failures = 0
+                    try:
+                        frames = packet.decode()
+                    except av.FFmpegError:
+                        damage.bad()
+                        continue
+                    yield from frames
+                return
+            except av.FFmpegError as error:  # the demuxer stumbles: try again behind the place
+                damage.bad()
+                failures += 1
+                if failures > _RETRIES:
+                    damage.close()
+                    raise ReaderError(f"PyAV can't read on ({error}).") from error

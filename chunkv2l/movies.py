@@ -1,0 +1,216 @@
+"""What a movie file holds, and a sentence for everything that is not one: `probe`. Cheap, and no torch.
+
+The timeline: time 0 is where the file begins to play, the earliest start of all its streams, as in players. A movie
+whose clock starts at 5 s starts at 0 here; one whose pictures come half a second after its sound has its first frame
+at 0.5, and its first segment starts at 0.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from chunkv2l.errors import InputError
+
+_USUAL_FPS = 25.0  # where a file says nothing
+_PATIENCE = 500  # packets that may fail before the first picture
+_NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
+
+
+@dataclass(frozen=True)
+class MovieInfo:
+    """What a movie's header says.
+
+    Attributes:
+        duration: seconds from the timeline's start to the end of the pictures, as far as the header knows.
+        fps: mean frame rate.
+        width, height: pixels as shown, upright, square.
+        frames: how many the header claims, or None.
+        codec: FFmpeg's name of it.
+        origin: what the file's own clock says at the timeline's start, seconds.
+        rotation: degrees, counterclockwise, by which stored frames are turned to be upright.
+        first: time of the first frame, seconds on the timeline.
+        stored_width, stored_height: pixels as stored.
+    """
+
+    path: Path
+    duration: float
+    fps: float
+    width: int
+    height: int
+    frames: int | None
+    codec: str
+    origin: float
+    rotation: int
+    first: float
+    stored_width: int
+    stored_height: int
+
+
+def probe(path: str | os.PathLike[str]) -> MovieInfo:
+    """Look at a movie without reading it through: open it and decode its first frame.
+
+    Raises:
+        InputError: with a sentence for everything that is not a movie with at least one picture.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        container = open_container(path)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(_cant_open(path, error)) from error
+    with container:
+        if container.format.name in _NOT_MOVIES:
+            raise InputError(f"{path} is not a movie: it looks like {container.format.long_name}.")
+        stream = video_stream(container)
+        if stream is None:
+            raise InputError(_no_pictures(path, container))
+        first = _first_frame(path, container, stream)
+        start = origin(container, stream)
+        base = Fraction(stream.time_base)
+        fps = _mean_fps(stream)
+        time = max(0.0, float(first.pts * base - start)) if first.pts is not None else 0.0
+        end = _end_of_pictures(container, stream, start)
+        turned = turns(first.rotation) % 2 == 1
+        width, height = shown_width(first.width, stream), first.height
+        return MovieInfo(
+            path=path,
+            duration=max(end, time + 1 / fps),
+            fps=fps,
+            width=height if turned else width,
+            height=width if turned else height,
+            frames=stream.frames or None,
+            codec=stream.codec_context.name,
+            origin=float(start),
+            rotation=int(first.rotation),
+            first=time,
+            stored_width=first.width,
+            stored_height=first.height,
+        )
+
+
+def open_container(path: Path) -> Any:
+    """FFmpeg's demuxer on a local file, and on nothing else that the name or the content may point to."""
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
+def video_stream(container: Any) -> Any | None:
+    """The first stream of moving pictures, or None; a cover picture is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    return None
+
+
+def origin(container: Any, stream: Any) -> Fraction:
+    """Seconds on the file's clock where its timeline starts."""
+    if container.start_time is not None:
+        return Fraction(container.start_time, av.time_base)
+    return Fraction(stream.start_time or 0) * Fraction(stream.time_base)
+
+
+def turns(rotation: float) -> int:
+    """Quarter turns counterclockwise, 0 … 3, that bring a frame of this rotation (degrees) upright."""
+    return round(rotation / 90) % 4
+
+
+def shown_width(width: int, stream: Any) -> int:
+    """The width in square pixels of frames whose pixels are not (DV, DVD)."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return max(1, round(width * aspect)) if 0.25 <= aspect <= 4 else width
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path of the movie.")
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; give the path of a movie file.")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; give the path of a movie file.")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path} is empty (0 bytes); the copy or download may have failed.")
+    except PermissionError as error:
+        raise InputError(f"{path} can't be read: permission denied; change its permissions or your user.") from error
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}).") from error
+
+
+def _cant_open(path: Path, error: Exception) -> str:
+    if _lacks_contents(path):
+        return (
+            f"{path} is cut off: its table of contents, which is written last, is missing; "
+            "the recording or download did not finish. Get the whole file, or repair it with a tool for that."
+        )
+    return f"{path} is not a movie that can be read ({getattr(error, 'strerror', None) or error})."
+
+
+def _lacks_contents(path: Path) -> bool:
+    """Whether this is an MP4 or QuickTime file without a `moov` box."""
+    names: list[bytes] = []
+    with path.open("rb") as file:
+        while len(head := file.read(16)) >= 8 and len(names) < 1000:
+            size, name = int.from_bytes(head[:4], "big"), head[4:8]
+            if size == 1:  # a 64-bit size follows
+                size = int.from_bytes(head[8:16], "big")
+            names.append(name)
+            if size < 8:
+                break
+            file.seek(size - len(head), os.SEEK_CUR)
+    return bool(names) and names[0] in (b"ftyp", b"mdat", b"free", b"wide", b"skip") and b"moov" not in names
+
+
+def _no_pictures(path: Path, container: Any) -> str:
+    if container.streams.audio:
+        return f"{path} has sound but no video stream; give a movie with pictures."
+    return f"{path} has no video stream; give a movie with pictures."
+
+
+def _first_frame(path: Path, container: Any, stream: Any) -> Any:
+    """The first frame that can be decoded; a damaged beginning is passed over."""
+    failed: Exception | None = None
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.FFmpegError as error:
+                failed = error
+            if number > _PATIENCE:
+                break
+    except av.FFmpegError as error:
+        failed = error
+    if failed is None:
+        raise InputError(f"{path} has a video stream without a single picture; the file is cut off or empty.")
+    raise InputError(f"{path} has a video stream, but no picture of it can be decoded ({failed}); the file is damaged.")
+
+
+def _mean_fps(stream: Any) -> float:
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0.001 <= float(rate) <= 1000:
+            return float(rate)
+    return _USUAL_FPS
+
+
+def _end_of_pictures(container: Any, stream: Any, start: Fraction) -> float:
+    """Seconds on the timeline where the pictures end, from the header; where it is silent, from the packets."""
+    base = Fraction(stream.time_base)
+    if stream.duration:
+        return float((stream.duration + (stream.start_time or 0)) * base - start)
+    if container.duration:
+        counted_from = start if "matroska" in container.format.name else 0  # it writes the last stamp, others a length
+        return float(Fraction(container.duration, av.time_base) - counted_from)
+    last = Fraction(0)  # a recording that was never closed: look at every packet, decode none
+    try:
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                last = max(last, (packet.pts + (packet.duration or 0)) * base - start)
+    except av.FFmpegError:
+        pass
+    return float(last)

@@ -1,0 +1,97 @@
+"""Reading with decord: the other reader, slower and no longer maintained; wheels for x86-64 Linux only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from chunkv2l.movies import MovieInfo, turns
+from chunkv2l.readers.base import Frame, Image, ReaderError
+
+
+@dataclass(frozen=True)
+class DecordFrame:
+    """A decoded frame; decord has turned it upright already."""
+
+    time: float
+    duration: float
+    _image: Image  # RGB
+    _info: MovieInfo
+
+    def small(self, width: int, height: int) -> Image:
+        image = self._image
+        quarters = turns(self._info.rotation)
+        if quarters:  # back to how it is stored, as the other reader gives it
+            image = np.ascontiguousarray(np.rot90(image, -quarters))
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small[:, :, ::-1])
+
+    def picture(self) -> Image:
+        if self._image.shape[:2] == (self._info.height, self._info.width):
+            return self._image
+        size = (self._info.width, self._info.height)  # pixels that aren't square
+        return np.asarray(cv2.resize(self._image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def decord_installed() -> bool:
+    """Whether decord can be imported."""
+    try:
+        import decord  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+class DecordReader:
+    """Walks a movie with decord."""
+
+    def __init__(self, info: MovieInfo) -> None:
+        try:
+            import decord
+        except (ImportError, OSError, RuntimeError) as error:
+            raise ReaderError(f"decord is not installed, or does not work here ({error}).") from error
+        decord.logging.set_level(decord.logging.QUIET)
+        self._info = info
+        self._errors: Any = (decord.DECORDError, IndexError, RuntimeError)
+        try:
+            self._video: Any = decord.VideoReader(str(info.path), ctx=decord.cpu(0))
+            self._count = len(self._video)
+        except self._errors as error:
+            raise ReaderError(f"decord can't open {info.path} ({_first_line(error)}).") from error
+
+    def frames(self, start: float = 0.0) -> Iterator[Frame]:
+        # decord counts from its first frame
+        spans = [self._video.get_frame_timestamp(i) for i in range(self._count)]
+        spans = [(self._info.first + float(a), float(b) - float(a)) for a, b in spans]
+        begin = next((i for i, (time, _) in enumerate(spans) if time >= start - 1e-3), self._count)
+        if 0 < begin < self._count:
+            self._video.seek_accurate(begin)
+        last = -1.0
+        for time, duration in spans[begin:]:
+            try:
+                image = _pixels(self._video.next())
+            except self._errors as error:  # it does not recover from a damaged picture
+                raise ReaderError(f"decord can't read on ({_first_line(error)}).") from error
+            if time > last:
+                last = time
+                yield DecordFrame(time, max(0.0, duration), image, self._info)
+
+    def close(self) -> None:
+        self._video = None  # its destructor frees what it holds
+
+
+def _pixels(frame: Any) -> Image:
+    """RGB [H, W, 3]. Where decord pads rows to a multiple of the width, it calls the padding a fourth channel."""
+    array: Image = frame.asnumpy()
+    height, width = array.shape[:2]
+    return np.ascontiguousarray(array.reshape(height, -1)[:, : width * 3].reshape(height, width, 3))
+
+
+def _first_line(error: Exception) -> str:
+    """What decord says went wrong, without the places in its own source."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rpartition("Check failed: ")[2][:120] if lines else type(error).__name__

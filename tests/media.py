@@ -1,0 +1,151 @@
+"""Makers of small, odd movies for tests, written with PyAV. Nothing here comes from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+CLOCK = 60_000  # ticks a second
+
+
+def scene(seed: int, count: int = 25, size: tuple[int, int] = (64, 48), drift: float = 0.5) -> list[Image]:
+    """`count` RGB frames of one place: a random pattern of 4 × 3 colours, soft, moving `drift` pixels a frame."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    coarse = rng.integers(20, 236, (3, 4, 3), dtype=np.uint8)
+    wide = cv2.resize(coarse, (width + 64, height), interpolation=cv2.INTER_CUBIC)
+    frames = []
+    for number in range(count):
+        shift = np.array([[1, 0, -((number * drift) % 64)], [0, 1, 0]], np.float32)
+        frames.append(np.asarray(cv2.warpAffine(wide, shift, (width, height)), dtype=np.uint8))
+    return frames
+
+
+def dissolve(before: Sequence[Image], after: Sequence[Image], length: int) -> list[Image]:
+    """Two scenes, the last `length` frames of one mixed with the first of the other."""
+    mixed = []
+    for number in range(length):
+        share = (number + 1) / (length + 1)
+        mixed.append(cv2.addWeighted(before[number - length], 1 - share, after[number], share, 0).astype(np.uint8))
+    return [*before[:-length], *mixed, *after[length:]]
+
+
+def plain(colour: tuple[int, int, int], count: int = 1, size: tuple[int, int] = (64, 48)) -> list[Image]:
+    """`count` frames of one colour."""
+    return [np.full((size[1], size[0], 3), colour, np.uint8)] * count
+
+
+def corners(size: tuple[int, int] = (64, 48)) -> Image:
+    """Red above left, green above right, blue below left, white below right: tells which way is up."""
+    width, height = size
+    image = np.zeros((height, width, 3), np.uint8)
+    top, left = slice(0, height // 2), slice(0, width // 2)
+    bottom, right = slice(height // 2, None), slice(width // 2, None)
+    image[top, left], image[top, right] = (255, 0, 0), (0, 255, 0)
+    image[bottom, left], image[bottom, right] = (0, 0, 255), (255, 255, 255)
+    return image
+
+
+def write(
+    path: Path,
+    frames: Sequence[Image],
+    times: Sequence[float] | None = None,
+    *,
+    fps: float = 25.0,
+    start: float = 0.0,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    sound: tuple[float, float] | None = None,
+) -> Path:
+    """Write a movie and return its path; the suffix says which container.
+
+    Args:
+        times: seconds at which frames are shown; number / fps if not given.
+        start: seconds added to all times.
+        sound: (start, end) in seconds of a tone beside the pictures.
+    """
+    times = [number / fps for number in range(len(frames))] if times is None else times
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
+        video: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options or {})
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt = pix_fmt
+        video.time_base = video.codec_context.time_base = Fraction(1, CLOCK)
+        if aspect is not None:
+            video.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            video.set_display_rotation(rotation)
+        audio: Any = container.add_stream("aac", rate=8000) if sound else None
+        if sound:
+            _tone(container, audio, *sound)
+        for image, time in zip(frames, times, strict=True):
+            frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = round((start + time) * CLOCK), Fraction(1, CLOCK)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+    return path
+
+
+def write_sound(path: Path, seconds: float = 1.0) -> Path:
+    """A file with a tone and no pictures."""
+    with av.open(str(path), "w") as container:
+        _tone(container, container.add_stream("aac", rate=8000), 0.0, seconds)
+    return path
+
+
+def _tone(container: Any, stream: Any, start: float, end: float) -> None:
+    stream.codec_context.layout = "mono"
+    for first in range(round(start * 8000), round(end * 8000), 1024):
+        wave = np.sin(np.arange(first, first + 1024, dtype=np.float32) / 8)[None]
+        frame = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 8000, first, Fraction(1, 8000)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+def damage(path: Path, share: float = 0.5, length: int = 600) -> Path:
+    """Overwrite `length` bytes at a share of the file's length."""
+    data = bytearray(path.read_bytes())
+    begin = int(len(data) * share)
+    data[begin : begin + length] = (bytes(range(256)) * (length // 256 + 1))[:length]
+    path.write_bytes(data)
+    return path
+
+
+def truncate(path: Path, share: float) -> Path:
+    """Keep a share of the file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def whole(image: Image) -> Image:
+    """A `shrink` that keeps everything."""
+    return image
+
+
+def at(*times: float) -> Callable[[float, float], list[float]]:
+    """A `sample_times` that asks for these."""
+    return lambda duration, fps: list(times)
+
+
+def colour(image: Image) -> tuple[int, int, int]:
+    """The mean colour, rounded to tens."""
+    red, green, blue = (round(float(c), -1) for c in image.reshape(-1, 3).mean(axis=0))
+    return int(red), int(green), int(blue)
+
+
+def joined(parts: Iterable[Sequence[Image]]) -> list[Image]:
+    """Scenes one after the other."""
+    return [frame for part in parts for frame in part]
