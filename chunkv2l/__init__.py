@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chunkv2l import policies
     from chunkv2l.adapter import Adapter
-    from chunkv2l.ask import Answer, Index
+    from chunkv2l.answer import Answer
+    from chunkv2l.ask import Index
     from chunkv2l.ask import open_index as open
     from chunkv2l.build import build
     from chunkv2l.scenes import Segment
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "Adapter": ("adapter", "Adapter"),
-    "Answer": ("ask", "Answer"),
+    "Answer": ("answer", "Answer"),
     "Index": ("ask", "Index"),
     "Segment": ("scenes", "Segment"),
     "open": ("ask", "open_index"),

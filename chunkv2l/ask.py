@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import networkx as nx
 
 from chunkv2l import policies
+from chunkv2l.answer import Answer, Timing, describe
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.policies import Policy
 from chunkv2l.query import Node, Parsed, Query, parse
-from chunkv2l.spans import Span, between, joined, ranked
+from chunkv2l.spans import Span, joined, ranked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,61 +38,6 @@ BUDGET = 48
 MAX_NEW_TOKENS = 64
 MAX_QUESTION = 2000
 EXAMPLE = "When does a dog catch the ball?"
-ABSENT = "It seems not to be in this video"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds.
-
-    Attributes:
-        load_s: opening the index and loading the model; 0 when both were there already.
-        route_s: the policy, with all scores that it asked for.
-        compose_s: one adapter from the weights; 0 where the answer is a span.
-        first_token_s: from the question to the answer's first token (or to the spans), without load_s.
-        total_s: everything, load_s included.
-    """
-
-    load_s: float
-    route_s: float
-    compose_s: float
-    first_token_s: float
-    total_s: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a question was answered with.
-
-    Attributes:
-        answer: text; for "When …" the best span in words.
-        spans: for "When …" the moments, best first; otherwise what the text came from.
-        not_there: the probability that no segment shows it; None where the policy asked the router nothing.
-        policy: the policy's name.
-        visual_tokens: always 0.
-    """
-
-    question: str
-    answer: str
-    spans: tuple[Span, ...]
-    not_there: float | None
-    policy: str
-    model: str
-    timing: Timing
-    visual_tokens: Literal[0] = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As `chunkv2l ask --json` prints it: plain values only, these keys in this order."""
-        return {
-            "question": self.question,
-            "answer": self.answer,
-            "spans": [span.to_json() for span in self.spans],
-            "not_there": self.not_there,
-            "policy": self.policy,
-            "model": self.model,
-            "visual_tokens": self.visual_tokens,
-            "timing": asdict(self.timing),
-        }
 
 
 class Index:
@@ -285,14 +230,6 @@ def open_index(
 ) -> Index:
     """Open an index to ask it questions: `chunkv2l.open`. See `Index`."""
     return Index(path, model, hypernet=hypernet, device=device)
-
-
-def describe(span: Span, absent: float | None) -> str:
-    """The best span in words; that it seems not to be there, when that is more probable than the span."""
-    if absent is not None and absent > span.score:
-        return f"{ABSENT}; the likeliest moment is {between(span)}."
-    words = between(span)
-    return f"{words[0].upper()}{words[1:]}."
 
 
 def _readable(question: str) -> str:

