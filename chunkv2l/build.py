@@ -25,8 +25,9 @@ from chunkv2l.adapter import Adapter, concat
 from chunkv2l.checks import check_header
 from chunkv2l.cutting import cut
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip, probe
+from chunkv2l.frames import Clip
 from chunkv2l.index import IndexFile
+from chunkv2l.movies import probe
 from chunkv2l.origin import describe, differences
 from chunkv2l.prefetch import Prefetch
 from chunkv2l.progress import BuildReport, Progress, Run
@@ -225,8 +226,10 @@ def _store(writer: Writer, first: int, batch: Sequence[Cut], model: Model, setti
             blobs = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
             del states
             adapters = _adapters(model, blobs)
-        with run.clock("scores"):
-            mus = mean_scores(model, adapters) if uses_mu(model) else [None] * len(batch)
+        mus: list[float | None] = [None] * len(batch)
+        if uses_mu(model):
+            with run.clock("scores"):
+                mus = mean_scores(model, adapters)
         captions = [""] * len(batch)
         if settings.captions:
             run.tell("captions")

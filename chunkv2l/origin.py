@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from chunkv2l.frames import MovieInfo
+from chunkv2l.movies import MovieInfo
 from chunkv2l.settings import BuildSettings
 from chunkv2l.store import one_line
 

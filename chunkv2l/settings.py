@@ -9,9 +9,8 @@ from scenedetect.detector import SceneDetector
 
 from chunkv2l.codes import FORMATS
 from chunkv2l.errors import InputError
+from chunkv2l.readers import check_reader
 from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
-
-READERS = ("auto", "pyav", "decord")
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class BuildSettings:
     def __post_init__(self) -> None:
         if self.codes not in FORMATS:
             raise InputError(f"Codes can be stored as {', '.join(FORMATS)}, not {self.codes!r}.")
-        if self.reader not in READERS:
-            raise InputError(f"The reader can be {', '.join(READERS)}, not {self.reader!r}.")
+        check_reader(self.reader)
         make_detector(self.detector, self.min_length, self.max_length)
 
     def to_meta(self) -> dict[str, Any]:

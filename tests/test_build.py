@@ -142,7 +142,7 @@ def test_report_and_progress(movie: Path, tmp_path: Path, model: FakeModel) -> N
     seen: list[Progress] = []
     report = make(movie, tmp_path / "a.idx", model, progress=seen.append)
     assert not report.nothing_to_do and (report.segments, report.resumed) == (SEGMENTS, 0)
-    assert report.stages.keys() == {"load", "read", "wait", "encode", "hypernet", "scores", "captions", "write"}
+    assert report.stages.keys() == {"load", "read", "wait", "encode", "hypernet", "captions", "write"}
     assert 0 < report.realtime["total"] < report.realtime["encode"]
     assert report.index_bytes == (tmp_path / "a.idx").stat().st_size
     assert 2 * 2 * 8 * 2 < report.code_bytes < 200
