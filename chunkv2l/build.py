@@ -113,6 +113,10 @@ def build(
                 logger.warning("%s can't be gone on with (%s): starting over.", writer.path, stale)
                 writer.start_over()
                 _fill(writer, movie, model, settings, wanted, run)
+            except InputError:
+                if not writer.stored():  # nothing to go on from
+                    writer.discard()
+                raise
             with run.clock("write"):
                 writer.finish()
         return run.report(out, wanted["movie"])

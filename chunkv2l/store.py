@@ -159,11 +159,15 @@ class Writer:
 
     def start_over(self) -> None:
         """Throw away what the .part holds: it was made from something else."""
+        self.discard()
+        self._connection = self._open()
+
+    def discard(self) -> None:
+        """Remove the .part and unlock."""
         if os.name == "nt":
             self.close()  # Windows removes no open file
         self.path.unlink(missing_ok=True)  # while locked: whoever else holds the old file finds its name gone
         self.close()
-        self._connection = self._open()
 
     def read_meta(self) -> dict[str, Any]:
         """The meta table, values decoded from JSON."""
