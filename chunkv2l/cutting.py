@@ -15,7 +15,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import cv2
@@ -54,7 +54,7 @@ def cut(
     max_length: float = MAX_LENGTH,
     candidate_rate: float = CANDIDATE_RATE,
     stall_timeout: float = STALL_TIMEOUT,
-) -> Iterator[tuple[Segment, Clip, Image]]:
+) -> Generator[tuple[Segment, Clip, Image], None, None]:
     """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
 
     The same file gives the same segments and frames every time. Closing the generator stops the decoding thread.

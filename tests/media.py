@@ -17,14 +17,15 @@ CLOCK = 60_000  # ticks a second
 
 
 def scene(seed: int, count: int = 25, size: tuple[int, int] = (64, 48), drift: float = 0.5) -> list[Image]:
-    """`count` RGB frames of one place: a random pattern of 4 × 3 colours, soft, moving `drift` pixels a frame."""
+    """`count` RGB frames of one place: a soft random pattern of 4 × 3 colours, swaying by `drift` pixels a frame."""
     rng = np.random.default_rng(seed)
     width, height = size
     coarse = rng.integers(20, 236, (3, 4, 3), dtype=np.uint8)
     wide = cv2.resize(coarse, (width + 64, height), interpolation=cv2.INTER_CUBIC)
     frames = []
     for number in range(count):
-        shift = np.array([[1, 0, -((number * drift) % 64)], [0, 1, 0]], np.float32)
+        way = (number * drift) % 128
+        shift = np.array([[1, 0, -min(way, 128 - way)], [0, 1, 0]], np.float32)
         frames.append(np.asarray(cv2.warpAffine(wide, shift, (width, height)), dtype=np.uint8))
     return frames
 
