@@ -6,7 +6,7 @@ stays longer on screen than that. When a segment is final, its clip is put toget
 moments that the model asks for, so that a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds. Memory
 depends on the longest segment, not on the movie.
 
-Detection looks at `DETECT_RATE` frames a second at most: of a 60 fps movie every other one.
+Detection looks at about `DETECT_RATE` frames a second: of a 60 fps movie at every other one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger("chunkv2l")
 CANDIDATE_RATE = 8.0
 """Pictures a second among which a clip's frames are chosen."""
 DETECT_RATE = 30.0
-"""Frames a second that detection looks at, at most."""
+"""Frames a second that detection looks at, about, where there are more."""
 SMALL_SIDE = 256  # pixels of the longer side of what detection sees, and of thumbnails
 _THUMBNAIL_RATE = 2.0  # a second
 _MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header says
@@ -76,17 +76,18 @@ def cut(
     check_reader(reader)
     found = make_detector(detector, min_length, max_length)
     info = probe(path)
-    step = max(1, math.ceil(info.fps / DETECT_RATE - 0.01))
-    segmenter = Segmenter(found, info.fps / step, min_length, max_length)
+    segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length)
     sampler = _Sampler(info, sample_times, shrink, candidate_rate)
     small = _small_size(info.stored_width, info.stored_height)
     end = 0.0
     frames = read_frames(info, reader, stall_timeout=stall_timeout)
     try:
-        for number, frame in enumerate(frames):
+        looked = -1.0
+        for frame in frames:
             sampler.push(frame)
             end = frame.time + _shown_for(frame, info)
-            if number % step == 0:
+            if frame.time - looked > 0.75 / DETECT_RATE - 1e-4:
+                looked = frame.time
                 for segment in segmenter.push(frame.time, frame.small(*small)):
                     yield sampler.take(segment)
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import av
 from chunkv2l.errors import InputError
 
 _USUAL_FPS = 25.0  # where a file says nothing
+_FAST_FPS = 121.0  # a mean rate above is doubted
+_ENOUGH = 500  # packets that tell a mean rate
 _PATIENCE = 500  # packets that may fail before the first picture
 _NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
 
@@ -73,7 +76,7 @@ def probe(path: str | os.PathLike[str]) -> MovieInfo:
         first = _first_frame(path, container, stream)
         start = origin(container, stream)
         base = Fraction(stream.time_base)
-        fps = _mean_fps(stream)
+        fps = _mean_fps(path, stream)
         time = max(0.0, float(first.pts * base - start)) if first.pts is not None else 0.0
         end = _end_of_pictures(container, stream, start)
         turned = turns(first.rotation) % 2 == 1
@@ -120,9 +123,9 @@ def turns(rotation: float) -> int:
 
 
 def shown_width(width: int, stream: Any) -> int:
-    """The width in square pixels of frames whose pixels are not (DV, DVD)."""
+    """The width in square pixels of frames whose pixels are not (DV, DVD); an aspect that is off by a rounding is 1."""
     aspect = float(stream.sample_aspect_ratio or 1)
-    return max(1, round(width * aspect)) if 0.25 <= aspect <= 4 else width
+    return max(1, round(width * aspect)) if 0.25 <= aspect <= 4 and abs(aspect - 1) > 0.03 else width
 
 
 def _check_file(path: Path) -> None:
@@ -191,10 +194,17 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
     raise InputError(f"{path} has a video stream, but no picture of it can be decoded ({failed}); the file is damaged.")
 
 
-def _mean_fps(stream: Any) -> float:
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0.001 <= float(rate) <= 1000:
-            return float(rate)
+def _mean_fps(path: Path, stream: Any) -> float:
+    """Frames a second on average. Some headers hold a clock's rate there (1000): then the packets tell."""
+    rate = float(stream.average_rate or 0)
+    if 0.001 <= rate <= _FAST_FPS:
+        return rate
+    with open_container(path) as container:
+        packets = container.demux(video_stream(container))
+        stamps = sorted({p.pts for p in islice(packets, _ENOUGH) if p.pts is not None and p.size})
+    if len(stamps) > 1:
+        measured = (len(stamps) - 1) / float((stamps[-1] - stamps[0]) * Fraction(stream.time_base))
+        return min(max(measured, 0.001), 1000.0)
     return _USUAL_FPS
 
 

@@ -79,6 +79,17 @@ def test_a_duration_that_no_header_tells_is_measured(tmp_path: Path) -> None:
     assert probe(path).duration == pytest.approx(2.0, abs=0.05)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "webm"])
+def test_a_header_that_tells_the_clocks_rate_is_not_believed(tmp_path: Path, suffix: str) -> None:
+    codec = "libvpx" if suffix == "webm" else "libx264"
+    path = write(tmp_path / f"a.{suffix}", scene(1, 100), [n / 25 for n in range(100)], fps=1000.0, codec=codec)
+    assert probe(path).fps == pytest.approx(25.0, abs=0.3)
+
+
+def test_fast_cameras_are_believed(tmp_path: Path) -> None:
+    assert probe(write(tmp_path / "a.mkv", scene(1, 60), fps=240.0)).fps == pytest.approx(240.0, rel=0.02)
+
+
 def test_a_single_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", scene(1, 1))
     assert times(path) == [0.0]
