@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,33 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chunkv2l.hypernet import Hypernetwork
+from chunkv2l.hypernet.keys import Keys
 from chunkv2l.train.batches import Batch
 from chunkv2l.train.decoder import Decoder, Runner, forward
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.losses import distil, info_nce, row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
+from chunkv2l.vlm.mini_parts import unit_states
 
 Figures = dict[str, float]
-
-
-class Keys(nn.Module):
-    """Learned keys: k = P · pool(code) of a segment, q = R · (mean output state of a statement under the bias)."""
-
-    def __init__(self, layers: int, rank: int, latent: int, hidden: int, size: int = 128) -> None:
-        super().__init__()
-        self.pool = nn.Parameter(torch.zeros(layers, rank, latent))
-        self.key = nn.Linear(latent, size, bias=False)
-        self.query = nn.Linear(hidden, size, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-
-    def of_codes(self, codes: Tensor) -> Tensor:
-        """codes [B, L, r, d] → unit keys [B, size]; each latent channel has its own weights over layers and slots."""
-        weights = self.pool.flatten(0, 1).softmax(0)  # [L·r, d]
-        return F.normalize(self.key((codes.flatten(1, 2) * weights).sum(1) * codes.shape[1] ** 0.5), dim=-1)
-
-    def of_states(self, states: Tensor) -> Tensor:
-        """mean output states [T, D] → unit queries [T, size]."""
-        return F.normalize(self.query(states.float()), dim=-1)
 
 
 class Trained(nn.Module):
@@ -175,4 +156,4 @@ def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor, runner: Runner) 
     tokens = decoder.embed(tail).expand(prefix.shape[0], -1, -1)
     _, states = forward(decoder, torch.cat([prefix, tokens], dim=1), states=True, runner=runner)
     assert states is not None
-    return F.rms_norm(states, (states.shape[-1],), None, 1e-6)
+    return unit_states(states)

@@ -44,6 +44,11 @@ def see(vision: Dinov2Model, images: Tensor) -> Seen:
     return Seen(F.adaptive_avg_pool2d(patches.float(), GRID).permute(0, 2, 3, 1), tokens[:, 0].float())
 
 
+def unit_states(states: Tensor) -> Tensor:
+    """What `mini`'s hypernetwork reads: states [..., D] over their root mean square, which grows from block to block."""
+    return F.rms_norm(states, (states.shape[-1],), None, 1e-6)
+
+
 def to_tensor(frames: NDArray, device: torch.device) -> Tensor:  # type: ignore[type-arg]
     """uint8 [N, H, W, 3] → uint8 [N, 3, H, W] on `device`."""
     return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
@@ -54,13 +59,17 @@ class Connector(nn.Module):
 
     A 2 × 2 pixel shuffle (as in SmolVLM) and a two-layer MLP for the patches, one matrix for the class token, and an
     embedding per frame position.
+
+    Args:
+        hidden_size: D, the language model's.
+        width: of the patches' MLP.
+        channels: C of `Seen`.
     """
 
     tokens_per_frame = (GRID // 2) ** 2 + 1
 
-    def __init__(self, hidden_size: int = 576, width: int = 768) -> None:
+    def __init__(self, hidden_size: int = 576, width: int = 768, channels: int = 384 * len(BLOCKS)) -> None:
         super().__init__()
-        channels = 384 * len(BLOCKS)
         self.norm = nn.LayerNorm(4 * channels)
         self.up = nn.Linear(4 * channels, width)
         self.down = nn.Linear(width, hidden_size)
