@@ -33,7 +33,8 @@ from chunkv2l.prefetch import Prefetch
 from chunkv2l.progress import BuildReport, Progress, Run
 from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
-from chunkv2l.store import NewSegment, Writer, one_line
+from chunkv2l.store import NewSegment, Writer
+from chunkv2l.values import one_line
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

@@ -18,16 +18,8 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.store import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    apply_migrations,
-    expected_schema,
-    finite,
-    is_line,
-    part_path,
-    quoted,
-)
+from chunkv2l.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
+from chunkv2l.values import finite, is_line, quoted
 
 MAX_META: Final = 1 << 20  # bytes of one meta value
 MAX_DEPTH: Final = 8  # of nesting in a meta value
@@ -96,7 +88,7 @@ def damage(path: Path) -> Iterator[None]:
             f"{path} is damaged or was tampered with: {quoted(error)}. Build it again with --force."
         ) from error
     except sqlite3.ProgrammingError:
-        raise  # a mistake of ours, such as reading from a closed file
+        raise  # a mistake of ours
     except (sqlite3.Error, SafetensorError, UnicodeError, OverflowError, MemoryError) as error:
         if "locked" in str(error):
             raise InputError(f"{path} is being written by another process: try again when it is done.") from error
@@ -221,7 +213,7 @@ def connect(path: Path, version: int) -> sqlite3.Connection:
         check_schema(connection, version)
         if version == SCHEMA_VERSION:
             return connection
-        copy = sqlite3.connect(":memory:", isolation_level=None)
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.backup(copy)
         apply_migrations(copy, version)
         connection.close()
@@ -234,7 +226,11 @@ def connect(path: Path, version: int) -> sqlite3.Connection:
 def open_readonly(path: Path) -> sqlite3.Connection:
     """A connection that can't change the file, whatever its schema says."""
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None, timeout=5
+        f"file:{quote(str(path.absolute()))}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        timeout=5,
+        check_same_thread=False,  # threads take turns: `IndexFile`
     )
     for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
         connection.execute(f"PRAGMA {pragma}")

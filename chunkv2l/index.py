@@ -1,15 +1,16 @@
 """movie.idx, the read side: an index file may come from anywhere, so nothing in it is believed before it was checked.
 
 Opened read-only, with `trusted_schema` off; its schema must be exactly ours; blobs are bounded before they are read and
-tensors are parsed as safetensors only. This module knows bytes and tensors, not models.
+tensors are parsed as safetensors only. This module knows bytes and tensors, not models. Threads may share an index:
+they take turns at the file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -21,51 +22,16 @@ from torch import Tensor
 
 from chunkv2l import codes as packing
 from chunkv2l.checks import Malformed, Meta, check_header, connect, damage, read_meta, rebuild_command
-from chunkv2l.errors import InputError
-from chunkv2l.store import PAGE_SIZE, finite, is_line
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.rows import MAX_TEXT, ChapterRow, SegmentRow, SubtitleRow, chapter_rows, segment_rows, subtitle_rows
+from chunkv2l.schema import PAGE_SIZE
+from chunkv2l.values import finite
 from chunkv2l.words import fts_query
 
-MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
-MAX_TEXTS: Final = 1 << 26  # characters of all of them: overlapping pages could make a small file say a lot
 MAX_SEGMENTS: Final = 1_000_000
 MAX_KEY: Final = 1 << 16  # numbers in one learned key
 HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
-
-
-@dataclass(frozen=True)
-class SegmentRow:
-    """A segment as the index holds it: number, [start, end) in seconds, caption, the subtitles spoken in it, and μ."""
-
-    id: int
-    start: float
-    end: float
-    caption: str
-    speech: str = ""
-    mu: float | None = None
-
-    @property
-    def duration(self) -> float:
-        """Seconds."""
-        return self.end - self.start
-
-
-@dataclass(frozen=True)
-class ChapterRow:
-    """A chapter: number, and its first and last segment (both included)."""
-
-    id: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class SubtitleRow:
-    """A subtitle: [start, end) in seconds, text."""
-
-    start: float
-    end: float
-    text: str
 
 
 class IndexFile:
@@ -78,11 +44,13 @@ class IndexFile:
             InputError: it is missing, isn't an index, isn't complete, is from a newer version, or was tampered with.
         """
         self.path = Path(path)
+        self._lock = threading.RLock()
+        self._open = True
         version = check_header(self.path)
-        with self._damage():
+        with damage(self.path):
             self._connection = connect(self.path, version)
         try:
-            with self._damage():
+            with self._reading():
                 self.meta = self._read_meta()
                 self.segments: tuple[SegmentRow, ...] = self._read_segments()
         except BaseException:
@@ -91,7 +59,9 @@ class IndexFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        with self._lock:
+            self._open = False
+            self._connection.close()
 
     def __enter__(self) -> IndexFile:
         return self
@@ -111,7 +81,7 @@ class IndexFile:
             InputError: a number that isn't a segment; a malformed code.
         """
         numbers = range(len(self)) if ids is None else [self._number(i) for i in ids]
-        with self._damage():
+        with self._reading():
             return self._codes("segments", numbers)
 
     def keys(self) -> Tensor | None:
@@ -120,7 +90,7 @@ class IndexFile:
         Raises:
             InputError: some are missing or malformed.
         """
-        with self._damage():
+        with self._reading():
             sizes = self._connection.execute("SELECT id, typeof(key), length(key) FROM segments ORDER BY id").fetchall()
             if all(kind == "null" for _, kind, _ in sizes):
                 return None
@@ -135,7 +105,7 @@ class IndexFile:
         Raises:
             InputError: a number that isn't a segment; something that isn't a JPEG.
         """
-        with self._damage():
+        with self._reading():
             blob = self._blob("segments", "thumbnail", self._number(number), MAX_THUMBNAIL)
             if not blob.startswith(b"\xff\xd8\xff"):
                 raise Malformed(f"the thumbnail of segment {number} isn't a JPEG")
@@ -143,39 +113,26 @@ class IndexFile:
 
     def chapters(self) -> tuple[ChapterRow, ...]:
         """The chapters, in order; none where the build made none."""
-        with self._damage():
+        with self._reading():
             rows = self._connection.execute(
                 "SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (len(self) + 1,)
             )
-            chapters = tuple(ChapterRow(*row) for row in rows)
-            for i, chapter in enumerate(chapters):
-                expected = chapters[i - 1].last + 1 if i else 0
-                values = (chapter.id, chapter.first, chapter.last)
-                if any(type(value) is not int for value in values) or not (
-                    chapter.id == i and chapter.first == expected <= chapter.last < len(self)
-                ):
-                    raise Malformed("chapters that don't follow each other")
-            if chapters and chapters[-1].last != len(self) - 1:
-                raise Malformed("chapters that don't cover the movie")
-            return chapters
+            return chapter_rows(rows, len(self))
 
     def chapter_codes(self) -> Tensor:
         """The chapters' own codes, float32 [c, L, r, d]."""
         chapters = self.chapters()
-        with self._damage():
+        with self._reading():
             return self._codes("chapters", [chapter.id for chapter in chapters])
 
     def subtitles(self) -> tuple[SubtitleRow, ...]:
         """The subtitles, in order; none where the build was given none."""
-        with self._damage():
+        with self._reading():
             rows = self._connection.execute(
                 "SELECT start, end, CASE WHEN length(text) <= ? THEN text END FROM subtitles ORDER BY id LIMIT ?",
                 (MAX_TEXT, MAX_SEGMENTS),
-            ).fetchall()
-            for start, end, text in rows:
-                if not (finite(start) and finite(end) and start <= end and is_line(text)):
-                    raise Malformed("a subtitle without times or a line of text")
-            return tuple(SubtitleRow(*row) for row in rows)
+            )
+            return subtitle_rows(rows)
 
     def search(self, text: str, limit: int = 32) -> list[tuple[int, float]]:
         """Full-text search over captions and subtitles: any of the words, best first.
@@ -189,7 +146,7 @@ class IndexFile:
         query = fts_query(text)
         if not query or limit < 1:
             return []
-        with self._damage():
+        with self._reading():
             rows = self._connection.execute(
                 "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? ORDER BY bm25(words), rowid LIMIT ?",
                 (query, limit),
@@ -238,24 +195,7 @@ class IndexFile:
             "CASE WHEN length(speech) <= :max THEN speech END, mu FROM segments ORDER BY id",
             {"max": MAX_TEXT},
         )
-        segments: list[SegmentRow] = []
-        texts = 0
-        for i, (number, start, end, caption, speech, mu) in enumerate(rows):
-            if number != i:
-                raise Malformed(f"segment {i} is missing")
-            if not (finite(start) and finite(end) and start < end):
-                raise Malformed(f"segment {i} has no times")
-            if abs(start - (segments[-1].end if segments else 0.0)) > 1e-6:
-                raise Malformed(f"segment {i} doesn't start where the one before it ends")
-            if not (is_line(caption) and is_line(speech)):
-                raise Malformed(f"segment {i} has a caption that isn't a line of text, or one that is too long")
-            texts += len(caption) + len(speech)
-            if texts > MAX_TEXTS:
-                raise Malformed("more text than there can be")
-            if not (mu is None or finite(mu)):
-                raise Malformed(f"segment {i} has a mean score that isn't a number")
-            segments.append(SegmentRow(number, float(start), float(end), caption, speech, mu))
-        return tuple(segments)
+        return segment_rows(rows)
 
     def _number(self, number: int) -> int:
         if not 0 <= number < len(self):
@@ -307,8 +247,13 @@ class IndexFile:
             raise Malformed(f"the key of segment {number} has values that aren't numbers")
         return key.float()
 
-    def _damage(self) -> AbstractContextManager[None]:
-        return damage(self.path)
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The file for one thread at a time; what is wrong in it becomes a sentence."""
+        with self._lock, damage(self.path):
+            if not self._open:
+                raise ChunkV2LError(f"{self.path} has been closed: open it again.")
+            yield
 
 
 def _load_tensors(blob: bytes, what: str) -> dict[str, Tensor]:

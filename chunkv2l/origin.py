@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkv2l.movies import MovieInfo
 from chunkv2l.settings import BuildSettings
-from chunkv2l.store import one_line
+from chunkv2l.values import one_line
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

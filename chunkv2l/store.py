@@ -1,4 +1,4 @@
-"""The bytes of movie.idx: one SQLite file, its schema, its numbered migrations, and the one thing that writes it.
+"""movie.idx, the write side: the one thing that writes the file.
 
 A build writes `OUT.part` with a rollback journal, one transaction a batch, and renames it at the end, so that a build
 killed at any moment loses at most the batch in flight. Nothing about the build itself is stored (no clock time, host,
@@ -9,40 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
-
-APPLICATION_ID: Final = 0x63763269  # "cv2i"
-PAGE_SIZE: Final = 4096
-
-# Migration i takes a file from user_version i to i + 1. Never edit one that was released: append the next.
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    (
-        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-        "CREATE TABLE segments ("
-        "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, caption TEXT NOT NULL, speech TEXT NOT NULL, "
-        "code BLOB NOT NULL, mu REAL, key BLOB, thumbnail BLOB NOT NULL)",
-        "CREATE TABLE chapters ("
-        "id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, code BLOB NOT NULL)",
-        "CREATE TABLE subtitles (id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, text TEXT NOT NULL)",
-        "CREATE VIRTUAL TABLE words USING fts5("
-        "caption, speech, content='segments', content_rowid='id', tokenize='porter unicode61')",
-    ),
-)
-SCHEMA_VERSION: Final = len(MIGRATIONS)
-
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-SchemaRow = tuple[str, str, str | None]
-"""A row of sqlite_master: type, name, SQL."""
+from chunkv2l.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
+from chunkv2l.values import to_json
 
 
 @dataclass(frozen=True)
@@ -67,27 +43,6 @@ class NewSegment:
     mu: float | None = None
     key: bytes | None = None
     speech: str = ""
-
-
-def apply_migrations(connection: sqlite3.Connection, start: int, stop: int | None = None) -> None:
-    """Take an open database from user_version `start` to `stop` (the newest), inside the caller's transaction."""
-    for version in range(start, len(MIGRATIONS) if stop is None else stop):
-        for statement in MIGRATIONS[version]:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {version + 1}")
-
-
-def expected_schema(version: int) -> dict[str, SchemaRow]:
-    """What sqlite_master holds at a schema version, by name, as the SQLite at hand writes it."""
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        apply_migrations(connection, 0, version)
-        rows: list[SchemaRow] = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    return {name: (kind, name, sql) for kind, name, sql in rows}
-
-
-def part_path(out: Path) -> Path:
-    """Where the unfinished index of `out` lies."""
-    return out.with_name(out.name + ".part")
 
 
 class Writer:
@@ -256,33 +211,6 @@ def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
     if "locked" in str(error):
         return ChunkV2LError(f"Another process holds {path}: close it and run the same command to go on.")
     return ChunkV2LError(f"Can't write {path} ({error}); run the same command to go on from what was written.")
-
-
-def to_json(value: Any) -> str:
-    """JSON with one spelling a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def finite(value: object) -> bool:
-    """Whether a value from a file is a number that one can reckon with."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_line(value: object) -> bool:
-    """Whether a value from a file is a text that can be shown on one line: no control characters, nothing that
-    turns the direction of what follows."""
-    return isinstance(value, str) and not _CONTROL.search(value)
-
-
-def one_line(text: str) -> str:
-    """A text as `is_line` wants it, spaces made single."""
-    return " ".join(_CONTROL.sub(" ", text).split())
-
-
-def quoted(said: object) -> str:
-    """What a library said about a file, which may quote the file: short and printable."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(said))
-    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

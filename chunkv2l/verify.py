@@ -14,7 +14,7 @@ from PIL import Image
 from chunkv2l.checks import open_readonly
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
-from chunkv2l.store import quoted
+from chunkv2l.values import quoted
 
 MOST: Final = 20
 """Findings of one kind that are told."""

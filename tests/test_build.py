@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import chunkv2l.build as module
-from chunkv2l import store
+from chunkv2l import schema
 from chunkv2l.adapter import concat
 from chunkv2l.build import MU_STATEMENTS, Progress, build
 from chunkv2l.cutting import cut
@@ -440,7 +440,7 @@ def test_a_full_disk(
     movie: Path, built: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite meets its page limit as it meets a full disk, with SQLITE_FULL: here in each transaction in turn."""
-    out, pages = tmp_path / "a.idx", built.stat().st_size // store.PAGE_SIZE
+    out, pages = tmp_path / "a.idx", built.stat().st_size // schema.PAGE_SIZE
     stored = []
     prepare = Writer._prepare
     for limit in range(1, pages):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chunkv2l import store
+from chunkv2l import schema, store
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.words import fts_query
@@ -153,9 +153,8 @@ def test_reading_changes_nothing_even_with_tricks(tmp_path: Path) -> None:
 def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_index(tmp_path / "a.idx")
     before = path.read_bytes()
-    newer = (*store.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
-    monkeypatch.setattr(store, "MIGRATIONS", newer)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    newer = (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
     monkeypatch.setattr("chunkv2l.checks.SCHEMA_VERSION", 2)
     with IndexFile(path) as index:
         assert {s.caption for s in index.segments} == {"!"}
@@ -165,7 +164,7 @@ def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pyte
 
 def test_an_older_part_is_migrated_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_index(tmp_path / "a.idx", finish=False)
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",)))
     monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
     with store.Writer(tmp_path / "a.idx") as writer:
         assert len(writer.stored()) == 5

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
-from chunkv2l.store import APPLICATION_ID
+from chunkv2l.schema import APPLICATION_ID
 from chunkv2l.verify import verify
 from tests.indexes import jpeg, write_index
 

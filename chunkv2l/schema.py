@@ -1,0 +1,51 @@
+"""The format of movie.idx: what marks the file, its schema, and the numbered migrations between versions of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+APPLICATION_ID: Final = 0x63763269  # "cv2i"
+PAGE_SIZE: Final = 4096
+
+# Migration i takes a file from user_version i to i + 1. Never edit one that was released: append the next.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE segments ("
+        "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, caption TEXT NOT NULL, speech TEXT NOT NULL, "
+        "code BLOB NOT NULL, mu REAL, key BLOB, thumbnail BLOB NOT NULL)",
+        "CREATE TABLE chapters ("
+        "id INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, code BLOB NOT NULL)",
+        "CREATE TABLE subtitles (id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, text TEXT NOT NULL)",
+        "CREATE VIRTUAL TABLE words USING fts5("
+        "caption, speech, content='segments', content_rowid='id', tokenize='porter unicode61')",
+    ),
+)
+SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+SchemaRow = tuple[str, str, str | None]
+"""A row of sqlite_master: type, name, SQL."""
+
+
+def apply_migrations(connection: sqlite3.Connection, start: int, stop: int | None = None) -> None:
+    """Take an open database from user_version `start` to `stop` (the newest), inside the caller's transaction."""
+    for version in range(start, len(MIGRATIONS) if stop is None else stop):
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def expected_schema(version: int) -> dict[str, SchemaRow]:
+    """What sqlite_master holds at a schema version, by name, as the SQLite at hand writes it."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        apply_migrations(connection, 0, version)
+        rows: list[SchemaRow] = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {name: (kind, name, sql) for kind, name, sql in rows}
+
+
+def part_path(out: Path) -> Path:
+    """Where the unfinished index of `out` lies."""
+    return out.with_name(out.name + ".part")
