@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chunkv2l.adapter import Adapter
-    from chunkv2l.index import IndexFile, SegmentRow
+    from chunkv2l.index import IndexFile
     from chunkv2l.models import Model
     from chunkv2l.router import Router
+    from chunkv2l.rows import SegmentRow
 
 BUDGET = 48
 MAX_NEW_TOKENS = 64
@@ -46,7 +48,8 @@ class Index:
         with chunkv2l.open("movie.idx") as index:
             print(index.ask("When does a dog catch the ball?").answer)
 
-    The model is loaded when it is first needed, once; hand one in to share it among indexes.
+    The model is loaded when it is first needed, once; hand one in to share it among indexes. Threads may share an
+    index, or a model: they take turns where they must.
     """
 
     def __init__(
@@ -70,6 +73,9 @@ class Index:
 
         from chunkv2l.index import IndexFile
 
+        self._lock = RLock()
+        self._model: Model | None = None
+        self._router: Router | None = None
         self.file: IndexFile = IndexFile(path)
         self._wanted = (model if isinstance(model, str) else self.file.meta.model, hypernet, device)
         if model is not None and not isinstance(model, str):
@@ -78,7 +84,7 @@ class Index:
             except BaseException:
                 self.close()
                 raise
-            self.__dict__["model"] = model
+            self._model = model
         self._unreported = perf_counter() - started
 
     def close(self) -> None:
@@ -112,28 +118,34 @@ class Index:
         """The segment graph, frozen: nodes 0 … n−1 with `start`, `end`, `caption`; `next` edges."""
         return segment_graph(self.segments)
 
-    @cached_property
+    @property
     def model(self) -> Model:
         """The frozen model and hypernetwork that the codes belong to.
 
         Raises:
             InputError: it can't be had, or isn't the one that built the index (the sentence has the rebuild command).
         """
-        from chunkv2l.models import load_model
+        with self._lock:
+            if self._model is None:
+                from chunkv2l.models import load_model
 
-        started = perf_counter()
-        name, hypernet, device = self._wanted
-        model = load_model(name, hypernet, device)
-        self.file.require_identity(model.identity)
-        self._unreported += perf_counter() - started
-        return model
+                started = perf_counter()
+                name, hypernet, device = self._wanted
+                model = load_model(name, hypernet, device)
+                self.file.require_identity(model.identity)
+                self._model = model
+                self._unreported += perf_counter() - started
+            return self._model
 
-    @cached_property
+    @property
     def router(self) -> Router:
         """Scores over this index's segments, remembered from question to question."""
-        from chunkv2l.router import Router
+        with self._lock:
+            if self._router is None:
+                from chunkv2l.router import Router
 
-        return Router(self.model, self.file.codes, [segment.mu for segment in self.segments])
+                self._router = Router(self.model, self.file.codes, [segment.mu for segment in self.segments])
+            return self._router
 
     def ask(
         self,
@@ -165,6 +177,7 @@ class Index:
         model, load_s = self._loaded()
         started = perf_counter()
 
+        from chunkv2l.inject import exclusive
         from chunkv2l.router import Scoring
 
         scoring = Scoring(self.router, parsed.statement, allowed, self.file.search, self.graph)
@@ -184,7 +197,7 @@ class Index:
             spans = joined(self.segments, list(_numbers(weights)), _numbers(p or policies.shares(weights)))
             adapter = self.compose(weights)
             composed = perf_counter()
-            with _second_call(model.vlm.targets[0]) as times:
+            with exclusive(model.vlm.targets), _second_call(model.vlm.targets[0]) as times:
                 text = model.vlm.generate([question], adapter, MAX_NEW_TOKENS)[0].strip()
             first_token = times[1] if len(times) > 1 else perf_counter()
         timing = Timing(
@@ -220,9 +233,10 @@ class Index:
 
     def _loaded(self) -> tuple[Model, float]:
         """The model, and the seconds that opening and loading took if no answer has reported them yet."""
-        model = self.model
-        seconds, self._unreported = self._unreported, 0.0
-        return model, seconds
+        with self._lock:
+            model = self.model
+            seconds, self._unreported = self._unreported, 0.0
+            return model, seconds
 
 
 def open_index(

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
+
+_LOCKS: Final[WeakKeyDictionary[nn.Module, threading.RLock]] = WeakKeyDictionary()  # gone with their models
+_LOCKS_LOCK: Final = threading.Lock()
+
+
+@contextmanager
+def exclusive(targets: Sequence[nn.Module]) -> Iterator[None]:
+    """A model for one thread at a time: hooks are the model's, so another thread's run would get this one's adapter.
+
+    Args:
+        targets: as for `inject`; the first stands for the model. Blocks may nest within a thread.
+    """
+    with _LOCKS_LOCK:
+        lock = _LOCKS.setdefault(targets[0], threading.RLock())
+    with lock:
+        yield
 
 
 class Injector:
@@ -62,22 +80,25 @@ def inject(targets: Sequence[nn.Module], adapter: Adapter | None) -> Iterator[No
             are then n groups of equally many consecutive rows, and group i gets adapter i (one row each if n is the
             batch size). Ranks are whatever they are; no adapter is copied.
 
+    Threads that share the targets take turns (`exclusive`), with None too.
+
     The product is computed in the adapter's precision, as the reference does (x cast to float32 beside a bfloat16
     model, the sum cast back), or in autocast's where that is on. Nested blocks add up.
 
     Raises:
         InputError: the adapter doesn't fit the targets; inside the block, rows that n adapters can't share equally.
     """
-    if adapter is None:
-        yield
-        return
-    check(len(targets), adapter)
-    injector = Injector(targets)
-    try:
-        injector.set(adapter)
-        yield
-    finally:
-        injector.remove()
+    with exclusive(targets):
+        if adapter is None:
+            yield
+            return
+        check(len(targets), adapter)
+        injector = Injector(targets)
+        try:
+            injector.set(adapter)
+            yield
+        finally:
+            injector.remove()
 
 
 def apply(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:

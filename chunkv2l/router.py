@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -79,6 +80,7 @@ class Router:
         self.model = model
         self._codes = codes
         self._mu = [value or 0.0 for value in mu]
+        self._lock = RLock()
         self._known: OrderedDict[str, dict[int, float]] = OrderedDict()
         self._alone: OrderedDict[str, float] = OrderedDict()
 
@@ -88,6 +90,10 @@ class Router:
 
     def nats(self, statement: str, segments: Sequence[int]) -> dict[int, float]:
         """S_i − μ_i of each segment. Memory stays flat: rows are expanded and scored a bounded number at a time."""
+        with self._lock:
+            return self._nats(statement, segments)
+
+    def _nats(self, statement: str, segments: Sequence[int]) -> dict[int, float]:
         known = self._known.setdefault(statement, {})
         self._known.move_to_end(statement)
         while len(self._known) > STATEMENTS_KEPT:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
+from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm_inputs as inputs
 from chunkv2l.vlm.text import TextDecoder, greedy, pad, score
 
@@ -92,7 +93,8 @@ class SmolVLM:
         """
         embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, answer=False), padding)
         text: Any = self.decoder.model
-        out = text(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        with inject(self.targets, None):  # not another thread's adapter
+            out = text(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True, use_cache=False)
         return torch.stack(out.hidden_states[:-1], dim=1), mask
 
     def clip_ids(self, clip: Clip, text: str, answer: bool) -> list[int]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
-from chunkv2l.inject import Injector, inject
+from chunkv2l.inject import Injector, exclusive, inject
 
 Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
@@ -254,7 +254,8 @@ def greedy(
     out: list[list[int]] = []
     for chunk in _chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
         part = _part(adapter, slice(chunk.start, chunk.stop), decoder.device)
-        out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
+        with exclusive(decoder.targets):
+            out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
         on_first_token = None
     return out
 
