@@ -19,7 +19,7 @@ import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer import Answer, Timing, describe
-from chunkv2l.errors import InputError
+from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import segment_graph
 from chunkv2l.policies import Policy
 from chunkv2l.query import Node, Parsed, Query, parse
@@ -166,7 +166,8 @@ class Index:
             budget: segments that may be scored exactly; None or "all" for every one.
 
         Raises:
-            InputError: an empty question, a bad policy, or an index that doesn't belong to the model.
+            InputError: an empty question, a bad policy, or an index that doesn't belong to the model; NothingFound, its
+                subclass, where the question names nothing, or `fts` finds no word of it.
         """
         question = _readable(question)
         parsed = _parsed(question)
@@ -259,7 +260,7 @@ def _readable(question: str) -> str:
 def _parsed(question: str) -> Parsed:
     parsed = parse(question)
     if parsed.kind == "when" and not parsed.statement:
-        raise InputError(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
+        raise NothingFound(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
     return parsed
 
 

@@ -13,3 +13,7 @@ class InputError(ChunkV2LError):
     """What the user gave can't be used: a file, an option, a question (exit code 2)."""
 
     exit_code = 2
+
+
+class NothingFound(InputError):
+    """A question that is well formed, but that nothing can be looked for or found by; others may do."""

@@ -28,7 +28,7 @@ from typing import Any, TypeAlias, cast
 
 import networkx as nx
 
-from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.graph import segments
 from chunkv2l.query import Node, Query
 
@@ -57,7 +57,7 @@ def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """Full-text search over captions and subtitles, no router: a baseline, and good for names that were spoken."""
     hits = query.search()
     if not hits:
-        raise InputError(
+        raise NothingFound(
             f'No caption or subtitle shares a word with "{query.text}"; use other words, or --policy route.'
         )
     return shares(best(hits, top_k))

@@ -17,10 +17,11 @@ import click
 from tqdm import tqdm
 
 import chunkv2l
-from chunkv2l.errors import InputError
+from chunkv2l.ask import Index
+from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query import parse
 from evaluation import metrics, qvhighlights
-from evaluation.metrics import Window
+from evaluation.metrics import Scored, Window
 from evaluation.qvhighlights import MomentQuery, Prediction
 
 BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
@@ -42,7 +43,8 @@ def predict(
 ) -> list[Prediction]:
     """Ask every query of its movie's index; the answer's spans, best first, are the prediction.
 
-    The model is loaded once. `options` go to `Index.ask`. The predictions are in the order of `queries`.
+    The model is loaded once. `options` go to `Index.ask`. The predictions are in the order of `queries`. A query that
+    nothing is found for (`fts` and words that no caption has) is one without a prediction.
     """
     found: dict[int | str, Prediction] = {}
     model = None
@@ -50,12 +52,20 @@ def predict(
         for vid, path in files.items():
             with chunkv2l.open(path, model=model, device=device) as index:
                 for query in (query for query in queries if query.vid == vid):
-                    spans = index.ask(question(query.query), **options).spans
-                    windows = tuple((span.start, span.end, span.score) for span in spans)
+                    windows = _windows(index, question(query.query), options)
                     found[query.qid] = Prediction(query.qid, vid, query.query, windows)
                     bar.update()
                 model = index.model
     return [found[query.qid] for query in queries]
+
+
+def _windows(index: Index, question: str, options: Mapping[str, Any]) -> tuple[Scored, ...]:
+    """The answer's spans, best first; none where nothing is found."""
+    try:
+        spans = index.ask(question, **options).spans
+    except NothingFound:
+        return ()
+    return tuple((span.start, span.end, span.score) for span in spans)
 
 
 def segments(path: Path) -> list[Window]:

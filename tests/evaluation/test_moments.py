@@ -13,10 +13,12 @@ from click.testing import CliRunner, Result
 
 import chunkv2l
 from chunkv2l.ask import Index
+from chunkv2l.build import build
 from chunkv2l.errors import InputError
 from chunkv2l.query import statement
 from evaluation import moments, qvhighlights
 from evaluation.__main__ import main
+from tests import tiny_smolvlm
 from tests.fake_vlm import FakeModel, fake_model
 from tests.written import random_codes, write_index
 
@@ -254,7 +256,9 @@ def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     texts = ("A dog runs on the grass", "A man reads a book", "When does a rocket start?")
     with Index(path, fake) as index:
         best = [index.ask(text).spans[0] for text in texts]
-    rows = [{"query": t, "relevant_windows": [[b.start, b.end]]} for t, b in zip(texts, best, strict=True)]
+    rows: list[dict[str, Any]] = [
+        {"query": t, "relevant_windows": [[b.start, b.end]]} for t, b in zip(texts, best, strict=True)
+    ]
     rows.append({"query": "A woman waves", "relevant_windows": [[100, 104]]})  # after the movie's end
     out = tmp_path / "predictions.jsonl"
     arguments = ("--index", path, "--queries", write(tmp_path / "queries.jsonl", *rows), "--predictions", out)
@@ -265,6 +269,31 @@ def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         windows = row["pred_relevant_windows"]
         assert 5 <= len(windows) <= 10
         assert all(0 <= start < end <= 48 and 0 <= score <= 1 for start, end, score in windows)
+    words = json.loads(run(*arguments, "--policy", "fts", "--json").stdout)  # no caption says "waves" or "woman"
+    assert list(words) == list(moments.BRIEF) and words["n"] == 4
+    assert len(out.read_text().splitlines()) == 4
+    assert json.loads(out.read_text().splitlines()[3])["pred_relevant_windows"] == []
     bad = run(*arguments, "--policy", "nonsense")
     assert bad.exit_code == 2
     assert "nonsense" in bad.stderr
+
+
+@pytest.mark.parametrize("policy", ["route", "concat", "mean", "fts", "timeline"])
+def test_a_movie_from_its_file_to_the_numbers(policy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every policy, every kind of query, on a real (tiny, random) SmolVLM: whatever it finds, there are five numbers."""
+    model = tiny_smolvlm.model()
+    path = build(tiny_smolvlm.video(5), tmp_path / "5s.idx", model=model, detector="fixed:1").index
+    monkeypatch.setattr(chunkv2l, "open", lambda path, model=None, device="auto": Index(path, model or given))
+    given = model
+    texts = ("A dog runs", "When does a rocket start?", "What is on the table?", "When?", "a b c", "xyzzy", "何")
+    rows = [{"query": text, "relevant_windows": [[1, 2.2], [4, 5]]} for text in texts]
+    queries = write(tmp_path / "queries.jsonl", *rows)
+    out = tmp_path / "predictions.jsonl"
+    result = run("--index", path, "--queries", queries, "--policy", policy, "--predictions", out, "--json")
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)
+    assert list(numbers) == ["R1@0.5", "R5@0.5", "mIoU", "n", "ceiling"]
+    found = [bool(json.loads(line)["pred_relevant_windows"]) for line in out.read_text().splitlines()]
+    assert found == [text != "When?" and policy != "fts" for text in texts]  # random captions share no word with any
+    assert numbers["n"] == 7 and numbers["ceiling"] == 1.0
+    assert 0 <= numbers["R1@0.5"] <= numbers["R5@0.5"] <= 1 and 0 <= numbers["mIoU"] <= 1
