@@ -1,12 +1,11 @@
 """One pass over a movie: its segments, and each one's clip taken on the way.
 
-`cut` decodes every frame once, in a thread (`readers`). The caller's thread makes frames small for the `Segmenter`, and
-keeps candidates for sampling, shrunk by the model's own rule: at most `CANDIDATE_RATE` a second, and every frame that
-stays longer on screen than that. When a segment is final, its clip is put together from those on screen nearest to the
-moments that the model asks for, so that a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds. Memory
-depends on the longest segment, not on the movie.
-
-Detection looks at about `DETECT_RATE` frames a second: of a 60 fps movie at every other one.
+`cut` decodes every frame once, in a thread (`readers`). The caller's thread makes frames small for the `Segmenter`, at
+about `DETECT_RATE` a second: of a 60 fps movie every other one. Beside them it keeps candidates for sampling, at most
+`CANDIDATE_RATE` a second and every frame that stays longer on screen than that, none larger than `KEPT_SIDE` pixels.
+When a segment is final, its clip is put together from those on screen nearest to the moments that the model asks for,
+so that a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds; only these go through the model's own
+`shrink`. Memory depends on the longest segment, not on the movie.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.frames import Clip, tolerance
 from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.readers import STALL_TIMEOUT, check_reader, read_frames
-from chunkv2l.readers.base import Frame, Image
+from chunkv2l.readers.base import Frame, Image, fitted
 from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
 from chunkv2l.segmenter import Segmenter
 
@@ -34,10 +33,13 @@ logger = logging.getLogger("chunkv2l")
 
 CANDIDATE_RATE = 8.0
 """Pictures a second among which a clip's frames are chosen."""
+KEPT_SIDE = 512
+"""Pixels that the longer side of these pictures has at most; no model looks at more."""
 DETECT_RATE = 30.0
 """Frames a second that detection looks at, about, where there are more."""
-SMALL_SIDE = 256  # pixels of the longer side of what detection sees, and of thumbnails
-_THUMBNAIL_RATE = 2.0  # a second
+THUMBNAIL_SIDE = 256
+"""Pixels of a thumbnail's longer side at most."""
+_SMALL_SIDE = 256  # pixels of the longer side of what detection sees
 _MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header says
 
 SampleTimes = Callable[[float, float], list[float]]
@@ -52,7 +54,7 @@ def cut(
     reader: str = "auto",
     min_length: float = MIN_LENGTH,
     max_length: float = MAX_LENGTH,
-    candidate_rate: float = CANDIDATE_RATE,
+    exact: bool = False,
     stall_timeout: float = STALL_TIMEOUT,
 ) -> Generator[tuple[Segment, Clip, Image], None, None]:
     """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
@@ -61,12 +63,12 @@ def cut(
 
     Args:
         sample_times: (duration, fps) -> seconds from a segment's start, ascending, as `VLM.sample_times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `VLM.shrink`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what the model wants of it, as `VLM.shrink`.
         detector: a name as `make_detector` takes it, or a fresh PySceneDetect detector.
         reader: "auto", "pyav" or "decord".
         min_length, max_length: of a segment, seconds.
-        candidate_rate: pictures a second that are kept to choose from; `math.inf` keeps every frame, so that clips are
-            exact, for three times the memory.
+        exact: shrink and keep every frame, so that clips are those of `read_clip`, to the pixel; takes more time and
+            memory.
         stall_timeout: seconds without a picture after which a reader is given up.
 
     Raises:
@@ -77,8 +79,8 @@ def cut(
     found = make_detector(detector, min_length, max_length)
     info = probe(path)
     segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length)
-    sampler = _Sampler(info, sample_times, shrink, candidate_rate)
-    small = _small_size(info.stored_width, info.stored_height)
+    sampler = _Sampler(info, sample_times, shrink, exact)
+    small = fitted(info.stored_width, info.stored_height, _SMALL_SIDE)
     end = 0.0
     frames = read_frames(info, reader, stall_timeout=stall_timeout)
     try:
@@ -120,8 +122,8 @@ class _Candidate:
 
     time: float
     until: float
-    image: Image
-    thumbnail: Image | None
+    image: Image  # to make the clip of
+    view: Image | None  # to make the thumbnail of
 
 
 class _Sampler:
@@ -130,12 +132,11 @@ class _Sampler:
     A frame is decided on when the next one comes: only then is it known how long it was on screen.
     """
 
-    def __init__(self, info: MovieInfo, sample_times: SampleTimes, shrink: Shrink, rate: float) -> None:
-        self._info, self._sample_times, self._shrink, self._rate = info, sample_times, shrink, rate
+    def __init__(self, info: MovieInfo, sample_times: SampleTimes, shrink: Shrink, exact: bool) -> None:
+        self._info, self._sample_times, self._shrink, self._exact = info, sample_times, shrink, exact
         self._kept: deque[_Candidate] = deque()
         self._last: Frame | None = None
-        self._cell = -1  # number of the stretch of 1/rate seconds that has its candidate
-        self._drawn = -1  # the same for thumbnails
+        self._cell = -1  # number of the stretch of 1/CANDIDATE_RATE seconds that has its candidate
 
     def push(self, frame: Frame) -> None:
         self._decide(frame.time)
@@ -155,45 +156,42 @@ class _Sampler:
         moments = self._sample_times(segment.duration, self._info.fps)
         chosen = [_nearest(seen, min(segment.start + t, segment.end) + slack) for t in moments]
         clip = Clip(
-            tuple(c.image for c in chosen),
+            tuple(c.image if self._exact else self._shrink(c.image) for c in chosen),
             tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen),
             segment.duration,
             self._info.fps,
         )
-        drawn = [c for c in seen if c.thumbnail is not None] or [c for c in self._kept if c.thumbnail is not None]
-        thumbnail = _nearest(drawn, (segment.start + segment.end) / 2).thumbnail
-        assert thumbnail is not None  # the first candidate of a movie has one
-        return segment, clip, thumbnail
+        views = [c for c in seen if c.view is not None] or [c for c in self._kept if c.view is not None]
+        view = _nearest(views, (segment.start + segment.end) / 2).view
+        assert view is not None
+        size = fitted(view.shape[1], view.shape[0], THUMBNAIL_SIDE)
+        return segment, clip, np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
     def _decide(self, until: float) -> None:
         frame = self._last
         if frame is None:
             return
-        cell = math.floor(frame.time * self._rate + 1e-6) if self._rate < math.inf else self._cell + 1
-        if cell == self._cell and until - frame.time <= 1 / self._rate:
-            return
-        picture = frame.picture()
-        half = math.floor(frame.time * _THUMBNAIL_RATE)
-        thumbnail = _thumbnail(picture) if half > self._drawn else None
-        self._cell, self._drawn = cell, half
-        self._kept.append(_Candidate(frame.time, until, self._shrink(picture), thumbnail))
+        cell = math.floor(frame.time * CANDIDATE_RATE + 1e-6)
+        wanted = cell > self._cell or until - frame.time > 1 / CANDIDATE_RATE
+        self._cell = cell
+        if self._exact:
+            image = self._shrink(frame.picture())
+            view = frame.picture(THUMBNAIL_SIDE) if wanted or not self._kept else None
+            self._kept.append(_Candidate(frame.time, until, image, view))
+        elif wanted:
+            image = frame.picture(KEPT_SIDE)
+            self._kept.append(_Candidate(frame.time, until, image, image))
 
 
 def _nearest(candidates: list[_Candidate], time: float) -> _Candidate:
     """The candidate on screen at `time`, or else the one that was so nearest to it."""
-    return min(
-        candidates, key=lambda c: max(c.time - time, time - c.until, 0.0) if not c.time <= time < c.until else -1
-    )
 
+    def distance(candidate: _Candidate) -> float:
+        if candidate.time <= time < candidate.until:
+            return -1.0
+        return max(candidate.time - time, time - candidate.until)
 
-def _thumbnail(picture: Image) -> Image:
-    size = _small_size(picture.shape[1], picture.shape[0])
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def _small_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, SMALL_SIDE / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return min(candidates, key=distance)
 
 
 def _shown_for(frame: Frame, info: MovieInfo) -> float:

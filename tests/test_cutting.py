@@ -7,7 +7,6 @@ import logging
 import math
 import threading
 import time
-import weakref
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -90,9 +89,25 @@ def test_sampled_frames_are_as_near_as_promised(tmp_path: Path) -> None:
 def test_every_frame_can_be_kept(tmp_path: Path) -> None:
     path = counted(tmp_path)
     wanted = [0.0, 1.23, 2.5, 3.71, 9.9]
-    ((_, clip, _),) = cut(path, at(*wanted), whole, detector="fixed:16", candidate_rate=math.inf)
+    ((_, clip, _),) = cut(path, at(*wanted), whole, detector="fixed:16", exact=True)
     exact = read_clip(path, at(*wanted), whole)
     assert clip.times == exact.times and greys(clip) == greys(exact)
+
+
+def test_exact_pictures_are_whole_and_others_as_large_as_models_look(tmp_path: Path) -> None:
+    path = write(tmp_path / "large.mp4", scene(1, 30, (1280, 720)))
+    sizes: list[tuple[int, ...]] = []
+
+    def shrink(image: Image) -> Image:
+        sizes.append(image.shape)
+        return image[:4, :4]
+
+    for exact, count, size in ((False, 2, (288, 512, 3)), (True, 30, (720, 1280, 3))):
+        sizes.clear()
+        ((_, clip, thumbnail),) = cut(path, at(0.0, 0.5), shrink, exact=exact)
+        assert sizes == [size] * count
+        assert [frame.shape for frame in clip.frames] == [(4, 4, 3)] * 2
+        assert thumbnail.shape == (144, 256, 3)
 
 
 def test_a_frame_that_stays_is_seen_as_long_as_it_stays(tmp_path: Path) -> None:
@@ -232,21 +247,9 @@ def test_a_reader_that_breaks_off(colours: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_only_the_open_segments_pictures_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", joined(scene(n % 7, 75) for n in range(16)))
-    alive: list[weakref.ref[Image]] = []
-    most = 0
-
-    def shrink(image: Image) -> Image:
-        nonlocal most
-        kept: Image = image.copy()
-        alive.append(weakref.ref(kept))
-        most = max(most, sum(one() is not None for one in alive))
-        return kept
-
-    total = 0
-    for segment, _clip, _ in cut(path, each_second, shrink):
+    most = total = 0
+    for _ in cut(path, each_second, whole):
         total += 1
-        del _clip
-        gc.collect()
-        assert segment.duration <= 16
-    assert total == 16 and len(alive) == pytest.approx(48 * cutting.CANDIDATE_RATE, rel=0.1)
-    assert most <= 9 * cutting.CANDIDATE_RATE  # an open segment of 3 s, one that waits, one with the caller
+        most = max(most, sum(isinstance(thing, cutting._Candidate) for thing in gc.get_objects()))
+    assert total == 16
+    assert 3 * cutting.CANDIDATE_RATE < most <= 6 * cutting.CANDIDATE_RATE  # a segment of 3 s and the begin of the next

@@ -31,9 +31,19 @@ class Frame(Protocol):
         """uint8 BGR [height, width, 3] as stored, not turned upright: what detection looks at."""
         ...
 
-    def picture(self) -> Image:
-        """uint8 RGB [H, W, 3], upright, with square pixels: [info.height, info.width, 3]."""
+    def picture(self, side: int | None = None) -> Image:
+        """uint8 RGB [H, W, 3], upright, with square pixels: [info.height, info.width, 3].
+
+        Args:
+            side: pixels that the longer side has at most; larger pictures are scaled down by area.
+        """
         ...
+
+
+def fitted(width: int, height: int, side: int | None) -> tuple[int, int]:
+    """Width and height, scaled down so that the longer one is `side` pixels at most."""
+    scale = 1.0 if side is None else min(1.0, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 class Reader(Protocol):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from chunkv2l.movies import MovieInfo, turns
-from chunkv2l.readers.base import Frame, Image, ReaderError
+from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class DecordFrame:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(small[:, :, ::-1])
 
-    def picture(self) -> Image:
-        if self._image.shape[:2] == (self._info.height, self._info.width):
+    def picture(self, side: int | None = None) -> Image:
+        size = fitted(self._info.width, self._info.height, side)
+        if self._image.shape[1::-1] == size:
             return self._image
-        size = (self._info.width, self._info.height)  # pixels that aren't square
-        return np.asarray(cv2.resize(self._image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        smaller = size[0] < self._info.width
+        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # larger: pixels that aren't square
+        return np.asarray(cv2.resize(self._image, size, interpolation=how), dtype=np.uint8)
 
 
 def decord_installed() -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from chunkv2l.movies import MovieInfo, open_container, origin, shown_width, turns, video_stream
-from chunkv2l.readers.base import Frame, Image, ReaderError
+from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.readers.damage import Damage
 
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
@@ -35,8 +35,10 @@ class AVFrame:
         image: Image = raw.to_ndarray()
         return image
 
-    def picture(self) -> Image:
-        raw: Any = self._to_picture.reformat(self._raw, self.width, self._raw.height, "rgb24")
+    def picture(self, side: int | None = None) -> Image:
+        width, height = fitted(self.width, self._raw.height, side)
+        how = "AREA" if width < self.width else "BILINEAR"
+        raw: Any = self._to_picture.reformat(self._raw, width, height, "rgb24", interpolation=how)
         image: Image = raw.to_ndarray()
         quarters = turns(self._raw.rotation)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
