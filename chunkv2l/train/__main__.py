@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -41,6 +42,19 @@ def hypernet(config: Path) -> None:
         raise click.UsageError("stage 2 needs `reader`: the file that stage 1 wrote.")
     load_reader(reader, run.reader)
     train_hypernet(bench, reader)
+
+
+@main.command()
+@_config
+@click.option("--then", type=click.Path(path_type=Path), required=True, help="Stage 2's JSON, with the same sources.")
+def both(config: Path, then: Path) -> None:
+    """Both stages, looking at the photographs once."""
+    first, second = read_config(config), read_config(then)
+    if first.sources != second.sources:
+        raise click.UsageError("both configurations must have the same sources.")
+    bench = prepare(first)
+    reader = train_vlm(bench)
+    train_hypernet(replace(bench, config=second), reader)
 
 
 if __name__ == "__main__":

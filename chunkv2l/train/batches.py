@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,6 +42,7 @@ class Batch:
     behind_ids: Tensor  # [Q, T'] what follows the visual tokens
     behind_labels: Tensor  # [Q, T']
     frames: int
+    draw: int = 0  # a random number below 60, for choices that a stage makes a batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
 
     def to(self, device: torch.device) -> Batch:
@@ -74,8 +75,8 @@ class Mix:
     rows_per_clip: int = 2
     frames: tuple[int, ...] = (2, 4, 4, 8)
     most_parts: int = 8
-    longest: int = 48
-    """tokens of a row's answer; longer captions are not drawn"""
+    longest: int = 26
+    """tokens of a row's answer that are trained (at most 20 of them in "find"): one long caption would pad all rows"""
 
 
 class Batches(IterableDataset[Batch]):
@@ -100,6 +101,7 @@ class Batches(IterableDataset[Batch]):
         """
         self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
         self.seed, self.start = seed, start
+        self._images = len({image for pool, _ in pools for image in pool})
 
     def __iter__(self) -> Iterator[Batch]:
         worker = torch.utils.data.get_worker_info()
@@ -113,15 +115,16 @@ class Batches(IterableDataset[Batch]):
         kind = rng.choices(list(self.mix.kinds), list(self.mix.kinds.values()))[0]
         frames = rng.choice(self.mix.frames)
         count = self.mix.clips[kind]
-        if kind == "vlm":
-            count = count * 4 // max(frames, 2)  # about as many tokens whatever the number of frames
+        if kind in ("vlm", "internalise"):
+            count = count * 4 // max(frames, 3)  # about as many tokens whatever the number of frames
+        count = min(count, self._images)
         parts = 1
         if kind == "compose":
             parts = rng.randint(2, self.mix.most_parts)
             count = count // parts * parts
         images = self._draw(count, rng)
         rows = getattr(self, f"_{kind}")(images, parts, rng)
-        return self._batch(kind, images, rows, frames, parts)
+        return replace(self._batch(kind, images, rows, frames, parts), draw=rng.randrange(60))
 
     def _draw(self, count: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]
@@ -137,11 +140,23 @@ class Batches(IterableDataset[Batch]):
         return [(i, *question_row(self.described[image], self.negatives, rng)) for i, image in enumerate(images)]
 
     def _internalise(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+        """All rows captions, or all rows questions: the lengths of a batch then differ less."""
+        captions = rng.random() < 0.5
         rows = []
         for i, image in enumerate(images):
             for _ in range(self.mix.rows_per_clip):
-                rows.append((i, *question_row(self.described[image], self.negatives, rng)))
+                rows.append((i, *self._row(self.described[image], captions, rng)))
         return rows
+
+    def _row(self, image: Described, caption: bool, rng: random.Random) -> tuple[str, str]:
+        if caption:
+            return ("", self._statement(image, rng))
+        row = ("", "")
+        for _ in range(8):
+            row = question_row(image, self.negatives, rng)
+            if row[0]:
+                break
+        return row
 
     def _find(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
         return [(i, "", self._statement(self.described[image], rng)) for i, image in enumerate(images)]
@@ -165,14 +180,14 @@ class Batches(IterableDataset[Batch]):
         return rows
 
     def _batch(self, kind: str, images: list[int], rows: list[Row], frames: int, parts: int) -> Batch:
-        limit = self.mix.longest
+        limit = min(self.mix.longest, 20) if kind == "find" else self.mix.longest
         end = -1 if kind == "find" else None  # the router's score leaves the end of turn out
         text = [(self.prompts.ask(q), self.prompts.answer(a)[:end][:limit]) for _, q, a in rows]
         behind = [(self.prompts.behind_frames(q), answer) for (_, q, _), (_, answer) in zip(rows, text, strict=True)]
         ids, labels = pad(text)
         behind_ids, behind_labels = pad(behind)
         owner = torch.tensor([row[0] for row in rows])
-        return Batch(kind, torch.tensor(images), owner, ids, labels, behind_ids, behind_labels, frames, parts)
+        return Batch(kind, torch.tensor(images), owner, ids, labels, behind_ids, behind_labels, frames, parts=parts)
 
 
 def loader(batches: Batches, workers: int) -> Iterator[Batch]:

@@ -49,6 +49,8 @@ class RunConfig:
     lora_rank: int = 8
     hypernet: dict[str, int] = field(default_factory=dict)
     """sizes that differ from `mini`'s"""
+    rehearsed: int = 32
+    """general questions whose bare answers stage 1 rehearses"""
     distil: float = 0.5
     find: float = 0.3
     compile: bool = True

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.fx.experimental._config
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -77,8 +78,7 @@ def from_llama(model: Any, dtype: torch.dtype = torch.bfloat16) -> Decoder:
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    y = x.float()
-    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
+    return F.rms_norm(x, (x.shape[-1],), weight, eps)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -128,6 +128,16 @@ def run_block(
 Runner = Callable[..., Tensor]
 
 
+def compiled() -> Runner:
+    """`run_block`, compiled once for all blocks and shapes.
+
+    Sizes that happen to be equal must not be taken for the same one, or every such coincidence compiles anew.
+    """
+    torch.fx.experimental._config.use_duck_shape = False  # type: ignore[attr-defined]
+    torch._dynamo.config.recompile_limit = 32
+    return torch.compile(run_block, dynamic=True)
+
+
 def forward(
     decoder: Decoder,
     x: Tensor,
@@ -150,6 +160,8 @@ def forward(
     """
     head_dim = decoder.blocks[0].out.shape[1] // decoder.heads
     cos, sin = rope(x.shape[1], head_dim, decoder.rope_theta, x.device, x.dtype)
+    if a is not None and torch.is_grad_enabled() and a.requires_grad and not x.requires_grad:
+        x = x.detach().requires_grad_()  # so that the first block compiles like all others
     kept = []
     for index, block in enumerate(decoder.blocks):
         if states:

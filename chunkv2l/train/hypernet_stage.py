@@ -23,7 +23,7 @@ from chunkv2l.train.losses import distil, info_nce, row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
 from chunkv2l.vlm.mini_parts import unit_states
 
-Figures = dict[str, float]
+Figures = dict[str, Tensor]
 
 
 class Trained(nn.Module):
@@ -88,18 +88,18 @@ class HypernetStage:
         nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
         figures = {"internalise": nll.detach()}
         loss = nll
-        if self.distil:
+        if self.distil and batch.draw % 2:
             with torch.no_grad():
                 teacher = self.sight.behind(prefix, batch.owner, batch.behind_ids, self.runner, self.decoder)
             kl = distil(hidden, teacher, self.decoder.head, batch.labels, batch.behind_labels)
             loss = (1 - self.distil) * nll + self.distil * kl
             figures["distil"] = kl.detach()
-        return loss, figures  # type: ignore[return-value]
+        return loss, figures
 
     def _compose(self, batch: Batch, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
         groups, parts = a.shape[0] // batch.parts, batch.parts
         rows = batch.owner.shape[0] // groups
-        way = int(batch.images[0]) % 5
+        way = batch.draw % 5
         if way < 3:  # one composition a group: all at weight 1, or all at 1 / k
             weight = 1.0 if way < 2 else 1.0 / parts
             a, b = (t.unflatten(0, (groups, parts)).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
@@ -113,7 +113,7 @@ class HypernetStage:
             b = b.unflatten(0, (groups, parts))[group].transpose(1, 2).flatten(2, 3)
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
-        return nll, {f"compose_{'sum' if way < 2 else 'mean' if way == 2 else 'route'}": nll.detach()}  # type: ignore[dict-item]
+        return nll, {f"compose_{'sum' if way < 2 else 'mean' if way == 2 else 'route'}": nll.detach()}
 
     def _find(self, batch: Batch, codes: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
         count = a.shape[0]
@@ -122,7 +122,7 @@ class HypernetStage:
         own = torch.arange(count, device=ids.device) * (count + 1)
         nll, row = token_nll(hidden, self.decoder.head, labels)
         matrix = -row_sums(nll, row, count * count).view(count, count)  # log p of text j under clip i
-        blank = self.answer(batch.ids, *self.bias(1))
+        blank = self.answer(batch.ids, *self.bias(count))
         prior, prior_row = token_nll(blank, self.decoder.head, batch.labels)
         tokens = (batch.labels != -100).sum(1)
         scores = (matrix + row_sums(prior, prior_row, count)) / tokens.sqrt()
@@ -140,7 +140,7 @@ class HypernetStage:
             "key": key_nce.detach(),
             "key_found": (similarity.argmax(0) == right).float().mean(),
         }
-        return self.find * nce + 0.1 * key_nce + 0.5 * caption, figures  # type: ignore[return-value]
+        return self.find * nce + 0.1 * key_nce + 0.5 * caption, figures
 
 
 def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor, runner: Runner) -> Tensor:

@@ -61,7 +61,7 @@ def describe(row: dict[str, object]) -> Described:
     return Described(tuple(text for c in captions if (text := clean(str(c)))), tuple(str(x) for x in labels[:1]))
 
 
-def decode(jpegs: Sequence[bytes], size: int, threads: int = 8) -> NDArray[np.uint8]:
+def decode(jpegs: Sequence[bytes], size: int, threads: int = 16) -> NDArray[np.uint8]:
     """RGB, stretched to [N, size, size, 3]."""
 
     def one(jpeg: bytes) -> NDArray[np.uint8]:

@@ -140,7 +140,9 @@ class Measure:
         full_a, full_b = self.stage.with_bias(a, b)
         figures: dict[str, float] = {}
         largest = max(size for size in sizes if size <= len(self.described))
-        matrix = self._scores([image.captions[1 % len(image.captions)] for image in self.described[:largest]], full_a, full_b)
+        matrix = self._scores(
+            [image.captions[1 % len(image.captions)] for image in self.described[:largest]], full_a, full_b
+        )
         for size in sizes:
             if size > largest:
                 continue

@@ -163,7 +163,7 @@ _PLURAL = frozenset({"stairs", "shorts", "jeans", "sunglasses"})
 
 
 def with_article(noun: str) -> str:
-    """"dog" → "a dog", "umbrella" → "an umbrella", "snow" → "snow"."""
+    """ "dog" → "a dog", "umbrella" → "an umbrella", "snow" → "snow"."""
     if noun in MASS or noun in _PLURAL:
         return noun
     return f"{'an' if noun[0] in 'aeio' or noun == 'umbrella' else 'a'} {noun}"

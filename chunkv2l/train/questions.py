@@ -22,13 +22,49 @@ DESCRIBE = (
     "What can be seen in the video?",
     "What is this video about?",
 )
-_COLORS = "red blue yellow green black white orange pink brown purple gray grey".split()
+_COLORS = ["red", "blue", "yellow", "green", "black", "white", "orange", "pink", "brown", "purple", "gray", "grey"]
 _COUNTS = {"two": "Two.", "three": "Three.", "four": "Four.", "five": "Five."}
 _COLOR_OF = re.compile(rf"\b({'|'.join(_COLORS)})\s+([a-z-]+)\b")
 _COUNT_OF = re.compile(rf"\b({'|'.join(_COUNTS)})\s+(?:[a-z-]+\s+)?([a-z-]+s|men|women|children|people)\b")
 _THINGS = frozenset(
-    "shirt dress hat jacket coat dog car ball helmet shorts bike horse truck umbrella bird boat uniform flower bag cat"
-    " building wall truck bus train swimsuit jeans motorcycle kayak sled slide couch sweater hair vest cap".split()
+    [
+        "shirt",
+        "dress",
+        "hat",
+        "jacket",
+        "coat",
+        "dog",
+        "car",
+        "ball",
+        "helmet",
+        "shorts",
+        "bike",
+        "horse",
+        "truck",
+        "umbrella",
+        "bird",
+        "boat",
+        "uniform",
+        "flower",
+        "bag",
+        "cat",
+        "building",
+        "wall",
+        "truck",
+        "bus",
+        "train",
+        "swimsuit",
+        "jeans",
+        "motorcycle",
+        "kayak",
+        "sled",
+        "slide",
+        "couch",
+        "sweater",
+        "hair",
+        "vest",
+        "cap",
+    ]
 )
 
 

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chunkv2l.hypernet import Hypernetwork, HypernetConfig
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import mini_frozen
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batches, loader
 from chunkv2l.train.config import RunConfig, Source
-from chunkv2l.train.decoder import Decoder, Runner, from_llama, run_block
+from chunkv2l.train.decoder import Decoder, Runner, compiled, from_llama, run_block
 from chunkv2l.train.features import FeatureBank, build_bank
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained
 from chunkv2l.train.images import ImageSet, Motion, load_images
@@ -26,7 +26,7 @@ from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
 from chunkv2l.train.teacher import sample_captions
 from chunkv2l.train.trainer import Trainer
-from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
+from chunkv2l.train.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
 from chunkv2l.vlm.mini_text import Prompts
 
 MINI = HypernetConfig(
@@ -77,11 +77,13 @@ def prepare(config: RunConfig) -> Bench:
     frozen = mini_frozen.load(mini_frozen.fetch())
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     decoder = from_llama(frozen.language.to(device), dtype)
-    runner: Runner = torch.compile(run_block, dynamic=True) if config.compile else run_block
+    runner: Runner = compiled() if config.compile else run_block
     sources = [source for source in config.sources if source.weight > 0]
     sets = [load_images(config.data / source.stem, config.limit) for source in sources]
     vision = frozen.vision.to(device, dtype)
-    bank = build_bank(vision, [_take(images, source) for images, source in zip(sets, sources, strict=True)], dtype=dtype)
+    bank = build_bank(
+        vision, [_take(images, source) for images, source in zip(sets, sources, strict=True)], dtype=dtype
+    )
     dev = load_images(config.data / config.dev, config.dev_images)
     dev_bank = build_bank(vision, [(dev, 1, _STILL)], seed=1, dtype=dtype)
     ends = list(itertools.accumulate(len(images) for images in sets))
@@ -155,7 +157,8 @@ def train_vlm(bench: Bench) -> Reader:
     reader = Reader(bench.decoder, config.lora_rank).to(device)
     if config.start is not None:
         load_reader(reader, config.start)
-    rehearsed = rehearsal(bench.decoder, bench.prompts, device, bench.runner)
+    questions = REHEARSED[: config.rehearsed]
+    rehearsed = rehearsal(bench.decoder, bench.prompts, device, bench.runner, questions)
     sight = _sight(bench, reader, bench.decoder)
     stage = VlmStage(reader, bench.decoder, bench.bank, sight, rehearsed, bench.generator(1), bench.runner)
     idle = Trained(_hypernet(config)).to(device)
@@ -184,6 +187,8 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     trained = Trained(_hypernet(config)).to(device)
     if config.start is not None:
         trained.load_state_dict(load_file(config.start, device=str(device)))
+    if config.compile:
+        trained.hypernet.aggregator["perceiver"].modality_projection.compile(dynamic=True)
     stage = _stage(bench, trained, reader, bench.bank, decoder)
     described = _taught(bench, stage)
     measure = _measure(bench, trained, reader, decoder)
@@ -214,7 +219,7 @@ def _taught(bench: Bench, stage: HypernetStage) -> tuple[Described, ...]:
             texts = [tuple(row) for row in json.loads(kept.read_text())]
         else:
             images = torch.arange(numbers.start, numbers.stop, device=bench.device)
-            texts = [d.captions for d in sample_captions(stage, images, bench.tokenizer, each=2)]
+            texts = [d.captions for d in sample_captions(stage, images, bench.tokenizer)]
             kept.write_text(json.dumps(texts))
         bench.say(f"taught: {texts[:4]}")
         for number, captions in zip(numbers, texts, strict=True):

@@ -18,10 +18,10 @@ def sample_captions(
     images: Tensor,
     tokenizer: object,
     *,
-    each: int = 3,
+    each: int = 1,
     temperature: float = 0.7,
-    longest: int = 24,
-    batch: int = 256,
+    longest: int = 20,
+    batch: int = 512,
     frames: int = 4,
 ) -> list[Described]:
     """`each` sampled captions of every image; those that didn't end in `longest` tokens are left out."""

@@ -1,4 +1,4 @@
-"""The loop that both stages share: AdamW, warm-up and cosine, moving average, log, checkpoints that a run resumes from."""
+"""The loop that both stages share: AdamW, warm-up and cosine, averaged weights, a log, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Trainer(Generic[Item]):
     """
 
     module: nn.Module
-    loss: Callable[[Item, float], tuple[Tensor, dict[str, float]]]
+    loss: Callable[[Item, float], tuple[Tensor, dict[str, Tensor]]]
     schedule: Schedule
     folder: Path
     name: str
@@ -86,21 +86,10 @@ class Trainer(Generic[Item]):
     def run(self, batches: Iterator[Item]) -> None:
         """Train to the end of the schedule; the averaged weights are in `module` afterwards."""
         began = time.monotonic() - self.elapsed
-        saved, window, last = time.monotonic(), [], time.monotonic()
+        saved = last = time.monotonic()
+        window: list[dict[str, Tensor | float]] = []
         while self.schedule.progress(self.step, self.elapsed) < 1:
-            factor = self.schedule.factor(self.step, self.elapsed)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.schedule.rate * factor
-            loss, figures = self.loss(next(batches), self.schedule.progress(self.step, self.elapsed))
-            loss.backward()  # type: ignore[no-untyped-call]
-            several.average_gradients(self.parameters)
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            decay = min(self.schedule.average, (self.step + 1) / (self.step + 10))
-            torch._foreach_lerp_(self._average, [p.detach() for p in self.parameters], 1 - decay)
-            self.step += 1
-            window.append((loss.detach(), norm.detach(), figures))
+            window.append(self.advance(next(batches)))
             if self.step % 10 == 0:
                 self.elapsed = several.agree(time.monotonic() - began)
             if self.step % 50 == 0:
@@ -115,6 +104,22 @@ class Trainer(Generic[Item]):
         self._swap()
         if self.leads and self.evaluate is not None:
             self._log({"step": self.step, "end": True, **self.evaluate()})
+
+    def advance(self, batch: Item) -> dict[str, Tensor | float]:
+        """One step; returns the loss's figures and the gradient's norm."""
+        factor = self.schedule.factor(self.step, self.elapsed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate * factor
+        loss, figures = self.loss(batch, self.schedule.progress(self.step, self.elapsed))
+        loss.backward()  # type: ignore[no-untyped-call]
+        several.average_gradients(self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = min(self.schedule.average, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(self._average, [p.detach() for p in self.parameters], 1 - decay)
+        self.step += 1
+        return {**figures, "norm": norm.detach()}
 
     def save(self) -> None:
         """Weights, average, optimiser, step and RNG, under the final name only when complete."""
@@ -159,12 +164,11 @@ class Trainer(Generic[Item]):
         finally:
             self._swap()
 
-    def _log_window(self, window: list[tuple[Tensor, Tensor, dict[str, float]]], seconds: float) -> None:
+    def _log_window(self, window: list[dict[str, Tensor | float]], seconds: float) -> None:
         figures: dict[str, list[float]] = {}
-        for _, norm, row in window:
+        for row in window:
             for key, value in row.items():
                 figures.setdefault(key, []).append(float(value))
-            figures.setdefault("norm", []).append(float(norm))
         means = {key: round(sum(values) / len(values), 4) for key, values in figures.items()}
         rate = round(len(window) / seconds, 2)
         self._log({"step": self.step, "seconds": round(self.elapsed, 1), "steps_s": rate, **means})

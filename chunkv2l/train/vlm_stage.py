@@ -84,17 +84,25 @@ class Sight:
 
 
 @torch.no_grad()
-def rehearsal(decoder: Decoder, prompts: Prompts, device: torch.device, runner: Runner, tokens: int = 32) -> list[Tensor]:
-    """ids and labels [Q, T] of the bare model's greedy answers to REHEARSED."""
-    rows: list[tuple[list[int], list[int]]] = []
+def rehearsal(
+    decoder: Decoder,
+    prompts: Prompts,
+    device: torch.device,
+    runner: Runner,
+    questions: Sequence[str] = REHEARSED,
+    tokens: int = 32,
+) -> list[Tensor]:
+    """ids and labels [Q, T] of the bare model's greedy answers."""
     end = prompts.answer("")[-1]
-    for question in REHEARSED:
-        prompt, answer = prompts.ask(question), []
-        while len(answer) < tokens and (not answer or answer[-1] != end):
-            ids = torch.tensor([prompt + answer], device=device)
-            hidden, _ = forward(decoder, decoder.embed(ids), runner=runner)
-            answer.append(int((hidden[0, -1] @ decoder.head.T).argmax()))
-        rows.append((prompt, answer))
+    rows: list[tuple[list[int], list[int]]] = [(prompts.ask(question), []) for question in questions]
+    for _ in range(tokens):
+        ids, _ = pad([(prompt, answer) for prompt, answer in rows])
+        hidden, _ = forward(decoder, decoder.embed(ids.to(device)), runner=runner)
+        last = torch.tensor([len(prompt) + len(answer) - 1 for prompt, answer in rows], device=device)
+        states = hidden[torch.arange(len(rows), device=device), last]
+        for (_, answer), token in zip(rows, (states @ decoder.head.T).argmax(-1).tolist(), strict=True):
+            if not answer or answer[-1] != end:
+                answer.append(token)
     ids, labels = pad(rows)
     return [ids.to(device), labels.to(device)]
 
@@ -112,7 +120,7 @@ class VlmStage:
     runner: Runner
     rehearse: float = 0.1
 
-    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.bank.first.device
         batch = batch.to(device)
         seen = self.bank.clips(batch.images, batch.frames, self.generator)
@@ -121,11 +129,11 @@ class VlmStage:
         hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, self.runner, decoder)
         nll, _ = token_nll(hidden, decoder.head, batch.behind_labels)
         loss = nll.mean()
-        figures: dict[str, float] = {"nll": loss.detach()}  # type: ignore[dict-item]
-        if int(batch.images[0]) % 4 == 0:  # a quarter of the steps, by the batch alone
+        figures: dict[str, Tensor] = {"nll": loss.detach()}
+        if batch.draw % 4 == 0:  # a quarter of the steps
             ids, labels = self.rehearsed
             spoken, _ = forward(decoder, decoder.embed(ids), runner=self.runner)
             said = token_nll(spoken, decoder.head, labels)[0].mean()
             loss = loss + 4 * self.rehearse * said
-            figures["said"] = said.detach()  # type: ignore[assignment]
+            figures["said"] = said.detach()
         return loss, figures

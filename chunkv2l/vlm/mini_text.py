@@ -9,17 +9,25 @@ from __future__ import annotations
 from typing import Any
 
 
+_REMEMBERED = 100_000
+
+
 class Prompts:
     """Token ids of every prompt, from a SmolLM2 tokenizer (anything with `encode`)."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
         self.opening = self._ids("<|im_start|>user\n")
         """what stands before the frames"""
         self._header = self._ids("<|im_start|>assistant\n")
 
     def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        if text not in self._known:
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+            self._known[text] = list(self._tokenizer.encode(text, add_special_tokens=False))
+        return list(self._known[text])
 
     def ask(self, question: str) -> list[int]:
         """The text-only prompt; "" is the bare caption prompt."""

@@ -1,0 +1,181 @@
+"""Both stages on a tiny random decoder: every kind of batch gives a finite loss that training lowers."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.train.batches import Batch, Batches, Mix
+from chunkv2l.train.decoder import Block, Decoder, run_block
+from chunkv2l.train.features import FeatureBank
+from chunkv2l.train.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.measure import Measure
+from chunkv2l.train.questions import Described, NegativeNouns
+from chunkv2l.train.trainer import Schedule, Trainer
+from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
+from chunkv2l.vlm.mini_text import Prompts
+
+D, I, L, VOCABULARY = 32, 48, 3, 128
+CAPTIONS = (
+    "A brown dog runs.",
+    "Two men swim.",
+    "A red car stops.",
+    "A girl jumps in snow.",
+    "A cat sleeps.",
+    "A boat.",
+)
+
+
+class Letters:
+    """A tokenizer of letters, with SmolLM2's control tokens as single ids."""
+
+    control = ("<|im_start|>", "<|im_end|>")
+    eos_token_id = 2
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
+        ids: list[int] = []
+        while text:
+            for number, token in enumerate(self.control, start=1):
+                if text.startswith(token):
+                    ids.append(number)
+                    text = text[len(token) :]
+                    break
+            else:
+                ids.append(min(ord(text[0]), VOCABULARY - 1))
+                text = text[1:]
+        return ids
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        return "".join(chr(i) for i in ids if i > 2)
+
+
+def tiny_decoder() -> Decoder:
+    torch.manual_seed(0)
+
+    def matrix(rows: int, columns: int) -> Tensor:
+        return torch.randn(rows, columns) * columns**-0.5
+
+    blocks = [
+        Block(torch.ones(D), matrix(D + 2 * 16, D), matrix(D, D), torch.ones(D), matrix(2 * I, D), matrix(D, I))
+        for _ in range(L)
+    ]
+    embedding = torch.randn(VOCABULARY, D) * 0.3
+    return Decoder(tuple(blocks), torch.ones(D), embedding, embedding, heads=2, kv_heads=1, eps=1e-5, rope_theta=1e4)
+
+
+def tiny_bank(images: int) -> FeatureBank:
+    generator = torch.Generator().manual_seed(1)
+    keyframes = torch.full((images,), 2)
+    return FeatureBank(
+        torch.randn(images * 2, 8, 8, 768, generator=generator),
+        torch.randn(images * 2, 768, generator=generator),
+        torch.arange(images) * 2,
+        torch.ones(images, dtype=torch.long),
+        keyframes,
+    )
+
+
+DESCRIBED = tuple(Described((caption,)) for caption in CAPTIONS)
+NEGATIVES = NegativeNouns.count(DESCRIBED)
+PROMPTS = Prompts(Letters())
+
+
+def batches(kind: str) -> Batches:
+    mix = Mix({kind: 1.0}, {kind: 6}, frames=(2,), most_parts=2, longest=24)
+    return Batches(DESCRIBED, [(range(6), 1.0)], NEGATIVES, PROMPTS, mix, seed=3)
+
+
+def hypernet_stage() -> HypernetStage:
+    torch.manual_seed(2)
+    decoder = tiny_decoder()
+    config = HypernetConfig(L, D, I, latent_size=16, rank=2, num_blocks=1, num_heads=2, num_kv_heads=1, head_dim=8)
+    reader = Reader(decoder, rank=2).requires_grad_(False)
+    sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
+    tail = torch.tensor(PROMPTS.behind_frames(""))
+    generator = torch.Generator().manual_seed(4)
+    return HypernetStage(Trained(Hypernetwork(config)), decoder, tiny_bank(6), sight, tail, generator, run_block)
+
+
+@pytest.mark.parametrize("kind", ["internalise", "compose", "find"])
+def test_each_objective_lowers_its_loss(kind: str, tmp_path: Path) -> None:
+    stage = hypernet_stage()
+    source = batches(kind)
+    fixed = [source.make(number) for number in range(4)]
+
+    def total() -> float:
+        torch.manual_seed(0)
+        stage.generator.manual_seed(4)
+        with torch.no_grad():
+            return sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed)
+
+    before = total()
+    trainer: Trainer[Batch] = Trainer(
+        stage.trained, stage.loss, Schedule(steps=24, rate=5e-3, warmup=2, average=0.0), tmp_path, kind
+    )
+    trainer.run(iter(fixed * 6))
+    assert total() < before * 0.97
+
+
+def test_the_first_stage_lowers_its_loss(tmp_path: Path) -> None:
+    decoder, bank = tiny_decoder(), tiny_bank(6)
+    torch.manual_seed(5)
+    reader = Reader(decoder, rank=2)
+    rehearsed = rehearsal(decoder, PROMPTS, torch.device("cpu"), run_block, ("Hi?", "What?"), tokens=3)
+    sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
+    stage = VlmStage(reader, decoder, bank, sight, rehearsed, torch.Generator().manual_seed(0), run_block)
+    source = batches("vlm")
+    fixed = [source.make(number) for number in range(4)]
+    before = sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed)
+    trainer: Trainer[Batch] = Trainer(
+        reader, stage.loss, Schedule(steps=24, rate=5e-3, warmup=2, average=0.0), tmp_path, "vlm"
+    )
+    trainer.run(iter(fixed * 6))
+    assert sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed) < before * 0.9
+
+
+def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def weights(steps: tuple[int, ...], folder: Path) -> list[Tensor]:
+        for end in steps:
+            stage = hypernet_stage()
+            schedule = Schedule(steps=8, rate=1e-3, warmup=2)
+            trainer: Trainer[Batch] = Trainer(stage.trained, stage.loss, schedule, folder, "hypernet")
+            source = batches("internalise")
+            source.start = trainer.step
+            stream = iter(source)
+            while trainer.step < end:
+                stage.generator.manual_seed(trainer.step)
+                trainer.advance(next(stream))
+            trainer.save()
+        return [p.detach().clone() for p in trainer.parameters]
+
+    whole = weights((8,), tmp_path / "whole")
+    cut = weights((3, 8), tmp_path / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(whole, cut, strict=True))
+
+
+def test_measures_agree_where_they_must() -> None:
+    stage = hypernet_stage()
+    measure = Measure(stage, DESCRIBED, NEGATIVES, PROMPTS, frames=2)
+    captions, found, composed = measure.captions(), measure.find((6,)), measure.compose((2,), groups=2)
+    # A fresh hypernetwork's adapters are zero: right, wrong and no clip are the same model.
+    assert captions["nll_adapter"] == captions["nll_wrong"] == captions["nll_bias"]
+    assert set(found) >= {"R@1/6", "R@5/6", "key R@1/6"}
+    assert composed["2 right"] == composed["2 sum"] == composed["2 bias"]
+
+
+def test_batches_depend_on_their_number_alone() -> None:
+    first, again = batches("compose").make(7), batches("compose").make(7)
+    assert torch.equal(first.ids, again.ids) and torch.equal(first.images, again.images)
+    other = batches("compose").make(8)
+    assert first.ids.shape != other.ids.shape or not torch.equal(first.ids, other.ids)
+
+
+def test_negatives_are_absent_from_every_caption() -> None:
+    rng = random.Random(0)
+    absent = frozenset({"dog", "man"})
+    assert all(NEGATIVES.draw(absent, rng) not in absent for _ in range(50))
