@@ -9,6 +9,7 @@ fc1, fc2. Position embeddings were exported as two constants, the class token's 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,9 +34,7 @@ _RENAMED = {
 
 
 def config() -> Dinov2Config:
-    return Dinov2Config(
-        hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=6, image_size=518, patch_size=14
-    )
+    return Dinov2Config(hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=6, image_size=518, patch_size=14)
 
 
 def read_onnx(path: Path) -> dict[str, Tensor]:
@@ -69,13 +68,13 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
 
 
 def build(state: dict[str, Tensor]) -> Dinov2Model:
-    """The backbone with `state` (names as `read_onnx` gives them), loaded strictly under any transformers 5."""
-    model = Dinov2Model(config())
-    own = model.state_dict()
-    if "encoder.layer.0.attention.q_proj.weight" in own:
+    """The backbone around the tensors of `state` (`read_onnx`'s names), loaded strictly under any transformers 5."""
+    with torch.device("meta"):
+        model: Any = Dinov2Model(config())
+    if "encoder.layer.0.attention.q_proj.weight" in model.state_dict():
         for old, new in _RENAMED.items():
             state = {key.replace(old, new): value for key, value in state.items()}
-    state = dict(state)
-    state.setdefault("embeddings.mask_token", own["embeddings.mask_token"])
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False)
+    state = {"embeddings.mask_token": torch.zeros(1, config().hidden_size), **state}  # it masks nothing here
+    model.load_state_dict(state, assign=True)
+    frozen: Dinov2Model = model.eval().requires_grad_(False)
+    return frozen

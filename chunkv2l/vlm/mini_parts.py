@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -40,16 +41,16 @@ def see(vision: Dinov2Model, images: Tensor) -> Seen:
     states = vision(pixels.to(weight.dtype), output_hidden_states=True).hidden_states
     tokens = torch.cat([vision.layernorm(states[block]) for block in BLOCKS], dim=-1)  # [N, 1 + 16·16, C]
     side = int((tokens.shape[1] - 1) ** 0.5)
-    patches = tokens[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    patches = tokens[:, 1:].reshape(len(tokens), side, side, -1).permute(0, 3, 1, 2)
     return Seen(F.adaptive_avg_pool2d(patches.float(), GRID).permute(0, 2, 3, 1), tokens[:, 0].float())
 
 
 def unit_states(states: Tensor) -> Tensor:
-    """What `mini`'s hypernetwork reads: states [..., D] over their root mean square, which grows from block to block."""
+    """States [..., D] over their root mean square, as `mini`'s hypernetwork reads them (it grows along the blocks)."""
     return F.rms_norm(states, (states.shape[-1],), None, 1e-6)
 
 
-def to_tensor(frames: NDArray, device: torch.device) -> Tensor:  # type: ignore[type-arg]
+def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 [N, H, W, 3] → uint8 [N, 3, H, W] on `device`."""
     return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
 
@@ -79,7 +80,8 @@ class Connector(nn.Module):
 
     def forward(self, seen: Seen) -> Tensor:
         """grid [B, F, GRID, GRID, C], cls [B, F, C] → [B, F · tokens_per_frame, D]."""
-        cells = seen.grid.unflatten(3, (GRID // 2, 2)).unflatten(2, (GRID // 2, 2))  # [B, F, h, 2, w, 2, C]
+        half = GRID // 2
+        cells = seen.grid.reshape(*seen.cls.shape[:2], half, 2, half, 2, -1)  # [B, F, h, 2, w, 2, C]
         cells = cells.transpose(3, 4).flatten(4).flatten(2, 3)  # [B, F, h·w, 4·C]
         patches = self.down(F.gelu(self.up(self.norm(cells))))
         tokens = torch.cat([self.cls(self.cls_norm(seen.cls)).unsqueeze(2), patches], dim=2)

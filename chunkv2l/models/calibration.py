@@ -1,0 +1,66 @@
+"""The numbers of the router's score that are fitted for each model and stored with its weights."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chunkv2l.errors import InputError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ); see `chunkv2l.router`.
+
+    The defaults are unfitted. Under them a statement's score counts by √T, and a statement about which all segments say
+    nothing (S = 0) is as likely there as not.
+
+    Attributes:
+        tau: τ > 0, nats.
+        gamma: γ, how the scale grows with a statement's tokens.
+        beta: β; the larger, the more often "not there".
+        mu: whether μ is used (each segment's mean score over fixed statements, computed at build) or 0.
+
+    Raises:
+        InputError: a number that isn't finite, or τ not above 0.
+    """
+
+    tau: float = 1.0
+    gamma: float = 0.5
+    beta: float = 0.0
+    mu: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tau", "gamma", "beta"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
+        if self.tau <= 0:
+            raise InputError(f"A calibration's tau must be above 0, not {self.tau!r}.")
+        if not isinstance(self.mu, bool):
+            raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """From what `to_json` wrote; what is left out has its default.
+
+        Raises:
+            InputError: no such JSON, an unknown name, or a value that can't be.
+        """
+        try:
+            values: Any = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, Mapping) or not set(values) <= {"tau", "gamma", "beta", "mu"}:
+            raise InputError(f"A calibration is JSON with tau, gamma, beta and mu, not {text[:80]!r}.")
+        return cls(**values)
+
+
+UNFITTED = Calibration()
+"""For models whose scores nobody has fitted: the paper's, and hypernetworks of one's own."""

@@ -1,0 +1,148 @@
+"""Weights small enough to ship: int8 with float16 scales, in safetensors.
+
+A matrix is kept as int8 with one float16 scale per row, or per column where that loses less; the scales are a tensor of
+the same name with `.scale` behind it, and a number is value · scale. Vectors and small matrices are kept in float16.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from chunkv2l.errors import ChunkV2LError, InputError
+
+SCALE = ".scale"
+_SHORTEST = 64
+"""Numbers that share a scale, at least; a matrix whose sides are both shorter is kept in float16."""
+
+
+def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in the form in which it is shipped, on the CPU.
+
+    Args:
+        state: floating-point tensors; leading dimensions of a matrix count matrices.
+
+    Raises:
+        InputError: a tensor that doesn't hold floating-point numbers, or numbers that aren't finite or too large.
+    """
+    out = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise InputError(f"{name} holds {tensor.dtype}: only floating-point weights can be packed.")
+        tensor = tensor.detach().float().cpu()
+        if axes := _axes(tensor.shape):
+            out[name], scale = _quantised(tensor, axes)
+            out[name + SCALE] = scale
+        else:
+            scale = out[name] = tensor.half().contiguous()
+        if not bool(torch.isfinite(scale).all()):
+            raise InputError(f"{name} can't be packed: it holds numbers that aren't finite, or too large for float16.")
+    if len(out) != len(state) + sum(tensor.dtype == torch.int8 for tensor in out.values()):
+        raise InputError(f"Weights can't be packed under names that others have with {SCALE} behind them.")
+    return out
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Float32 weights from what `pack` gave, or from unpacked ones in any floating-point precision.
+
+    Raises:
+        InputError: scales that don't go with their values, or tensors that are neither.
+    """
+    out = {}
+    packed = {name for name, tensor in tensors.items() if tensor.dtype == torch.int8}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in packed:
+            continue
+        if tensor.is_floating_point():
+            out[name] = tensor.float()
+            continue
+        scale = tensors.get(name + SCALE)
+        if tensor.dtype != torch.int8 or scale is None:
+            raise InputError(f"{name} ({tensor.dtype}) isn't a weight: its scales are missing, or its type is wrong.")
+        if scale.dtype != torch.float16 or tensor.ndim < 2 or scale.shape not in _scale_shapes(tensor.shape):
+            raise InputError(f"{name} {list(tensor.shape)} doesn't go with scales {list(scale.shape)} {scale.dtype}.")
+        if not bool(torch.isfinite(scale).all()):
+            raise InputError(f"{name} has scales that aren't finite numbers.")
+        out[name] = tensor.float().mul_(scale.float())
+    return out
+
+
+def loss(state: Mapping[str, Tensor]) -> dict[str, float]:
+    """What packing changes in each tensor: ‖packed − given‖ / ‖given‖, 0 for one of zeros."""
+    back = unpack(pack(state))
+    out = {}
+    for name, tensor in state.items():
+        given = tensor.detach().float().cpu()
+        size = given.square().sum().sqrt()
+        out[name] = float((back[name] - given).square().sum().sqrt() / size) if size else 0.0
+    return out
+
+
+def write(path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Pack a state dict into a file, atomically; the same weights give the same bytes.
+
+    Raises:
+        InputError: as `pack`.
+        ChunkV2LError: it can't be written.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    tensors = pack(state)
+    try:
+        save_file(tensors, part, metadata=dict(metadata))
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ChunkV2LError(f"{path} can't be written ({error}).") from error
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A file's weights in float32 on the CPU, packed or not, and its metadata.
+
+    Raises:
+        InputError: no such file, it can't be read, or it holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file of weights {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} can't be read as a safetensors file ({error}): fetch it again.") from None
+    try:
+        return unpack(tensors), metadata
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _axes(shape: torch.Size) -> list[int]:
+    """Along which dimensions a tensor's numbers may share a scale; none for what is kept in float16."""
+    if len(shape) < 2 or min(shape[-2:]) < 2:
+        return []
+    return [axis for axis in (-1, -2) if shape[axis] >= _SHORTEST]
+
+
+def _quantised(tensor: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """int8 values, and float16 scales along the axis that loses least; they keep it with size 1."""
+    best, least = None, float("inf")
+    for axis in axes:
+        scale = (tensor.abs().amax(dim=axis, keepdim=True) / 127).half()
+        steps = scale.float().clamp(min=2.0**-24)  # float16's smallest number
+        values = (tensor / steps).round().clamp(-127, 127)
+        lost = float((values * scale.float() - tensor).square().sum())
+        if best is None or lost < least:
+            best, least = (values.to(torch.int8), scale), lost
+    assert best is not None
+    return best
+
+
+def _scale_shapes(shape: torch.Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of one scale per row, and of one per column."""
+    return (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])

@@ -1,0 +1,251 @@
+"""`mini`, the default frozen model: SmolLM2-135M-Instruct, which reads frames through DINOv2 and a trained connector.
+
+Everything runs in float32, on a GPU as well: so small a model needs no less, and an index then has the same codes and
+scores, up to rounding, wherever it was built and is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.frames import Clip
+from chunkv2l.inject import inject
+from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
+from chunkv2l.vlm.mini_text import Prompts
+from chunkv2l.vlm.plain import plain, special_strings
+from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, greedy, pad, score
+
+MIN_FRAMES = 2
+FRAMES_PER_SECOND = 1.0
+BASE_MODEL = "chunkv2l-mini"
+"""What exported adapters say that they belong to: the folder that `chunkv2l export --base` writes."""
+_FRAMES_AT_ONCE = 32
+
+# The published template, without the system message that it puts in where there is none: training knew no such message.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+class MiniVLM:
+    """`mini`; see `chunkv2l.vlm.base.VLM` for what the methods promise.
+
+    The caption prompt, under which statements are scored too, is the bare assistant header: three tokens.
+
+    Args:
+        language: SmolLM2 (a `LlamaForCausalLM`) with the LoRA that makes it read visual tokens merged in.
+        vision: DINOv2 (a `Dinov2Model`).
+        connector: from what `vision` sees to visual tokens.
+        tokenizer: SmolLM2's.
+        name: what the index calls it.
+        base_model: what exported adapters say that they belong to.
+    """
+
+    caption_question = ""
+    adapter_path = "model.layers.{i}.mlp.down_proj"
+    """Where PEFT finds block i's `down_proj` in the folder that `save_base` writes."""
+
+    def __init__(
+        self,
+        language: Any,
+        vision: Any,
+        connector: Connector,
+        tokenizer: Any,
+        name: str = "mini",
+        base_model: str = BASE_MODEL,
+    ) -> None:
+        self.name = name
+        self.base_model = base_model
+        self.tokenizer = tokenizer
+        self.language = language.eval().requires_grad_(False)
+        self.vision = vision.eval().requires_grad_(False)
+        self.connector = connector.eval().requires_grad_(False)
+        self.prompts = Prompts(tokenizer)
+        self._special = special_strings(tokenizer)
+        ends = {self.prompts.answer("")[-1], tokenizer.convert_tokens_to_ids("<|endoftext|>")} - {None}
+        self.decoder = TextDecoder(self.language.model, self.language.lm_head, frozenset(ends))
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        return self.decoder.targets
+
+    # --- pictures ------------------------------------------------------------------------------------------------
+
+    def sample_times(self, duration: float, fps: float) -> list[float]:
+        return sample_times(duration)
+
+    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return shrink(image)
+
+    @torch.no_grad()
+    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+        """States [B, L, S, D], index i the input of text block i over its root mean square, and mask [B, S].
+
+        All tokens of a user turn that holds the frames and nothing else, and the assistant's header behind it, count.
+        """
+        embeds, mask = pad(self._embed(clips, ""))
+        # Blocks are causal and rows are padded on the right, so that no real token sees the padding without a mask.
+        text: Any = self.decoder.model
+        with inject(self.targets, None):  # not another thread's adapter
+            hidden = text(inputs_embeds=embeds, output_hidden_states=True, use_cache=False).hidden_states
+        return torch.stack([unit_states(state) for state in hidden[:-1]], dim=1), mask
+
+    def _embed(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
+        """For each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
+        if not clips:
+            raise InputError("There is no clip to look at.")
+        before = self.decoder.embed(self.prompts.opening)
+        behind = self.decoder.embed(self.prompts.behind_frames(self._plain(question)))
+        return [torch.cat([before, visual, behind]) for visual in self._look(clips)]
+
+    def _look(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """Visual tokens of each clip: [frames · tokens_per_frame, D]."""
+        counts = [len(clip.frames) for clip in clips]
+        if not all(0 < count <= MAX_FRAMES for count in counts):
+            raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {max(counts)}.")
+        frames = [shrink(frame) for clip in clips for frame in clip.frames]
+        parts = [
+            see(self.vision, to_tensor(np.stack(frames[start : start + _FRAMES_AT_ONCE]), self.device))
+            for start in range(0, len(frames), _FRAMES_AT_ONCE)
+        ]
+        grids = torch.cat([part.grid for part in parts]).split_with_sizes(counts)
+        classes = torch.cat([part.cls for part in parts]).split_with_sizes(counts)
+        seen = [Seen(grid[None], cls[None]) for grid, cls in zip(grids, classes, strict=True)]
+        return [self.connector(clip)[0] for clip in seen]
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def _plain(self, text: str) -> str:
+        return plain(text, self._special)
+
+    def prompt_ids(self, question: str) -> list[int]:
+        return self.prompts.ask(self._plain(question))
+
+    def statement_ids(self, statement: str) -> list[int]:
+        """The statement's tokens as they follow the scoring prompt."""
+        return self.prompts.answer(self._plain(statement).strip())[:-1]
+
+    def count_tokens(self, statement: str) -> int:
+        return len(self.statement_ids(statement))
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        adapter: Adapter | None = None,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
+        prompts = [self.prompt_ids(question) for question in questions]
+        return self._texts(greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token))
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
+
+    @torch.no_grad()
+    def statement_states(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        """Each statement's output states behind the scoring prompt, their mean: float32 [T, D].
+
+        Under the bias adapter they are what `Keys.of_states` takes.
+
+        Args:
+            adapter: none, or one (A [L, R, I]).
+
+        Raises:
+            InputError: a statement without a word.
+        """
+        header = self.prompt_ids("")
+        means = []
+        for start in range(0, len(statements), MAX_ROWS):
+            texts = [self.statement_ids(item) for item in statements[start : start + MAX_ROWS]]
+            if not all(texts):
+                raise InputError("A statement without a word has no states.")
+            embeds, mask = pad([self.decoder.embed([*header, *ids]) for ids in texts])
+            with inject(self.targets, adapter):
+                states = self.decoder.run(embeds, mask).last_hidden_state[:, len(header) :].float()
+            spoken = mask[:, len(header) :, None]
+            means.append((states * spoken).sum(1) / spoken.sum(1))
+        return torch.cat(means) if means else torch.zeros(0, self.language.config.hidden_size, device=self.device)
+
+    def _texts(self, rows: Sequence[list[int]]) -> list[str]:
+        return [self.prompts.text(row) for row in rows]
+
+    # --- the same with the frames in context: what adapters are compared with -------------------------------------
+
+    @torch.no_grad()
+    def generate_from_frames(
+        self,
+        clips: Sequence[Clip],
+        question: str,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """What the bare model answers when it sees each clip's frames before the question ("": caption prompt)."""
+        prompts = self._embed(clips, question)
+        return self._texts(greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token))
+
+    @torch.no_grad()
+    def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
+        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
+        ids = [self.statement_ids(item) for item in statements]
+        return torch.cat([score(self.decoder, prompt, ids) for prompt in self._embed(clips, "")])
+
+    # --- the language model for others ---------------------------------------------------------------------------
+
+    def save_base(self, folder: str | Path) -> None:
+        """Write the language model as a transformers folder: LoRA merged, with tokenizer and chat template.
+
+        The template renders a question as `prompt_ids` does.
+
+        Raises:
+            ChunkV2LError: the folder can't be written.
+        """
+        try:
+            self.language.save_pretrained(folder)
+            template, self.tokenizer.chat_template = self.tokenizer.chat_template, CHAT_TEMPLATE
+            try:
+                self.tokenizer.save_pretrained(folder)
+            finally:
+                self.tokenizer.chat_template = template
+        except OSError as error:
+            raise ChunkV2LError(f"The language model can't be written to {folder} ({error.strerror}).") from error
+
+
+def sample_times(duration: float) -> list[float]:
+    """One frame a second, at least 2 and at most 8, at the centres of as many equal parts of the segment.
+
+    Args:
+        duration: seconds.
+    """
+    count = min(max(int(duration * FRAMES_PER_SECOND + 0.5), MIN_FRAMES), MAX_FRAMES)
+    return [duration * (2 * number + 1) / (2 * count) for number in range(count)]
+
+
+def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame uint8 [H, W, 3] stretched to [SIZE, SIZE, 3]: by area where it shrinks, linearly where it grows.
+
+    A frame of that size passes unchanged.
+    """
+    height, width = image.shape[:2]
+    if height > SIZE or width > SIZE:
+        image = cv2.resize(image, (min(width, SIZE), min(height, SIZE)), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if image.shape[:2] != (SIZE, SIZE):
+        image = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return image
