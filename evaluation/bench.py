@@ -1,25 +1,26 @@
 """`make bench`: our adapter algebra against PEFT's, as ratios in one run, on random weights of SmolVLM2-500M's shape.
 
 Two things are timed: composing many adapters into one, and a batch in which every row has an adapter of its own. Times
-count only if both sides compute the same: their logits are compared, and must differ from the bare model's.
+count only if both sides compute the same: their logits are compared, and must differ from the bare model's. Ours runs
+on the model as it is, PEFT's on a copy that it has put its layers into.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
-import statistics
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import click
 
 from chunkv2l.errors import ChunkV2LError
+from evaluation.timing import Times, Way, interleaved
 
 HIDDEN, INTERMEDIATE, RANK, SCALING = 960, 2560, 16, 128.0
 TOLERANCE = 1e-3  # largest difference of logits, relative to the adapters' largest effect on them
@@ -30,7 +31,13 @@ TOLERANCE = 1e-3  # largest difference of logits, relative to the adapters' larg
 @click.option("--adapters", default=32, show_default=True, help="Adapters composed into one.")
 @click.option("--rows", default=48, show_default=True, help="Rows of a batch, each with its own adapter.")
 @click.option("--tokens", default=24, show_default=True, help="Tokens in a row.")
-@click.option("--repeat", default=5, show_default=True, help="Runs, after one to warm up; the median counts.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="Rounds, after one to warm up; medians count.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(layers: int, adapters: int, rows: int, tokens: int, repeat: int, as_json: bool) -> None:
     """Time composing and mixed batches against PEFT, on this machine's CPU."""
@@ -40,18 +47,22 @@ def command(layers: int, adapters: int, rows: int, tokens: int, repeat: int, as_
         return
     compose, batch = result["compose"], result["rows"]
     click.echo(
-        f"{adapters} adapters composed: {_ms(compose['ours_s'])}; PEFT's add_weighted_adapter (cat)"
-        f" {_ms(compose['peft_s'])}, {compose['peft_s'] / compose['ours_s']:.1f} x as long\n"
-        f"{rows} rows with {rows} adapters in one forward: {_ms(batch['ours_s'])}; one by one {_ms(batch['single_s'])},"
-        f" {batch['single_s'] / batch['ours_s']:.1f} x as long; PEFT's mixed batch {_ms(batch['peft_s'])},"
-        f" {batch['peft_s'] / batch['ours_s']:.1f} x as long; no adapter {_ms(batch['bare_s'])}\n"
-        f"({layers} blocks of {HIDDEN} x {INTERMEDIATE}, rank {RANK}, {tokens} tokens a row,"
-        f" {result['threads']} threads, torch {result['torch']}, peft {result['peft']}, {result['machine']})"
+        f"{adapters} adapters composed: {_shown(compose, 'ours')}; PEFT's add_weighted_adapter (cat)"
+        f" {_shown(compose, 'peft')}\n"
+        f"{rows} rows with {rows} adapters in one forward: {_shown(batch, 'ours')}; one by one"
+        f" {_shown(batch, 'single')}; PEFT's mixed batch {_shown(batch, 'peft')}; no adapter"
+        f" {_shown(batch, 'bare')}\n"
+        f"(medians of {repeat} rounds in which all take turns; {layers} blocks of {HIDDEN} x {INTERMEDIATE}, rank"
+        f" {RANK}, {tokens} tokens a row, {result['threads']} threads, torch {result['torch']}, peft"
+        f" {result['peft']}, {result['machine']})"
     )
 
 
 def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> dict[str, Any]:
-    """Seconds for each way, by name. Raises ChunkV2LError if PEFT and we don't compute the same."""
+    """Seconds for each way, by name, on the wall (`_s`) and on CPUs (`_cpu_s`), and how many times ours (`_over_ours`).
+
+    Raises ChunkV2LError if PEFT and we don't compute the same.
+    """
     import torch
     from peft import PeftModel
 
@@ -80,45 +91,45 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
 
     with torch.inference_mode(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        composed = concat(made[:adapters])
-        bare, expected_sum, expected_rows = (forward(which, ids) for which in (None, composed, own))
-        seconds = {
-            "compose": _median(lambda: concat(made[:adapters]), repeat),
-            "rows": _median(lambda: forward(own, ids), repeat),
-            "single": _median(lambda: [forward(own[i], ids[i : i + 1]) for i in range(rows)], repeat),
-            "bare": _median(lambda: forward(None, ids), repeat),
-        }
         for name, adapter in zip(names, made, strict=True):
             adapter.save_pretrained(Path(folder) / name)
-        peft = PeftModel.from_pretrained(model, str(Path(folder) / names[0]), adapter_name=names[0])
+        peft = PeftModel.from_pretrained(copy.deepcopy(model), str(Path(folder) / names[0]), adapter_name=names[0])
         for name in names[1:]:
             peft.load_adapter(str(Path(folder) / name), adapter_name=name)
         peft.eval()
 
-        def add() -> None:
+        def forget() -> None:
             if "sum" in peft.peft_config:
                 peft.delete_adapter("sum")
-            peft.add_weighted_adapter(names[:adapters], [1.0] * adapters, "sum", combination_type="cat")
 
-        seconds["peft compose"] = _median(add, repeat)
-        peft.set_adapter("sum")
-        _check("a composition", expected_sum, peft(input_ids=ids, use_cache=False).logits, bare)
+        def add() -> None:
+            peft.add_weighted_adapter(names[:adapters], [1.0] * adapters, "sum", combination_type="cat")
 
         def mixed() -> Any:
             return peft(input_ids=ids, adapter_names=names[:rows], use_cache=False).logits
 
-        _check("a mixed batch", expected_rows, mixed(), bare)
-        seconds["peft rows"] = _median(mixed, repeat)
+        bare = forward(None, ids)
+        _check("a mixed batch", forward(own, ids), mixed(), bare)
+        add()
+        peft.set_adapter("sum")
+        _check(
+            "a composition", forward(concat(made[:adapters]), ids), peft(input_ids=ids, use_cache=False).logits, bare
+        )
+        peft.set_adapter(names[0])
+        compose = interleaved({"ours": Way(lambda: concat(made[:adapters])), "peft": Way(add, forget)}, repeat)
+        forget()
+        batch = interleaved(
+            {
+                "ours": Way(lambda: forward(own, ids)),
+                "peft": Way(mixed),
+                "single": Way(lambda: [forward(own[i], ids[i : i + 1]) for i in range(rows)]),
+                "bare": Way(lambda: forward(None, ids)),
+            },
+            repeat,
+        )
     return {
-        "compose": {"adapters": adapters, "ours_s": seconds["compose"], "peft_s": seconds["peft compose"]},
-        "rows": {
-            "rows": rows,
-            "tokens": tokens,
-            "ours_s": seconds["rows"],
-            "single_s": seconds["single"],
-            "peft_s": seconds["peft rows"],
-            "bare_s": seconds["bare"],
-        },
+        "compose": {"adapters": adapters, **_numbers(compose)},
+        "rows": {"rows": rows, "tokens": tokens, **_numbers(batch)},
         "layers": layers,
         "repeat": repeat,
         "threads": torch.get_num_threads(),
@@ -126,6 +137,15 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
         "peft": version("peft"),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _numbers(times: Mapping[str, Times]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, taken in times.items():
+        found |= {f"{name}_s": taken.wall_s, f"{name}_cpu_s": taken.cpu_s}
+        if name != "ours":
+            found[f"{name}_over_ours"] = taken.over(times["ours"])
+    return found
 
 
 def _llama(layers: int) -> Any:
@@ -143,21 +163,16 @@ def _llama(layers: int) -> Any:
     return model.eval()
 
 
-def _median(call: Callable[[], object], repeat: int) -> float:
-    call()
-    seconds = []
-    for _ in range(repeat):
-        started = perf_counter()
-        call()
-        seconds.append(perf_counter() - started)
-    return statistics.median(seconds)
-
-
 def _check(what: str, ours: Any, theirs: Any, bare: Any) -> None:
     size = float((theirs - bare).abs().max())
     off = float((ours - theirs).abs().max())
     if not off <= TOLERANCE * size:
         raise ChunkV2LError(f"PEFT and chunkv2l differ on {what}, by {off:.1e} of {size:.1e}: the times mean nothing.")
+
+
+def _shown(numbers: Mapping[str, float], name: str) -> str:
+    text = f"{_ms(numbers[f'{name}_s'])} ({_ms(numbers[f'{name}_cpu_s'])} of CPU)"
+    return text if name == "ours" else f"{text}, {numbers[f'{name}_over_ours']:.2g} x as long"
 
 
 def _ms(seconds: float) -> str:

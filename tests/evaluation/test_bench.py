@@ -18,8 +18,10 @@ def test_bench_compares_and_times() -> None:
     numbers = json.loads(result.stdout)
     assert (numbers["compose"]["adapters"], numbers["rows"]["rows"], numbers["layers"]) == (3, 2, 1)
     times = [value for part in ("compose", "rows") for key, value in numbers[part].items() if key.endswith("_s")]
-    assert len(times) == 6
+    assert len(times) == 12  # six ways, on the wall and on CPUs
     assert all(time > 0 for time in times)
+    ratios = [key for part in ("compose", "rows") for key in numbers[part] if key.endswith("_over_ours")]
+    assert ratios == ["peft_over_ours", "peft_over_ours", "single_over_ours", "bare_over_ours"]
 
 
 def test_times_of_different_results_are_refused() -> None:

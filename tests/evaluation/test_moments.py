@@ -280,11 +280,10 @@ def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 @pytest.mark.parametrize("policy", ["route", "concat", "mean", "fts", "timeline"])
 def test_a_movie_from_its_file_to_the_numbers(policy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every policy, every kind of query, on a real (tiny, random) SmolVLM: whatever it finds, there are five numbers."""
-    model = tiny_smolvlm.model()
-    path = build(tiny_smolvlm.video(5), tmp_path / "5s.idx", model=model, detector="fixed:1").index
-    monkeypatch.setattr(chunkv2l, "open", lambda path, model=None, device="auto": Index(path, model or given))
-    given = model
+    """Every policy and kind of query, on a real (tiny, random) SmolVLM: whatever it finds, there are five numbers."""
+    tiny = tiny_smolvlm.model()
+    path = build(tiny_smolvlm.video(5), tmp_path / "5s.idx", model=tiny, detector="fixed:1").index
+    monkeypatch.setattr(chunkv2l, "open", lambda path, model=None, device="auto": Index(path, model or tiny))
     texts = ("A dog runs", "When does a rocket start?", "What is on the table?", "When?", "a b c", "xyzzy", "何")
     rows = [{"query": text, "relevant_windows": [[1, 2.2], [4, 5]]} for text in texts]
     queries = write(tmp_path / "queries.jsonl", *rows)
