@@ -217,20 +217,16 @@ class Index:
             weights: {node: weight}, of any sign; nodes of weight 0 are left out.
 
         Returns:
-            A [L, R, I], B [L, R, D] with R = (segments + 1) · r.
+            A [L, R, I], B [L, R, D] with R = (segments + 1) · r, or d + r where the segments' ranks are more than d, a
+            code's width: the same effect in fewer ranks (`chunkv2l.compose`).
 
         Raises:
             InputError: unknown nodes, weights that aren't finite numbers, or none but 0.
         """
-        import torch
-
-        from chunkv2l.adapter import concat
-        from chunkv2l.router import expand
+        from chunkv2l.compose import compose
 
         checked = policies.check("given", weights, self.graph)
-        with torch.no_grad():
-            adapters = expand(self.model, self.file.codes(list(_numbers(checked)))).unbind()
-            return concat(adapters, list(checked.values()), bias=self.model.hypernet.bias)
+        return compose(self.model.hypernet, self.file.codes, _numbers(checked))
 
     def _loaded(self) -> tuple[Model, float]:
         """The model, and the seconds that opening and loading took if no answer has reported them yet."""

@@ -177,16 +177,12 @@ def _adapters(
     bias: bool,
 ) -> Iterator[tuple[str, dict[Node, float], Adapter]]:
     """(name, weights, adapter), one at a time."""
-    from chunkv2l.adapter import concat
-    from chunkv2l.router import expand
+    from chunkv2l.compose import compose
 
-    constant = index.model.hypernet.bias.detach()
+    hypernet = index.model.hypernet
 
     def composed(weights: Mapping[Node, float]) -> Adapter:
-        if bias:
-            return index.compose(weights)
-        parts = expand(index.model, index.file.codes([int(node) for node in weights])).detach().unbind()
-        return concat(parts, list(weights.values()))
+        return compose(hypernet, index.file.codes, {int(node): weight for node, weight in weights.items()}, bias)
 
     if policy is None:
         digits = max(4, len(str(len(index) - 1)))
@@ -196,7 +192,7 @@ def _adapters(
         name, weights = _choose(index, segments, policy, question, top_k, budget)
         yield f"composed-{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}", weights, composed(weights)
     if not bias:
-        yield "bias", {}, constant
+        yield "bias", {}, hypernet.bias.detach()
 
 
 def _choose(

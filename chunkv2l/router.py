@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter import concat
+from chunkv2l.compose import expand
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import spread
 from chunkv2l.query import Node
@@ -115,7 +116,8 @@ class Router:
 
     def _score(self, statement: str, segments: Sequence[int]) -> list[float]:
         with torch.inference_mode():
-            adapters = concat([expand(self.model, self._codes(segments))], bias=self.model.hypernet.bias)
+            hypernet = self.model.hypernet
+            adapters = concat([expand(hypernet, self._codes(segments))], bias=hypernet.bias)
             scores: list[float] = self.model.vlm.score([statement], adapters)[:, 0].tolist()
         return scores
 
@@ -124,12 +126,6 @@ class Router:
         size = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks and the bias's
         rows, most = (CPU_ROWS, CPU_BYTES) if self.model.vlm.device.type == "cpu" else (GPU_ROWS, GPU_BYTES)
         return max(1, min(rows, most // size))
-
-
-def expand(model: Model, codes: Tensor) -> Adapter:
-    """Adapters of stored codes [n, L, r, d], on the model's device, without the bias: A [n, L, r, I]."""
-    device = model.hypernet.bias.A.device
-    return model.hypernet.expand(codes.to(device))
 
 
 class Scoring:

@@ -119,6 +119,29 @@ class Hypernetwork(nn.Module):
         a, b = (_per_layer(x, w) for x, w in zip(scaled, (weight[..., :i], weight[..., i:]), strict=True))
         return Adapter(a, b, self.scaling)
 
+    def gram(self, codes: Tensor, weights: Tensor) -> Tensor:
+        """What a weighted sum of adapters is in the space of codes; sums of grams stand for sums of adapters.
+
+        Every factor is a rank vector times head[l], so Σ w Bᵀ A = H_Bᵀ G H_A with G = Σ w (s_B c)ᵀ (s_A c), s the
+        scalers of the slots.
+
+        Args:
+            codes: [n, L, r, d]; ranks are the first ones, in order.
+            weights: [n].
+
+        Returns:
+            G [L, d, d].
+        """
+        a, b = (codes * table["down_proj"][0][:, : codes.shape[-2]] for table in (self.scaler_A, self.scaler_B))
+        a = a * weights[:, None, None, None]
+        a, b = (x.transpose(0, 1).flatten(1, 2) for x in (a, b))  # [L, n · r, d]
+        return torch.bmm(b.mT, a)
+
+    def expand_gram(self, gram: Tensor) -> Adapter:
+        """The adapter that a gram [L, d, d] stands for: d ranks, A [L, d, I], B [L, d, D]."""
+        weight, i = self.head.weight, self.config.intermediate_size
+        return Adapter(torch.bmm(gram, weight[..., :i]), weight[..., i:], self.scaling)
+
     @torch.no_grad()
     def truncate(self, codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         """The rank vectors whose ranks count most in the adapters: largest ‖a‖·‖b‖ of every block.
