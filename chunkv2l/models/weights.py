@@ -85,7 +85,7 @@ def loss(state: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def write(path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Pack a state dict into a file, atomically; the same weights give the same bytes.
+    """Pack a state dict into a file, atomically.
 
     Raises:
         InputError: as `pack`.

@@ -116,8 +116,8 @@ class MiniVLM:
     def _look(self, clips: Sequence[Clip]) -> list[Tensor]:
         """Visual tokens of each clip: [frames · tokens_per_frame, D]."""
         counts = [len(clip.frames) for clip in clips]
-        if not all(0 < count <= MAX_FRAMES for count in counts):
-            raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {max(counts)}.")
+        if wrong := [count for count in counts if not 0 < count <= MAX_FRAMES]:
+            raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
         frames = [shrink(frame) for clip in clips for frame in clip.frames]
         parts = [
             see(self.vision, to_tensor(np.stack(frames[start : start + _FRAMES_AT_ONCE]), self.device))

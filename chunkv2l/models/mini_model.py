@@ -1,0 +1,243 @@
+"""Loading `mini`: the frozen parts from the cache, our own from the package or from a folder of one's own training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
+from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
+from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models import Calibration, Model, mini_frozen, smollm2, weights
+from chunkv2l.models.cache import known_sha256
+from chunkv2l.models.calibration import UNFITTED
+from chunkv2l.vlm.mini import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM
+from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector
+
+SHIPPED: Final = Path(__file__).parent / "mini"
+READER, HYPERNET = "reader.safetensors", "hypernet.safetensors"
+SIZES: Final = (30, 576, 1536)
+"""SmolLM2-135M's text blocks, hidden and intermediate size."""
+FUSED: Final = {
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "out": ("self_attn.o_proj",),
+    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+    "down": ("mlp.down_proj",),
+}
+"""The LoRA's matrices: the modules of a block whose rows lie one below another in each."""
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether a folder holds trained parts of `mini`."""
+    return (folder / READER).is_file() and (folder / HYPERNET).is_file()
+
+
+def whereabouts() -> tuple[bool, str]:
+    """Whether `mini` is on this machine, and a sentence about it."""
+    if not is_folder(SHIPPED):
+        return False, "This installation lacks its trained weights: install chunkv2l anew."
+    if not mini_frozen.folder().is_dir():
+        return False, "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
+    return True, f"Its frozen parts are in {mini_frozen.folder()}."
+
+
+def load(
+    folder: Path = SHIPPED, hypernet: str | None = None, device: torch.device | str = "cpu", name: str = "mini"
+) -> Model:
+    """`mini` with the trained parts of a folder.
+
+    Args:
+        folder: with `reader.safetensors` and `hypernet.safetensors`.
+        hypernet: a hypernetwork's file, instead of the folder's; see `read_hypernet`.
+
+    Raises:
+        InputError: a file is missing or isn't what it should be.
+        ChunkV2LError: the frozen parts can't be fetched.
+    """
+    if not is_folder(folder):
+        raise (
+            ChunkV2LError(whereabouts()[1]) if folder == SHIPPED else InputError(f"{folder} isn't a folder of mini's.")
+        )
+    network_path = folder / HYPERNET if hypernet is None else Path(hypernet)
+    network, keys, calibration = read_hypernet(network_path)
+    frozen = mini_frozen.fetch()
+    language = mini_frozen.read_language(frozen)
+    connector = adapt(language, folder / READER)
+    built: Any = smollm2.build(language)
+    vlm = MiniVLM(
+        built.to(device),
+        mini_frozen.load_vision(frozen).to(device),
+        connector.to(device),
+        mini_frozen.load_tokenizer(frozen),
+        name,
+    )
+    identity: dict[str, str | int | float] = {
+        "family": "mini",
+        "language": mini_frozen.LANGUAGE.sha256,
+        "vision": mini_frozen.VISION.sha256,
+        "reader": known_sha256(folder / READER),
+        "hypernet": known_sha256(network_path),
+        "size": SIZE,
+        "min_frames": MIN_FRAMES,
+        "max_frames": MAX_FRAMES,
+        "frames_per_second": FRAMES_PER_SECOND,
+    }
+    if keys is not None:
+        keys = keys.to(device).eval().requires_grad_(False)
+    return Model(name, vlm, network.to(device).eval().requires_grad_(False), calibration, identity, keys)
+
+
+# --- the reader: connector and LoRA ----------------------------------------------------------------------------------
+
+
+def adapt(language: Mapping[str, Tensor], path: Path) -> Connector:
+    """Add a reader file's LoRA to the language model's weights, in place, and return its connector.
+
+    Args:
+        language: the state dict of SmolLM2, in float32; on the meta device nothing is added, only checked.
+
+    Raises:
+        InputError: the file can't be read, or isn't a reader for this language model.
+    """
+    state, _ = weights.read(path)
+    try:
+        if unknown := sorted(name for name in state if not name.startswith(("connector.", "lora."))):
+            raise InputError(f"it has {unknown[0]}.")
+        connector = read_connector(_below(state, "connector."), language["model.embed_tokens.weight"].shape[1])
+        merge(language, _below(state, "lora."))
+    except InputError as error:
+        raise InputError(f"{path} isn't a reader of mini's: {error}") from None
+    return connector
+
+
+def read_connector(state: Mapping[str, Tensor], hidden_size: int) -> Connector:
+    """The connector with these weights; its own widths follow from them.
+
+    Raises:
+        InputError: other names or shapes than a connector's.
+    """
+    if "up.weight" not in state or "cls.weight" not in state:
+        raise InputError("it has no connector.")
+    width, channels = state["up.weight"].shape[0], state["cls.weight"].shape[-1]
+    with torch.device("meta"):
+        connector = Connector(hidden_size, width, channels)
+    return _filled(connector, state)
+
+
+def merge(language: Mapping[str, Tensor], lora: Mapping[str, Tensor]) -> None:
+    """W + up · down for every fused matrix of every block, in place.
+
+    Args:
+        language: a Llama's state dict, float32.
+        lora: `down.{qkv,out,gate_up,down}` [L, r, in] and `up.…` [L, out, r], float32.
+
+    Raises:
+        InputError: other names or shapes; nothing is changed then.
+    """
+    wanted = {f"{side}.{fused}" for side in ("down", "up") for fused in FUSED}
+    if set(lora) != wanted:
+        raise InputError(f"its LoRA has {', '.join(sorted(lora)) or 'nothing'} instead of {', '.join(sorted(wanted))}.")
+    layers = sum(name.endswith(".input_layernorm.weight") for name in language)
+    plan = []
+    for fused, modules in FUSED.items():
+        down, up = lora[f"down.{fused}"], lora[f"up.{fused}"]
+        parts = [[language[f"model.layers.{i}.{module}.weight"] for module in modules] for i in range(layers)]
+        rows, columns = sum(part.shape[0] for part in parts[0]), parts[0][0].shape[1]
+        fits = up.ndim == down.ndim == 3 and down.shape == (layers, up.shape[2], columns)
+        if not fits or up.shape[:2] != (layers, rows):
+            raise InputError(f"its LoRA's {fused} is {list(up.shape)} and {list(down.shape)}, for another model.")
+        plan.append((parts, down, up))
+    for parts, down, up in plan:
+        for block, block_down, block_up in zip(parts, down, up, strict=True):
+            start = 0
+            for weight in block:
+                if not weight.is_meta:
+                    weight.addmm_(block_up[start : start + weight.shape[0]], block_down)
+                start += weight.shape[0]
+
+
+# --- the hypernetwork ------------------------------------------------------------------------------------------------
+
+
+def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
+    """A hypernetwork for `mini`, with the keys and the calibration that came with it.
+
+    Args:
+        path: `hypernet.safetensors` of a training run or packed; or any file that `load_hypernetwork` reads, which has
+            no keys and no calibration.
+
+    Raises:
+        InputError: no such file, it can't be read, or it is for another model.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no hypernetwork file {path}.")
+    if not _is_trained(path):
+        network, keys, calibration = load_hypernetwork(path), None, UNFITTED
+    else:
+        state, metadata = weights.read(path)
+        network = build_hypernetwork(_config(path, metadata), _below(state, "hypernet."), path)
+        calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else UNFITTED
+        try:
+            keys = _keys(network.config, _below(state, "keys."))
+        except InputError as error:
+            raise InputError(f"{path} has keys that can't be used: {error}") from None
+    c = network.config
+    if (c.num_layers, c.hidden_size, c.intermediate_size) != SIZES:
+        raise InputError(
+            f"{path} is a hypernetwork for another model than mini ({c.num_layers} blocks of {c.intermediate_size} → "
+            f"{c.hidden_size} against {SIZES[0]} of {SIZES[2]} → {SIZES[1]})."
+        )
+    return network, keys, calibration
+
+
+def _is_trained(path: Path) -> bool:
+    """Whether a file is laid out as training writes it: the hypernetwork and what belongs to it, by prefixes."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return any(name.startswith("hypernet.") for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return False  # load_hypernetwork says what is wrong
+
+
+def _config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
+    try:
+        values = json.loads(metadata.get("config", ""))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is damaged: its configuration can't be read.")
+    return HypernetConfig.from_dict(values)
+
+
+def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:
+    if not state:
+        return None
+    size = state["key.weight"].shape[0] if "key.weight" in state else 1
+    with torch.device("meta"):
+        keys = Keys(config.num_layers, config.rank, config.latent_size, config.hidden_size, size)
+    return _filled(keys, state)
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def _filled(module: Module, state: Mapping[str, Tensor]) -> Module:
+    """A module on the meta device around these tensors, which aren't copied."""
+    try:
+        module.load_state_dict(dict(state), assign=True)
+    except RuntimeError as error:
+        raise InputError(f"{str(error).splitlines()[-1].strip().rstrip('.')}.") from None
+    if damaged := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
+        raise InputError(f"{damaged[0]} holds values that aren't finite numbers.")
+    return module
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

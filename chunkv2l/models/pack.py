@@ -1,0 +1,74 @@
+"""What training wrote → what the package ships: python -m chunkv2l.models.pack READER HYPERNET OUT_DIR."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+from transformers import LlamaForCausalLM
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models import smollm2, weights
+from chunkv2l.models.calibration import Calibration
+from chunkv2l.models.mini_model import HYPERNET, READER, adapt, read_hypernet
+
+_UNUSED = ("log_temperature",)
+"""What only training needs."""
+
+
+def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | None = None) -> dict[Path, float]:
+    """Write `mini`'s trained parts as int8 into a folder, with sizes and calibration in their metadata.
+
+    Args:
+        reader, hypernet: files of the two training stages, in any floating-point precision, or packed ones.
+        out: made if it isn't there; the two files in it are replaced.
+        calibration: None keeps the hypernetwork file's own, unfitted if it has none.
+
+    Returns:
+        For each file written, the largest relative error of a tensor in it.
+
+    Raises:
+        InputError: files that `mini` couldn't load.
+        ChunkV2LError: the folder can't be written.
+    """
+    _, _, fitted = read_hypernet(hypernet)
+    with torch.device("meta"):
+        adapt(LlamaForCausalLM(smollm2.config()).state_dict(), reader)
+    read, _ = weights.read(reader)
+    trained, metadata = weights.read(hypernet)
+    if "config" not in metadata or not any(name.startswith("hypernet.") for name in trained):
+        raise InputError(f"{hypernet} isn't what training wrote: its parts have other names.")
+    trained = {name: tensor for name, tensor in trained.items() if name not in _UNUSED}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChunkV2LError(f"The folder {out} can't be made ({error.strerror}).") from error
+    told = {"config": metadata["config"], "calibration": (calibration or fitted).to_json()}
+    weights.write(out / READER, read, {})
+    weights.write(out / HYPERNET, trained, told)
+    lost = {READER: weights.loss(read), HYPERNET: weights.loss(trained)}
+    return {out / name: max(errors.values()) for name, errors in lost.items()}
+
+
+@click.command()
+@click.argument("reader", type=click.Path(path_type=Path))
+@click.argument("hypernet", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--calibration", type=click.Path(path_type=Path), help="JSON with tau, gamma, beta and mu.")
+def main(reader: Path, hypernet: Path, out: Path, calibration: Path | None) -> None:
+    """Pack the READER and the HYPERNET of a training run into the folder OUT, as mini's trained parts."""
+    try:
+        fitted = None if calibration is None else Calibration.from_json(calibration.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{calibration} can't be read ({error.strerror}).") from None
+    for path, lost in pack(reader, hypernet, out, fitted).items():
+        click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, largest relative error of a tensor {lost:.2%}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ChunkV2LError as error:
+        sys.exit(f"Error: {error}")
