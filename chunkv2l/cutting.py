@@ -82,7 +82,7 @@ def cut(
     sampler = _Sampler(info, sample_times, shrink, exact)
     small = fitted(info.stored_width, info.stored_height, _SMALL_SIDE)
     end = 0.0
-    frames = read_frames(info, reader, stall_timeout=stall_timeout)
+    frames = read_frames(info, reader, side=None if exact else KEPT_SIDE, stall_timeout=stall_timeout)
     try:
         looked = -1.0
         for frame in frames:

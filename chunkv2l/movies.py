@@ -8,6 +8,7 @@ at 0.5, and its first segment starts at 0.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -129,16 +130,17 @@ def shown_width(width: int, stream: Any) -> int:
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path of the movie.")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; give the path of a movie file.")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; give the path of a movie file.")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a directory; give the path of a movie file.")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path} is not a regular file; give the path of a movie file.")
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path} is empty (0 bytes); the copy or download may have failed.")
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(f"{path} does not exist; check the path of the movie.") from error
     except PermissionError as error:
         raise InputError(f"{path} can't be read: permission denied; change its permissions or your user.") from error
     except OSError as error:

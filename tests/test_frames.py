@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -230,6 +232,12 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "is a directory" in refused(tmp_path)
 
 
+def test_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    assert "does not exist" in refused(tmp_path / "a.mp4" / "b.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes as on Unix")
 def test_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     assert "not a regular file" in refused(tmp_path / "pipe.mp4")
@@ -240,20 +248,33 @@ def test_an_empty_file(tmp_path: Path) -> None:
     assert "is empty" in refused(tmp_path / "a.mp4")
 
 
-def test_unreadable_permissions(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4", scene(1, 3))
-    path.chmod(0)
-    root = os.geteuid() == 0
-    if root:  # root may read everything: ask as somebody else
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.stat().st_uid == 0 and folder != folder.parent and str(folder).startswith("/tmp/"):
-                folder.chmod(0o755)
-        os.seteuid(65534)
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """The test runs as a user who may not read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
     try:
-        assert "permission denied" in refused(path)
+        yield
     finally:
-        if root:
-            os.seteuid(0)
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions as on Unix")
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_unreadable_permissions(closed: str, request: pytest.FixtureRequest) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.mp4", scene(1, 3))
+        os.chmod(folder, 0o755)
+        os.chmod(path if closed == "file" else folder, 0)
+        try:
+            request.getfixturevalue("nobody")
+            assert "permission denied" in refused(path)
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+            os.chmod(folder, 0o755)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,16 @@ def test_both_readers_give_the_same_times_and_pictures(tmp_path: Path, name: str
 
 
 @needs_decord
+@pytest.mark.parametrize("name", ["ordinary.mp4", "rotated.mp4", "anamorphic.mp4"])
+def test_both_readers_scale_alike(tmp_path: Path, name: str) -> None:
+    info = make(tmp_path, name)
+    for one, other in zip(read_frames(info, "pyav", side=50), read_frames(info, "decord", side=50), strict=True):
+        assert one.picture(50).shape == other.picture(50).shape
+        assert max(one.picture(50).shape) == 50
+        assert np.abs(one.picture(50).astype(int) - other.picture(50)).mean() <= 3  # two ways of scaling
+
+
+@needs_decord
 def test_both_readers_start_where_asked(tmp_path: Path) -> None:
     info = make(tmp_path, "bframes.mp4")
     ours, theirs = list(read_frames(info, "pyav", 0.72)), list(read_frames(info, "decord", 0.72))
@@ -157,7 +167,7 @@ class FakeFrame:
     def small(self, width: int, height: int) -> Image:
         return np.zeros((height, width, 3), np.uint8)
 
-    def picture(self) -> Image:
+    def picture(self, side: int | None = None) -> Image:
         return corners()
 
 
@@ -169,7 +179,7 @@ class FakeReader:
         self.started: list[float] = []
         self.closed = threading.Event()
 
-    def __call__(self, info: MovieInfo) -> FakeReader:
+    def __call__(self, info: MovieInfo, side: int | None) -> FakeReader:
         return self
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
@@ -251,4 +261,4 @@ def test_readers_say_when_they_cannot_open(info: MovieInfo) -> None:
     info.path.write_bytes(b"not a movie any more")
     for opener in [PyAVReader, *([DecordReader] if decord_installed() else [])]:
         with pytest.raises(ReaderError, match="can't open"):
-            opener(info)
+            opener(info, None)

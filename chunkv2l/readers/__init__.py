@@ -37,6 +37,7 @@ def read_frames(
     info: MovieInfo,
     reader: str = "auto",
     start: float = 0.0,
+    side: int | None = None,
     stall_timeout: float = STALL_TIMEOUT,
     openers: Mapping[str, Opener] = OPENERS,
 ) -> Generator[Frame, None, None]:
@@ -44,6 +45,9 @@ def read_frames(
 
     Where a reader fails or gives no frame for `stall_timeout` seconds, a warning names the time and the other reader
     goes on from there.
+
+    Args:
+        side: pixels of the longer side of the largest picture that will be asked for; None for whole ones.
 
     Raises:
         InputError: no such reader.
@@ -58,7 +62,7 @@ def read_frames(
     last: float | None = None
     for position, name in enumerate(names):
         begin = start if last is None else last
-        frames = watched(lambda name=name: openers[name](info), begin, stall_timeout)  # type: ignore[misc]
+        frames = watched(lambda name=name: openers[name](info, side), begin, stall_timeout)  # type: ignore[misc]
         try:
             for frame in frames:
                 if last is None or frame.time > last + 1e-3:

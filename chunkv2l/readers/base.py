@@ -62,8 +62,8 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-Opener = Callable[[MovieInfo], Reader]
-"""Opens a movie; raises ReaderError where that fails."""
+Opener = Callable[[MovieInfo, int | None], Reader]
+"""Opens a movie, with the `side` of the largest picture that will be asked for; raises ReaderError where that fails."""
 
 
 class ReaderError(ChunkV2LError):

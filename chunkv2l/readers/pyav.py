@@ -47,7 +47,7 @@ class AVFrame:
 class PyAVReader:
     """Walks a movie with PyAV."""
 
-    def __init__(self, info: MovieInfo) -> None:
+    def __init__(self, info: MovieInfo, side: int | None = None) -> None:
         self._info = info
         self._open()
 
