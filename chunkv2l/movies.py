@@ -153,7 +153,11 @@ def _cant_open(path: Path, error: Exception) -> str:
             f"{path} is cut off: its table of contents, which is written last, is missing; "
             "the recording or download did not finish. Get the whole file, or repair it with a tool for that."
         )
-    return f"{path} is not a movie that can be read ({getattr(error, 'strerror', None) or error})."
+    return f"{path} is not a movie that can be read ({_reason(error)})."
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _lacks_contents(path: Path) -> bool:
@@ -191,9 +195,13 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
                 break
     except av.FFmpegError as error:
         failed = error
+    if isinstance(failed, av.DecoderNotFoundError):
+        raise InputError(f"{path} is coded in a way that the FFmpeg inside PyAV can't decode; convert it first.")
     if failed is None:
         raise InputError(f"{path} has a video stream without a single picture; the file is cut off or empty.")
-    raise InputError(f"{path} has a video stream, but no picture of it can be decoded ({failed}); the file is damaged.")
+    raise InputError(
+        f"{path} has a video stream, but no picture of it can be decoded ({_reason(failed)}); the file is damaged."
+    )
 
 
 def _mean_fps(path: Path, stream: Any) -> float:

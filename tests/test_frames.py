@@ -318,6 +318,12 @@ def test_cut_off_before_the_table_of_contents(tmp_path: Path) -> None:
     assert "cut off" in refused(path) and "did not finish" in refused(path)
 
 
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mkv", scene(1, 25), codec="ffv1")
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_ABCD"))
+    assert "can't decode; convert it" in refused(path)
+
+
 def test_pictures_that_are_all_damaged(tmp_path: Path) -> None:
     path = write(tmp_path / "a.avi", scene(1, 25), codec="ffv1")
     data = bytearray(path.read_bytes())

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,24 @@ def test_a_truncated_movie_gives_what_it_has(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", frames, options={"g": "25"}, container_options={"movflags": "faststart"})
     seen = collected(probe(truncate(path, 0.6)))
     assert 2.0 < seen[-1] < 6.0
+
+
+def test_a_clock_that_is_set_back_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one, other = (write(tmp_path / f"{n}.ts", scene(n, 75)) for n in (1, 2))
+    path = tmp_path / "joined.ts"
+    path.write_bytes(one.read_bytes() + other.read_bytes())
+    with caplog.at_level(logging.WARNING, "chunkv2l"):
+        seen = collected(probe(path))
+    assert seen == pytest.approx([n / 25 for n in range(150)], abs=1e-3)
+    assert "clock jumps at 2.96 s" in caplog.text
+
+
+def test_a_stamp_from_nowhere_makes_no_gap_of_hours(info: MovieInfo) -> None:
+    path = write(
+        info.path.with_suffix(".mkv"), scene(1, 75), [n / 25 if n < 50 else 90_000 + n / 25 for n in range(75)]
+    )
+    seen = collected(replace(probe(path), duration=3.0))
+    assert seen == pytest.approx([n / 25 for n in range(75)], abs=1e-3)
 
 
 def test_damage_is_told_once_a_stretch(caplog: pytest.LogCaptureFixture) -> None:
