@@ -77,7 +77,7 @@ class Index:
         self._model: Model | None = None
         self._router: Router | None = None
         self.file: IndexFile = IndexFile(path)
-        self._wanted = (model if isinstance(model, str) else self.file.meta.model, hypernet, device)
+        self._wanted = (model if isinstance(model, str) else None, hypernet, device)
         if model is not None and not isinstance(model, str):
             try:
                 self.file.require_identity(model.identity)
@@ -130,8 +130,9 @@ class Index:
                 from chunkv2l.models import load_model
 
                 started = perf_counter()
+                self._check_own()
                 name, hypernet, device = self._wanted
-                model = load_model(name, hypernet, device)
+                model = load_model(name or self.file.meta.model, hypernet, device)
                 self.file.require_identity(model.identity)
                 self._model = model
                 self._unreported += perf_counter() - started
@@ -227,6 +228,20 @@ class Index:
 
         checked = policies.check("given", weights, self.graph)
         return compose(self.model.hypernet, self.file.codes, _numbers(checked))
+
+    def _check_own(self) -> None:
+        """Ask for the files that the index was built with and whose paths it doesn't know."""
+        meta, (model, hypernet, _) = self.file.meta, self._wanted
+        wanted = []
+        if "folder" in meta.own and model is None and not Path(meta.model).is_dir():
+            wanted.append(f"--model FOLDER ({meta.model})")
+        if "hypernet" in meta.own and hypernet is None:
+            wanted.append(f"--hypernet FILE (of SHA-256 {str(meta.identity.get('hypernet'))[:16]}…)")
+        if wanted:
+            raise InputError(
+                f"{self.path} was built with files of your own, and doesn't know where they are: "
+                f"add {' and '.join(wanted)}."
+            )
 
     def _loaded(self) -> tuple[Model, float]:
         """The model, and the seconds that opening and loading took if no answer has reported them yet."""

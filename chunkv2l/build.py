@@ -27,6 +27,7 @@ from chunkv2l.cutting import cut
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.index import IndexFile
+from chunkv2l.meta import OWN
 from chunkv2l.movies import probe
 from chunkv2l.origin import describe, differences
 from chunkv2l.prefetch import Prefetch
@@ -102,9 +103,10 @@ def build(
     Writer.check_free(out)
     run = Run(info.duration, progress)
     with run.listening():
+        own = _own(model, hypernet)
         with run.clock("load"):
             model = _load(model, hypernet, device)
-        wanted = describe(movie, info, model, settings, BATCH)
+        wanted = describe(movie, info, model, settings, BATCH, own)
         if not force and out.exists() and _up_to_date(out, wanted, run):
             return run.report(out, wanted["movie"], nothing_to_do=True)
         with Writer(out) as writer:
@@ -159,6 +161,14 @@ def _load(model: str | Model, hypernet: str | None, device: str) -> Model:
     from chunkv2l.models import load_model
 
     return load_model(model, hypernet=hypernet, device=device)
+
+
+def _own(model: str | Model, hypernet: str | None) -> list[str]:
+    """What of the model the user named by a path; of a loaded one that isn't known."""
+    if not isinstance(model, str):
+        return []
+    folder = model != "mini" and Path(model).is_dir()
+    return [name for name, given in zip(OWN, (folder, hypernet is not None), strict=True) if given]
 
 
 class _Stale(Exception):

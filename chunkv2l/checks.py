@@ -1,4 +1,4 @@
-"""What an index file must look like before anything in it is believed: header, schema, meta.
+"""What an index file must look like before anything in it is believed: header and schema.
 
 An index may come from anywhere. Everything that is wrong with one becomes an InputError that says what and what to do.
 """
@@ -6,76 +6,18 @@ An index may come from anywhere. Everything that is wrong with one becomes an In
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
 from urllib.parse import quote
 
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
+from chunkv2l.meta import Malformed, read_meta, rebuild
 from chunkv2l.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
-from chunkv2l.values import finite, is_line, quoted
-
-MAX_META: Final = 1 << 20  # bytes of one meta value
-MAX_DEPTH: Final = 8  # of nesting in a meta value
-MAX_CODE_VALUES: Final = 1 << 24  # numbers in one code; SmolVLM2-2.2B has 196,608
-
-OPTIONS: Final = {
-    "detector": "--detector",
-    "min_length": "--min-length",
-    "max_length": "--max-length",
-    "reader": "--reader",
-    "codes": "--codes",
-}
-"""Recorded settings and the command line's options that give them."""
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What an index says about itself.
-
-    Attributes:
-        movie: name, size (bytes), sha256 (of the movie's content as `origin.fingerprint` takes it), duration (seconds),
-            fps, width, height.
-        model: the model's name, as `--model` takes it.
-        identity: what the codes depend on: hashes of weights and the like.
-        settings: the build's settings (detector, lengths, codes …).
-        code_shape: (L, r, d).
-        segments: how many there are; None while the build isn't complete.
-    """
-
-    movie: Mapping[str, Any]
-    model: str
-    identity: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    code_shape: tuple[int, int, int]
-    segments: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def origin(self) -> dict[str, Any]:
-        """What the codes were made from and how, as `origin.describe` puts it: all but the number of segments."""
-        return {
-            "movie": dict(self.movie),
-            "model": self.model,
-            "identity": dict(self.identity),
-            "settings": dict(self.settings),
-            "code_shape": list(self.code_shape),
-            **self.extra,
-        }
-
-    @property
-    def codes(self) -> str:
-        """How codes are packed: "fp32", "fp16" or "int8"."""
-        return str(self.settings["codes"])
-
-
-class Malformed(Exception):
-    """What is wrong inside an index file."""
+from chunkv2l.values import quoted
 
 
 @contextlib.contextmanager
@@ -93,81 +35,6 @@ def damage(path: Path) -> Iterator[None]:
         if "locked" in str(error):
             raise InputError(f"{path} is being written by another process: try again when it is done.") from error
         raise InputError(f"{path} is damaged ({quoted(error)}): build it again with --force.") from error
-
-
-def rebuild_command(path: Path, meta: Meta, force: bool = True) -> str:
-    """The command line that builds `path` as it was built, every recorded choice spelled out."""
-    words = ["chunkv2l", "build", str(meta.movie["name"]), "-o", str(path), "--model", meta.model]
-    for name, option in OPTIONS.items():
-        if name in meta.settings:
-            words += [option, _spelled(meta.settings[name])]
-    if meta.settings.get("captions") is False:
-        words.append("--no-captions")
-    return shlex.join([*words, "--force"] if force else words)
-
-
-def _spelled(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def read_meta(connection: sqlite3.Connection) -> Meta:
-    """The meta table of an open index or .part, bounded and checked.
-
-    Raises:
-        Malformed, sqlite3.Error: turned into sentences by `damage`.
-    """
-    if connection.execute("SELECT count(*) FROM meta").fetchone()[0] > 64:
-        raise Malformed("more meta values than there can be")
-    rows = connection.execute("SELECT key, CASE WHEN length(value) <= ? THEN value END FROM meta", (MAX_META,))
-    values: dict[str, Any] = {}
-    for key, value in rows:
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise Malformed("a meta value that isn't a text, or one that is too long")
-        try:
-            values[key] = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise Malformed(f"the meta value {key!r} isn't JSON") from error
-        if not (is_line(key) and _sound(values[key])):
-            raise Malformed("a meta value with control characters, or numbers that aren't any")
-    return _meta(values)
-
-
-def _meta(values: dict[str, Any]) -> Meta:
-    for key, kind in {"movie": dict, "model": str, "identity": dict, "settings": dict, "code_shape": list}.items():
-        if not isinstance(values.get(key), kind):
-            raise Malformed(f"the meta value {key!r} is missing or of the wrong kind")
-    shape = values["code_shape"]
-    if len(shape) != 3 or any(type(size) is not int or size < 1 for size in shape):
-        raise Malformed("code_shape isn't three sizes")
-    if shape[0] * shape[1] * shape[2] > MAX_CODE_VALUES:
-        raise Malformed("codes larger than there can be")
-    if values["settings"].get("codes") not in ("fp32", "fp16", "int8"):
-        raise Malformed("codes of an unknown kind")
-    movie = values["movie"]
-    if not (is_line(movie.get("name")) and isinstance(movie.get("sha256"), str) and finite(movie.get("duration"))):
-        raise Malformed("the movie has no name, no fingerprint or no duration")
-    segments = values.get("segments")
-    if segments is not None and type(segments) is not int:
-        raise Malformed("the number of segments isn't a number")
-    known = {"movie", "model", "identity", "settings", "code_shape", "segments"}
-    return Meta(
-        movie=values["movie"],
-        model=values["model"],
-        identity=values["identity"],
-        settings=values["settings"],
-        code_shape=(shape[0], shape[1], shape[2]),
-        segments=segments,
-        extra={key: value for key, value in values.items() if key not in known},
-    )
-
-
-def _sound(value: object, depth: int = 0) -> bool:
-    """Whether a value of JSON can be shown and reckoned with: lines of text, finite numbers, no deep nesting."""
-    if isinstance(value, dict):
-        return depth < MAX_DEPTH and all(is_line(key) and _sound(one, depth + 1) for key, one in value.items())
-    if isinstance(value, list):
-        return depth < MAX_DEPTH and all(_sound(one, depth + 1) for one in value)
-    return value is None or isinstance(value, bool) or is_line(value) or finite(value)
 
 
 def check_header(path: Path, newer: bool = False) -> int:
@@ -264,7 +131,7 @@ def progress_sentence(path: Path) -> str:
             check_schema(connection, SCHEMA_VERSION)
             meta = read_meta(connection)
             count, end = connection.execute("SELECT count(*), max(end) FROM segments").fetchone()
-            command = rebuild_command(path.with_name(path.name.removesuffix(".part")), meta, force=False)
+            command = rebuild(path.with_name(path.name.removesuffix(".part")), meta, force=False)
             duration = float(meta.movie["duration"])
             share = min(100.0, 100.0 * float(end or 0.0) / duration) if duration > 0 else 0.0
             return (

@@ -21,8 +21,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from chunkv2l import codes as packing
-from chunkv2l.checks import Malformed, Meta, check_header, connect, damage, read_meta, rebuild_command
+from chunkv2l.checks import check_header, connect, damage
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.meta import Malformed, Meta, read_meta, rebuild
 from chunkv2l.rows import MAX_TEXT, ChapterRow, SegmentRow, SubtitleRow, chapter_rows, segment_rows, subtitle_rows
 from chunkv2l.schema import PAGE_SIZE
 from chunkv2l.values import finite
@@ -158,8 +159,8 @@ class IndexFile:
     # ---- what it was made from
 
     def rebuild_command(self) -> str:
-        """The command that makes this index anew from its movie."""
-        return rebuild_command(self.path, self.meta)
+        """The command that makes this index anew from its movie, and what to put in for the names in capitals in it."""
+        return rebuild(self.path, self.meta)
 
     def require_identity(self, identity: Mapping[str, Any]) -> None:
         """Refuse to be read with another model than the one that made the codes.

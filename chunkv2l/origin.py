@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +19,15 @@ SAMPLES: Final = 64
 SAMPLE: Final = 256 << 10  # bytes
 
 
-def describe(movie: Path, info: MovieInfo, model: Model, settings: BuildSettings, batch: int) -> dict[str, Any]:
+def describe(
+    movie: Path, info: MovieInfo, model: Model, settings: BuildSettings, batch: int, own: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the index's meta says of its origin; two builds of equal descriptions make equal rows.
 
     No clock time, host, path or duration of the build is in it; the movie's name is, to be shown.
+
+    Args:
+        own: as in `Meta`.
     """
     config = model.hypernet.config
     return {
@@ -38,6 +43,7 @@ def describe(movie: Path, info: MovieInfo, model: Model, settings: BuildSettings
         "identity": dict(model.identity),
         "settings": {**settings.to_meta(), "batch": batch},
         "code_shape": [config.num_layers, config.rank, config.latent_size],
+        "own": list(own),
     }
 
 
@@ -61,9 +67,9 @@ def fingerprint(movie: Path) -> dict[str, Any]:
 
 
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """In what two descriptions differ, in words; a movie is known by its content, not by its name."""
+    """In what two descriptions differ, in words; a movie is known by its content, a model by its identity."""
     pairs: list[tuple[str, Any, Any]] = []
-    for key in there.keys() | wanted.keys():
+    for key in (there.keys() | wanted.keys()) - {"own"}:
         one, other = there.get(key), wanted.get(key)
         if key == "settings" and isinstance(one, dict) and isinstance(other, dict):
             pairs += [(_words(name), one.get(name), other.get(name)) for name in one.keys() | other.keys()]

@@ -9,6 +9,7 @@ from scenedetect.detector import SceneDetector
 
 from chunkv2l.codes import FORMATS
 from chunkv2l.errors import InputError
+from chunkv2l.meta import OWN_DETECTOR
 from chunkv2l.readers import check_reader
 from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
 
@@ -45,7 +46,7 @@ class BuildSettings:
         """As the index's meta holds them; a detector of the caller's own by its class's name."""
         own = not isinstance(self.detector, str)
         return {
-            "detector": f"own:{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
+            "detector": f"{OWN_DETECTOR}{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
             "min_length": float(self.min_length),
             "max_length": float(self.max_length),
             "reader": self.reader,

@@ -137,6 +137,31 @@ def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("own", "words", "note"),
+    [
+        (["folder", "hypernet"], "--model MODEL_FOLDER --hypernet HYPERNET_FILE", "MODEL_FOLDER: the folder of fake; "),
+        (["hypernet"], "--model fake --hypernet HYPERNET_FILE", ""),
+        (["folder"], "--model MODEL_FOLDER --detector", "MODEL_FOLDER: the folder of fake)"),
+    ],
+)
+def test_files_of_ones_own_are_named_in_capitals(tmp_path: Path, own: list[str], words: str, note: str) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx", meta=origin(own=own))) as index:
+        command = index.rebuild_command()
+        assert index.meta.origin()["own"] == own
+    assert words in command and note in command and command.index("--force") < command.index(" (")
+    assert ("HYPERNET_FILE: the file of SHA-256 cdcdcdcdcdcdcdcd…)" in command) == ("hypernet" in own)
+
+
+def test_the_command_is_exact_about_numbers_names_and_detectors(tmp_path: Path) -> None:
+    settings = {"detector": "own:Mine", "min_length": 1 / 3, "max_length": 12.5, "codes": "fp16"}
+    meta = origin(settings=settings, movie={**origin()["movie"], "name": "--force.mp4"})
+    with IndexFile(write_index(tmp_path / "a.idx", meta=meta)) as index:
+        command, _, note = index.rebuild_command().partition(" (")
+    assert shlex.split(command)[2] == "./--force.mp4" and "--detector" not in command
+    assert f"--min-length {1 / 3} --max-length 12.5" in command and note == "from Python, with your detector Mine)"
+
+
 def test_reading_changes_nothing_even_with_tricks(tmp_path: Path) -> None:
     path = write_index(tmp_path / "a.idx")
     before = path.read_bytes()
