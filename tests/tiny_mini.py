@@ -25,16 +25,27 @@ CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
+class Untrained:
+    """The parts before the LoRA is merged."""
+
+    language: Any
+    vision: Any
+    connector: Connector
+    lora: DecoderLora
+    decoder: Decoder
+    """`language` as training has it, in float32"""
+
+
+@dataclass(frozen=True)
 class Tiny:
-    """The VLM, and the same frozen parts as training has them."""
+    """The VLM, and its language model as training has it: in float32, the LoRA applied as training applies it."""
 
     vlm: MiniVLM
     decoder: Decoder
-    """fp32, with the LoRA applied as training applies it"""
 
 
-@cache
-def tiny() -> Tiny:
+def untrained() -> Untrained:
+    """Always the same; language weights are such that float16 holds them."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         language: Any = LlamaForCausalLM(
@@ -52,6 +63,8 @@ def tiny() -> Tiny:
                 eos_token_id=2,
             )
         )
+        for parameter in language.parameters():
+            parameter.data = parameter.data.half().float()
         vision: Any = Dinov2Model(
             Dinov2Config(
                 hidden_size=SEEN,
@@ -63,14 +76,20 @@ def tiny() -> Tiny:
             )
         )
         connector = Connector(HIDDEN, width=20, channels=SEEN * len(BLOCKS))
-        plain = from_llama(language, torch.float32)
-        lora = DecoderLora(plain, rank=2)
+        decoder = from_llama(language, torch.float32)
+        lora = DecoderLora(decoder, rank=2)
         for factor in lora.up.values():
             torch.nn.init.normal_(factor, std=0.05)
+    return Untrained(language, vision, connector, lora.requires_grad_(False), decoder)
+
+
+@cache
+def tiny() -> Tiny:
+    parts = untrained()
+    decoder = parts.lora.apply_to(parts.decoder)
     with torch.no_grad():
-        decoder = lora.apply_to(plain)
-        merge(language.state_dict(), lora.state_dict())
-    return Tiny(MiniVLM(language, vision, connector, tokenizer()), decoder)
+        merge(parts.language.state_dict(), parts.lora.state_dict())
+    return Tiny(MiniVLM(parts.language, parts.vision, parts.connector, tokenizer()), decoder)
 
 
 def tokenizer() -> Any:

@@ -81,7 +81,8 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
 
     from chunkv2l.models import hub, smolvlm
 
-    if name not in smolvlm.PUBLISHED and not Path(name).is_dir() and not hub.is_repository(name):
+    folder = bool(name) and Path(name).is_dir()
+    if not (folder or name in smolvlm.PUBLISHED or hub.is_repository(name)):
         raise InputError(
             f"There is no model called {name!r}. There are {', '.join(NAMES)}; or name a folder, or a hub's "
             "OWNER/NAME, with a hypernetwork for it."

