@@ -242,7 +242,7 @@ def _store(writer: Writer, first: int, batch: Sequence[Cut], model: Model, setti
             del states
             adapters = _adapters(model, blobs)
         mus: list[float | None] = [None] * len(batch)
-        if uses_mu(model):
+        if model.calibration.mu:
             with run.clock("scores"):
                 mus = mean_scores(model, adapters)
         captions = [""] * len(batch)
@@ -272,11 +272,6 @@ def write_captions(model: Model, adapters: Adapter) -> list[str]:
     """What each adapter makes the frozen model say about its segment, on one line."""
     questions = [model.vlm.caption_question] * adapters.A.shape[0]
     return [one_line(text) for text in model.vlm.generate(questions, adapters, max_new_tokens=CAPTION_TOKENS)]
-
-
-def uses_mu(model: Model) -> bool:
-    """Whether the model was calibrated with μ."""
-    return bool(getattr(model.calibration, "mu", False))
 
 
 def mean_scores(model: Model, adapters: Adapter) -> list[float | None]:

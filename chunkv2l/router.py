@@ -15,7 +15,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from chunkv2l.policies import spread
 from chunkv2l.query import Node
 
 if TYPE_CHECKING:
-    from chunkv2l.models import Model
+    from chunkv2l.models import Calibration, Model
 
 STATEMENTS_KEPT = 64
 """Statements whose scores are remembered; a number a segment each."""
@@ -35,19 +35,6 @@ CPU_BYTES, GPU_BYTES = 256 << 20, 2 << 30
 """Expanded adapters held at once while scoring, whatever the movie's length."""
 CPU_ROWS, GPU_ROWS = 64, 256
 """Rows scored at once."""
-
-
-class Calibration(Protocol):
-    """The three numbers of the score, fitted for each model: DESIGN's τ, γ, β."""
-
-    @property
-    def tau(self) -> float: ...
-
-    @property
-    def gamma(self) -> float: ...
-
-    @property
-    def beta(self) -> float: ...
 
 
 def probabilities(

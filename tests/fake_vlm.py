@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from chunkv2l.adapter import Adapter
 from chunkv2l.frames import Clip
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.inject import inject
+from chunkv2l.models import UNFITTED, Model
 
 LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
 SIDE = 16  # pixels of what is kept of a frame
@@ -161,24 +161,11 @@ class FakeVLM(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class FakeCalibration:
-    """τ, γ, β of DESIGN's router score."""
-
-    tau: float = 1.0
-    gamma: float = 0.5
-    beta: float = 0.0
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    """The parts of `chunkv2l.models.Model`."""
+@dataclass(frozen=True, eq=False)
+class FakeModel(Model):
+    """A Model whose VLM is a FakeVLM."""
 
     vlm: FakeVLM
-    hypernet: Hypernetwork
-    calibration: FakeCalibration = field(default_factory=FakeCalibration)
-    name: str = "fake"
-    identity: dict[str, str | int | float] = field(default_factory=lambda: {"hypernet": "0" * 64})
 
 
 def fake_hypernet(seed: int = 1) -> Hypernetwork:
@@ -207,6 +194,7 @@ def fake_hypernet(seed: int = 1) -> Hypernetwork:
     return hypernet.requires_grad_(False).eval()
 
 
-def fake_model(seed: int = 0, delay: float = 0.0) -> Any:
-    """A FakeModel that passes for a Model; the same seed gives the same numbers. `delay`: seconds a clip."""
-    return FakeModel(FakeVLM(seed, delay).eval(), fake_hypernet(seed + 1), identity={"hypernet": f"{seed:064x}"})
+def fake_model(seed: int = 0, delay: float = 0.0) -> FakeModel:
+    """The same seed gives the same numbers. `delay`: seconds a clip."""
+    vlm, hypernet = FakeVLM(seed, delay).eval(), fake_hypernet(seed + 1)
+    return FakeModel("fake", vlm, hypernet, UNFITTED, {"hypernet": f"{seed:064x}"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from chunkv2l.adapter import concat
 from chunkv2l.answer import Answer, describe
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
+from chunkv2l.models import UNFITTED, Calibration, Model
 from chunkv2l.models.smolvlm import load_smolvlm
 from chunkv2l.query import Node, Query, statement
 from chunkv2l.spans import Span, between, clock, joined, ranked
-from tests.fake_vlm import FakeCalibration, FakeModel, fake_model
+from tests.fake_vlm import FakeModel, fake_model
 from tests.frames2lora import MODEL, hypernet_file
 from tests.written import CAPTIONS, random_codes, write_index
 
@@ -32,8 +33,7 @@ WHAT = "What is on the grass?"
 
 @pytest.fixture
 def model() -> FakeModel:
-    loaded: FakeModel = fake_model()
-    return loaded
+    return fake_model()
 
 
 @pytest.fixture
@@ -163,9 +163,7 @@ def test_a_users_policy_decides_the_order(index: Index) -> None:
 
 def test_absence_is_said(tmp_path: Path) -> None:
     path = write_index(tmp_path / "movie.idx", random_codes(6))
-    sceptic = FakeModel(
-        fake_model().vlm, fake_model().hypernet, FakeCalibration(beta=20.0), identity=fake_model().identity
-    )
+    sceptic = replace(fake_model(), calibration=Calibration(beta=20.0))
     with Index(path, sceptic) as index:
         answer = index.ask(WHEN)
     assert answer.not_there is not None and answer.not_there > 0.99 and len(answer.spans) >= 5
@@ -189,22 +187,11 @@ def test_nothing_of_the_index_enters_a_prompt(index: Index, model: FakeModel, po
     assert allowed[1] in model.vlm.prompts and all(prompt in allowed for prompt in model.vlm.prompts)
 
 
-@dataclass(frozen=True)
-class TinySmolVLM:
-    """The reference's random SmolVLM with a real tokenizer, as a loaded model."""
-
-    vlm: Any
-    hypernet: Any
-    identity: dict[str, str | int | float]
-    calibration: FakeCalibration
-    name: str = "tiny"
-
-
 def test_what_enters_a_real_language_model_is_the_question_alone(tmp_path: Path) -> None:
     """Every id that the token embedding sees, on the tiny SmolVLM: prompts, the statement and what was generated."""
     vlm, hypernet, identity = load_smolvlm(str(MODEL), str(hypernet_file(tmp_path)), device="cpu")
     config = hypernet.config
-    model: Any = TinySmolVLM(vlm, hypernet, identity, FakeCalibration())
+    model = Model("tiny", vlm, hypernet, UNFITTED, identity)
     codes = torch.randn(
         6, config.num_layers, config.rank, config.latent_size, generator=torch.Generator().manual_seed(0)
     )
@@ -324,7 +311,7 @@ def test_times_add_up(tmp_path: Path) -> None:
 
 def test_the_first_token_is_told_before_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step of decoding takes 30 ms: the first token is known after one step, the answer after all."""
-    model: FakeModel = fake_model()
+    model = fake_model()
     logits, steps = model.vlm._logits, []
 
     def slowly(ids: torch.Tensor) -> torch.Tensor:
@@ -400,8 +387,7 @@ def test_the_model_is_loaded_once_when_it_is_needed(tmp_path: Path, monkeypatch:
 
     def load_model(*wanted: Any) -> FakeModel:
         loaded.append(wanted)
-        model: FakeModel = fake_model()
-        return model
+        return fake_model()
 
     monkeypatch.setattr("chunkv2l.models.load_model", load_model, raising=False)
     with chunkv2l.open(write_index(tmp_path / "movie.idx", random_codes(3)), device="cpu") as index:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sqlite3
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from chunkv2l.build import MU_STATEMENTS, Progress, build
 from chunkv2l.cutting import cut
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import IndexFile
+from chunkv2l.models import Calibration
 from chunkv2l.store import Writer
 from chunkv2l.verify import verify
-from tests.fake_vlm import FakeCalibration, FakeModel, fake_model
+from tests.fake_vlm import FakeModel, fake_model
 from tests.indexes import rows_of, write_index
 from tests.movies import block_movie
 
@@ -119,13 +120,8 @@ def test_captions_are_one_line(movie: Path, tmp_path: Path, monkeypatch: pytest.
         assert {s.caption for s in index.segments} == {"A dog [2J runs."}
 
 
-@dataclass(frozen=True)
-class WithMu(FakeCalibration):
-    mu: bool = True
-
-
 def test_mean_scores_where_the_model_was_calibrated_with_them(movie: Path, tmp_path: Path, model: FakeModel) -> None:
-    report = make(movie, tmp_path / "a.idx", replace(model, calibration=WithMu()))
+    report = make(movie, tmp_path / "a.idx", replace(model, calibration=Calibration(mu=True)))
     with IndexFile(report.index) as index:
         adapters = concat([model.hypernet.expand(index.codes())], bias=model.hypernet.bias)
         own = model.vlm.score(MU_STATEMENTS, adapters)

@@ -253,10 +253,10 @@ def test_export_refused(
 
 
 def test_models_lists_what_is_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from chunkv2l.doctor import Finding
+    from chunkv2l.models import Available
 
-    found = [Finding("mini", "ok", "It is in the cache."), Finding("smolvlm2-500m", "note", "It isn't here.")]
-    monkeypatch.setattr("chunkv2l.doctor.weights", lambda: iter(found))
+    found = (Available("mini", True, "It is in the cache."), Available("smolvlm2-500m", False, "It isn't here."))
+    monkeypatch.setattr("chunkv2l.models.available", lambda: found)
     assert cli.run(["models"]) == 0
     told = capsys.readouterr().out
     assert "mini (here)" in told and "smolvlm2-500m (not here)" in told and "    It isn't here." in told

@@ -13,8 +13,9 @@ from torch import Tensor
 from chunkv2l import router as routing
 from chunkv2l.adapter import concat
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models import Calibration
 from chunkv2l.router import Router, Scoring, probabilities
-from tests.fake_vlm import FakeCalibration, FakeModel, fake_model
+from tests.fake_vlm import FakeModel, fake_model
 from tests.written import random_codes
 
 TEXT = "A dog catches the ball."
@@ -107,7 +108,7 @@ def test_the_statement_is_scored_under_the_caption_prompt() -> None:
 
 def test_probabilities_follow_the_formula() -> None:
     nats, tokens, n = {0: 3.0, 4: 1.0, 5: -2.0}, 6, 9
-    calibration = FakeCalibration(tau=0.7, gamma=0.4, beta=0.3)
+    calibration = Calibration(tau=0.7, gamma=0.4, beta=0.3)
     p, absent = probabilities(nats, tokens, n, calibration)
     scale = 0.7 * 6**0.4
     e = {i: math.exp(s / scale) for i, s in nats.items()}
@@ -119,7 +120,7 @@ def test_probabilities_follow_the_formula() -> None:
 
 @pytest.mark.parametrize("nats", [{0: 5000.0, 1: 0.0}, {0: -5000.0, 1: -4000.0}])
 def test_probabilities_never_overflow(nats: dict[int, float]) -> None:
-    p, absent = probabilities(nats, 4, 2, FakeCalibration())
+    p, absent = probabilities(nats, 4, 2, Calibration())
     assert sum(p.values()) + absent == pytest.approx(1.0) and p[0] in (0.0, 1.0)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.frames import Clip
-from chunkv2l.hypernet import Hypernetwork
+from chunkv2l.models import UNFITTED, Model
 from chunkv2l.models.smolvlm import load_smolvlm
 from chunkv2l.vlm.smolvlm import SmolVLM
 from chunkv2l.vlm.smolvlm_inputs import PixelRule, sample_indices
 from tests import frames2lora
-from tests.fake_vlm import FakeCalibration
 
 FPS = 10.0
 CHECKPOINT = frames2lora.FOLDER / "checkpoint_tiny.pt"
@@ -30,22 +27,11 @@ def vlm() -> SmolVLM:
     return SmolVLM(loaded.model, loaded.tokenizer, PixelRule(tile=32, longest_edge=24))
 
 
-@dataclass(frozen=True)
-class TinyModel:
-    """The parts of `chunkv2l.models.Model`."""
-
-    vlm: SmolVLM
-    hypernet: Hypernetwork
-    identity: dict[str, str | int | float]
-    calibration: FakeCalibration = field(default_factory=FakeCalibration)
-    name: str = "tiny"
-
-
 @cache
-def model() -> Any:
+def model() -> Model:
     """A model as `build` and `open` take it, with the fixtures' tiny released checkpoint."""
     _, hypernet, identity = load_smolvlm(str(frames2lora.MODEL), str(CHECKPOINT), "cpu")
-    return TinyModel(vlm(), hypernet.requires_grad_(False), identity)
+    return Model("tiny", vlm(), hypernet.requires_grad_(False), UNFITTED, identity)
 
 
 @cache
