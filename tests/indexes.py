@@ -63,15 +63,16 @@ def write_index(
     speech: Mapping[int, str] | None = None,
     meta: dict[str, Any] | None = None,
     finish: bool = True,
+    seconds: float = 4.0,
 ) -> Path:
-    """An index of 4-second segments, one for each caption; `finish=False` leaves its .part."""
+    """An index of segments of `seconds`, one for each caption; `finish=False` leaves its .part."""
     codes = some_codes(len(captions)) if codes is None else codes
     with Writer(path) as writer:
         writer.write(meta=origin(kind) if meta is None else meta)
         rows = [
             NewSegment(
-                4.0 * i,
-                4.0 * i + 4,
+                seconds * i,
+                seconds * (i + 1),
                 caption,
                 packing.to_bytes(codes[i], kind),
                 jpeg(),

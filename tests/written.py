@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from chunkv2l.codes import to_bytes
-from chunkv2l.store import NewSegment, Writer
+from tests import indexes
 from tests.fake_vlm import LATENT, LAYERS, RANK, fake_model
 
 CAPTIONS = ("a dog runs", "the cat sits", "two men on grass", "a red house", "a dog catches the ball", "water")
@@ -35,24 +32,12 @@ def write_index(
 ) -> Path:
     """An index with one segment of `seconds` for each code; captions are repeated as needed."""
     model = model or fake_model()
-    picture = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(picture, format="JPEG")
-    rows = [
-        NewSegment(
-            start=seconds * i,
-            end=seconds * (i + 1),
-            caption=captions[i % len(captions)] if captions else "",
-            code=to_bytes(code, "fp32"),
-            thumbnail=picture.getvalue(),
-        )
-        for i, code in enumerate(codes)
-    ]
     meta = {
         "movie": {
             "name": "movie.mp4",
             "size": 1,
             "sha256": "0" * 64,
-            "duration": seconds * len(rows),
+            "duration": seconds * len(codes),
             "fps": 10.0,
             "width": 8,
             "height": 8,
@@ -62,7 +47,5 @@ def write_index(
         "settings": {"detector": "fixed:4", "codes": "fp32", "captions": True},
         "code_shape": list(codes.shape[1:]),
     }
-    with Writer(path) as writer:
-        writer.write(0, rows, meta)
-        writer.finish()
-    return path
+    told = [captions[i % len(captions)] if captions else "" for i in range(len(codes))]
+    return indexes.write_index(path, told, codes=codes, kind="fp32", meta=meta, seconds=seconds)
