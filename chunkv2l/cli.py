@@ -14,7 +14,7 @@ import click
 from chunkv2l import __version__, terminal
 from chunkv2l.cli_options import (
     BUILT_IN_POLICIES,
-    Budget,
+    budget_option,
     complete_policy,
     examples,
     index_argument,
@@ -186,14 +186,7 @@ def build(
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments are composed.  [default: the policy's]"
 )
-@click.option(
-    "--budget",
-    type=Budget(),
-    metavar="N|all",
-    default=48,
-    show_default=True,
-    help="How many segments may be scored exactly.",
-)
+@budget_option
 @click.option("--model", metavar="MODEL", help="The model that built the index, if its name doesn't find it here.")
 @model_options
 @json_option

@@ -52,5 +52,13 @@ def model_options(command: F) -> F:
     return command
 
 
+budget_option = click.option(
+    "--budget",
+    type=Budget(),
+    metavar="N|all",
+    default=48,
+    show_default=True,
+    help="How many segments may be scored exactly.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 index_argument = click.argument("index", type=click.Path())

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chunkv2l import terminal
-from chunkv2l.cli_options import Budget, complete_policy, examples, index_argument, json_option, model_options
+from chunkv2l.cli_options import budget_option, complete_policy, examples, index_argument, json_option, model_options
 from chunkv2l.errors import InputError
 
 
@@ -74,14 +74,7 @@ def verify(ctx: click.Context, index: str, as_json: bool) -> None:
 )
 @click.option("--question", default="", help="What a policy that scores segments scores them by.")
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments the policy composes.")
-@click.option(
-    "--budget",
-    type=Budget(),
-    metavar="N|all",
-    default=48,
-    show_default=True,
-    help="How many segments may be scored exactly.",
-)
+@budget_option
 @click.option("--no-bias", is_flag=True, help="Leave the bias out of every adapter and write it beside them.")
 @click.option("--max-rank", type=click.IntRange(min=1), metavar="R", help="Compress to R ranks; the error is printed.")
 @click.option(
