@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -209,9 +210,12 @@ def _mean_fps(path: Path, stream: Any) -> float:
     rate = float(stream.average_rate or 0)
     if 0.001 <= rate <= _FAST_FPS:
         return rate
-    with open_container(path) as container:
-        packets = container.demux(video_stream(container))
-        stamps = sorted({p.pts for p in islice(packets, _ENOUGH) if p.pts is not None and p.size})
+    stamps: list[int] = []
+    with open_container(path) as container, suppress(av.FFmpegError):
+        for packet in islice(container.demux(video_stream(container)), _ENOUGH):
+            if packet.pts is not None and packet.size:
+                stamps.append(packet.pts)
+    stamps = sorted(set(stamps))
     if len(stamps) > 1:
         measured = (len(stamps) - 1) / float((stamps[-1] - stamps[0]) * Fraction(stream.time_base))
         return min(max(measured, 0.001), 1000.0)
@@ -227,10 +231,8 @@ def _end_of_pictures(container: Any, stream: Any, start: Fraction) -> float:
         counted_from = start if "matroska" in container.format.name else 0  # it writes the last stamp, others a length
         return float(Fraction(container.duration, av.time_base) - counted_from)
     last = Fraction(0)  # a recording that was never closed: look at every packet, decode none
-    try:
+    with suppress(av.FFmpegError):
         for packet in container.demux(stream):
             if packet.pts is not None:
                 last = max(last, (packet.pts + (packet.duration or 0)) * base - start)
-    except av.FFmpegError:
-        pass
     return float(last)

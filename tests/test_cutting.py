@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkv2l import cutting
+from chunkv2l import cutting, sampling
 from chunkv2l.cutting import cut, detect
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip, read_clip
@@ -81,7 +81,7 @@ def test_sampled_frames_are_as_near_as_promised(tmp_path: Path) -> None:
     wanted = [0.0, 1.23, 2.5, 3.71, 9.9]
     ((_, clip, _),) = cut(path, at(*wanted), whole, detector="fixed:16")
     exact = read_clip(path, at(*wanted), whole)
-    assert all(abs(a - b) <= 0.5 / cutting.CANDIDATE_RATE + 0.02 for a, b in zip(clip.times, exact.times, strict=True))
+    assert all(abs(a - b) <= 0.5 / sampling.CANDIDATE_RATE + 0.02 for a, b in zip(clip.times, exact.times, strict=True))
     assert clip.times != exact.times
     assert all(abs(grey - 25 * t) <= 2 for grey, t in zip(greys(clip), clip.times, strict=True))
 
@@ -203,10 +203,10 @@ def test_a_whole_movie_is_cut_without_a_word(colours: Path, caplog: pytest.LogCa
 
 
 def decoding() -> bool:
-    return any(thread.name == "chunkv2l-decode" for thread in threading.enumerate())
+    return any(thread.name in ("chunkv2l-decode", "chunkv2l-prefetch") for thread in threading.enumerate())
 
 
-def test_closing_stops_the_thread(colours: Path) -> None:
+def test_closing_stops_the_threads(colours: Path) -> None:
     with closing(cut(colours, each_second, whole)) as segments:
         next(segments)
     assert not decoding()
@@ -250,6 +250,8 @@ def test_only_the_open_segments_pictures_are_kept(tmp_path: Path) -> None:
     most = total = 0
     for _ in cut(path, each_second, whole):
         total += 1
-        most = max(most, sum(isinstance(thing, cutting._Candidate) for thing in gc.get_objects()))
+        most = max(most, sum(isinstance(thing, sampling.Candidate) for thing in gc.get_objects()))
     assert total == 16
-    assert 3 * cutting.CANDIDATE_RATE < most <= 6 * cutting.CANDIDATE_RATE  # a segment of 3 s and the begin of the next
+    assert (
+        3 * sampling.CANDIDATE_RATE < most <= 6 * sampling.CANDIDATE_RATE
+    )  # a segment of 3 s and the begin of the next

@@ -88,6 +88,15 @@ def test_a_header_that_tells_the_clocks_rate_is_not_believed(tmp_path: Path, suf
     assert probe(path).fps == pytest.approx(25.0, abs=0.3)
 
 
+def test_a_rate_that_must_be_measured_of_a_damaged_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.avi", scene(1, 160), codec="mpeg4")  # fuzzing found it
+    data = path.read_bytes()
+    assert probe(path).fps > 0
+    for place in range(len(data) // 2, len(data), 997):
+        path.write_bytes(data[:place] + data[place + 2 :])
+        assert 0 < probe(path).fps <= 1000
+
+
 def test_fast_cameras_are_believed(tmp_path: Path) -> None:
     assert probe(write(tmp_path / "a.mkv", scene(1, 60), fps=240.0)).fps == pytest.approx(240.0, rel=0.02)
 
