@@ -14,6 +14,8 @@ from chunkv2l import cli
 from chunkv2l.adapter import Adapter
 from tests import frames2lora, tiny_smolvlm
 
+KEYS = ["question", "answer", "spans", "not_there", "policy", "model", "visual_tokens", "timing"]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -47,6 +49,9 @@ def test_the_whole_line(folder: Path, own: list[str], tmp_path: Path, capsys: py
     assert shown["model"] == "tiny model" and shown["identity"]["family"] == "smolvlm"
     assert str(folder) not in json.dumps({key: value for key, value in shown.items() if key != "index"})
     when = run(capsys, "ask", str(index), "When does a dog run?", *own)
+    assert list(when) == KEYS and list(when["spans"][0]) == ["start", "end", "score", "segments"]
+    assert list(when["timing"]) == ["load_s", "route_s", "compose_s", "first_token_s", "total_s"]
+    assert 0 <= when["not_there"] <= 1
     assert when["spans"] and when["visual_tokens"] == 0 and when["model"] == "tiny model"
     what = run(capsys, "ask", str(index), "What is on the table?", "--policy", "concat", *own)
     assert what["policy"] == "concat" and what["answer"]
