@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def nobody() -> Iterator[Callable[[], None]]:
     root = os.name == "posix" and os.geteuid() == 0
 
     def become() -> None:
+        import_module("chunkv2l.build")  # while its files may be read
         if root:
             os.seteuid(65534)
 
