@@ -250,7 +250,7 @@ def test_only_the_open_segments_pictures_are_kept(tmp_path: Path) -> None:
     most = total = 0
     for _ in cut(path, each_second, whole):
         total += 1
-        most = max(most, sum(isinstance(thing, sampling.Candidate) for thing in gc.get_objects()))
+        most = max(most, sum(type(thing) is sampling.Candidate for thing in gc.get_objects()))
     assert total == 16
     assert (
         3 * sampling.CANDIDATE_RATE < most <= 6 * sampling.CANDIDATE_RATE
