@@ -20,6 +20,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
 from chunkv2l.hypernet.released import read_released
+from chunkv2l.values import quoted
 
 FORMAT = "chunkv2l.hypernet"
 ENCODER = "aggregator.perceiver.encoder"
@@ -160,7 +161,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} can't be read as a safetensors file ({error}): fetch it again.") from None
+        raise InputError(f"{path} can't be read as a safetensors file ({quoted(error)}): fetch it again.") from None
 
 
 def _own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
@@ -170,9 +171,12 @@ def _own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
         values = None
     if not isinstance(values, dict):
         raise InputError(f"{path} is damaged: its configuration can't be read.")
-    return HypernetConfig.from_dict(values)
+    try:
+        return HypernetConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {quoted(error)}") from None
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
+    shown = quoted(", ".join(names[:3]))
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

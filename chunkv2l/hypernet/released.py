@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.values import quoted
 
 EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
 PREFIX = "_orig_mod."  # what torch.compile puts before names
@@ -71,9 +72,7 @@ def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
     tensors: dict[str, Tensor] = {}
     for key, value in entries.items():
         if not isinstance(key, str) or not _plain(value):
-            raise InputError(
-                f"{path} isn't a Frames2LoRA checkpoint: its entry {str(key)[:80]!r} isn't a plain tensor."
-            )
+            raise InputError(f"{path} isn't a Frames2LoRA checkpoint: its entry '{quoted(key)}' isn't a plain tensor.")
         tensors[key.removeprefix(PREFIX)] = value
     base = extra.get("base_model_name_or_path", "")
     if not isinstance(base, str):
@@ -91,6 +90,8 @@ def _load(path: Path) -> dict[Any, Any]:
         raise InputError(
             f"{path} is neither a safetensors file nor a complete PyTorch checkpoint (cut short?): fetch it again."
         )
+    if _unpacked(path) > path.stat().st_size:
+        raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it is compressed, which PyTorch's files never are.")
     stand_ins: list[Any] = [(type(name.rsplit(".", 1)[1], (StandIn,), {}), name) for name in NAMES]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
@@ -100,16 +101,28 @@ def _load(path: Path) -> dict[Any, Any]:
         reason = str(error).strip().splitlines()
         named = next((line.strip() for line in reason if "GLOBAL" in line), reason[0] if reason else "")
         raise InputError(
-            f"{path} is refused, nothing in it was executed: it holds more than a Frames2LoRA checkpoint does ({named})"
+            f"{path} is refused, nothing in it was executed: it holds more than a Frames2LoRA checkpoint does "
+            f"({quoted(named)})."
         ) from None
     except Exception as error:  # a damaged archive can fail in any way inside torch
         reason = (str(error).strip() or type(error).__name__).splitlines()
         raise InputError(
-            f"{path} can't be read as a checkpoint, it is damaged ({reason[0]}): fetch it again."
+            f"{path} can't be read as a checkpoint, it is damaged ({quoted(reason[0])}): fetch it again."
         ) from None
     if not isinstance(entries, dict):
         raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it holds a {type(entries).__name__}.")
     return entries
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes that an archive says it holds: a small file must not fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(item.file_size for item in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError, OSError) as error:
+        raise InputError(
+            f"{path} can't be read as a checkpoint, it is damaged ({quoted(error)}): fetch it again."
+        ) from None
 
 
 def _plain(value: object) -> bool:
@@ -128,6 +141,6 @@ def _check_switches(values: dict[str, Any], switches: dict[str, object], path: P
         value = values.get(name, choice)
         if type(value) is not type(choice) or value != choice:
             raise InputError(
-                f"{path} needs a hypernetwork with {name} = {value!r}, which no released checkpoint has and chunkv2l "
-                "doesn't build."
+                f"{path} needs a hypernetwork with {name} = {quoted(repr(value))}, which no released checkpoint has "
+                "and chunkv2l doesn't build."
             )

@@ -8,11 +8,8 @@ column, schema changed). A file that crashes the interpreter stays in the folder
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import sqlite3
 import sys
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,13 +18,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.progress import peak_memory
 from chunkv2l.verify import verify
+from tests.fuzz.harness import main, rule, seeds, watched
 from tests.indexes import write_index
 
 SLOWEST = 5.0
@@ -139,6 +137,9 @@ class Target:
         assert (peak_memory() or 0) - memory < MEMORY
         assert self.path.read_bytes() == before
 
+    def __str__(self) -> str:
+        return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
+
 
 def _execute(connection: sqlite3.Connection, how: str, what: Any, row: int, value: object) -> None:
     try:
@@ -181,40 +182,19 @@ def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
         AssertionError, or whatever else reading raised: with the mutations that led to it.
     """
     target = Target(folder)
-    until, number = time.monotonic() + seconds, start
-    while time.monotonic() < until:
+    for number in seeds(seconds, start):
 
         @seed(number)
-        @settings(
-            max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=_phases()
-        )
+        @rule(200)
         @given(st.integers(0, 2), st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4))
         def one(which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
-            faulthandler.dump_traceback_later(120, exit=True)
-            target.mutate(which, in_sql, in_bytes)
-            target.check()
-            faulthandler.cancel_dump_traceback_later()
+            with watched():
+                target.mutate(which, in_sql, in_bytes)
+                target.check()
 
         one()
-        number += 1
     return target
 
 
-def _phases() -> list[Phase]:
-    return [Phase.generate, Phase.shrink]
-
-
-def main() -> None:
-    """Fuzz from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0)
-    given_arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="fuzz_index_"))
-    print(f"mutated files lie in {folder}", flush=True)
-    target = fuzz(given_arguments.seconds, folder, given_arguments.seed)
-    print(f"{target.refused + target.read} files: {target.refused} refused, {target.read} read")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, "index", fuzz)

@@ -1,4 +1,4 @@
-"""`make fuzz` for movies and the segmenter, and a second of it in the default run."""
+"""`make fuzz` for movies, and a second of it in the default run."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ from tests.fuzz.fuzz_movies import fuzz
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
 def test_any_movie_is_refused_or_cut_as_promised(tmp_path: Path, seconds: float) -> None:
     target = fuzz(seconds, tmp_path)
-    assert target.streams > 20 and target.read + target.refused >= 20
+    assert target.read + target.refused >= 20

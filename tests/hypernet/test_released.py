@@ -88,6 +88,14 @@ def test_a_file_without_its_numbers_is_refused(tmp_path: Path) -> None:
     refused(path, "damaged")
 
 
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(TINY) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, bytes(1 << 24) if name.endswith("/data/0") else source.read(name))
+    refused(path, "it is compressed")
+
+
 @pytest.mark.parametrize(
     ("key", "shape", "says"),
     [

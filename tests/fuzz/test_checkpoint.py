@@ -1,0 +1,15 @@
+"""`make fuzz` for the checkpoint reader, and a second of it in the default run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.fuzz_checkpoint import fuzz
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
+def test_any_checkpoint_is_refused_or_read_and_never_executed(tmp_path: Path, seconds: float) -> None:
+    target = fuzz(seconds, tmp_path)
+    assert target.refused > 20 and target.read > 0

@@ -1,0 +1,15 @@
+"""`make fuzz` for the segmenter, and a second of it in the default run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.fuzz_segmenter import fuzz
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
+def test_any_frames_and_reports_are_cut_as_promised(tmp_path: Path, seconds: float) -> None:
+    target = fuzz(seconds, tmp_path)
+    assert target.streams > 20 and target.segments > target.streams
