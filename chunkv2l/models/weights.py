@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
@@ -95,10 +95,10 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: M
     part = path.with_name(f"{path.name}.part")
     tensors = pack(state)
     try:
-        save_file(tensors, part, metadata=dict(metadata))
+        part.write_bytes(save(tensors, metadata=dict(metadata)))  # save_file's files only their owner can read
         part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise ChunkV2LError(f"{path} can't be written ({error}).") from error
+    except OSError as error:
+        raise ChunkV2LError(f"{path} can't be written ({error.strerror}).") from error
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

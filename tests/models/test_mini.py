@@ -1,0 +1,103 @@
+"""The default model as it is shipped: it means what it says, and it is small enough."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from chunkv2l.adapter import Adapter, concat
+from chunkv2l.models import Calibration, mini_model
+from chunkv2l.train.decoder import from_llama, run_block
+from chunkv2l.train.hypernet_stage import read_states
+from chunkv2l.train.vlm_stage import Sight
+from chunkv2l.vlm.mini import MiniVLM
+from chunkv2l.vlm.mini_parts import Seen, see, to_tensor
+from tests import real_mini
+
+pytestmark = pytest.mark.skipif(
+    not mini_model.is_folder(mini_model.SHIPPED), reason="the trained weights aren't in this checkout yet"
+)
+STATEMENTS = list(real_mini.TRUE_OF.values())
+
+
+def vlm() -> MiniVLM:
+    found = real_mini.model().vlm
+    assert isinstance(found, MiniVLM)
+    return found
+
+
+@cache
+def encoded() -> tuple[Tensor, Tensor]:
+    return vlm().encode(real_mini.clips())
+
+
+@cache
+def codes() -> Tensor:
+    with torch.no_grad():
+        return real_mini.model().hypernet.encode(*encoded())
+
+
+@cache
+def adapters() -> Adapter:
+    """Each photograph's, with the bias."""
+    hypernet = real_mini.model().hypernet
+    return concat([hypernet.expand(codes())], bias=hypernet.bias)
+
+
+def assert_each_is_best_at_its_own(scores: Tensor) -> None:
+    """scores [clips, statements]"""
+    right = list(range(len(STATEMENTS)))
+    assert scores.argmax(0).tolist() == right, "every statement finds its clip"
+    assert scores.argmax(1).tolist() == right, "every clip finds its statement"
+
+
+def test_what_is_shipped() -> None:
+    files = list(mini_model.SHIPPED.iterdir())
+    assert sum(file.stat().st_size for file in files) <= 34e6
+    model = real_mini.model()
+    assert model.name == "mini"
+    assert model.keys is not None
+    assert isinstance(model.calibration, Calibration)
+    assert model.hypernet.config.rank == 8
+
+
+def test_states_are_those_of_training() -> None:
+    clip, parts = real_mini.clips()[0], vlm()
+    frames = np.stack([parts.shrink(frame) for frame in clip.frames])
+    decoder = from_llama(parts.language, torch.float32)
+    with torch.no_grad():
+        seen = see(parts.vision, to_tensor(frames, parts.device))
+        sight = Sight(decoder, parts.connector, torch.tensor(parts.prompts.opening))
+        prefix = sight.prefix(Seen(seen.grid[None], seen.cls[None]))
+        expected = read_states(decoder, prefix, torch.tensor(parts.prompts.behind_frames("")), run_block)
+    torch.testing.assert_close(encoded()[0][:1], expected, atol=1e-4, rtol=0.0)
+
+
+def test_frames_in_context_are_told_apart() -> None:
+    assert_each_is_best_at_its_own(vlm().score_from_frames(real_mini.clips(), STATEMENTS) - vlm().score(STATEMENTS))
+
+
+def test_adapters_alone_are_told_apart() -> None:
+    bias = real_mini.model().hypernet.bias
+    assert_each_is_best_at_its_own(vlm().score(STATEMENTS, adapters()) - vlm().score(STATEMENTS, bias))
+
+
+def test_an_adapter_alone_answers_a_question() -> None:
+    answers = vlm().generate(["Is there a cat?"] * len(STATEMENTS), adapters(), 8)
+    assert [answer.lower()[:2] for answer in answers] == ["ye", "no", "no", "no"]
+
+
+def test_its_language_is_kept() -> None:
+    answer, other = vlm().generate(["What is the capital of France?", "How many days are in a week?"], None, 24)
+    assert "Paris" in answer
+    assert "7" in other or "seven" in other.lower()
+
+
+def test_captions_are_sentences_that_end() -> None:
+    captions = vlm().generate([""] * len(STATEMENTS), adapters(), 64)
+    assert all(caption.endswith(".") and len(caption.split()) < 30 for caption in captions)
+    assert len(set(captions)) == len(captions)
