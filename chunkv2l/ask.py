@@ -19,10 +19,10 @@ import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer import Answer, Timing, describe
-from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.policies import Policy
-from chunkv2l.query import Node, Parsed, Query, parse
+from chunkv2l.query import BUDGET, Node, allowed, readable, understood
 from chunkv2l.spans import Span, joined, ranked
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
     from chunkv2l.router import Router
     from chunkv2l.rows import SegmentRow
 
-BUDGET = 48
 MAX_NEW_TOKENS = 64
-MAX_QUESTION = 2000
-EXAMPLE = "When does a dog catch the ball?"
 
 
 class Index:
@@ -170,9 +167,9 @@ class Index:
             InputError: an empty question, a bad policy, or an index that doesn't belong to the model; NothingFound, its
                 subclass, where the question names nothing, or `fts` finds no word of it.
         """
-        question = _readable(question)
-        parsed = _parsed(question)
-        allowed = _allowed(budget)
+        question = readable(question)
+        parsed = understood(question)
+        budget = allowed(budget)
         if policy is None or policy == "route":
             policy = "route" if parsed.statement else "timeline"
         name, function = policies.load(policy, top_k)
@@ -182,12 +179,11 @@ class Index:
         from chunkv2l.inject import exclusive
         from chunkv2l.router import Scoring
 
-        scoring = Scoring(self.router, parsed.statement, allowed, self.file.search, self.graph)
-        query = Query(question, parsed.statement, parsed.kind, budget=allowed, scorer=scoring)
-        weights = policies.run(name, function, self.graph, query)
+        scoring = Scoring(self.router, parsed.statement, budget, self.file.search, self.graph)
+        weights = policies.run(name, function, self.graph, scoring.query(question, parsed.kind))
         moments = parsed.kind in ("when", "statement")
         if moments and len(weights) == len(self):  # a policy that composes everything hasn't said when
-            query.score(weights)
+            scoring.score(weights)
         p, absent = scoring.probabilities()
         routed = perf_counter()
 
@@ -256,31 +252,6 @@ def open_index(
 ) -> Index:
     """Open an index to ask it questions: `chunkv2l.open`. See `Index`."""
     return Index(path, model, hypernet=hypernet, device=device)
-
-
-def _readable(question: str) -> str:
-    """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?"."""
-    question = question.encode(errors="replace").decode().strip()
-    if not question:
-        raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
-    if len(question) > MAX_QUESTION:
-        raise InputError(f"The question has {len(question)} characters; {MAX_QUESTION} are the most.")
-    return question
-
-
-def _parsed(question: str) -> Parsed:
-    parsed = parse(question)
-    if parsed.kind == "when" and not parsed.statement:
-        raise NothingFound(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
-    return parsed
-
-
-def _allowed(budget: int | str | None) -> int | None:
-    if budget is None or budget == "all":
-        return None
-    if not isinstance(budget, int) or budget < 1:
-        raise InputError(f'The budget must be "all" or a number of segments from 1 on, not {budget!r}.')
-    return budget
 
 
 def _numbers(values: Mapping[Node, float]) -> dict[int, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from chunkv2l import policies
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import Policy
-from chunkv2l.query import Node, Parsed, Query, parse
+from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, understood
 
 if TYPE_CHECKING:
     from chunkv2l.adapter import Adapter
@@ -82,7 +82,7 @@ def export_adapters(
     policy: str | Policy | None = None,
     question: str = "",
     top_k: int | None = None,
-    budget: int | Literal["all"] | None = 48,
+    budget: int | Literal["all"] | None = BUDGET,
     bias: bool = True,
     max_rank: int | None = None,
     precision: Precision = "fp32",
@@ -114,10 +114,10 @@ def export_adapters(
         raise InputError(f"Adapters are written as fp32, fp16 or bf16, not as {precision!r}.")
     if policy is None and (question or top_k is not None):
         raise InputError("Without --policy every segment is exported alone: a question or --top-k changes nothing.")
-    allowed = None if budget == "all" else budget
+    budget = allowed(budget)
     _make(out)
     written = []
-    for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, allowed, bias):
+    for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, budget, bias):
         made, lost = _shaped(adapter, max_rank, precision)
         vlm: Any = index.model.vlm
         try:
@@ -207,15 +207,14 @@ def _choose(
     from chunkv2l.router import Scoring
 
     name, function = policies.load(policy, top_k)
-    parsed = parse(question) if question.strip() else Parsed("", "what")
+    parsed = understood(readable(question)) if question.strip() else Parsed("", "what")
     graph = index.graph.subgraph(segments)
 
     def search(text: str) -> list[tuple[int, float]]:
         return [(number, score) for number, score in index.file.search(text, len(index)) if number in graph]
 
     scoring = Scoring(index.router, parsed.statement, budget, search, graph)
-    query = Query(question, parsed.statement, parsed.kind, budget=budget, scorer=scoring)
-    return name, policies.run(name, function, graph, query)
+    return name, policies.run(name, function, graph, scoring.query(question, parsed.kind))
 
 
 def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tuple[Adapter, float]:

@@ -11,6 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
+from chunkv2l.errors import InputError, NothingFound
+
+BUDGET = 48
+"""Segments that are scored exactly for a question, unless asked otherwise."""
+MAX_QUESTION = 2000
+"""Characters."""
+EXAMPLE = "When does a dog catch the ball?"
+
 Node: TypeAlias = int | str
 """A node of the segment graph: a segment's number (int) or a group's name ("g0")."""
 
@@ -92,6 +100,45 @@ def statement(question: str) -> str:
     return parse(question).statement
 
 
+def readable(question: str) -> str:
+    """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?".
+
+    Raises:
+        InputError: it is empty, or too long.
+    """
+    question = question.encode(errors="replace").decode().strip()
+    if not question:
+        raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
+    if len(question) > MAX_QUESTION:
+        raise InputError(f"The question has {len(question)} characters; {MAX_QUESTION} are the most.")
+    return question
+
+
+def understood(question: str) -> Parsed:
+    """`parse`, for questions that are to be answered.
+
+    Raises:
+        NothingFound: it asks when, but not what.
+    """
+    parsed = parse(question)
+    if parsed.kind == "when" and not parsed.statement:
+        raise NothingFound(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
+    return parsed
+
+
+def allowed(budget: int | str | None) -> int | None:
+    """How many segments may be scored exactly for one question; None for all.
+
+    Raises:
+        InputError: neither "all" nor a number from 1 on.
+    """
+    if budget is None or budget == "all":
+        return None
+    if not isinstance(budget, int) or budget < 1:
+        raise InputError(f'The budget must be "all" or a number of segments from 1 on, not {budget!r}.')
+    return budget
+
+
 class Scorer(Protocol):
     """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
 
@@ -112,7 +159,7 @@ class Query:
     """"when" and "statement" ask for spans of time, the others for text."""
     relation: None = None
     """Order in time ("before", "after", "first" …); not parsed yet."""
-    budget: int | None = 48
+    budget: int | None = BUDGET
     """How many segments may be scored exactly for this question; None for all."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 

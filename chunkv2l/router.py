@@ -24,7 +24,7 @@ from chunkv2l.adapter import concat
 from chunkv2l.compose import expand
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import spread
-from chunkv2l.query import Node
+from chunkv2l.query import Kind, Node, Query
 
 if TYPE_CHECKING:
     from chunkv2l.models import Calibration, Model
@@ -132,13 +132,17 @@ class Scoring:
             search: full-text search over the index, (segment, relevance) best first.
             known: the graph's nodes.
         """
-        self._router, self._statement, self._search = router, statement, search
+        self._router, self._statement, self._search, self._budget = router, statement, search, budget
         self._left = len(router) if budget is None else budget
         self._nodes = set(known)
         self.nats: dict[int, float] = {}
         """S_i − μ_i of the segments scored so far."""
         self.hits: dict[Node, float] = {}
         """What `search` found, if it was asked."""
+
+    def query(self, text: str, kind: Kind) -> Query:
+        """The question as a policy gets it, scored by this."""
+        return Query(text, self._statement, kind, budget=self._budget, scorer=self)
 
     def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
         """See `Query.score`."""
