@@ -15,6 +15,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm_inputs as inputs
+from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.text import TextDecoder, greedy, pad, score
 
 CAPTION_PROMPT = "Describe the video."
@@ -58,7 +59,7 @@ class SmolVLM:
         self._fake: str = getattr(tokenizer, "fake_image_token", None) or "<fake_token_around_image>"
         self._whole: str = getattr(tokenizer, "global_image_token", None) or "<global-img>"
         self._image_id: int = config.image_token_id
-        self._special = _special_strings(tokenizer)
+        self._special = special_strings(tokenizer)
         self.frame_tokens: int = (pixels.tile // config.vision_config.patch_size // config.scale_factor) ** 2
         self.decoder = TextDecoder(
             self.model.model.text_model,
@@ -141,13 +142,7 @@ class SmolVLM:
 
     def _plain(self, text: str) -> str:
         """Text without anything that the tokenizer would read as a special token, a picture's place among them."""
-        found = True
-        while found:
-            found = False
-            for token in self._special:
-                if token in text:
-                    text, found = text.replace(token, ""), True
-        return text
+        return plain(text, self._special)
 
     def _ids(self, text: str, answer: bool) -> list[int]:
         """A conversation of one user turn (text as it is, pictures' tokens included) -> token ids."""
@@ -211,9 +206,3 @@ class SmolVLM:
         ids = [self.statement_ids(item) for item in statements]
         prompts = self._embed(clips, CAPTION_PROMPT, answer=True)
         return torch.cat([score(self.decoder, prompt, ids) for prompt in prompts])
-
-
-def _special_strings(tokenizer: Any) -> tuple[str, ...]:
-    """Every string that the tokenizer reads as one special token, longest first."""
-    added = (str(token) for token in tokenizer.added_tokens_decoder.values())
-    return tuple(sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True))
