@@ -45,7 +45,7 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
     if _looks_like_safetensors(path):
         tensors, metadata = _read(path)
         if metadata.get("format") == FORMAT:
-            return build(_own_config(path, metadata), tensors, path)
+            return build(own_config(path, metadata), tensors, path)
         return build(config_from_shapes(_shapes(tensors), path), tensors, path)
     tensors, base_model = read_released(path)
     return build(replace(config_from_shapes(_shapes(tensors), path), base_model=base_model), tensors, path)
@@ -73,7 +73,7 @@ def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> 
     try:
         with torch.device("meta"):
             hypernet = Hypernetwork(config)
-    except (RuntimeError, OverflowError):
+    except (RuntimeError, OverflowError, TypeError):
         raise InputError(f"{path} is damaged: its sizes are beyond anything that can be built.") from None
     expected = {key: tuple(value.shape) for key, value in hypernet.state_dict().items()}
     if missing := sorted(set(expected) - set(tensors)):
@@ -164,7 +164,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path} can't be read as a safetensors file ({quoted(error)}): fetch it again.") from None
 
 
-def _own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
+def own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
+    """The configuration that `save_hypernetwork` puts into a file's metadata.
+
+    Raises:
+        InputError: there is none, or it can't be.
+    """
     try:
         values = json.loads(metadata.get("config", ""))
     except ValueError:
