@@ -227,6 +227,7 @@ def _cut(movie: Path, model: Model, settings: BuildSettings) -> Iterator[Cut]:
         reader=settings.reader,
         min_length=settings.min_length,
         max_length=settings.max_length,
+        exact=model.vlm.exact_frames,
     )
 
 

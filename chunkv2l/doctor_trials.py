@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from chunkv2l.doctor import Finding, Level, first_line, guarded, sentence, version_of
 
 if TYPE_CHECKING:
-    from chunkv2l.frames import Clip
     from chunkv2l.models import Model
 
 CLIP_SECONDS = (3, 5)
@@ -39,14 +38,15 @@ def try_readers() -> Iterator[Finding]:
 
 
 def try_reader(reader: str, path: Path) -> Finding:
-    """Cut the test movie with one reader and look at what comes out."""
+    """Read the test movie with one reader and look at what comes out."""
+    from chunkv2l.frames import read_clip
     from chunkv2l.vlm.smolvlm_inputs import sample_times
 
     subject = f"reader {reader}"
     if reader == "decord" and version_of("decord") is None and version_of("decord2") is None:
         return Finding(subject, "note", "decord isn't installed; it is only needed where PyAV fails.")
     try:
-        (clip,) = read(path, sample_times, np.asarray, reader)
+        clip = read_clip(path, sample_times, np.asarray, reader=reader)
     except Exception as error:
         level: Level = "problem" if reader == "pyav" else "note"
         return Finding(subject, level, f"It can't read a plain MP4 ({type(error).__name__}: {first_line(error)}).")
@@ -119,19 +119,21 @@ def _caption(model: Model, seconds: int) -> Finding:
     import torch
 
     from chunkv2l.adapter import concat
+    from chunkv2l.frames import read_clip
 
     subject = f"caption of a {seconds}-second clip"
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / "clip.mp4"
         write(path, seconds)
-        clips = read(path, model.vlm.sample_times, model.vlm.shrink, "auto")
-        states, mask = model.vlm.encode(clips)
+        clip = read_clip(path, model.vlm.sample_times, model.vlm.shrink)
+        states, mask = model.vlm.encode([clip])
         adapter = concat(model.hypernet.expand(model.hypernet.encode(states, mask)).unbind(), bias=model.hypernet.bias)
         if not bool(torch.isfinite(adapter.A).all() and torch.isfinite(adapter.B).all()):
             return Finding(subject, "problem", "The adapter has values that aren't numbers: the weights are damaged.")
         caption = model.vlm.generate([model.vlm.caption_question], adapter, 40)[0]
-    frames = sum(len(clip.frames) for clip in clips)
-    return Finding(subject, "ok", f'"{caption}" ({frames} frames; they show a red square before a coloured wall).')
+    return Finding(
+        subject, "ok", f'"{caption}" ({len(clip.frames)} frames; they show a red square before a coloured wall).'
+    )
 
 
 # --- the test clips --------------------------------------------------------------------------------------------------
@@ -160,15 +162,6 @@ def write(path: Path, seconds: int = CLIP_SECONDS[0]) -> Finding:
         for packet in stream.encode(None):
             container.mux(packet)
     return Finding("test movie", "ok", f"{path.stat().st_size} bytes.")
-
-
-def read(
-    path: Path, sample_times: Callable[[float, float], list[float]], shrink: Callable[[Any], Any], reader: str
-) -> list[Clip]:
-    """The clips of a movie that is one segment, as a build takes them."""
-    from chunkv2l.cutting import cut
-
-    return [clip for _, clip, _ in cut(path, sample_times, shrink, detector="fixed:16", reader=reader)]
 
 
 def _seconds(times: tuple[float, ...]) -> str:

@@ -59,6 +59,7 @@ class FakeVLM(nn.Module):
 
     name = "fake"
     caption_question = ""
+    exact_frames = False
 
     def __init__(self, seed: int = 0, delay: float = 0.0) -> None:
         super().__init__()

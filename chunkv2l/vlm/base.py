@@ -23,6 +23,9 @@ class VLM(Protocol):
     name: str
     caption_question: str
     """What `build` asks for each segment's caption; "" stands for the bare caption prompt."""
+    exact_frames: bool
+    """Whether a clip's frames must be the very ones shown at its sample times; if not, neighbours up to 1/16 s away
+    will do, which takes less time and memory (`cutting.cut`)."""
 
     @property
     def device(self) -> torch.device: ...

@@ -35,6 +35,8 @@ class SmolVLM:
     """
 
     caption_question = ""
+    exact_frames = True
+    """So that adapters are the reference's, to the pixel."""
     adapter_path = "model.text_model.layers.{i}.mlp.down_proj"
     """Where PEFT finds block i's `down_proj` in the transformers model."""
 
