@@ -13,6 +13,7 @@ from chunkv2l.errors import ChunkV2LError
 COMMANDS = {
     "bench": "evaluation.bench",
     "demo-movie": "evaluation.demo_movie",
+    "memory": "evaluation.memory",
     "moments": "evaluation.moments",
 }
 
