@@ -292,6 +292,14 @@ def test_mini_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.name == model.vlm.name == "mini"
 
 
+def test_a_calibration_beside_the_weights_counts_first(folder: Path) -> None:
+    assert mini_model.load(folder).calibration == FITTED
+    (folder / mini_model.CALIBRATION).write_text('{"tau": 2.0, "beta": 0.5}')
+    assert mini_model.load(folder).calibration == Calibration(tau=2.0, beta=0.5)
+    own = str(folder / mini_model.HYPERNET)
+    assert mini_model.load(folder, hypernet=own).calibration == FITTED  # a file of one's own brings its own
+
+
 def test_an_installation_without_weights(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini_model, "SHIPPED", tmp_path / "none")
     assert mini_model.whereabouts()[0] is False
