@@ -54,7 +54,12 @@ def check_header(path: Path, newer: bool = False) -> int:
     except FileNotFoundError:
         if part_path(path).exists():
             raise InputError(f"{path} isn't finished: {progress_sentence(part_path(path))}") from None
-        raise InputError(f"There is no {path}: make it with chunkv2l build MOVIE -o {shlex.quote(str(path))}") from None
+        whole = path.with_name(path.name.removesuffix(".part"))
+        if whole != path and whole.exists():
+            raise InputError(f"There is no {path} any more: the build is finished, ask {whole}.") from None
+        raise InputError(
+            f"There is no {path}: make it with chunkv2l build MOVIE -o {shlex.quote(str(whole))}"
+        ) from None
     except IsADirectoryError:
         raise InputError(f"{path} is a directory, not an index.") from None
     except OSError as error:

@@ -15,7 +15,9 @@ from chunkv2l import __version__, terminal
 from chunkv2l.cli_options import (
     BUILT_IN_POLICIES,
     budget_option,
+    complete_model,
     complete_policy,
+    completes,
     examples,
     index_argument,
     json_option,
@@ -93,11 +95,18 @@ def cli() -> None:
 @click.option(
     "-o", "--output", metavar="INDEX", type=click.Path(), help="The index to write.  [default: MOVIE with .idx]"
 )
-@click.option("--model", default="mini", show_default=True, help="The frozen model; see chunkv2l models.")
+@click.option(
+    "--model",
+    default="mini",
+    show_default=True,
+    shell_complete=complete_model,
+    help="The frozen model; see chunkv2l models.",
+)
 @model_options
 @click.option(
     "--detector",
     show_default=DEFAULTS["detector"],
+    shell_complete=completes(lambda: (*DETECTORS, "fixed:")),
     help=f"What finds the cuts: {', '.join(DETECTORS)} or fixed:SECONDS.",
 )
 @click.option(
@@ -187,7 +196,12 @@ def build(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments are composed.  [default: the policy's]"
 )
 @budget_option
-@click.option("--model", metavar="MODEL", help="The model that built the index, if its name doesn't find it here.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="The model that built the index, if its name doesn't find it here.",
+)
 @model_options
 @json_option
 @click.pass_context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -29,11 +29,26 @@ class Budget(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         self.fail(f'"{value}" is neither a number of segments from 1 on nor "all".', param, ctx)
 
 
-def complete_policy(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    from click.shell_completion import CompletionItem
+def completes(names: Callable[[], Iterable[str]], otherwise: str = "plain") -> Callable[..., list[Any]]:
+    """A `shell_complete` of these names, and of files ("file") or folders ("dir") where none of them fits."""
 
-    names = [CompletionItem(name) for name in BUILT_IN_POLICIES if name.startswith(incomplete)]
-    return names or [CompletionItem(incomplete, type="file")]
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type=otherwise)]
+
+    return complete
+
+
+def model_names() -> Sequence[str]:
+    from chunkv2l.models import NAMES
+
+    return NAMES
+
+
+complete_policy = completes(lambda: BUILT_IN_POLICIES, "file")
+complete_model = completes(model_names, "dir")
 
 
 def model_options(command: F) -> F:

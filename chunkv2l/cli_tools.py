@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from chunkv2l import terminal
-from chunkv2l.cli_options import budget_option, complete_policy, examples, index_argument, json_option, model_options
+from chunkv2l.cli_options import (
+    budget_option,
+    complete_model,
+    complete_policy,
+    examples,
+    index_argument,
+    json_option,
+    model_options,
+)
 from chunkv2l.errors import InputError
 
 
@@ -86,7 +94,12 @@ def verify(ctx: click.Context, index: str, as_json: bool) -> None:
 )
 @click.option("--base-model", metavar="NAME", help="What the adapters say that they belong to.  [default: the model]")
 @click.option("--base", metavar="DIR", type=click.Path(), help="Write the frozen language model as a folder instead.")
-@click.option("--model", metavar="MODEL", help="The model that built the index.  [default: as the index says; mini]")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="The model that built the index.  [default: as the index says; mini]",
+)
 @model_options
 @json_option
 def export(
@@ -180,7 +193,12 @@ def fetch(name: str, source: str | None) -> None:
     short_help="Say what is missing on this machine.",
     epilog=examples("chunkv2l doctor", "chunkv2l doctor --model mini", "chunkv2l doctor --json"),
 )
-@click.option("--model", metavar="MODEL", help="Load this model, too, and try it on two short clips.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Load this model, too, and try it on two short clips.",
+)
 @model_options
 @json_option
 @click.pass_context

@@ -110,6 +110,8 @@ def test_completion_completes_commands_options_and_policies() -> None:
     assert {"ask", "build", "show", "verify"} <= completed("chunkv2l ", 1)
     assert "--top-k" in completed("chunkv2l ask --to", 2)
     assert "route" in completed("chunkv2l ask --policy ro", 3)
+    assert completed("chunkv2l build --detector h", 3) == {"hash", "histogram"}
+    assert {"mini", "smolvlm2-500m"} <= completed("chunkv2l ask --model ", 3)
 
 
 # ---- ask

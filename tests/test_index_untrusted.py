@@ -77,6 +77,13 @@ def test_missing(tmp_path: Path) -> None:
     assert "There is no" in sentence and f"chunkv2l build MOVIE -o '{tmp_path / 'no such.idx'}'" in sentence
 
 
+def test_a_part_that_is_finished_or_never_was(tmp_path: Path) -> None:
+    whole = tmp_path / "a.idx"
+    assert f"chunkv2l build MOVIE -o {whole}" == refusal(tmp_path / "a.idx.part").split("with ")[1]
+    write_index(whole)
+    assert refusal(tmp_path / "a.idx.part").endswith(f"the build is finished, ask {whole}.")
+
+
 def test_a_directory(tmp_path: Path) -> None:
     assert "directory" in refusal(tmp_path)
 
