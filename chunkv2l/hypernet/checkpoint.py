@@ -99,8 +99,14 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
     """The configuration that a released checkpoint's shapes imply.
 
     Raises:
-        InputError: keys that decide a size are missing, or the heads aren't the released layout's.
+        InputError: keys that decide a size are missing, adapters for other modules, or other heads than the released.
     """
+    targets = {key.removeprefix("bias_A.") for key in shapes if key.startswith("bias_A.")}
+    if targets and targets != {"down_proj"}:
+        raise InputError(
+            f"{path} makes adapters for {quoted(', '.join(sorted(targets)))}, "
+            "and chunkv2l applies them to one module only: only down_proj can be used."
+        )
     encoder, decoder = ENCODER, "aggregator.perceiver.decoder"
     needed = {
         "bias_A.down_proj": 3,

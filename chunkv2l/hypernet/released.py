@@ -19,7 +19,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.values import quoted
 
 EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
-PREFIX = "_orig_mod."  # what torch.compile puts before names
+COMPILED = "_orig_mod."  # what torch.compile puts into names
 
 SWITCHES: dict[str, object] = {
     "use_light_weight_lora": False,
@@ -73,7 +73,10 @@ def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
     for key, value in entries.items():
         if not isinstance(key, str) or not _plain(value):
             raise InputError(f"{path} isn't a Frames2LoRA checkpoint: its entry '{quoted(key)}' isn't a plain tensor.")
-        tensors[key.removeprefix(PREFIX)] = value
+        name = key.replace(COMPILED, "")
+        if name in tensors:
+            raise InputError(f"{path} is damaged: it has {quoted(name)} twice.")
+        tensors[name] = value
     base = extra.get("base_model_name_or_path", "")
     if not isinstance(base, str):
         raise InputError(f"{path} is damaged: the name of its base model isn't text.")

@@ -7,6 +7,7 @@ import pickle
 import sys
 import types
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,26 @@ def test_entries_of_other_kinds_are_refused(
 def test_a_list_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     refused(tmp_path / "list.pt", "it holds a list")
+
+
+def test_parts_that_were_compiled_and_names_given_twice(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    inner = {key.replace("encoder.layers", "encoder._orig_mod.layers"): value for key, value in tensors.items()}
+    assert set(inner) != set(tensors)
+    torch.save(inner, tmp_path / "inner.pt")
+    assert load_hypernetwork(tmp_path / "inner.pt").config == replace(load_hypernetwork(TINY).config, base_model="")
+    torch.save({**tensors, "_orig_mod.head.weight": tensors["head.weight"] + 1}, tmp_path / "twice.pt")
+    refused(tmp_path / "twice.pt", "it has head.weight twice")
+
+
+def test_more_than_one_target_module_is_refused(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    more = {**tensors}
+    for name in ("bias_A", "bias_B", "scaler_A", "scaler_B"):
+        more[f"{name}.up_proj"] = tensors[f"{name}.down_proj"].clone()
+    more["head.weight"] = tensors["head.weight"][:, None].repeat(1, 2, 1, 1)
+    torch.save(more, tmp_path / "two.pt")
+    refused(tmp_path / "two.pt", r"up_proj.*only down_proj")
+    other = {
+        key.replace("_A.down_proj", "_A.q_proj").replace("_B.down_proj", "_B.q_proj"): tensors[key] for key in tensors
+    }
+    torch.save(other, tmp_path / "other.pt")
+    refused(tmp_path / "other.pt", r"q_proj.*only down_proj")
