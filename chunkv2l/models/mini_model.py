@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -97,7 +99,8 @@ def load(
     }
     if keys is not None:
         keys = keys.to(device).eval().requires_grad_(False)
-    return Model(name, vlm, network.to(device).eval().requires_grad_(False), calibration, identity, keys)
+    network = with_exact_scaling(network).to(device).eval().requires_grad_(False)
+    return Model(name, vlm, network, calibration, identity, keys)
 
 
 # --- the reader: connector and LoRA ----------------------------------------------------------------------------------
@@ -201,6 +204,19 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
             f"{c.hidden_size} against {SIZES[0]} of {SIZES[2]} → {SIZES[1]})."
         )
     return network, keys, calibration
+
+
+def with_exact_scaling(network: Hypernetwork) -> Hypernetwork:
+    """The same hypernetwork, its adapters' scaling a power of two and the rest of it in B; changed in place.
+
+    Folding such a scaling into B, as PEFT's format wants it, rounds nothing: an exported adapter on the exported base
+    then computes to the bit what the injected one does.
+    """
+    power = 2.0 ** math.ceil(math.log2(network.scaling))
+    for table in (network.scaler_B, network.bias_B):
+        table["down_proj"] = nn.Parameter(table["down_proj"].detach() * (network.scaling / power))
+    network.config = replace(network.config, scaling=power)
+    return network
 
 
 def _is_trained(path: Path) -> bool:

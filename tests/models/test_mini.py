@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat
+from chunkv2l.inject import inject
 from chunkv2l.models import Calibration, mini_model
 from chunkv2l.train.decoder import from_llama, run_block
 from chunkv2l.train.hypernet_stage import read_states
@@ -18,9 +21,6 @@ from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import Seen, see, to_tensor
 from tests import real_mini
 
-pytestmark = pytest.mark.skipif(
-    not mini_model.is_folder(mini_model.SHIPPED), reason="the trained weights aren't in this checkout yet"
-)
 STATEMENTS = list(real_mini.TRUE_OF.values())
 
 
@@ -101,3 +101,21 @@ def test_captions_are_sentences_that_end() -> None:
     captions = vlm().generate([""] * len(STATEMENTS), adapters(), 64)
     assert all(caption.endswith(".") and len(caption.split()) < 30 for caption in captions)
     assert len(set(captions)) == len(captions)
+
+
+@pytest.mark.long  # writes 540 MB
+def test_peft_on_the_exported_base_computes_what_injection_computes(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    vlm().save_base(tmp_path / "base")
+    one = adapters()[0].detach()
+    one.save_pretrained(tmp_path / "adapter", vlm().adapter_path, vlm().base_model)
+    loading: Any = AutoModelForCausalLM.from_pretrained
+    theirs: Any = PeftModel.from_pretrained(loading(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter"))
+    ids = torch.tensor([vlm().prompt_ids("What is on the table?")])
+    with torch.no_grad():
+        with inject(vlm().targets, one):
+            ours = vlm().language(input_ids=ids).logits
+        torch.testing.assert_close(theirs(input_ids=ids).logits, ours, atol=1e-5, rtol=0.0)
+        assert float((ours - vlm().language(input_ids=ids).logits).abs().max()) > 1

@@ -205,6 +205,19 @@ def test_a_bare_hypernetwork_has_no_keys_and_no_calibration(tmp_path: Path) -> N
     assert mini_model.read_hypernet(tiny_mini_files.hypernet(tmp_path / "run.safetensors", without))[1] is None
 
 
+@pytest.mark.usefixtures("sizes")
+def test_an_exact_scaling_changes_no_adapter(tmp_path: Path) -> None:
+    path = tiny_mini_files.hypernet(tmp_path / "run.safetensors")
+    given, exact = mini_model.read_hypernet(path)[0], mini_model.with_exact_scaling(mini_model.read_hypernet(path)[0])
+    assert given.scaling == pytest.approx(2 * 2**1.5)
+    assert exact.scaling == 8.0
+    codes = torch.nn.functional.normalize(torch.randn(CONFIG.num_layers, CONFIG.rank, CONFIG.latent_size), dim=-1)
+    with torch.no_grad():
+        for one, other in ((given.expand(codes), exact.expand(codes)), (given.bias, exact.bias)):
+            close(one.A, other.A, 0.0)
+            torch.testing.assert_close(one.B * one.scaling, other.B * other.scaling, rtol=1e-6, atol=1e-6)
+
+
 def lose_a_tensor(state: State) -> None:
     del state["hypernet.bias_A.down_proj"]
 
