@@ -11,7 +11,8 @@ import torch
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.train.config import read_config
-from chunkv2l.train.run import Reader, load_reader, prepare, train_hypernet, train_vlm
+from chunkv2l.train.run import load_reader, prepare, train_hypernet, train_vlm
+from chunkv2l.train.vlm_stage import Reader
 
 
 @click.group()

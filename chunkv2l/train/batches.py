@@ -1,7 +1,7 @@
 """Batches of text rows about images: made by worker processes, as plain integer tensors.
 
-A row is a prompt and an answer. Text-only rows are what adapters are trained on (zero visual tokens); rows behind frames
-share the answer's tokens, but their prompt goes on from the visual tokens.
+A row is a prompt and an answer. Text-only rows are what adapters are trained on (zero visual tokens); rows behind
+frames share the answer's tokens, but their prompt goes on from the visual tokens.
 """
 
 from __future__ import annotations
@@ -46,11 +46,10 @@ class Batch:
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
 
     def to(self, device: torch.device) -> Batch:
-        moved = {
-            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-            for name, value in vars(self).items()
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
-        return Batch(**moved)
+        return replace(self, **moved)
 
 
 def pad(rows: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> tuple[Tensor, Tensor]:
@@ -80,7 +79,7 @@ class Mix:
 
 
 class Batches(IterableDataset[Batch]):
-    """An endless stream of batches, each a function of (seed, its number) alone, so that a resumed run goes on alike."""
+    """An endless stream of batches, each a function of (seed, its number) alone: a resumed run goes on alike."""
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 Every VLM of the toolkit has a Llama decoder (SmolLM2). transformers' modules serve to ask; here their weights are taken
 once (q, k, v and gate, up fused), blocks run in bfloat16 without a padding mask (rows are padded on the right, and a
-causal block never looks there), and adapters are tensors that gradients flow through. `tests/train/test_decoder.py` holds
-it against transformers.
+causal block never looks there), and adapters are tensors that gradients flow through. `tests/vlm/test_mini.py` holds it
+against transformers.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def run_block(
     rows, length, width = x.shape
     head_dim = block.out.shape[1] // heads
     qkv = F.linear(rms_norm(x, block.norm1, eps), block.qkv)
-    q, k, v = qkv.split([heads * head_dim, kv_heads * head_dim, kv_heads * head_dim], dim=-1)
+    q, k, v = torch.split(qkv, [heads * head_dim, kv_heads * head_dim, kv_heads * head_dim], dim=-1)
     q = rotate(q.view(rows, length, heads, head_dim).transpose(1, 2), cos, sin)
     k = rotate(k.view(rows, length, kv_heads, head_dim).transpose(1, 2), cos, sin)
     v = v.view(rows, length, kv_heads, head_dim).transpose(1, 2)
@@ -133,7 +133,7 @@ def compiled() -> Runner:
 
     Sizes that happen to be equal must not be taken for the same one, or every such coincidence compiles anew.
     """
-    torch.fx.experimental._config.use_duck_shape = False  # type: ignore[attr-defined]
+    torch.fx.experimental._config.use_duck_shape = False
     torch._dynamo.config.recompile_limit = 32
     return torch.compile(run_block, dynamic=True)
 

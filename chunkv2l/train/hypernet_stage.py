@@ -102,15 +102,15 @@ class HypernetStage:
         way = batch.draw % 5
         if way < 3:  # one composition a group: all at weight 1, or all at 1 / k
             weight = 1.0 if way < 2 else 1.0 / parts
-            a, b = (t.unflatten(0, (groups, parts)).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
+            a, b = (_grouped(t, groups, parts).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
         else:  # a composition a row: a router that mostly, but not always, trusts the right clip
             owner = F.one_hot(batch.owner % parts, parts).float()  # [Q, N]
             noise = torch.randn(owner.shape, device=a.device, generator=self.generator)
             weights = (2.0 * owner + noise).softmax(-1).to(a.dtype)
             group = torch.arange(groups, device=a.device).repeat_interleave(rows)
-            chosen = a.unflatten(0, (groups, parts))[group] * weights[:, :, None, None, None]
+            chosen = _grouped(a, groups, parts)[group] * weights[:, :, None, None, None]
             a = chosen.transpose(1, 2).flatten(2, 3)
-            b = b.unflatten(0, (groups, parts))[group].transpose(1, 2).flatten(2, 3)
+            b = _grouped(b, groups, parts)[group].transpose(1, 2).flatten(2, 3)
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
         return nll, {f"compose_{'sum' if way < 2 else 'mean' if way == 2 else 'route'}": nll.detach()}
@@ -157,3 +157,8 @@ def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor, runner: Runner) 
     _, states = forward(decoder, torch.cat([prefix, tokens], dim=1), states=True, runner=runner)
     assert states is not None
     return unit_states(states)
+
+
+def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:
+    """[groups · parts, …] → [groups, parts, …]."""
+    return x.view(groups, parts, *x.shape[1:])

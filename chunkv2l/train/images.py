@@ -110,4 +110,4 @@ def film(images: Tensor, motion: Motion, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(theta.flatten(0, 1), list(shape), align_corners=False)
     source = images.float().repeat_interleave(keyframes, 0)
     frames = F.grid_sample(source, grid, padding_mode="reflection", align_corners=False)
-    return frames.round().clamp(0, 255).to(torch.uint8).unflatten(0, (count, keyframes))
+    return frames.round().clamp(0, 255).to(torch.uint8).view(count, keyframes, *frames.shape[1:])

@@ -25,7 +25,7 @@ def _divergence(hidden: Tensor, head: Tensor, teacher: Tensor) -> Tensor:
 def _pieces(function: object, hidden: Tensor, head: Tensor, other: Tensor) -> Tensor:
     parts = [
         checkpoint(function, h, head, o, use_reentrant=False)
-        for h, o in zip(hidden.split(_PIECE), other.split(_PIECE), strict=True)
+        for h, o in zip(torch.split(hidden, _PIECE), torch.split(other, _PIECE), strict=True)
     ]
     return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
 

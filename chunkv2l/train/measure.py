@@ -1,7 +1,7 @@
 """What a trained hypernetwork can do, on photographs that it has not seen (flickr8k_dev, or any set with captions).
 
-Every figure is a mean over all questions of a kind; nats a token include the end of turn, as in training, except where the
-router's score is meant, which leaves it out.
+Every figure is a mean over all questions of a kind; nats a token include the end of turn, as in training, except where
+the router's score is meant, which leaves it out.
 """
 
 from __future__ import annotations

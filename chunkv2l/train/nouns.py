@@ -1,7 +1,7 @@
 """A small lexicon of depicted things: what questions about captions ask for.
 
-One line a noun: the word that questions use, then the forms that count as the same thing (plurals and synonyms merged, so
-that "no" is never asked of a puppy when the caption says dog). A leading "*" marks a mass noun: no article.
+One line a noun: the word that questions use, then the forms that count as the same thing (plurals and synonyms merged,
+so that "no" is never asked of a puppy when the caption says dog). A leading "*" marks a mass noun: no article.
 """
 
 from __future__ import annotations

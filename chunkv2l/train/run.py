@@ -188,7 +188,8 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     if config.start is not None:
         trained.load_state_dict(load_file(config.start, device=str(device)))
     if config.compile:
-        trained.hypernet.aggregator["perceiver"].modality_projection.compile(dynamic=True)
+        perceiver: Any = trained.hypernet.aggregator["perceiver"]
+        perceiver.modality_projection.compile(dynamic=True)
     stage = _stage(bench, trained, reader, bench.bank, decoder)
     described = _taught(bench, stage)
     measure = _measure(bench, trained, reader, decoder)
@@ -234,7 +235,8 @@ def _shown(bench: Bench, measure: Measure) -> list[str]:
 
 
 def _hypernet(config: RunConfig) -> Hypernetwork:
-    return Hypernetwork(replace(MINI, **config.hypernet))
+    sizes: dict[str, Any] = dict(config.hypernet)
+    return Hypernetwork(replace(MINI, **sizes))
 
 
 def save_reader(reader: Reader, path: Path) -> None:

@@ -38,14 +38,14 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    flat = torch._utils._flatten_dense_tensors([p.grad for p in parameters])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for parameter, part in zip(
-        parameters, torch._utils._unflatten_dense_tensors(flat, [p.grad for p in parameters]), strict=True
-    ):
-        assert parameter.grad is not None
-        parameter.grad.copy_(part)
+    start = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+        start += gradient.numel()
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
 from chunkv2l.vlm.mini_text import Prompts
 
-D, I, L, VOCABULARY = 32, 48, 3, 128
+HIDDEN, INNER, LAYERS, VOCABULARY = 32, 48, 3, 128
 CAPTIONS = (
     "A brown dog runs.",
     "Two men swim.",
@@ -58,14 +58,24 @@ def tiny_decoder() -> Decoder:
     torch.manual_seed(0)
 
     def matrix(rows: int, columns: int) -> Tensor:
-        return torch.randn(rows, columns) * columns**-0.5
+        scaled: Tensor = torch.randn(rows, columns) * columns**-0.5
+        return scaled
 
     blocks = [
-        Block(torch.ones(D), matrix(D + 2 * 16, D), matrix(D, D), torch.ones(D), matrix(2 * I, D), matrix(D, I))
-        for _ in range(L)
+        Block(
+            torch.ones(HIDDEN),
+            matrix(HIDDEN + 2 * 16, HIDDEN),
+            matrix(HIDDEN, HIDDEN),
+            torch.ones(HIDDEN),
+            matrix(2 * INNER, HIDDEN),
+            matrix(HIDDEN, INNER),
+        )
+        for _ in range(LAYERS)
     ]
-    embedding = torch.randn(VOCABULARY, D) * 0.3
-    return Decoder(tuple(blocks), torch.ones(D), embedding, embedding, heads=2, kv_heads=1, eps=1e-5, rope_theta=1e4)
+    embedding = torch.randn(VOCABULARY, HIDDEN) * 0.3
+    return Decoder(
+        tuple(blocks), torch.ones(HIDDEN), embedding, embedding, heads=2, kv_heads=1, eps=1e-5, rope_theta=1e4
+    )
 
 
 def tiny_bank(images: int) -> FeatureBank:
@@ -93,7 +103,9 @@ def batches(kind: str) -> Batches:
 def hypernet_stage() -> HypernetStage:
     torch.manual_seed(2)
     decoder = tiny_decoder()
-    config = HypernetConfig(L, D, I, latent_size=16, rank=2, num_blocks=1, num_heads=2, num_kv_heads=1, head_dim=8)
+    config = HypernetConfig(
+        LAYERS, HIDDEN, INNER, latent_size=16, rank=2, num_blocks=1, num_heads=2, num_kv_heads=1, head_dim=8
+    )
     reader = Reader(decoder, rank=2).requires_grad_(False)
     sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
     tail = torch.tensor(PROMPTS.behind_frames(""))
@@ -130,12 +142,17 @@ def test_the_first_stage_lowers_its_loss(tmp_path: Path) -> None:
     stage = VlmStage(reader, decoder, bank, sight, rehearsed, torch.Generator().manual_seed(0), run_block)
     source = batches("vlm")
     fixed = [source.make(number) for number in range(4)]
-    before = sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed)
+
+    def total() -> float:
+        with torch.no_grad():
+            return sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed)
+
+    before = total()
     trainer: Trainer[Batch] = Trainer(
         reader, stage.loss, Schedule(steps=24, rate=5e-3, warmup=2, average=0.0), tmp_path, "vlm"
     )
     trainer.run(iter(fixed * 6))
-    assert sum(float(stage.loss(batch, 0.0)[0]) for batch in fixed) < before * 0.9
+    assert total() < before * 0.9
 
 
 def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
