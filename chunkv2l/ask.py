@@ -130,7 +130,7 @@ class Index:
                 self._check_own()
                 name, hypernet, device = self._wanted
                 model = load_model(name or self.file.meta.model, hypernet, device)
-                self.file.require_identity(model.identity)
+                self.file.require_identity(model.identity, name, hypernet)
                 self._model = model
                 self._unreported += perf_counter() - started
             return self._model

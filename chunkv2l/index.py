@@ -158,12 +158,22 @@ class IndexFile:
 
     # ---- what it was made from
 
-    def rebuild_command(self) -> str:
-        """The command that makes this index anew from its movie, and what to put in for the names in capitals in it."""
-        return rebuild(self.path, self.meta)
+    def rebuild_command(self, model: str | None = None, hypernet: str | None = None) -> str:
+        """The command that makes this index anew from its movie, and what to put in for the names in capitals in it.
 
-    def require_identity(self, identity: Mapping[str, Any]) -> None:
+        Args:
+            model, hypernet: as `build` takes them, if not those that it was built with.
+        """
+        return rebuild(self.path, self.meta, model=model, hypernet=hypernet)
+
+    def require_identity(
+        self, identity: Mapping[str, Any], model: str | None = None, hypernet: str | None = None
+    ) -> None:
         """Refuse to be read with another model than the one that made the codes.
+
+        Args:
+            identity: of a loaded model.
+            model, hypernet: by what it was loaded, as `build` takes them; None where the index says it.
 
         Raises:
             InputError: names what differs and the exact command that rebuilds the index.
@@ -173,7 +183,7 @@ class IndexFile:
         if differing:
             raise InputError(
                 f"{self.path} was built with another model (it differs in {', '.join(differing)}), so its codes mean "
-                f"nothing to this one. Rebuild it: {self.rebuild_command()}"
+                f"nothing to this one. Rebuild it: {self.rebuild_command(model, hypernet)}"
             )
 
     # ---- reading and checking

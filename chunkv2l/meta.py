@@ -76,20 +76,27 @@ class Meta:
         return str(self.settings["codes"])
 
 
-def rebuild(path: Path, meta: Meta, force: bool = True) -> str:
+def rebuild(path: Path, meta: Meta, force: bool = True, model: str | None = None, hypernet: str | None = None) -> str:
     """The command line that builds `path` as it was built, every recorded choice spelled out.
 
     An index holds no paths, so for files of the user's own there are names in capitals, explained behind the command.
+
+    Args:
+        model, hypernet: as `build` takes them, where these are to take the place of the recorded ones.
     """
     name = str(meta.movie["name"])
     words = ["chunkv2l", "build", f"./{name}" if name.startswith("-") else name, "-o", str(path), "--model"]
     notes: list[str] = []
-    if "folder" in meta.own:
+    if model is not None:
+        words.append(model)
+    elif "folder" in meta.own:
         words.append("MODEL_FOLDER")
         notes.append(f"MODEL_FOLDER: the folder of {meta.model}")
     else:
         words.append(meta.model)
-    if "hypernet" in meta.own:
+    if hypernet is not None:
+        words += ["--hypernet", hypernet]
+    elif "hypernet" in meta.own and model is None:
         words += ["--hypernet", "HYPERNET_FILE"]
         notes.append(f"HYPERNET_FILE: the file of SHA-256 {str(meta.identity.get('hypernet', 'unknown'))[:16]}…")
     for setting, option in OPTIONS.items():

@@ -404,6 +404,22 @@ def test_another_model_is_refused_with_the_rebuild_command(tmp_path: Path) -> No
         Index(path, fake_model(seed=5))
 
 
+def test_the_rebuild_command_names_the_model_that_was_asked_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_index(tmp_path / "movie.idx", random_codes(3))
+    monkeypatch.setattr(chunkv2l.models, "load_model", lambda *_: fake_model(seed=5))
+    for options, words in (
+        ({}, "--model fake --detector"),
+        ({"model": "other"}, "--model other --detector"),
+        ({"hypernet": "my file.pt"}, "--model fake --hypernet 'my file.pt' --detector"),
+        ({"model": "a", "hypernet": "b"}, "--model a --hypernet b --detector"),
+    ):
+        with Index(path, **options) as index, pytest.raises(InputError, match="built with another model") as caught:
+            index.ask(WHEN)
+        assert words in str(caught.value), options
+
+
 def test_segments_and_graph(index: Index) -> None:
     assert [(s.start, s.end, s.caption) for s in index.segments[:2]] == [
         (0.0, 4.0, CAPTIONS[0]),
