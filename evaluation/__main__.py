@@ -13,6 +13,7 @@ from chunkv2l.errors import ChunkV2LError
 COMMANDS = {
     "bench": "evaluation.bench",
     "demo-movie": "evaluation.demo_movie",
+    "detectors": "evaluation.detectors",
     "memory": "evaluation.memory",
     "moments": "evaluation.moments",
 }
