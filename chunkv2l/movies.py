@@ -164,15 +164,19 @@ def _reason(error: Exception) -> str:
 def _lacks_contents(path: Path) -> bool:
     """Whether this is an MP4 or QuickTime file without a `moov` box."""
     names: list[bytes] = []
+    at, end = 0, path.stat().st_size
     with path.open("rb") as file:
-        while len(head := file.read(16)) >= 8 and len(names) < 1000:
+        while at < end and len(names) < 1000:  # a damaged size may point anywhere
+            file.seek(at)
+            if len(head := file.read(16)) < 8:
+                break
             size, name = int.from_bytes(head[:4], "big"), head[4:8]
             if size == 1:  # a 64-bit size follows
                 size = int.from_bytes(head[8:16], "big")
             names.append(name)
             if size < 8:
                 break
-            file.seek(size - len(head), os.SEEK_CUR)
+            at += size
     return bool(names) and names[0] in (b"ftyp", b"mdat", b"free", b"wide", b"skip") and b"moov" not in names
 
 

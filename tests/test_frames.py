@@ -327,6 +327,15 @@ def test_cut_off_before_the_table_of_contents(tmp_path: Path) -> None:
     assert "cut off" in refused(path) and "did not finish" in refused(path)
 
 
+@pytest.mark.parametrize("size", [2**40, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("first", [b"", b"\0\0\0\x10ftypisom\0\0\2\0"])
+def test_boxes_that_point_far_beyond_the_file(tmp_path: Path, first: bytes, size: int) -> None:
+    """Found by fuzzing: seeking there isn't possible everywhere."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(first + b"\0\0\0\1mdat" + size.to_bytes(8, "big") + bytes(1000))
+    assert "is cut off" in refused(path)
+
+
 def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", scene(1, 25), codec="ffv1")
     path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_ABCD"))
