@@ -18,23 +18,6 @@ from chunkv2l.vlm import smolvlm_inputs as inputs
 from tests import frames2lora, tiny_smolvlm
 
 RATES = (0.5, 1.0, 7.0, 10.0, 12.5, 15.0, 23.976, 24000 / 1001, 25.0, 29.97, 30000 / 1001, 30.0, 50.0, 59.94, 120.0)
-    0.5,
-    1.0,
-    7.0,
-    10.0,
-    12.5,
-    15.0,
-    23.976,
-    24000 / 1001,
-    24.0,
-    25.0,
-    29.97,
-    30000 / 1001,
-    30.0,
-    50.0,
-    59.94,
-    120.0,
-)
 
 
 def indices(total: int, fps: float, most: int, wanted: float) -> list[int]:
