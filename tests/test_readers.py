@@ -18,7 +18,7 @@ import pytest
 from chunkv2l import readers
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.readers import read_frames
+from chunkv2l.readers import decord, read_frames
 from chunkv2l.readers.base import Frame, Image, ReaderError
 from chunkv2l.readers.damage import Damage
 from chunkv2l.readers.decord import DecordReader, decord_installed
@@ -71,6 +71,23 @@ def test_both_readers_scale_alike(tmp_path: Path, name: str) -> None:
         assert one.picture(50).shape == other.picture(50).shape
         assert max(one.picture(50).shape) == 50
         assert np.abs(one.picture(50).astype(int) - other.picture(50)).mean() <= 3  # two ways of scaling
+
+
+@needs_decord
+def test_what_decord_reads_ahead_has_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = make(tmp_path, "ordinary.mp4")  # 30 frames of 128 × 96
+    assert decord.decoded_size(info, None) == (128, 96) and decord.decoded_size(info, 64) == (64, 48)
+    hour = replace(info, width=1920, height=1080, frames=90_000)
+    width, height = decord.decoded_size(hour, None)
+    assert 1200 * 3 * width * height == pytest.approx(decord.ROOM, rel=0.02)
+    assert width / height == pytest.approx(16 / 9, rel=0.01)
+    assert decord.decoded_size(hour, 512) == (512, 288)
+    assert decord.decoded_size(replace(hour, frames=None), None) == (width, height)
+    monkeypatch.setattr(decord, "ROOM", 30 * 3 * 64 * 48)
+    for one, other in zip(read_frames(info, "pyav"), read_frames(info, "decord"), strict=True):
+        assert other.picture().shape == one.picture().shape == (96, 128, 3)
+        assert np.abs(one.picture().astype(int) - other.picture()).mean() <= 6  # softer
+        assert np.abs(one.picture(64).astype(int) - other.picture(64)).mean() <= 3
 
 
 @needs_decord

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,6 +13,10 @@ import numpy as np
 
 from chunkv2l.movies import MovieInfo, turns
 from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
+
+ROOM = 1 << 30
+"""Bytes that the frames which decord reads ahead may take, about."""
+_AHEAD = 1200  # frames
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ def decord_installed() -> bool:
 class DecordReader:
     """Walks a movie with decord.
 
-    It reads far ahead of who is slower, a thousand frames and more. That they are scaled down to what is needed, and
-    that one thread decodes, keeps this from being gigabytes.
+    It reads far ahead of who is slower, a thousand frames and more. That they are scaled down to what is needed, to
+    about `ROOM` in all at the most, and that one thread decodes, keeps this from being gigabytes. So whole pictures of
+    a large and long movie have less detail than the file, though its size.
     """
 
     def __init__(self, info: MovieInfo, side: int | None = None) -> None:
@@ -61,7 +67,7 @@ class DecordReader:
         self._info = info
         self._errors: Any = (decord.DECORDError, IndexError, RuntimeError)
         try:
-            width, height = fitted(info.width, info.height, side)
+            width, height = decoded_size(info, side)
             path, cpu = str(info.path), decord.cpu(0)
             self._video: Any = decord.VideoReader(path, cpu, width=width, height=height, num_threads=1)
             self._count = len(self._video)
@@ -87,6 +93,14 @@ class DecordReader:
 
     def close(self) -> None:
         self._video = None  # its destructor frees what it holds
+
+
+def decoded_size(info: MovieInfo, side: int | None) -> tuple[int, int]:
+    """Width and height at which frames are decoded: what `side` asks for, or less where `ROOM` holds no more."""
+    width, height = fitted(info.width, info.height, side)
+    frames = min(info.frames or _AHEAD, _AHEAD)
+    share = ROOM / (3 * width * height * frames)
+    return (width, height) if share >= 1 else fitted(width, height, int(max(width, height) * math.sqrt(share)))
 
 
 def _pixels(frame: Any) -> Image:
