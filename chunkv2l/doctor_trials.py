@@ -84,9 +84,9 @@ def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> I
 
 def compare(name: str, model: Model) -> Iterator[Finding]:
     """Sizes, pixels and prompts of the paper's two models against the reference's; nothing for other models."""
-    from chunkv2l.models.smolvlm import PUBLISHED
+    from chunkv2l.models.smolvlm import PUBLISHED, by_repository
 
-    known = PUBLISHED.get(name)
+    known = PUBLISHED.get(name) or by_repository(name)
     if known is None:
         return
     vlm: Any = model.vlm

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.models import hub
 from chunkv2l.models.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.vlm.quiet import quiet
 from chunkv2l.vlm.smolvlm import SmolVLM
 from chunkv2l.vlm.smolvlm_inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 
@@ -81,6 +80,8 @@ def load_smolvlm(
     config = read_config(folder)
     network = load_hypernetwork(hypernet_path)
     check_fit(network.config, config, name_or_path, hypernet_path)
+    if hypernet is not None:
+        _check_base(network.config.base_model, name_or_path, hypernet_path)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
     name = name_or_path if name_or_path in PUBLISHED or hub.is_repository(name_or_path) else folder.name
@@ -103,7 +104,7 @@ def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> 
     Raises:
         InputError: as `load_smolvlm`.
     """
-    known = PUBLISHED.get(name_or_path) or _by_repository(name_or_path)
+    known = PUBLISHED.get(name_or_path) or by_repository(name_or_path)
     if hypernet is not None and not Path(hypernet).is_file():
         raise InputError(f"There is no hypernetwork file {hypernet}.")
     if known is None and hypernet is None and (Path(name_or_path).is_dir() or hub.is_repository(name_or_path)):
@@ -169,7 +170,17 @@ def check_fit(hypernet: HypernetConfig, config: dict[str, Any], model: str, file
         raise InputError(f"{file} is a hypernetwork for another model than {model} ({sizes}).")
 
 
-def _by_repository(name: str) -> Published | None:
+def _check_base(base: str, model: str, file: Path) -> None:
+    """As the reference does, refuse a checkpoint for another base model of the same size, where both are hub names."""
+    ours = PUBLISHED[model].repository if model in PUBLISHED else model
+    if not Path(model).is_dir() and hub.is_repository(ours) and hub.is_repository(base) and ours != base:
+        raise InputError(
+            f"{file} is a hypernetwork for {base}, not for {ours}: give --model {base}, or a folder if both are one."
+        )
+
+
+def by_repository(name: str) -> Published | None:
+    """The one of the paper's sizes that a hub's OWNER/NAME stands for."""
     return next((item for item in PUBLISHED.values() if item.repository == name), None)
 
 
@@ -220,7 +231,7 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
         raise InputError(f"{folder} has no .safetensors: pickled weights aren't read.")
     load: Any = SmolVLMForConditionalGeneration.from_pretrained
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model, report = load(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -247,18 +258,3 @@ def _separate_template(folder: Path) -> str | None:
         return str(json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))["chat_template"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bars."""
-    from transformers.utils import logging as module
-
-    logging: Any = module
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

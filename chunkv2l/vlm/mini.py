@@ -6,6 +6,7 @@ scores, up to rounding, wherever it was built and is asked.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from chunkv2l.inject import inject
 from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts
 from chunkv2l.vlm.plain import plain, special_strings
+from chunkv2l.vlm.quiet import quiet
 from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, greedy, pad, score
 
 MIN_FRAMES = 2
@@ -230,7 +232,10 @@ class MiniVLM:
             ChunkV2LError: the folder can't be written.
         """
         try:
-            self.language.save_pretrained(folder)
+            with quiet():
+                self.language.save_pretrained(folder)
+            # Its weights may be read by their owner only; a server that loads them may run as somebody else.
+            shutil.copymode(Path(folder) / "config.json", Path(folder) / "model.safetensors")
             template, self.tokenizer.chat_template = self.tokenizer.chat_template, CHAT_TEMPLATE
             try:
                 self.tokenizer.save_pretrained(folder)

@@ -280,6 +280,13 @@ def test_peft_on_the_exported_base_computes_what_injection_computes(base: Path, 
         assert float((ours - vlm.language(input_ids=ids).logits).abs().max()) > 0.1
 
 
+def test_anyone_may_read_an_exported_base(base: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    modes = {path.name: path.stat().st_mode for path in base.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+    tiny_mini.tiny().vlm.save_base(tmp_path / "again")
+    assert capfd.readouterr() == ("", "")  # no bars of transformers' own
+
+
 def test_a_base_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ChunkV2LError, match="can't be written"):

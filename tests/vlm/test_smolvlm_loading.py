@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet import load_hypernetwork, save_hypernetwork
 from chunkv2l.models import hub, smolvlm
 from chunkv2l.models.cache import known_sha256, sha256
 from chunkv2l.models.smolvlm import load_smolvlm
@@ -62,6 +64,21 @@ def test_identity_knows_weights_not_places(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     changed = load_smolvlm(str(folder), CHECKPOINT, "cpu")[2]
     assert {key for key in original if original[key] != changed[key]} == {"weights"}
+
+
+def test_a_hypernetwork_for_another_base_of_the_same_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused as the reference does where both are named as on a hub; a folder may hold any model."""
+    monkeypatch.setattr(smolvlm, "find", lambda name, hypernet: (folder, Path(hypernet)))
+    made = load_hypernetwork(CHECKPOINT)
+    for base, allowed in (("someone/base", False), ("someone/model", True), ("tiny-random-smolvlm", True), ("", True)):
+        made.config = replace(made.config, base_model=base)
+        save_hypernetwork(made, folder / "own.safetensors")
+        assert load_smolvlm(str(folder), str(folder / "own.safetensors"), "cpu")[0].name == "my-model"
+        if allowed:
+            assert load_smolvlm("someone/model", str(folder / "own.safetensors"), "cpu")[0].name == "someone/model"
+        else:
+            with pytest.raises(InputError, match="is a hypernetwork for someone/base, not for someone/model"):
+                load_smolvlm("someone/model", str(folder / "own.safetensors"), "cpu")
 
 
 def test_a_hypernetwork_of_another_size_is_refused_before_the_weights_are_read(folder: Path) -> None:
