@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 MOVIE := demo/movie.mp4
 INDEX := demo/movie.idx
 QUIET := $(if $(MAKE_TERMOUT),,--quiet) # pip shows its progress to people only
+# Idle threads sleep instead of spinning: other programs, and other tests, run meanwhile.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench fuzz clean

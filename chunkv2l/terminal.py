@@ -43,6 +43,8 @@ def prepare() -> None:
     logger = logging.getLogger("chunkv2l")
     if not logger.handlers:
         logger.addHandler(_ToStderr())
+    # Idle OpenMP threads spin unless told to sleep: beside another busy program, asking then takes three times longer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if debugging():
         logger.setLevel(logging.DEBUG)
         return
