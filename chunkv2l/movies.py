@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,7 @@ _USUAL_FPS = 25.0  # where a file says nothing
 _FAST_FPS = 121.0  # a mean rate above is doubted
 _ENOUGH = 500  # packets that tell a mean rate
 _PATIENCE = 500  # packets that may fail before the first picture
+_LATE_STREAMS = 64  # streams that may be announced on the way
 _NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
 
 
@@ -102,6 +104,23 @@ def probe(path: str | os.PathLike[str]) -> MovieInfo:
 def open_container(path: Path) -> Any:
     """FFmpeg's demuxer on a local file, and on nothing else that the name or the content may point to."""
     return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
+def packets(container: Any, stream: Any) -> Iterator[Any]:
+    """A stream's packets, as `container.demux` gives them.
+
+    PyAV stumbles where a recording announces another stream on the way (transport streams do): this goes on behind.
+    """
+    flushed = False
+    for _ in range(_LATE_STREAMS):
+        try:
+            for packet in container.demux(stream):
+                flushed = not packet.size and packet.pts is None and packet.dts is None
+                yield packet
+            return
+        except IndexError:
+            if flushed:
+                return
 
 
 def video_stream(container: Any) -> Any | None:
@@ -190,7 +209,7 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
     """The first frame that can be decoded; a damaged beginning is passed over."""
     failed: Exception | None = None
     try:
-        for number, packet in enumerate(container.demux(stream)):
+        for number, packet in enumerate(packets(container, stream)):
             try:
                 for frame in packet.decode():
                     return frame
@@ -216,7 +235,7 @@ def _mean_fps(path: Path, stream: Any) -> float:
         return rate
     stamps: list[int] = []
     with open_container(path) as container, suppress(av.FFmpegError):
-        for packet in islice(container.demux(video_stream(container)), _ENOUGH):
+        for packet in islice(packets(container, video_stream(container)), _ENOUGH):
             if packet.pts is not None and packet.size:
                 stamps.append(packet.pts)
     stamps = sorted(set(stamps))
@@ -236,7 +255,7 @@ def _end_of_pictures(container: Any, stream: Any, start: Fraction) -> float:
         return float(Fraction(container.duration, av.time_base) - counted_from)
     last = Fraction(0)  # a recording that was never closed: look at every packet, decode none
     with suppress(av.FFmpegError):
-        for packet in container.demux(stream):
+        for packet in packets(container, stream):
             if packet.pts is not None:
                 last = max(last, (packet.pts + (packet.duration or 0)) * base - start)
     return float(last)

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip, probe, read_clip
+from chunkv2l.movies import packets
 from chunkv2l.readers import read_frames
 from tests.media import at, colour, corners, joined, plain, scene, truncate, whole, write, write_sound
 
@@ -351,3 +354,28 @@ def test_pictures_that_are_all_damaged(tmp_path: Path) -> None:
             data[mark + 8 : mark + 40] = b"\xff" * 32
     path.write_bytes(data)
     assert "no picture of it can be decoded" in refused(path)
+
+
+class LateStreams:
+    """A container that stumbles as PyAV does, `late` times, and again after the last packet if `flushing`."""
+
+    def __init__(self, late: int, flushing: bool) -> None:
+        self.late, self.flushing, self.sent = late, flushing, 0
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        while self.sent < 10:
+            self.sent += 1
+            yield SimpleNamespace(size=9, pts=self.sent, dts=self.sent)
+            if self.sent % 3 == 0 and self.late:
+                self.late -= 1
+                raise IndexError("list index out of range")
+        yield SimpleNamespace(size=0, pts=None, dts=None)
+        if self.flushing:
+            raise IndexError("list index out of range")
+
+
+@pytest.mark.parametrize(("late", "flushing"), [(0, False), (0, True), (2, False), (2, True)])
+def test_streams_that_are_announced_on_the_way(late: int, flushing: bool) -> None:
+    """Found by fuzzing a transport stream."""
+    found = list(packets(LateStreams(late, flushing), None))
+    assert [packet.pts for packet in found] == [*range(1, 11), None]

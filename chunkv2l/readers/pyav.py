@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.movies import MovieInfo, open_container, origin, shown_width, turns, video_stream
+from chunkv2l.movies import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
 from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.readers.damage import Damage
 
@@ -132,7 +132,7 @@ class PyAVReader:
         failures = 0
         while True:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in packets(self._container, self._stream):
                     failures = 0
                     try:
                         frames = packet.decode()
