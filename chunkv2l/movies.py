@@ -26,6 +26,7 @@ _FAST_FPS = 121.0  # a mean rate above is doubted
 _ENOUGH = 500  # packets that tell a mean rate
 _PATIENCE = 500  # packets that may fail before the first picture
 _LATE_STREAMS = 64  # streams that may be announced on the way
+_LONGEST = 30 * 86_400.0  # seconds; a header that promises more has a broken clock
 _NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
 
 
@@ -83,11 +84,16 @@ def probe(path: str | os.PathLike[str]) -> MovieInfo:
         fps = _mean_fps(path, stream)
         time = max(0.0, float(first.pts * base - start)) if first.pts is not None else 0.0
         end = _end_of_pictures(container, stream, start)
+        duration = max(end, time + 1 / fps)
+        if duration > _LONGEST:
+            raise InputError(
+                f"{path} says that it lasts {duration / 86_400:.0f} days: its clock is damaged. Convert it first."
+            )
         turned = turns(first.rotation) % 2 == 1
         width, height = shown_width(first.width, stream), first.height
         return MovieInfo(
             path=path,
-            duration=max(end, time + 1 / fps),
+            duration=duration,
             fps=fps,
             width=height if turned else width,
             height=width if turned else height,

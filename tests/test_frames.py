@@ -379,3 +379,11 @@ def test_streams_that_are_announced_on_the_way(late: int, flushing: bool) -> Non
     """Found by fuzzing a transport stream."""
     found = list(packets(LateStreams(late, flushing), None))
     assert [packet.pts for packet in found] == [*range(1, 11), None]
+
+
+def test_a_clock_of_centuries_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: a picture held for 233 years was split into hundreds of millions of segments."""
+    path = write(tmp_path / "a.mp4", scene(1, 6))
+    monkeypatch.setattr("chunkv2l.movies._end_of_pictures", lambda *_: 7_342_981_497.6)
+    with pytest.raises(InputError, match="84988 days: its clock is damaged"):
+        probe(path)
