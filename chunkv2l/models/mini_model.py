@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
+from chunkv2l.hypernet.checkpoint import own_config
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration, Model, mini_frozen, smollm2, weights
 from chunkv2l.models.cache import known_sha256
@@ -191,7 +191,7 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
         network, keys, calibration = load_hypernetwork(path), None, UNFITTED
     else:
         state, metadata = weights.read(path)
-        network = build_hypernetwork(_config(path, metadata), _below(state, "hypernet."), path)
+        network = build_hypernetwork(own_config(path, metadata), _below(state, "hypernet."), path)
         calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
             keys = _keys(network.config, _below(state, "keys."))
@@ -226,16 +226,6 @@ def _is_trained(path: Path) -> bool:
             return any(name.startswith("hypernet.") for name in file.keys())  # noqa: SIM118
     except (SafetensorError, OSError):
         return False  # load_hypernetwork says what is wrong
-
-
-def _config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
-    try:
-        values = json.loads(metadata.get("config", ""))
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is damaged: its configuration can't be read.")
-    return HypernetConfig.from_dict(values)
 
 
 def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:

@@ -231,7 +231,7 @@ def _taught(bench: Bench, stage: HypernetStage) -> tuple[Described, ...]:
 def _shown(bench: Bench, measure: Measure) -> list[str]:
     """A few captions from adapters alone, beside what people wrote."""
     captions = measure.generate(8)
-    return [f"{made!r} | {d.captions[0]!r}" for made, d in zip(captions, bench.dev, strict=False)]
+    return [f"{made!r} | {d.captions[0]!r}" for made, d in zip(captions, bench.dev[: len(captions)], strict=True)]
 
 
 def _hypernet(config: RunConfig) -> Hypernetwork:
