@@ -21,7 +21,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from hypothesis import given, seed
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -30,10 +29,10 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, s
 from chunkv2l.hypernet.released import NAMES
 from chunkv2l.progress import peak_memory
 from tests.frames2lora import FOLDER
-from tests.fuzz.harness import main, rule, seeds, watched
+from tests.fuzz.harness import Case, check_time, main
 
 SLOWEST = 5.0
-"""Seconds of CPU time that reading a small file may take, whatever is in it."""
+"""Seconds of CPU time that reading a small file may take, whatever is in it (`harness.check_time`)."""
 MEMORY = 512 << 20
 """Bytes that it may take."""
 CALLS = ("os system", "builtins eval", "builtins open", "posix mkdir", "torch load", "subprocess Popen", *NAMES)
@@ -98,12 +97,20 @@ class Target:
         save_hypernetwork(small, folder / "own.safetensors")
         bare = Hypernetwork(HypernetConfig(2, 6, 10, **sizes))
         save_file(bare.state_dict(), folder / "bare.safetensors")
-        self.tensors = [(folder / f"{name}.safetensors").read_bytes() for name in ("own", "bare")]
+        tensors = [folder / "own.safetensors", folder / "bare.safetensors"]
         state = {key: value.clone() for key, value in bare.state_dict().items()}
         torch.save(state, folder / "plain.pt")
-        archives = [(FOLDER / "checkpoint_tiny.pt").read_bytes(), (folder / "plain.pt").read_bytes()]
-        self.archives = [_members(data) for data in archives]
+        archives = [FOLDER / "checkpoint_tiny.pt", folder / "plain.pt"]
+        self.sounds = [*tensors, *archives]
+        self.tensors = [path.read_bytes() for path in tensors]
+        self.archives = [_members(path.read_bytes()) for path in archives]
         self.refused = self.read = 0
+
+    def cases(self) -> list[Case]:
+        return [
+            Case(self.header, (st.integers(0, 1), header_mutations, byte_mutations), 100),
+            Case(self.archive, (st.sampled_from([0, 1, 1, 1]), member_mutations, byte_mutations), 60),
+        ]
 
     def header(self, which: int, mutations: list[Any], in_bytes: list[Any]) -> None:
         """A safetensors file."""
@@ -183,11 +190,16 @@ class Target:
             assert all(p.dtype == torch.float32 and bool(torch.isfinite(p).all()) for p in hypernet.parameters())
             assert hypernet.bias.A.shape[0] == hypernet.config.num_layers and hypernet.scaling > 0
             self.read += 1
-        assert time.process_time() - started < SLOWEST
+        spent = time.process_time() - started
+        check_time(spent, SLOWEST, lambda: load_hypernetwork(self.path), self._read_sound)
         assert (peak_memory() or 0) - memory < MEMORY
         assert not self.mark.exists()
         assert not any(name.startswith("ctx_to_lora") for name in sys.modules)
         assert self.path.read_bytes() == data
+
+    def _read_sound(self) -> None:
+        for path in self.sounds:
+            load_hypernetwork(path)
 
     def __str__(self) -> str:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
@@ -223,33 +235,5 @@ def _change_metadata(metadata: dict[str, Any], where: int, what: Any) -> None:
         metadata["config" if where % 2 else "format"] = what
 
 
-def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
-    """Mutate and read for so long.
-
-    Raises:
-        AssertionError, or whatever else reading raised: with the mutations that led to it.
-    """
-    target = Target(folder)
-    for number in seeds(seconds, start):
-
-        @seed(number)
-        @rule(100)
-        @given(st.integers(0, 1), header_mutations, byte_mutations)
-        def header(which: int, mutations: list[Any], in_bytes: list[Any]) -> None:
-            with watched():
-                target.header(which, mutations, in_bytes)
-
-        @seed(number)
-        @rule(60)
-        @given(st.sampled_from([0, 1, 1, 1]), member_mutations, byte_mutations)
-        def archive(which: int, mutations: list[Any], in_bytes: list[Any]) -> None:
-            with watched():
-                target.archive(which, mutations, in_bytes)
-
-        header()
-        archive()
-    return target
-
-
 if __name__ == "__main__":
-    main(__doc__, "checkpoint", fuzz)
+    main(__doc__, "checkpoint", Target)

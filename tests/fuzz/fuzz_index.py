@@ -18,18 +18,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.progress import peak_memory
 from chunkv2l.verify import verify
-from tests.fuzz.harness import main, rule, seeds, watched
+from tests.fuzz.harness import Case, check_time, main
 from tests.indexes import write_index
 
 SLOWEST = 5.0
-"""Seconds of CPU time that reading a small file may take, whatever is in it."""
+"""Seconds of CPU time that reading a small file may take, whatever is in it (`harness.check_time`)."""
 MEMORY = 512 << 20
 """Bytes that it may take."""
 
@@ -93,13 +92,20 @@ class Target:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "mutated.idx"
         self.sounds = [
-            write_index(folder / f"{kind}.idx", kind=kind, keys=torch.ones(5, 128)).read_bytes()
-            for kind in ("fp32", "fp16", "int8")
+            write_index(folder / f"{kind}.idx", kind=kind, keys=torch.ones(5, 128)) for kind in ("fp32", "fp16", "int8")
         ]
         self.refused = self.read = 0
 
+    def cases(self) -> list[Case]:
+        several = st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4)
+        return [Case(self.index, (st.integers(0, 2), *several), 200)]
+
+    def index(self, which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
+        self.mutate(which, in_sql, in_bytes)
+        self.check()
+
     def mutate(self, which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
-        self.path.write_bytes(self.sounds[which])
+        self.path.write_bytes(self.sounds[which].read_bytes())
         if in_sql:
             with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = OFF")
@@ -133,12 +139,19 @@ class Target:
             self.refused += 1
         findings = verify(self.path)
         assert all(isinstance(finding, str) for finding in findings)
-        assert time.process_time() - started < SLOWEST
+        spent = time.process_time() - started
+        check_time(spent, SLOWEST, lambda: _read_and_verify([self.path]), lambda: _read_and_verify(self.sounds))
         assert (peak_memory() or 0) - memory < MEMORY
         assert self.path.read_bytes() == before
 
     def __str__(self) -> str:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
+
+
+def _read_and_verify(paths: list[Path]) -> None:
+    for path in paths:
+        verify(path)
+        read_all(path)
 
 
 def _execute(connection: sqlite3.Connection, how: str, what: Any, row: int, value: object) -> None:
@@ -175,26 +188,5 @@ def read_all(path: Path) -> None:
         assert index.rebuild_command().isprintable()
 
 
-def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
-    """Mutate and read for so long.
-
-    Raises:
-        AssertionError, or whatever else reading raised: with the mutations that led to it.
-    """
-    target = Target(folder)
-    for number in seeds(seconds, start):
-
-        @seed(number)
-        @rule(200)
-        @given(st.integers(0, 2), st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4))
-        def one(which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
-            with watched():
-                target.mutate(which, in_sql, in_bytes)
-                target.check()
-
-        one()
-    return target
-
-
 if __name__ == "__main__":
-    main(__doc__, "index", fuzz)
+    main(__doc__, "index", Target)

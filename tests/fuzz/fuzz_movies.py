@@ -17,17 +17,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from chunkv2l.cutting import cut
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.frames import Clip
+from chunkv2l.scenes import Segment
 from tests.fuzz.fuzz_segmenter import check
-from tests.fuzz.harness import main, rule, seeds, watched
+from tests.fuzz.harness import Case, check_time, main
 from tests.media import Image, joined, scene, write
 
 SLOWEST = 20.0
-"""Seconds of CPU time that a small file may take, whatever is in it."""
+"""Seconds of CPU time that a small file may take, whatever is in it (`harness.check_time`)."""
 mutations = st.lists(
     st.one_of(
         st.tuples(st.just("set"), st.floats(0, 1), st.binary(min_size=1, max_size=24)),
@@ -61,11 +62,14 @@ class Target:
             "a.avi": {"codec": "mpeg4"},
             "a.webm": {"codec": "libvpx"},
         }
-        self.sounds = [write(folder / name, frames, **how).read_bytes() for name, how in kinds.items()]
+        self.sounds = [write(folder / name, frames, **how) for name, how in kinds.items()]
         self.refused = self.read = 0
 
+    def cases(self) -> list[Case]:
+        return [Case(self.movie, (st.integers(0, len(self.sounds) - 1), mutations), 40)]
+
     def movie(self, which: int, mutation: list[Any]) -> None:
-        data = bytearray(self.sounds[which])
+        data = bytearray(self.sounds[which].read_bytes())
         for how, where, what in mutation:
             place = int(where * len(data))
             if how == "set":
@@ -80,7 +84,7 @@ class Target:
         path.write_bytes(data)
         started = time.process_time()
         try:
-            found = list(cut(path, lambda duration, fps: [0.0, duration / 2], _half, reader="pyav", stall_timeout=10))
+            found = _cut(path)
             check([segment for segment, _, _ in found], 1.0, 16.0)
             for segment, clip, thumbnail in found:
                 assert len(clip.frames) == len(clip.times) == 2
@@ -90,10 +94,15 @@ class Target:
         except ChunkV2LError as error:
             assert str(path) in str(error)
             self.refused += 1
-        assert time.process_time() - started < SLOWEST
+        spent = time.process_time() - started
+        check_time(spent, SLOWEST, lambda: _cut(path), lambda: [_cut(sound) for sound in self.sounds])
 
     def __str__(self) -> str:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
+
+
+def _cut(path: Path) -> list[tuple[Segment, Clip, Image]]:
+    return list(cut(path, lambda duration, fps: [0.0, duration / 2], _half, reader="pyav", stall_timeout=10))
 
 
 def _half(image: Image) -> Image:
@@ -101,25 +110,5 @@ def _half(image: Image) -> Image:
     return smaller
 
 
-def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
-    """Mutate and read for so long.
-
-    Raises:
-        AssertionError, or whatever else was raised: with what led to it.
-    """
-    target = Target(folder)
-    for number in seeds(seconds, start):
-
-        @seed(number)
-        @rule(40)
-        @given(st.integers(0, len(target.sounds) - 1), mutations)
-        def movie(which: int, mutation: list[Any]) -> None:
-            with watched():
-                target.movie(which, mutation)
-
-        movie()
-    return target
-
-
 if __name__ == "__main__":
-    main(__doc__, "movies", fuzz)
+    main(__doc__, "movies", Target)

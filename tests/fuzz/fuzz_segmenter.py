@@ -16,14 +16,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from hypothesis import given, seed
 from hypothesis import strategies as st
 from scenedetect.common import FrameTimecode
 from scenedetect.detector import SceneDetector
 
 from chunkv2l.scenes import DETECTORS, Detector, Segment, make_detector
 from chunkv2l.segmenter import Segmenter
-from tests.fuzz.harness import main, rule, seeds, watched
+from tests.fuzz.harness import Case, main
 from tests.media import Image, scene
 
 NEAR = 1e-5  # seconds
@@ -58,8 +57,11 @@ class Scripted(SceneDetector):  # type: ignore[misc]
 class Target:
     """Segmenters, and how many streams they were fed."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.streams = self.segments = 0
+
+    def cases(self) -> list[Case]:
+        return [Case(self.cut, (stretches, reports, lengths, st.sampled_from(["", "", *DETECTORS])), 40)]
 
     def cut(self, parts: list[Any], script: list[tuple[int, float]], bounds: tuple[float, float], name: str) -> None:
         frames, times = _stream(parts)
@@ -105,25 +107,5 @@ def _stream(parts: list[Any]) -> tuple[list[Image], list[float]]:
     return frames, times
 
 
-def fuzz(seconds: float, folder: Path, start: int = 0) -> Target:
-    """Try for so long.
-
-    Raises:
-        AssertionError, or whatever else was raised: with what led to it.
-    """
-    target = Target()
-    for number in seeds(seconds, start):
-
-        @seed(number)
-        @rule(40)
-        @given(stretches, reports, lengths, st.sampled_from(["", "", *DETECTORS]))
-        def stream(parts: list[Any], script: list[Any], bounds: tuple[float, float], name: str) -> None:
-            with watched():
-                target.cut(parts, script, bounds, name)
-
-        stream()
-    return target
-
-
 if __name__ == "__main__":
-    main(__doc__, "segmenter", fuzz)
+    main(__doc__, "segmenter", Target)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.fuzz_index import fuzz
+from tests.fuzz.fuzz_index import Target
+from tests.fuzz.harness import fuzz
 
 
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
 def test_mutated_indexes_are_refused_or_read(tmp_path: Path, seconds: float) -> None:
-    target = fuzz(seconds, tmp_path)
+    target = fuzz(Target(tmp_path), seconds)
     assert target.refused > 20 and target.read > 0

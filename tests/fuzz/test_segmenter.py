@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.fuzz_segmenter import fuzz
+from tests.fuzz.fuzz_segmenter import Target
+from tests.fuzz.harness import fuzz
 
 
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
 def test_any_frames_and_reports_are_cut_as_promised(tmp_path: Path, seconds: float) -> None:
-    target = fuzz(seconds, tmp_path)
+    target = fuzz(Target(tmp_path), seconds)
     assert target.streams > 20 and target.segments > target.streams
