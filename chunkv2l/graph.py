@@ -1,14 +1,20 @@
 """The segment graph that policies walk on: networkx, rebuilt from the index in milliseconds. No torch here.
 
-Nodes are segments, numbered 0 … n−1, with `start`, `end` (seconds) and `caption`; groups will be strings ("g0"). One
-DiGraph carries every relation: an edge's data says which ones hold between its ends, `next` with the gap in seconds as
-its value. Two relations between the same two nodes therefore don't hide each other; `neighbours(graph, node, "next")`
-follows one of them.
+Nodes are segments, numbered 0 … n−1 in order of time, and groups, named "g0", "g1" …: chapters, runs of segments that
+belong together. One DiGraph carries every relation: an edge's data says which ones hold between its ends, so that two
+relations between the same two nodes don't hide each other; `neighbours(graph, node, "next")` follows one of them.
+
+    next     segment → the following segment; the gap between them in seconds
+    similar  segment ↔ segment that looks like it, both directions; the cosine of their codes (`chunkv2l.chapters`)
+    part_of  segment → its chapter; 1.0
+
+Chapters at the same *place* look alike: `place` of a group node is a number that it shares with them, counted from 0 in
+order of first appearance. An index that was built before there were chapters gives a graph of segments and `next` only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import networkx as nx
@@ -17,7 +23,7 @@ from chunkv2l.query import Node
 
 
 class SegmentLike(Protocol):
-    """What the graph needs to know of a segment; the index's rows have it."""
+    """What the graph needs to know of a segment; the index's rows have it, and `speech` too, which may be missing."""
 
     @property
     def start(self) -> float: ...
@@ -29,19 +35,104 @@ class SegmentLike(Protocol):
     def caption(self) -> str: ...
 
 
-def segment_graph(segments: Iterable[SegmentLike]) -> nx.DiGraph:
-    """The graph of a movie's segments in order of time, frozen: a policy can read it, not change it."""
+class ChapterLike(Protocol):
+    """What the graph needs to know of a chapter: its first and last segment, both included."""
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def last(self) -> int: ...
+
+
+def segment_graph(
+    segments: Iterable[SegmentLike],
+    similar: Iterable[tuple[int, int, float]] = (),
+    chapters: Iterable[ChapterLike] = (),
+) -> nx.DiGraph:
+    """The graph of a movie, frozen: a policy can read it, not change it.
+
+    Args:
+        segments: in order of time. Nodes get their `start`, `end` (seconds), `caption` and `speech`.
+        similar: (a, b, cosine) for each pair of segments that look alike, once a pair.
+        chapters: in order of time, without gaps. Nodes get `start`, `end`, `caption` (""), `first`, `last` and `place`.
+
+    Raises:
+        KeyError: `similar` or `chapters` name a segment that isn't there.
+    """
     graph = nx.DiGraph()
     for i, segment in enumerate(segments):
-        graph.add_node(i, start=segment.start, end=segment.end, caption=segment.caption or "")
+        speech = getattr(segment, "speech", "") or ""
+        graph.add_node(i, start=segment.start, end=segment.end, caption=segment.caption or "", speech=speech)
         if i:
             graph.add_edge(i - 1, i, next=max(0.0, segment.start - graph.nodes[i - 1]["end"]))
+    pairs = list(similar)
+    for a, b, cosine in pairs:
+        if not (a in graph and b in graph):
+            raise KeyError(f"similar segments {a} and {b} aren't both in the graph")
+        graph.add_edge(a, b, similar=cosine)
+        graph.add_edge(b, a, similar=cosine)
+    runs = [(chapter.first, chapter.last) for chapter in chapters]
+    for k, ((first, last), place) in enumerate(zip(runs, places(runs, pairs), strict=True)):
+        group, start, end = f"g{k}", graph.nodes[first]["start"], graph.nodes[last]["end"]
+        graph.add_node(group, start=start, end=end, caption="", first=first, last=last, place=place)
+        graph.add_edges_from(((i, group) for i in range(first, last + 1)), part_of=1.0)
     return nx.freeze(graph)
+
+
+def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int, float]]) -> list[int]:
+    """Which chapters show the same place: the number of its place for each, counted in order of first appearance.
+
+    Places are Louvain communities (`seed=0`) of the graph over chapters whose edges weigh the summed similarity between
+    the two chapters' segments. A chapter's similarity to itself counts, as a loop: two chapters are one place if they
+    resemble each other more than their own coherence makes them do by chance, not as soon as any two segments do.
+
+    Args:
+        chapters: (first, last) segment of each, in order, without gaps.
+        similar: (a, b, cosine), once a pair; cosines of 0 and less don't count.
+    """
+    owner = [k for k, (first, last) in enumerate(chapters) for _ in range(first, last + 1)]
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(chapters)))  # numbers: the order of a set of strings changes from run to run
+    for a, b, cosine in similar:
+        if cosine > 0 and max(a, b) < len(owner):
+            one, other = owner[a], owner[b]
+            known = graph.get_edge_data(one, other, {"weight": 0.0})["weight"]
+            graph.add_edge(one, other, weight=known + cosine)
+    if not graph.size():
+        return list(range(len(chapters)))
+    found = sorted(nx.community.louvain_communities(graph, weight="weight", seed=0), key=min)
+    place = {chapter: number for number, together in enumerate(found) for chapter in together}
+    return [place[k] for k in range(len(chapters))]
 
 
 def segments(graph: nx.DiGraph) -> list[int]:
     """The graph's segment nodes in order of time, without the groups."""
     return sorted(node for node in graph if isinstance(node, int))
+
+
+def groups(graph: nx.DiGraph) -> list[str]:
+    """The graph's group nodes in order of time; none where the index has no chapters."""
+    return sorted((node for node in graph if isinstance(node, str)), key=lambda node: int(graph.nodes[node]["first"]))
+
+
+def members(graph: nx.DiGraph, group: str) -> list[int]:
+    """The segments of a group, in order of time.
+
+    Raises:
+        KeyError: no such group.
+    """
+    data = graph.nodes[group]
+    return list(range(data["first"], data["last"] + 1))
+
+
+def chapter_of(graph: nx.DiGraph, segment: int) -> str | None:
+    """The group that a segment is part of; None where the index has no chapters.
+
+    Raises:
+        KeyError: no such segment.
+    """
+    return next((str(group) for group in neighbours(graph, segment, "part_of")), None)
 
 
 def neighbours(graph: nx.DiGraph, node: Node, relation: str = "next") -> Iterator[Node]:

@@ -47,7 +47,7 @@ def query(text: str = "When does a dog bark?", scorer: Scores | None = None) -> 
 
 def test_the_graph_is_a_chain_with_times_and_captions() -> None:
     assert segments(GRAPH) == list(range(10))
-    assert GRAPH.nodes[3] == {"start": 12.0, "end": 16.0, "caption": "caption 3"}
+    assert GRAPH.nodes[3] == {"start": 12.0, "end": 16.0, "caption": "caption 3", "speech": ""}
     assert list(GRAPH.edges) == [(i, i + 1) for i in range(9)]
     assert list(neighbours(GRAPH, 3, "next")) == [4] and list(neighbours(GRAPH, 9, "next")) == []
     assert list(neighbours(GRAPH, 3, "similar")) == []
