@@ -99,7 +99,8 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
     """The configuration that a released checkpoint's shapes imply.
 
     Raises:
-        InputError: keys that decide a size are missing, adapters for other modules, or other heads than the released.
+        InputError: keys that decide a size are missing, adapters for other modules, other heads than the released, or
+            sizes that can't be.
     """
     targets = {key.removeprefix("bias_A.") for key in shapes if key.startswith("bias_A.")}
     if targets and targets != {"down_proj"}:
@@ -130,18 +131,21 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> Hyp
             f"{kv_heads * head_dim}, so the number of heads can't be known: "
             "save it with chunkv2l's save_hypernetwork, which keeps the sizes."
         )
-    return HypernetConfig(
-        num_layers=layers,
-        hidden_size=shapes["bias_B.down_proj"][-1],
-        intermediate_size=intermediate,
-        latent_size=latent,
-        rank=rank,
-        num_blocks=_count_blocks(shapes),
-        num_queries=queries,
-        num_heads=heads,
-        num_kv_heads=kv_heads,
-        head_dim=head_dim,
-    )
+    try:
+        return HypernetConfig(
+            num_layers=layers,
+            hidden_size=shapes["bias_B.down_proj"][-1],
+            intermediate_size=intermediate,
+            latent_size=latent,
+            rank=rank,
+            num_blocks=_count_blocks(shapes),
+            num_queries=queries,
+            num_heads=heads,
+            num_kv_heads=kv_heads,
+            head_dim=head_dim,
+        )
+    except InputError as error:  # a size of 0
+        raise InputError(f"{path} is damaged: {quoted(error)}") from None
 
 
 def _count_blocks(names: Iterable[str]) -> int:

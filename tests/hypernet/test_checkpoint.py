@@ -125,6 +125,15 @@ def test_a_bare_file_that_is_something_else_is_refused(tmp_path: Path, missing: 
         load_hypernetwork(path)
 
 
+def test_a_bare_file_with_an_empty_tensor_is_refused(tmp_path: Path) -> None:
+    """Found by fuzzing: the sentence didn't name the file."""
+    path = frames2lora.hypernet_file(tmp_path)
+    save_file(load_file(path) | {LATENTS: torch.zeros(8, 0)}, path)
+    with pytest.raises(InputError, match="is damaged: A hypernetwork's latent_size") as caught:
+        load_hypernetwork(path)
+    assert str(path) in str(caught.value)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.999])
 def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = frames2lora.hypernet_file(tmp_path)
