@@ -11,7 +11,7 @@ count like bright ones.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from fractions import Fraction
 from itertools import pairwise
 from math import inf
@@ -86,14 +86,15 @@ class Segmenter:
     def _take(self, found: list[Any]) -> None:
         """Keep reported cuts; one before the first open segment's start comes too late."""
         for cut in found:
-            if cut.seconds > self._start + _NEAR and cut.seconds not in self._cuts:
-                insort(self._cuts, cut.seconds)
+            place = bisect_left(self._cuts, cut.seconds)
+            if cut.seconds > self._start + _NEAR and self._cuts[place : place + 1] != [cut.seconds]:
+                self._cuts.insert(place, cut.seconds)
 
     def _advance(self, known: float, end: float = inf) -> list[Segment]:
         """Close the segments that can't change any more: all cuts up to `known` seconds have been reported."""
         segments: list[Segment] = []
         while True:
-            cuts = self._cuts[: bisect_left(self._cuts, known)]
+            cuts = self._cuts[: min(3, bisect_left(self._cuts, known))]  # no more are looked at
             if not cuts:
                 if known == inf or known - self._start < 2 * self._max:
                     return segments
