@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from chunkv2l.errors import InputError
@@ -13,16 +13,17 @@ from chunkv2l.errors import InputError
 
 @dataclass(frozen=True)
 class Calibration:
-    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ); see `chunkv2l.router`.
+    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i; see `chunkv2l.router`.
 
     The defaults are unfitted. Under them a statement's score counts by √T, and a statement about which all segments say
-    nothing (S = 0) is as likely there as not.
+    nothing (S = 0) is as likely there as not. `chunkv2l.train.calibrate` fits them.
 
     Attributes:
         tau: τ > 0, nats.
         gamma: γ, how the scale grows with a statement's tokens.
         beta: β; the larger, the more often "not there".
         mu: whether μ is used (each segment's mean score over fixed statements, computed at build) or 0.
+        key: κ, what the likeness of a segment's learned key to the statement's (a cosine) counts; 0 where there is none.
 
     Raises:
         InputError: a number that isn't finite, or τ not above 0.
@@ -32,9 +33,10 @@ class Calibration:
     gamma: float = 0.5
     beta: float = 0.0
     mu: bool = False
+    key: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("tau", "gamma", "beta"):
+        for name in ("tau", "gamma", "beta", "key"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
@@ -57,8 +59,8 @@ class Calibration:
             values: Any = json.loads(text)
         except ValueError:
             values = None
-        if not isinstance(values, Mapping) or not set(values) <= {"tau", "gamma", "beta", "mu"}:
-            raise InputError(f"A calibration is JSON with tau, gamma, beta and mu, not {text[:80]!r}.")
+        if not isinstance(values, Mapping) or not set(values) <= {field.name for field in fields(cls)}:
+            raise InputError(f"A calibration is JSON with tau, gamma, beta, mu and key, not {text[:80]!r}.")
         return cls(**values)
 
 

@@ -1,0 +1,253 @@
+"""Fitting the router's calibration: τ, γ, β, and whether μ and the learned keys help. Pure functions on tensors.
+
+A case is one statement over one movie: the scores S of the segments that were scored, and which of them it is true of,
+or that it is true of none. The negative log-likelihood of that outcome under DESIGN's
+
+    z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i
+    p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
+
+is smooth in log τ, γ, β and κ, and is minimised by L-BFGS in float64. μ and κ are used only where they lower the
+likelihood of cases that weren't fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from chunkv2l.errors import InputError
+from chunkv2l.models.calibration import UNFITTED, Calibration
+
+FOLDS = 5
+"""Parts of the cases; each is judged by a fit on the others."""
+ERRORS = 2.0
+"""Standard errors by which μ or κ must lower the held-out likelihood to be used."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One statement over one movie.
+
+    Attributes:
+        nats: S of the n segments that were scored, without μ: [n].
+        tokens: T.
+        segments: N, scored or not.
+        right: which of the n it is true of; None where none of them is right.
+        present: whether it is true of any of the N segments; with `right` None the one that it is true of wasn't
+            scored.
+        keys: cosine of each segment's learned key and the statement's, [n]; None where the model has none.
+        mu: each segment's μ, [n]; None where it wasn't computed.
+    """
+
+    nats: Tensor
+    tokens: int
+    segments: int
+    right: int | None
+    present: bool
+    keys: Tensor | None = None
+    mu: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        count = self.nats.shape[0]
+        others = [one for one in (self.keys, self.mu) if one is not None]
+        if self.nats.dim() != 1 or not 0 < count <= self.segments or any(one.shape != (count,) for one in others):
+            raise ValueError("a case has one score, key and μ for each scored segment, and at most N of them")
+        if self.right is not None and not (self.present and 0 <= self.right < count):
+            raise ValueError("the right segment is one of those scored")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found.
+
+    Attributes:
+        calibration: the fitted numbers.
+        nll: mean negative log-likelihood of the outcomes under them, nats, on the cases that they were fitted to.
+        before: the same under `UNFITTED`.
+        held_out: for each variant ("", "mu", "key", "mu key") the mean over cases of fits that didn't see them.
+        cases: how many were fitted to.
+        left_out: how many weren't, because what is right had not been scored.
+    """
+
+    calibration: Calibration
+    nll: float
+    before: float
+    held_out: dict[str, float]
+    cases: int
+    left_out: int
+
+
+def logits(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
+    """z of the scored segments [n], and "not there"'s: log N + β."""
+    scale = calibration.tau * case.tokens**calibration.gamma
+    z = (case.nats - (_given(case.mu, "μ") if calibration.mu else 0.0)) / scale
+    if calibration.key:
+        z = z + calibration.key * _given(case.keys, "learned keys")
+    return z, math.log(case.segments) + calibration.beta
+
+
+def probabilities(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
+    """p of the scored segments [n], and p(not there); they sum to 1."""
+    z, absent = logits(case, calibration)
+    p = torch.cat([z, z.new_tensor([absent])]).softmax(0)
+    return p[:-1], float(p[-1])
+
+
+def mean_nll(cases: Sequence[Case], calibration: Calibration) -> float:
+    """Mean over the cases of −log p(outcome), nats; those whose right segment wasn't scored don't count."""
+    table = _Table.of(cases, calibration.mu, bool(calibration.key))
+    return float(table.nll(table.start(calibration)).mean())
+
+
+def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
+    """Fit τ, γ and β, and μ and κ where they help on cases held out.
+
+    Raises:
+        InputError: fewer than 20 cases, or none of one outcome (present, absent).
+    """
+    usable = [case for case in cases if case.right is not None or not case.present]
+    if len(usable) < 20 or len({case.present for case in usable}) < 2:
+        raise InputError(
+            f"{len(usable)} queries, {sum(case.present for case in usable)} of them about something that is there, "
+            "are too few to fit a calibration: give 20 or more, of both kinds."
+        )
+    variants = [
+        (mu, key)
+        for mu in (False, True)
+        for key in (False, True)
+        if (not mu or all(case.mu is not None for case in usable))
+        and (not key or all(case.keys is not None for case in usable))
+    ]
+    held_out = {variant: _held_out(usable, *variant, seed=seed) for variant in variants}
+    chosen = variants[0]
+    for variant in variants[1:]:
+        gain = held_out[chosen] - held_out[variant]
+        if float(gain.mean()) > ERRORS * float(gain.std()) / math.sqrt(len(gain)):
+            chosen = variant
+    table = _Table.of(usable, *chosen)
+    return Fitted(
+        calibration=_minimise(table),
+        nll=float(table.nll(_solve(table)).mean()),
+        before=mean_nll(usable, UNFITTED),
+        held_out={_name(*variant): float(values.mean()) for variant, values in held_out.items()},
+        cases=len(usable),
+        left_out=len(cases) - len(usable),
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Cases as padded tensors in float64, Q cases of at most n segments."""
+
+    nats: Tensor  # [Q, n], without μ where it is used
+    keys: Tensor  # [Q, n]
+    scored: Tensor  # [Q, n] bool
+    tokens: Tensor  # [Q], log T
+    segments: Tensor  # [Q], log N
+    outcome: Tensor  # [Q], int64; n for "not there"
+    mu: bool
+    key: bool
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], mu: bool, key: bool) -> _Table:
+        usable = [case for case in cases if case.right is not None or not case.present]
+        widest = max(case.nats.shape[0] for case in usable)
+        nats, keys = torch.zeros(2, len(usable), widest, dtype=torch.float64)
+        scored = torch.zeros(len(usable), widest, dtype=torch.bool)
+        for row, case in enumerate(usable):
+            count = case.nats.shape[0]
+            nats[row, :count] = case.nats.double() - (_given(case.mu, "μ").double() if mu else 0.0)
+            keys[row, :count] = _given(case.keys, "learned keys").double() if key else 0.0
+            scored[row, :count] = True
+        return cls(
+            nats,
+            keys,
+            scored,
+            torch.tensor([float(case.tokens) for case in usable], dtype=torch.float64).log(),
+            torch.tensor([float(case.segments) for case in usable], dtype=torch.float64).log(),
+            torch.tensor([widest if case.right is None else case.right for case in usable]),
+            mu,
+            key,
+        )
+
+    def part(self, rows: Tensor) -> _Table:
+        return _Table(
+            self.nats[rows],
+            self.keys[rows],
+            self.scored[rows],
+            self.tokens[rows],
+            self.segments[rows],
+            self.outcome[rows],
+            self.mu,
+            self.key,
+        )
+
+    def start(self, calibration: Calibration = UNFITTED) -> Tensor:
+        """(log τ, γ, β, κ)."""
+        values = (math.log(calibration.tau), calibration.gamma, calibration.beta, calibration.key)
+        return torch.tensor(values, dtype=torch.float64)
+
+    def nll(self, x: Tensor) -> Tensor:
+        """−log p(outcome) of each case [Q] at (log τ, γ, β, κ)."""
+        z = self.nats * torch.exp(-x[0] - x[1] * self.tokens)[:, None]
+        if self.key:
+            z = z + x[3] * self.keys
+        z = z.masked_fill(~self.scored, -torch.inf)
+        absent = (self.segments + x[2])[:, None]
+        p = torch.cat([z, absent], dim=1).log_softmax(1)
+        return -p.gather(1, self.outcome[:, None])[:, 0]
+
+
+def _solve(table: _Table) -> Tensor:
+    """The (log τ, γ, β, κ) of least mean NLL. A faint pull to the start keeps what cases don't tell finite."""
+    start = table.start()
+    x = start.clone().requires_grad_()
+    optimiser = torch.optim.LBFGS([x], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = table.nll(x).mean() + 1e-5 * ((x - start) ** 2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return x.detach()
+
+
+def _minimise(table: _Table) -> Calibration:
+    tau, gamma, beta, key = _solve(table).tolist()
+    return Calibration(
+        round(math.exp(tau), 4), round(gamma, 4), round(beta, 4), table.mu, round(key, 4) if table.key else 0.0
+    )
+
+
+def _held_out(cases: Sequence[Case], mu: bool, key: bool, seed: int) -> Tensor:
+    """−log p of each case [Q] under a fit to the other folds."""
+    table = _Table.of(cases, mu, key)
+    values = torch.zeros(len(cases), dtype=torch.float64)
+    for rest, own in _folds(len(cases), seed):
+        values[own] = table.part(own).nll(_solve(table.part(rest)))
+    return values
+
+
+def _folds(count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(the others, the fold) of each fold."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    for fold in range(FOLDS):
+        own = torch.arange(count) % FOLDS == fold
+        yield order[~own], order[own]
+
+
+def _name(mu: bool, key: bool) -> str:
+    return " ".join(name for name, used in (("mu", mu), ("key", key)) if used)
+
+
+def _given(values: Tensor | None, what: str) -> Tensor:
+    if values is None:
+        raise InputError(f"The calibration uses {what}, and these scores have none.")
+    return values

@@ -1,0 +1,220 @@
+"""Photographs as segments: filmed as in training, encoded by the model, kept on disk, written as the index of a movie.
+
+Each photograph becomes a clip (pan and zoom from one random box to another), and the clip what a build stores of a
+segment. The index goes through the build's own write path, so that asking it is asking any movie's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from chunkv2l import codes as packing
+from chunkv2l.adapter import concat
+from chunkv2l.build import BATCH, to_jpeg, write_captions
+from chunkv2l.compose import expand
+from chunkv2l.frames import Clip
+from chunkv2l.models import Model
+from chunkv2l.settings import BuildSettings
+from chunkv2l.store import NewSegment, Writer
+from chunkv2l.train.images import Motion, decode, film
+from chunkv2l.values import to_json
+
+SECONDS = 4.0
+"""How long each photograph is seen."""
+FPS = 25.0
+SIDE = 224
+"""Pixels of a filmed frame's side."""
+CODES = "fp16"
+CACHE = Path(__file__).parent / "cache"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a build makes of a clip.
+
+    Attributes:
+        code: float16 [L, r, d].
+        caption: generated from the clip's own adapter.
+        key: the learned key, float32 [K]; None where the model has none.
+    """
+
+    code: Tensor
+    caption: str
+    key: Tensor | None
+
+
+@dataclass(frozen=True)
+class Take:
+    """One photograph (JPEG bytes), filmed for `seconds`; another `number` is another pan over it."""
+
+    jpeg: bytes
+    number: int = 0
+    seconds: float = SECONDS
+
+
+def filmed(take: Take, times: Sequence[float], seed: int = 0) -> Clip:
+    """A clip of one frame at each of `times` (seconds); the same photograph, take and seed give the same clip."""
+    digest = hashlib.sha256(f"{seed} {take.number} ".encode() + take.jpeg).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    picture = torch.from_numpy(decode([take.jpeg], SIDE, threads=1)).permute(0, 3, 1, 2)
+    frames = film(picture, Motion(mirror=False, keyframes=len(times)), generator)[0]  # [K, 3, H, W]
+    pictures = tuple(np.ascontiguousarray(frame) for frame in frames.permute(0, 2, 3, 1).numpy())
+    return Clip(pictures, tuple(times), take.seconds, FPS)
+
+
+def halves(clip: Clip) -> tuple[Clip, Clip]:
+    """A clip's first and second half; of an odd number of frames the first has one less."""
+    middle, half = len(clip.frames) // 2, clip.duration / 2
+    first = Clip(clip.frames[:middle], clip.times[:middle], half, clip.fps)
+    return first, Clip(clip.frames[middle:], tuple(t - half for t in clip.times[middle:]), half, clip.fps)
+
+
+class Encoder:
+    """Encodes clips with a model, each once: what was made is kept in a folder, by the clip's content.
+
+    Args:
+        cache: the folder; made when first needed.
+    """
+
+    def __init__(self, model: Model, cache: Path, seed: int = 0) -> None:
+        self.model, self.seed = model, seed
+        self._folder = cache / hashlib.sha256(to_json(model.identity).encode()).hexdigest()[:16]
+
+    def film(self, take: Take) -> Clip:
+        """A take as a clip with as many frames as the model looks at."""
+        return filmed(take, self.model.vlm.sample_times(take.seconds, FPS), self.seed)
+
+    def encode(self, clips: Sequence[Clip]) -> list[Encoded]:
+        """What a build would store of each clip."""
+        files = [self._file(clip) for clip in clips]
+        missing = [i for i, file in enumerate(files) if not _readable(file)]
+        missing = list({files[i]: i for i in missing}.values())
+        with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
+            for begin in range(0, len(missing), BATCH):
+                some = missing[begin : begin + BATCH]
+                for i, made in zip(some, self._make([clips[i] for i in some]), strict=True):
+                    _write(files[i], made)
+                bar.update(len(some))
+        return [_read(file) for file in files]
+
+    def takes(self, takes: Sequence[Take]) -> list[Encoded]:
+        """`encode` of filmed takes; only one batch's frames are in memory at a time."""
+        made: list[Encoded] = []
+        with tqdm(total=len(takes), unit="clip", desc="filming", disable=None, leave=False) as bar:
+            for begin in range(0, len(takes), BATCH):
+                some = takes[begin : begin + BATCH]
+                made += self.encode([self.film(take) for take in some])
+                bar.update(len(some))
+        return made
+
+    @torch.inference_mode()
+    def _make(self, clips: Sequence[Clip]) -> Iterator[Encoded]:
+        vlm, hypernet = self.model.vlm, self.model.hypernet
+        shrunk = [
+            Clip(tuple(vlm.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
+            for clip in clips
+        ]
+        blobs = [packing.to_bytes(code, CODES) for code in hypernet.encode(*vlm.encode(shrunk))]
+        codes = torch.stack([packing.from_bytes(blob) for blob in blobs])  # as they are stored
+        captions = write_captions(self.model, concat([expand(hypernet, codes)], bias=hypernet.bias))
+        keys = None
+        if self.model.keys is not None:
+            keys = self.model.keys.of_codes(codes.to(hypernet.bias.A.device)).float().cpu()
+        for i, caption in enumerate(captions):
+            yield Encoded(codes[i].half(), caption, None if keys is None else keys[i])
+
+    def _file(self, clip: Clip) -> Path:
+        digest = hashlib.sha256(f"{clip.times} {clip.duration} {clip.fps}".encode())
+        for frame in clip.frames:
+            digest.update(str(frame.shape).encode() + np.ascontiguousarray(frame).tobytes())
+        name = digest.hexdigest()[:32]
+        return self._folder / name[:2] / f"{name}.safetensors"
+
+
+def write_movie(
+    path: Path, model: Model, segments: Sequence[Encoded], *, seconds: float = SECONDS, keys: bool = True
+) -> Path:
+    """The index of a movie whose segments these are, through the build's write path; one that is there is replaced.
+
+    Args:
+        seconds: how long each segment is.
+        keys: whether the learned keys are stored, where the model has them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = model.hypernet.config
+    digest = hashlib.sha256()
+    for segment in segments:
+        digest.update(segment.code.numpy().tobytes())
+    meta: dict[str, Any] = {
+        "movie": {
+            "name": path.stem,
+            "size": 0,
+            "sha256": digest.hexdigest(),
+            "duration": seconds * len(segments),
+            "fps": FPS,
+            "width": SIDE,
+            "height": SIDE,
+        },
+        "model": model.name,
+        "identity": dict(model.identity),
+        "settings": BuildSettings(detector=f"fixed:{seconds:g}", codes=CODES).to_meta(),
+        "code_shape": [config.num_layers, config.rank, config.latent_size],
+        "own": [],
+    }
+    rows = [
+        NewSegment(
+            seconds * i,
+            seconds * (i + 1),
+            segment.caption,
+            packing.to_bytes(segment.code.float(), CODES),
+            _THUMBNAIL,
+            key=None if segment.key is None or not keys else save({"key": segment.key.contiguous()}),
+        )
+        for i, segment in enumerate(segments)
+    ]
+    with Writer(path) as writer:
+        if writer.stored():
+            writer.start_over()
+        writer.write(meta=meta)
+        writer.write(0, rows)
+        writer.finish()
+    return path
+
+
+_THUMBNAIL = to_jpeg(np.zeros((8, 8, 3), dtype=np.uint8))
+
+
+def _write(file: Path, encoded: Encoded) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"code": encoded.code.contiguous()}
+    if encoded.key is not None:
+        tensors["key"] = encoded.key.contiguous()
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    save_file(tensors, part, metadata={"caption": encoded.caption})
+    os.replace(part, file)
+
+
+def _read(file: Path) -> Encoded:
+    with safe_open(file, framework="pt") as opened:
+        key = opened.get_tensor("key") if "key" in opened.keys() else None  # noqa: SIM118
+        return Encoded(opened.get_tensor("code"), opened.metadata()["caption"], key)
+
+
+def _readable(file: Path) -> bool:
+    try:
+        with safe_open(file, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
