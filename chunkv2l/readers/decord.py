@@ -13,6 +13,7 @@ import numpy as np
 
 from chunkv2l.movies import MovieInfo, turns
 from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
+from chunkv2l.readers.clock import Clock
 
 ROOM = 1 << 30
 """Bytes that the frames which decord reads ahead may take, about."""
@@ -75,21 +76,19 @@ class DecordReader:
             raise ReaderError(f"decord can't open {info.path} ({_first_line(error)}).") from error
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        # decord counts from its first frame
         spans = [self._video.get_frame_timestamp(i) for i in range(self._count)]
-        spans = [(self._info.first + float(a), float(b) - float(a)) for a, b in spans]
-        begin = next((i for i, (time, _) in enumerate(spans) if time >= start - 1e-3), self._count)
+        clock = Clock(self._info, start)
+        times = [clock.read(self._info.first + float(a)) for a, _ in spans]  # decord counts from its first frame
+        begin = next((i for i, time in enumerate(times) if time is not None and time >= start - 1e-3), self._count)
         if 0 < begin < self._count:
             self._video.seek_accurate(begin)
-        last = -1.0
-        for time, duration in spans[begin:]:
+        for time, (since, until) in zip(times[begin:], spans[begin:], strict=True):
             try:
                 image = _pixels(self._video.next())
             except self._errors as error:  # it does not recover from a damaged picture
                 raise ReaderError(f"decord can't read on ({_first_line(error)}).") from error
-            if time > last:
-                last = time
-                yield DecordFrame(time, max(0.0, duration), image, self._info)
+            if time is not None:
+                yield DecordFrame(time, max(0.0, float(until) - float(since)), image, self._info)
 
     def close(self) -> None:
         self._video = None  # its destructor frees what it holds

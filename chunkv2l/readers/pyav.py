@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +14,9 @@ from av.video.reformatter import VideoReformatter
 
 from chunkv2l.movies import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
 from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
+from chunkv2l.readers.clock import Clock
 from chunkv2l.readers.damage import Damage
 
-logger = logging.getLogger("chunkv2l")
-
-_BACK = 1.0  # seconds: set back by less, frames are only out of order
-_FORTH = 60.0  # seconds: further than this, and further than this beyond the header's end, no gap reaches
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
@@ -72,33 +68,22 @@ class PyAVReader:
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         to_picture, to_small = VideoReformatter(), VideoReformatter()
         damage = Damage(start)
-        last, step, shift = -1.0, 1 / self._info.fps, 0.0
+        clock = Clock(self._info, start)
         for raw in self._from(start, damage):
-            time = self._time(raw)
-            if time is None:  # a stream without any clock
-                time = max(start, self._info.first) if last < 0 else last + step
-            elif last >= 0 and self._is_torn(last, time + shift):  # recordings that were joined without a thought
-                logger.warning("The movie's clock jumps at %.2f s; what follows is taken to go on there.", last)
-                shift = last + step - time
-            time += shift
-            if time <= last or time < -1e-3:
+            time = clock.read(self._time(raw))
+            if time is None:
                 continue
-            last = max(time, 0.0)
             if raw.is_corrupt:
                 damage.bad()
             else:
-                damage.good(last)
-            if last >= start - 1e-6:
+                damage.good(time)
+            if time >= start - 1e-6:
                 width = shown_width(raw.width, self._stream)
-                yield AVFrame(last, float((raw.duration or 0) * self._base), width, raw, to_picture, to_small)
+                yield AVFrame(time, float((raw.duration or 0) * self._base), width, raw, to_picture, to_small)
         damage.close()
 
     def close(self) -> None:
         self._container.close()
-
-    def _is_torn(self, last: float, time: float) -> bool:
-        """Whether no movie shows a frame at `time` after one at `last`, seconds."""
-        return time < last - _BACK or time > max(last, self._info.duration) + _FORTH
 
     def _time(self, raw: Any) -> float | None:
         """Seconds on the timeline at which a raw frame is shown."""
