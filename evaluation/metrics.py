@@ -91,6 +91,20 @@ def mean_average_precision(
     return sum(found) / len(found)
 
 
+def mean_average_precision_of_lengths(
+    predictions: Sequence[Sequence[Scored]], truths: Sequence[Sequence[Window]], least: float, most: float
+) -> float | None:
+    """mAP over the true windows that are longer than `least` and at most `most` seconds, of the queries that have any.
+
+    A query's predictions all count, however long they are. None where no query has such a window.
+    """
+    own = [[window for window in true if least < window[1] - window[0] <= most] for true in truths]
+    kept = [(predicted, some) for predicted, some in zip(predictions, own, strict=True) if some]
+    if not kept:
+        return None
+    return mean_average_precision([predicted for predicted, _ in kept], [some for _, some in kept], AP_THRESHOLDS)
+
+
 def ceiling(segments: Sequence[Sequence[Window]], truths: Sequence[Sequence[Window]], threshold: float = 0.5) -> float:
     """R1 of the best single segment: what a router that never errs would reach on these segments.
 

@@ -2,8 +2,8 @@
 
     python -m evaluation moments --index movie.idx --queries queries.jsonl --json
 
-`--index` may be a folder with an index `VID.idx` for each movie of the queries. `--score` takes predictions from a file
-instead of asking; no model is loaded then.
+`--index` may be a folder with an index `VID.idx` for each movie of the queries, which may be in any of the formats of
+`evaluation.moment_files`. `--score` takes predictions from a file instead of asking; no model is loaded then.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query import parse
-from evaluation import metrics, qvhighlights
+from evaluation import moment_files, qvhighlights, results
 from evaluation.metrics import Scored, Window
+from evaluation.moment_scores import as_table, draw, each, score
 from evaluation.qvhighlights import MomentQuery, Prediction
 
 BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
@@ -74,27 +75,6 @@ def segments(path: Path) -> list[Window]:
         return [(segment.start, segment.end) for segment in index.segments]
 
 
-def score(
-    queries: Sequence[MomentQuery],
-    predictions: Sequence[Prediction],
-    cuts: Mapping[str, Sequence[Window]] | None = None,
-) -> dict[str, float | int | None]:
-    """All metrics by name, fractions in [0, 1] and `n`; `ceiling` is None without `cuts`, the segments by vid."""
-    truths = [query.windows for query in queries]
-    found = [prediction.windows for prediction in predictions]
-    result: dict[str, float | int | None] = {
-        f"R{k}@{threshold}": metrics.recall(found, truths, k, threshold)
-        for k, threshold in ((1, 0.3), (1, 0.5), (1, 0.7), (5, 0.5))
-    }
-    result["mIoU"] = metrics.mean_iou(found, truths)
-    result["mAP"] = metrics.mean_average_precision(found, truths, metrics.AP_THRESHOLDS)
-    result["mAP@0.5"] = metrics.mean_average_precision(found, truths, [0.5])
-    result["mAP@0.75"] = metrics.mean_average_precision(found, truths, [0.75])
-    result["n"] = len(queries)
-    result["ceiling"] = metrics.ceiling([cuts[q.vid] for q in queries], truths) if cuts else None
-    return result
-
-
 def indexes(path: Path, queries: Sequence[MomentQuery]) -> dict[str, Path]:
     """Which index each movie of the queries has: `path` itself, or `path`/VID.idx where it is a folder.
 
@@ -124,8 +104,17 @@ def indexes(path: Path, queries: Sequence[MomentQuery]) -> dict[str, Path]:
 @click.option(
     "--index", "index_path", type=click.Path(exists=True, path_type=Path), help="Index, or folder of VID.idx."
 )
-@click.option("--queries", "queries_path", required=True, type=click.Path(path_type=Path), help="QVHighlights' JSONL.")
-@click.option("--policy", help="As in `chunkv2l ask`: a name, or FILE.py:function.")
+@click.option("--queries", "queries_path", required=True, type=click.Path(path_type=Path), help="The dataset's file.")
+@click.option(
+    "--format",
+    type=click.Choice(["auto", *moment_files.FORMATS]),
+    default="auto",
+    show_default=True,
+    help="Of --queries: QVHighlights, Charades-STA, ActivityNet Captions, TimeLens.",
+)
+@click.option(
+    "--policy", "policies", multiple=True, help="As in `chunkv2l ask`: a name, or FILE.py:function; may be repeated."
+)
 @click.option("--top-k", type=click.IntRange(min=1), help="Segments to compose.")
 @click.option("--budget", help='Segments to score exactly for a query, or "all".')
 @click.option("--device", default="auto", show_default=True)
@@ -133,12 +122,14 @@ def indexes(path: Path, queries: Sequence[MomentQuery]) -> dict[str, Path]:
 @click.option(
     "--score", "scored", type=click.Path(path_type=Path), help="Score this file of predictions; asks nothing."
 )
-@click.option("--full", is_flag=True, help="All metrics: R1@0.3, R1@0.7 and mAP too.")
+@click.option("--full", is_flag=True, help="Print all metrics: R1@0.3, R1@0.7 and mAP too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@results.out_option
 def command(
     index_path: Path | None,
     queries_path: Path,
-    policy: str | None,
+    format: str,
+    policies: tuple[str, ...],
     top_k: int | None,
     budget: str | None,
     device: str,
@@ -146,33 +137,57 @@ def command(
     scored: Path | None,
     full: bool,
     as_json: bool,
+    out: Path,
 ) -> None:
     """Moment retrieval: share of queries whose moment is found (R1, R5), mean IoU, mAP.
 
-    The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach.
+    \b
+    python -m evaluation moments --index movie.idx --queries movie.jsonl
+    python -m evaluation moments --index indexes/ --queries charades_sta_test.txt --policy route --policy fts
+    python -m evaluation moments --queries highlight_val.jsonl --score predictions.jsonl
+
+    The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach. Predictions are
+    written, and read, in QVHighlights' submission format. Writes moments.json, .md and .png to --out.
     """
-    queries = qvhighlights.read_queries(queries_path)
-    found = qvhighlights.read_predictions(scored, queries) if scored is not None else []
+    if len(policies) > 1 and (predictions or scored):
+        raise InputError("One file of predictions is one policy's: give --policy once.")
+    queries = moment_files.read(queries_path, format)
+    given = qvhighlights.read_predictions(scored, queries) if scored is not None else []
     files = indexes(index_path, queries) if index_path is not None else {}
     if files:
-        found = [prediction for prediction in found if prediction.vid in files]
+        given = [prediction for prediction in given if prediction.vid in files]
         queries = [query for query in queries if query.vid in files]
-    if scored is None:
-        if not files:
-            raise InputError("Nothing to evaluate: give --index to ask the queries, or --score to score predictions.")
-        options: dict[str, Any] = {"policy": policy, "top_k": top_k}
+    found: dict[str, list[Prediction]] = {}
+    if scored is not None:
+        found[scored.name] = given
+    elif not files:
+        raise InputError("Nothing to evaluate: give --index to ask the queries, or --score to score predictions.")
+    else:
+        options: dict[str, Any] = {"top_k": top_k}
         if budget is not None:
             options["budget"] = int(budget) if budget.isdigit() else budget
-        found = predict(files, queries, device, **options)
+        for policy in policies or (None,):
+            found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
     if predictions is not None:
-        qvhighlights.write_predictions(predictions, found)
-    result = score(queries, found, {vid: segments(path) for vid, path in files.items()})
-    shown = {key: result[key] for key in (result if full else BRIEF)}
+        qvhighlights.write_predictions(predictions, next(iter(found.values())))
+    cuts = {vid: segments(path) for vid, path in files.items()}
+    rows = {name: score(queries, one, cuts) for name, one in found.items()}
+    results.write(
+        "moments",
+        {"rows": rows, "questions": {name: each(queries, one) for name, one in found.items()}},
+        as_table(rows),
+        lambda figure: draw(figure, rows),
+        out=out,
+    )
+    shown = [{key: row[key] for key in (row if full else BRIEF)} for row in rows.values()]
     if as_json:
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps(shown[0] if len(shown) == 1 else dict(zip(rows, shown, strict=True))))
+    elif len(rows) > 1:
+        click.echo(as_table(rows))
     else:
-        click.echo("\n".join(f"{key:9}{_number(value)}" for key, value in shown.items()))
+        width = max(map(len, shown[0])) + 2
+        click.echo("\n".join(f"{key:<{width}}{_number(value)}" for key, value in shown[0].items()))
 
 
 def _number(value: float | int | None) -> str:
-    return "unknown: no --index" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "unknown" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -61,6 +61,16 @@ def test_map_averages_over_thresholds_and_takes_ten_windows() -> None:
     assert metrics.mean_average_precision([[wrong] * 10 + [right]], [[(0, 10)]], [0.5]) == 0
 
 
+def test_map_of_lengths_takes_the_true_windows_of_those_lengths_and_the_queries_that_have_any() -> None:
+    truths: list[list[Window]] = [[(0, 10), (20, 50)], [(0, 5)], [(0, 40)]]
+    predictions: list[list[Scored]] = [[(20, 50, 2.0), (0, 10, 1.0)], [(0, 5, 1.0)], [(0, 40, 1.0)]]
+    # Up to 10 s: the first query's (0, 10), found at rank 2, and the second's; more than 10 s: (20, 50) and (0, 40).
+    assert metrics.mean_average_precision_of_lengths(predictions, truths, 0, 10) == pytest.approx((0.5 + 1) / 2)
+    assert metrics.mean_average_precision_of_lengths(predictions, truths, 10, 30) == pytest.approx(1)
+    assert metrics.mean_average_precision_of_lengths(predictions, truths, 30, 40) == pytest.approx(1)
+    assert metrics.mean_average_precision_of_lengths(predictions, truths, 40, 99) is None
+
+
 def test_ceiling_is_that_of_single_segments() -> None:
     segments: list[Window] = [(0, 10), (10, 20), (20, 40)]
     truths: list[list[Window]] = [[(0, 9)], [(5, 15)], [(0, 2), (25, 40)], [(10, 40)]]
@@ -127,7 +137,7 @@ def test_second_computation_agrees_on_a_thousand_random_predictions(grid: int | 
         assert 0 < hits < 1000
     firsts = [max(table[0], default=Fraction(0)) if table else Fraction(0) for table in tables]
     assert metrics.mean_iou(predictions, truths) == pytest.approx(float(sum(firsts) / 1000), abs=1e-9)
-    for threshold in (0.5, 0.75):
+    for threshold in AP_THRESHOLDS:
         expected = sum(
             exact_ap(table[:10], [w[2] for w in p[:10]], len(t), threshold)
             for table, p, t in zip(tables, predictions, truths, strict=True)

@@ -16,7 +16,7 @@ from chunkv2l.ask import Index
 from chunkv2l.build import build
 from chunkv2l.errors import InputError
 from chunkv2l.query import statement
-from evaluation import moments, qvhighlights
+from evaluation import moment_scores, moments, qvhighlights, results
 from evaluation.__main__ import main
 from tests import tiny_smolvlm
 from tests.fake_vlm import FakeModel, fake_model
@@ -83,6 +83,14 @@ def write(path: Path, *rows: object) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where results go: nothing is written into the project."""
+    option = next(option for option in moments.command.params if option.name == "out")
+    monkeypatch.setattr(option, "default", tmp_path / "results")
+    return tmp_path / "results"
+
+
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["moments", *map(str, arguments)])
 
@@ -114,8 +122,27 @@ def test_full_adds_the_rest_and_the_table_is_for_people(by_rote: list[ByRote], f
     assert numbers["mAP@0.5"] == pytest.approx((1 + 1 / 4 + 1 + 0) / 4)
     assert numbers["mAP@0.75"] == pytest.approx(1 / 4)
     table = run(*arguments).stdout
-    assert "R1@0.5   0.500\n" in table
-    assert "n        4\n" in table
+    assert "R1@0.5      0.500\n" in table
+    assert "n           4\n" in table
+    assert "ceiling  0.750\n" in run(*arguments[:4]).stdout
+
+
+def test_results_hold_every_querys_own_numbers(by_rote: list[ByRote], folder: Path, out: Path) -> None:
+    arguments = ("--index", folder / "park.idx", "--queries", folder / "queries.jsonl")
+    assert run(*arguments, "--policy", "route", "--policy", "fts").exit_code == 0
+    figures = results.read(out / "moments.json")["figures"]
+    assert list(figures["rows"]) == list(figures["questions"]) == ["route", "fts"]
+    row, each = figures["rows"]["route"], figures["questions"]["route"]
+    assert list(each) == ["7", "8", "9", "10"]
+    for measure in ("R1@0.3", "R1@0.5", "R1@0.7", "R5@0.5", "mIoU", "mAP"):
+        assert row[measure] == pytest.approx(sum(scores[measure] for scores in each.values()) / 4)
+    assert each["8"]["R1@0.5"] == 0 and each["8"]["R5@0.5"] == 1
+    # The dog's and the child's first windows are at most 10 s, the rain's 8 too; the child's second is 10 as well.
+    assert row["mAP-short"] is not None and row["mAP-middle"] is row["mAP-long"] is None
+    assert "| route  |" in (out / "moments.md").read_text()
+    assert (out / "moments.png").stat().st_size > 1000
+    one = run(*arguments, "--policy", "route", "--policy", "fts", "--predictions", folder / "p.jsonl")
+    assert one.exit_code == 2 and "give --policy once" in one.stderr
 
 
 def test_options_reach_ask(by_rote: list[ByRote], folder: Path) -> None:
@@ -232,7 +259,7 @@ def test_predictions_without_scores_keep_their_order_and_gaps_count_as_nothing(t
     path = write(tmp_path / "predictions.jsonl", {"qid": 8, "pred_relevant_windows": [[20, 30], [9, 3]]})
     predictions = qvhighlights.read_predictions(path, queries)
     assert [p.windows for p in predictions] == [(), ((20, 30, 0), (9, 3, -1)), (), ()]
-    assert moments.score(queries, predictions)["R1@0.5"] == pytest.approx(1 / 4)
+    assert moment_scores.score(queries, predictions)["R1@0.5"] == pytest.approx(1 / 4)
 
 
 def test_predictions_that_cannot_be_written_get_a_sentence(tmp_path: Path) -> None:
@@ -278,11 +305,18 @@ def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert "nonsense" in bad.stderr
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    return build(tiny_smolvlm.video(5), folder / "5s.idx", model=tiny_smolvlm.model(), detector="fixed:1").index
+
+
 @pytest.mark.parametrize("policy", ["route", "concat", "mean", "fts", "timeline"])
-def test_a_movie_from_its_file_to_the_numbers(policy: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_movie_from_its_file_to_the_numbers(
+    policy: str, built: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Every policy and kind of query, on a real (tiny, random) SmolVLM: whatever it finds, there are five numbers."""
-    tiny = tiny_smolvlm.model()
-    path = build(tiny_smolvlm.video(5), tmp_path / "5s.idx", model=tiny, detector="fixed:1").index
+    tiny, path = tiny_smolvlm.model(), built
     monkeypatch.setattr(chunkv2l, "open", lambda path, model=None, device="auto": Index(path, model or tiny))
     texts = ("A dog runs", "When does a rocket start?", "What is on the table?", "When?", "a b c", "xyzzy", "何")
     rows = [{"query": text, "relevant_windows": [[1, 2.2], [4, 5]]} for text in texts]
