@@ -1,0 +1,201 @@
+"""Encoding a stretch of a movie anew, so that it begins and ends where it should, to the frame and to the sample.
+
+Pictures keep the times at which they were shown, however uneven, and their rotation; the first is the one on the screen
+where the stretch begins. Sound is one run of samples from the same moment on, with silence where the movie has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+import numpy as np
+
+from chunkv2l.errors import ChunkV2LError
+from chunkv2l.movies import MovieInfo, video_stream
+
+ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopus")}
+"""Of pictures and of sound, by container; H.264 and AAC otherwise."""
+TICK: Final = Fraction(1, 120_000)
+"""The clip's clock, seconds: usual frame rates come out even."""
+_QUALITY: Final = {"libx264": {"crf": "18"}, "libvpx-vp9": {"crf": "28", "b": "0", "cpu-used": "4"}}
+_JITTER: Final = 0.05  # seconds by which stamps of sound may be off before silence is put in
+PATIENCE: Final = 10
+"""Seconds of pictures behind the end in which sound that lags is waited for."""
+
+
+def encode(
+    source: Any, target: Any, info: MovieInfo, start: float, end: float, found: Iterator[Any]
+) -> tuple[float, float]:
+    """Encode [start, end) seconds of the movie `source` into `target`, two open containers.
+
+    Args:
+        found: the source's packets, from a key frame at or before `start` on.
+
+    Returns:
+        What the clip shows: as asked for, but from the first picture and to the last.
+
+    Raises:
+        ChunkV2LError: there is no picture, or this PyAV lacks the encoder.
+    """
+    video: Any = video_stream(source)
+    zero = Fraction(info.origin).limit_denominator(1_000_000)
+    names = ENCODERS.get(target.format.name.split(",")[0], ("libx264", "aac"))
+    tracks: dict[int, _Pictures | _Sound] = {}
+    try:
+        tracks[video.index] = pictures = _Pictures(target, video, names[0], info, start, end)
+        for sound in sound_streams(source):
+            tracks[sound.index] = _Sound(target, sound, names[1], start, end)
+    except av.codec.codec.UnknownCodecError as error:
+        raise ChunkV2LError(f"This PyAV can't encode with {error}: cut the clip without --reencode.") from error
+    video.thread_type = "AUTO"
+
+    def shown(frame: Any, stream: Any) -> float | None:
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        return None if stamp is None else float(stamp * Fraction(stream.time_base) - zero)
+
+    for packet in found:
+        track = tracks[packet.stream.index]
+        if not track.done:
+            for frame in _decoded(packet.stream, packet):
+                track.add(frame, shown(frame, packet.stream))
+        late = (packet.dts if packet.dts is not None else packet.pts) * packet.time_base - zero > end + PATIENCE
+        if all(one.done for one in tracks.values()) or (late and track is pictures and pictures.done):
+            break
+    for number, track in tracks.items():
+        for frame in _decoded(source.streams[number], None):
+            track.add(frame, shown(frame, source.streams[number]))
+        track.finish()
+    if pictures.first is None:
+        raise ChunkV2LError(f"{info.path} has no picture between {start:g} and {end:g} s that can be decoded.")
+    return pictures.first, pictures.last
+
+
+def sound_streams(source: Any) -> list[Any]:
+    """The sound of a movie, as far as FFmpeg knows what it is."""
+    return [stream for stream in source.streams.audio if stream.codec_context is not None]
+
+
+def _decoded(stream: Any, packet: Any | None) -> list[Any]:
+    """A packet's frames, or, without one, what the decoder still holds; none where they are damaged."""
+    try:
+        return list(stream.decode(packet))
+    except av.FFmpegError:
+        return []
+
+
+class _Pictures:
+    """The clip's pictures. A frame is written when the next one says how long it was shown."""
+
+    def __init__(self, target: Any, stream: Any, codec: str, info: MovieInfo, start: float, end: float) -> None:
+        self._target, self._start, self._end = target, start, end
+        self._out = target.add_stream(codec, rate=Fraction(info.fps).limit_denominator(1001))
+        self._out.width, self._out.height = (max(2, side // 2 * 2) for side in (info.stored_width, info.stored_height))
+        self._out.pix_fmt = "yuv420p"
+        self._out.time_base = self._out.codec_context.time_base = TICK
+        self._out.options = _QUALITY[codec]
+        context, given = self._out.codec_context, stream.codec_context
+        if stream.sample_aspect_ratio:
+            context.sample_aspect_ratio = stream.sample_aspect_ratio
+        for name in ("color_range", "color_primaries", "color_trc", "colorspace"):
+            setattr(context, name, getattr(given, name))
+        if info.rotation:
+            self._out.set_display_rotation(info.rotation)
+        self._held: tuple[Any, float] | None = None
+        self._lengths: dict[int, int] = {}
+        self._next = 0
+        self.done = False
+        self.first: float | None = None
+        self.last = start
+
+    def add(self, frame: Any, time: float | None) -> None:
+        if self.done or time is None or (self._held is not None and time <= self._held[1]):
+            return
+        self._write(time)
+        self._held = (frame, time)
+        self.done = time >= self._end
+
+    def finish(self) -> None:
+        if self._held is not None:
+            self._write(max(self._end, self._held[1]))
+        self._mux(self._out.encode())
+
+    def _write(self, until: float) -> None:
+        """The frame that is held, as it was shown until then, if any of that lies within."""
+        if self._held is None:
+            return
+        frame, time = self._held
+        begin, until = max(time, self._start), min(until, self._end)
+        pts, length = round((begin - self._start) / TICK), round((until - begin) / TICK)
+        if until <= self._start or length < 1 or pts < self._next:
+            return
+        out = frame.reformat(self._out.width, self._out.height, "yuv420p")
+        out.pts, out.time_base, out.pict_type = pts, TICK, 0
+        self._lengths[pts], self._next = length, pts + length
+        self.first = begin if self.first is None else self.first
+        self.last = until
+        self._mux(self._out.encode(out))
+
+    def _mux(self, coded: list[Any]) -> None:
+        for packet in coded:
+            packet.duration = self._lengths.pop(round(packet.pts * packet.time_base / TICK), packet.duration)
+            self._target.mux(packet)
+
+
+class _Sound:
+    """One track of the clip's sound: samples counted from the stretch's start."""
+
+    def __init__(self, target: Any, stream: Any, codec: str, start: float, end: float) -> None:
+        self._target, self._start = target, start
+        rates = av.Codec(codec, "w").audio_rates
+        given = stream.codec_context.sample_rate
+        self._rate = given if not rates or given in rates else 48_000
+        self._out = target.add_stream(codec, rate=self._rate, layout=stream.codec_context.layout.name)
+        self._resampler = av.AudioResampler("fltp", stream.codec_context.layout.name, self._rate)
+        self._channels = stream.codec_context.layout.nb_channels
+        self._most = round((end - start) * self._rate)
+        self._written = 0
+        self.done = False
+
+    def add(self, frame: Any, time: float | None) -> None:
+        if self.done:
+            return
+        if time is None:
+            time = self._start + self._written / self._rate
+        at = round((time - self._start) * self._rate)
+        for part in self._resampler.resample(frame):
+            samples = part.to_ndarray()
+            self._place(samples, at)
+            at += samples.shape[1]
+
+    def finish(self) -> None:
+        for part in self._resampler.resample(None) if self._written else ():
+            self._place(part.to_ndarray(), self._written)
+        self._mux(self._out.encode())
+
+    def _place(self, samples: Any, at: int) -> None:
+        """Samples [channels, n] from sample number `at` on; before, silence; what overlaps is dropped."""
+        off = at - self._written
+        if self._written == 0 or abs(off) > _JITTER * self._rate:
+            if off > 0:
+                silent = min(off, self._most - self._written)
+                for first in range(0, silent, self._rate):
+                    self._encode(np.zeros((self._channels, min(self._rate, silent - first)), np.float32))
+            elif off < 0:
+                samples = samples[:, -off:]
+        samples = samples[:, : self._most - self._written]
+        if samples.shape[1]:
+            self._encode(samples)
+        self.done = self._written >= self._most
+
+    def _encode(self, samples: Any) -> None:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", self._out.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._written, Fraction(1, self._rate)
+        self._written += samples.shape[1]
+        self._mux(self._out.encode(frame))
+
+    def _mux(self, coded: list[Any]) -> None:
+        for packet in coded:
+            self._target.mux(packet)
