@@ -7,7 +7,7 @@ scores, up to rounding, wherever it was built and is asked.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from chunkv2l.adapter import Adapter
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
+from chunkv2l.vlm.family import Family
 from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts
 from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.quiet import quiet
-from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, greedy, pad, score
+from chunkv2l.vlm.text import TextDecoder
 
 MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0
@@ -41,7 +41,7 @@ CHAT_TEMPLATE = (
 )
 
 
-class MiniVLM:
+class MiniVLM(Family):
     """`mini`; see `chunkv2l.vlm.base.VLM` for what the methods promise.
 
     The caption prompt, under which statements are scored too, is the bare assistant header: three tokens.
@@ -80,14 +80,6 @@ class MiniVLM:
         ends = {self.prompts.answer("")[-1], tokenizer.convert_tokens_to_ids("<|endoftext|>")} - {None}
         self.decoder = TextDecoder(self.language.model, self.language.lm_head, frozenset(ends))
 
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
-
-    @property
-    def targets(self) -> Sequence[nn.Module]:
-        return self.decoder.targets
-
     # --- pictures ------------------------------------------------------------------------------------------------
 
     def sample_times(self, duration: float, fps: float) -> list[float]:
@@ -102,7 +94,7 @@ class MiniVLM:
 
         All tokens of a user turn that holds the frames and nothing else, and the assistant's header behind it, count.
         """
-        rows = self._embed(clips, "")
+        rows = self._clip_prompts(clips, "")
         lengths = [row.shape[0] for row in rows]
         text: Any = self.decoder.model
         config = self.language.config
@@ -118,7 +110,7 @@ class MiniVLM:
         real = torch.tensor(lengths, device=self.device)[:, None]
         return states, (torch.arange(max(lengths), device=self.device) < real).long()
 
-    def _embed(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
+    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
         """For each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
         if not clips:
             raise InputError("There is no clip to look at.")
@@ -154,72 +146,8 @@ class MiniVLM:
         """The statement's tokens as they follow the scoring prompt."""
         return self.prompts.answer(self._plain(statement).strip())[:-1]
 
-    def count_tokens(self, statement: str) -> int:
-        return len(self.statement_ids(statement))
-
-    def generate(
-        self,
-        questions: Sequence[str],
-        adapter: Adapter | None = None,
-        max_new_tokens: int = 64,
-        *,
-        on_first_token: Callable[[], None] | None = None,
-    ) -> list[str]:
-        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
-        prompts = [self.prompt_ids(question) for question in questions]
-        return self._texts(greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token))
-
-    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
-
-    @torch.no_grad()
-    def statement_states(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        """Each statement's output states behind the scoring prompt, their mean: float32 [T, D].
-
-        Under the bias adapter they are what `Keys.of_states` takes.
-
-        Args:
-            adapter: none, or one (A [L, R, I]).
-
-        Raises:
-            InputError: a statement without a word.
-        """
-        header = self.prompt_ids("")
-        means = []
-        for start in range(0, len(statements), MAX_ROWS):
-            texts = [self.statement_ids(item) for item in statements[start : start + MAX_ROWS]]
-            if not all(texts):
-                raise InputError("A statement without a word has no states.")
-            embeds, mask = pad([self.decoder.embed([*header, *ids]) for ids in texts])
-            with inject(self.targets, adapter):
-                states = self.decoder.run(embeds, mask).last_hidden_state[:, len(header) :].float()
-            spoken = mask[:, len(header) :, None]
-            means.append((states * spoken).sum(1) / spoken.sum(1))
-        return torch.cat(means) if means else torch.zeros(0, self.language.config.hidden_size, device=self.device)
-
-    def _texts(self, rows: Sequence[list[int]]) -> list[str]:
-        return [self.prompts.text(row) for row in rows]
-
-    # --- the same with the frames in context: what adapters are compared with -------------------------------------
-
-    @torch.no_grad()
-    def generate_from_frames(
-        self,
-        clips: Sequence[Clip],
-        question: str,
-        max_new_tokens: int = 64,
-        *,
-        on_first_token: Callable[[], None] | None = None,
-    ) -> list[str]:
-        """What the bare model answers when it sees each clip's frames before the question ("": caption prompt)."""
-        prompts = self._embed(clips, question)
-        return self._texts(greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token))
-
-    @torch.no_grad()
-    def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
-        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
-        ids = [self.statement_ids(item) for item in statements]
-        return torch.cat([score(self.decoder, prompt, ids) for prompt in self._embed(clips, "")])
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.prompts.text(list(ids))
 
     # --- the language model for others ---------------------------------------------------------------------------
 

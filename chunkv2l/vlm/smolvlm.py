@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm_inputs as inputs
+from chunkv2l.vlm.family import Family
 from chunkv2l.vlm.plain import plain, special_strings
-from chunkv2l.vlm.text import TextDecoder, greedy, pad, score
+from chunkv2l.vlm.text import TextDecoder, pad
 
 CAPTION_PROMPT = "Describe the video."
 _FRAMES_AT_ONCE = 32
 
 
-class SmolVLM:
+class SmolVLM(Family):
     """A frozen SmolVLM2; see `chunkv2l.vlm.base.VLM` for what the methods promise.
 
     Args:
@@ -69,14 +69,6 @@ class SmolVLM:
             frozenset({tokenizer.convert_tokens_to_ids(self._end), tokenizer.eos_token_id}),
         )
 
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
-
-    @property
-    def targets(self) -> Sequence[nn.Module]:
-        return self.decoder.targets
-
     # --- pictures ------------------------------------------------------------------------------------------------
 
     def sample_times(self, duration: float, fps: float) -> list[float]:
@@ -106,6 +98,9 @@ class SmolVLM:
             clip.times, clip.duration, self.frame_tokens, image=self._image, fake=self._fake, whole_image=self._whole
         )
         return self._ids(words + self._plain(text), answer)
+
+    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
+        return self._embed(clips, question or CAPTION_PROMPT, answer=True)
 
     def _embed(self, clips: Sequence[Clip], text: str, answer: bool) -> list[Tensor]:
         """For each clip [S_i, D]: its turn's token embeddings with the pictures' features in their places."""
@@ -166,45 +161,5 @@ class SmolVLM:
         ids: list[int] = whole[len(self.prompt_ids("")) :]
         return ids
 
-    def count_tokens(self, statement: str) -> int:
-        return len(self.statement_ids(statement))
-
-    def generate(
-        self,
-        questions: Sequence[str],
-        adapter: Adapter | None = None,
-        max_new_tokens: int = 64,
-        *,
-        on_first_token: Callable[[], None] | None = None,
-    ) -> list[str]:
-        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
-        prompts = [self.prompt_ids(question) for question in questions]
-        return self._texts(greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token))
-
-    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
-
-    def _texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        return [str(self.tokenizer.decode(list(row), skip_special_tokens=True)).strip() for row in rows]
-
-    # --- the same with the frames in context: what adapters are compared with -------------------------------------
-
-    @torch.no_grad()
-    def generate_from_frames(
-        self,
-        clips: Sequence[Clip],
-        question: str,
-        max_new_tokens: int = 64,
-        *,
-        on_first_token: Callable[[], None] | None = None,
-    ) -> list[str]:
-        """What the bare model answers when it sees each clip's frames beside the question ("": caption prompt)."""
-        prompts = self._embed(clips, question or CAPTION_PROMPT, answer=True)
-        return self._texts(greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token))
-
-    @torch.no_grad()
-    def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
-        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
-        ids = [self.statement_ids(item) for item in statements]
-        prompts = self._embed(clips, CAPTION_PROMPT, answer=True)
-        return torch.cat([score(self.decoder, prompt, ids) for prompt in prompts])
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -1,4 +1,4 @@
-"""What every family's language model does with text: greedy answers and log-likelihoods under per-row adapters.
+"""A language model in parts, and log-likelihoods of text under per-row adapters; `greedy.py` has answers.
 
 Plain functions over a Llama-like decoder, so that a new family gets them by naming its parts. Prompts are token ids or,
 where pictures are in them, embeddings. Rows are padded on the right, so a row's numbers don't depend on its neighbours;
@@ -8,7 +8,7 @@ log-softmax is in float32 and computed only where a label is.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.errors import InputError
-from chunkv2l.inject import Injector, exclusive, inject
+from chunkv2l.inject import inject
 
 Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
@@ -89,15 +88,15 @@ def pad(rows: Sequence[Tensor], side: str = "right") -> tuple[Tensor, Tensor]:
     return out, mask.to(out.device)
 
 
-def _is_stack(adapter: Adapter | None) -> bool:
+def is_stack(adapter: Adapter | None) -> bool:
     return adapter is not None and len(adapter.leading) > 0
 
 
-def _part(adapter: Adapter | None, rows: slice | Tensor, device: torch.device) -> Adapter | None:
+def some_of(adapter: Adapter | None, rows: slice | Tensor, device: torch.device) -> Adapter | None:
     """Those adapters of a stack; none and one for all pass. On the model's device."""
     if adapter is None:
         return None
-    return (adapter[rows] if _is_stack(adapter) else adapter).to(device)
+    return (adapter[rows] if is_stack(adapter) else adapter).to(device)
 
 
 # --- likelihood ------------------------------------------------------------------------------------------------------
@@ -192,24 +191,24 @@ def score(
         statements: T target token sequences, as they follow the prompt; an empty one scores 0.
         adapter: none, one (A [L, R, I]), or N of them (A [N, L, R, I]).
     """
-    count = adapter.leading[0] if adapter is not None and _is_stack(adapter) else 1
+    count = adapter.leading[0] if adapter is not None and is_stack(adapter) else 1
     out = torch.zeros(count, len(statements), dtype=torch.float32)
     head = decoder.embed(prompt)
     order = sorted(range(len(statements)), key=lambda t: len(statements[t]))  # alike lengths pad little
     costs = [head.shape[0] + len(statements[t]) for t in order]
-    for chunk in _chunks(costs, max_rows, max_tokens):
+    for chunk in chunks(costs, max_rows, max_tokens):
         block = order[chunk.start : chunk.stop]
         rows = _rows(decoder, [head] * len(block), [statements[t] for t in block])
         step = max(1, min(max_rows // len(block), max_tokens // rows.mask.numel()))
         for start in range(0, count, step):
             stop = min(start + step, count)
-            part = _part(adapter, slice(start, stop), decoder.device)
+            part = some_of(adapter, slice(start, stop), decoder.device)
             values = _evaluate(decoder, rows.repeat(stop - start), part)
             out[start:stop, block] = values.view(stop - start, len(block)).cpu()
     return out
 
 
-def _chunks(costs: Sequence[int], max_rows: int, max_tokens: int) -> Iterator[range]:
+def chunks(costs: Sequence[int], max_rows: int, max_tokens: int) -> Iterator[range]:
     """Consecutive ranges of rows, each at most `max_rows` long and, padded to its longest row, `max_tokens` big."""
     start, longest = 0, 0
     for index, cost in enumerate(costs):
@@ -220,91 +219,3 @@ def _chunks(costs: Sequence[int], max_rows: int, max_tokens: int) -> Iterator[ra
             start, longest = index, cost
     if start < len(costs):
         yield range(start, len(costs))
-
-
-# --- generation ------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def greedy(
-    decoder: TextDecoder,
-    prompts: Sequence[Prompt],
-    adapter: Adapter | None = None,
-    max_new_tokens: int = 64,
-    *,
-    max_rows: int = MAX_ROWS,
-    on_first_token: Callable[[], None] | None = None,
-) -> list[list[int]]:
-    """The most likely continuation of every prompt, token by token, the end-of-turn token included where it came.
-
-    Args:
-        adapter: none, one for all prompts, or one a prompt (A [prompts, L, R, I]).
-        on_first_token: called once, when the first batch's first tokens are known.
-
-    Raises:
-        InputError: a stack of adapters with another number of them than there are prompts.
-    """
-    if adapter is not None and _is_stack(adapter) and adapter.leading[0] != len(prompts):
-        raise InputError(
-            f"{adapter.leading[0]} adapters can't answer {len(prompts)} prompts: one each, or one for all."
-        )
-    if max_new_tokens < 1:
-        return [[] for _ in prompts]
-    embedded = [decoder.embed(prompt) for prompt in prompts]
-    out: list[list[int]] = []
-    for chunk in _chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
-        part = _part(adapter, slice(chunk.start, chunk.stop), decoder.device)
-        with exclusive(decoder.targets):
-            out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
-        on_first_token = None
-    return out
-
-
-def _greedy_batch(
-    decoder: TextDecoder,
-    prompts: Sequence[Tensor],
-    adapter: Adapter | None,
-    max_new_tokens: int,
-    on_first_token: Callable[[], None] | None,
-) -> list[list[int]]:
-    """`greedy` for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
-    from transformers import DynamicCache
-
-    out: list[list[int]] = [[] for _ in prompts]
-    live = list(range(len(prompts)))  # the prompts whose rows are in the batch
-    embeds, mask = pad(prompts)
-    lengths = mask.sum(1)
-    cache: Any = DynamicCache()
-    injector = Injector(decoder.targets)
-    try:
-        injector.set(adapter)
-        hidden = decoder.run(embeds, mask, cache).last_hidden_state
-        last = hidden[torch.arange(len(live), device=hidden.device), lengths - 1]
-        while True:
-            token = decoder.head(last).argmax(-1)
-            for row, value in zip(live, token.tolist(), strict=True):
-                if not _ended(out[row], decoder.end_ids):
-                    out[row].append(value)
-            if on_first_token is not None:
-                on_first_token()
-                on_first_token = None
-            going = [place for place, row in enumerate(live) if not _ended(out[row], decoder.end_ids)]
-            if not going or len(out[live[going[0]]]) == max_new_tokens:
-                return out
-            if 2 * len(going) <= len(live):
-                kept = torch.tensor(going, device=token.device)
-                live = [live[place] for place in going]
-                token, mask, lengths = token[kept], mask[kept], lengths[kept]
-                cache.batch_select_indices(kept)
-                adapter = _part(adapter, kept, decoder.device)
-                injector.set(adapter)
-            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-            embeds = decoder.embed_ids(token[:, None])
-            last = decoder.run(embeds, mask, cache, position_ids=lengths[:, None]).last_hidden_state[:, -1]
-            lengths = lengths + 1
-    finally:
-        injector.remove()
-
-
-def _ended(tokens: Sequence[int], end_ids: frozenset[int]) -> bool:
-    return bool(tokens) and tokens[-1] in end_ids

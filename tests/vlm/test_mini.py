@@ -21,8 +21,8 @@ from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
 from chunkv2l.vlm import mini
 from chunkv2l.vlm.base import VLM
+from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.mini_parts import SIZE, Seen, see, to_tensor
-from chunkv2l.vlm.text import greedy
 from tests import tiny_mini
 
 STATEMENTS = ["A dog runs.", "It rains.", "Two men in red shirts walk."]

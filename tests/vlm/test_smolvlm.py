@@ -14,8 +14,8 @@ from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
 from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm as module
 from chunkv2l.vlm.base import VLM
+from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.smolvlm_inputs import PixelRule
-from chunkv2l.vlm.text import greedy
 from tests import frames2lora, tiny_smolvlm
 
 AB, LOGITS = 1e-5, 1e-4

@@ -12,7 +12,8 @@ from torch import Tensor
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.errors import InputError
 from chunkv2l.inject import inject
-from chunkv2l.vlm.text import TextDecoder, greedy, log_likelihood, pad, score
+from chunkv2l.vlm.greedy import greedy
+from chunkv2l.vlm.text import TextDecoder, log_likelihood, pad, score
 from tests import frames2lora, tiny_smolvlm
 
 PROMPTS = [[1, 30, 40, 50], [1, 30], [1, 60, 61, 62, 63, 64, 65], [1, 9, 8], [1, 77, 12]]

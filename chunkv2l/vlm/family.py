@@ -1,0 +1,120 @@
+"""What every family of frozen models does with words, once it has said how its prompts and answers are written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+from chunkv2l.frames import Clip
+from chunkv2l.inject import inject
+from chunkv2l.vlm.greedy import greedy
+from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, pad, score
+
+
+class Family(ABC):
+    """The half of `chunkv2l.vlm.base.VLM` that all families share; see there for what the methods promise.
+
+    Attributes:
+        decoder: the language model; a family sets it.
+    """
+
+    decoder: TextDecoder
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        return self.decoder.targets
+
+    # --- what a family says of itself ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def prompt_ids(self, question: str) -> list[int]:
+        """Token ids of the text-only prompt for a question; "" gives the caption prompt."""
+
+    @abstractmethod
+    def statement_ids(self, statement: str) -> list[int]:
+        """The statement's tokens as they follow the caption prompt, end of turn excluded."""
+
+    @abstractmethod
+    def _text(self, ids: Sequence[int]) -> str:
+        """What an answer's tokens say, without special tokens."""
+
+    @abstractmethod
+    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
+        """For each clip [S_i, D]: the prompt with its frames beside the question ("": caption prompt), embedded."""
+
+    # --- what follows from it ------------------------------------------------------------------------------------
+
+    def count_tokens(self, statement: str) -> int:
+        return len(self.statement_ids(statement))
+
+    def generate(
+        self,
+        questions: Sequence[str],
+        adapter: Adapter | None = None,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
+        prompts = [self.prompt_ids(question) for question in questions]
+        rows = greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token)
+        return [self._text(row) for row in rows]
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
+
+    @torch.no_grad()
+    def statement_states(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        """Each statement's output states behind the scoring prompt, their mean: float32 [T, D].
+
+        Under the bias adapter they are what `Keys.of_states` takes.
+
+        Args:
+            adapter: none, or one (A [L, R, I]).
+
+        Raises:
+            InputError: a statement without a word.
+        """
+        prompt = self.prompt_ids("")
+        means = [self.decoder.embed([]).float()]
+        for start in range(0, len(statements), MAX_ROWS):
+            texts = [self.statement_ids(item) for item in statements[start : start + MAX_ROWS]]
+            if not all(texts):
+                raise InputError("A statement without a word has no states.")
+            embeds, mask = pad([self.decoder.embed([*prompt, *ids]) for ids in texts])
+            with inject(self.targets, adapter):
+                states = self.decoder.run(embeds, mask).last_hidden_state[:, len(prompt) :].float()
+            spoken = mask[:, len(prompt) :, None]
+            means.append((states * spoken).sum(1) / spoken.sum(1))
+        return torch.cat(means)
+
+    # --- the same with the frames in context: what adapters are compared with -------------------------------------
+
+    @torch.no_grad()
+    def generate_from_frames(
+        self,
+        clips: Sequence[Clip],
+        question: str,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
+        """What the bare model answers when it sees each clip's frames beside the question ("": caption prompt)."""
+        prompts = self._clip_prompts(clips, question)
+        rows = greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token)
+        return [self._text(row) for row in rows]
+
+    @torch.no_grad()
+    def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
+        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
+        ids = [self.statement_ids(item) for item in statements]
+        return torch.cat([score(self.decoder, prompt, ids) for prompt in self._clip_prompts(clips, "")])

@@ -1,0 +1,99 @@
+"""Greedy answers: the most likely next token, again and again, for a batch of prompts under per-row adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
+from chunkv2l.inject import Injector, exclusive
+from chunkv2l.vlm.text import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, some_of
+
+
+@torch.no_grad()
+def greedy(
+    decoder: TextDecoder,
+    prompts: Sequence[Prompt],
+    adapter: Adapter | None = None,
+    max_new_tokens: int = 64,
+    *,
+    max_rows: int = MAX_ROWS,
+    on_first_token: Callable[[], None] | None = None,
+) -> list[list[int]]:
+    """The most likely continuation of every prompt, token by token, the end-of-turn token included where it came.
+
+    Args:
+        adapter: none, one for all prompts, or one a prompt (A [prompts, L, R, I]).
+        on_first_token: called once, when the first batch's first tokens are known.
+
+    Raises:
+        InputError: a stack of adapters with another number of them than there are prompts.
+    """
+    if adapter is not None and is_stack(adapter) and adapter.leading[0] != len(prompts):
+        raise InputError(
+            f"{adapter.leading[0]} adapters can't answer {len(prompts)} prompts: one each, or one for all."
+        )
+    if max_new_tokens < 1:
+        return [[] for _ in prompts]
+    embedded = [decoder.embed(prompt) for prompt in prompts]
+    out: list[list[int]] = []
+    for chunk in chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
+        part = some_of(adapter, slice(chunk.start, chunk.stop), decoder.device)
+        with exclusive(decoder.targets):
+            out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
+        on_first_token = None
+    return out
+
+
+def _greedy_batch(
+    decoder: TextDecoder,
+    prompts: Sequence[Tensor],
+    adapter: Adapter | None,
+    max_new_tokens: int,
+    on_first_token: Callable[[], None] | None,
+) -> list[list[int]]:
+    """`greedy` for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
+    from transformers import DynamicCache
+
+    out: list[list[int]] = [[] for _ in prompts]
+    live = list(range(len(prompts)))  # the prompts whose rows are in the batch
+    embeds, mask = pad(prompts)
+    lengths = mask.sum(1)
+    cache: Any = DynamicCache()
+    injector = Injector(decoder.targets)
+    try:
+        injector.set(adapter)
+        hidden = decoder.run(embeds, mask, cache).last_hidden_state
+        last = hidden[torch.arange(len(live), device=hidden.device), lengths - 1]
+        while True:
+            token = decoder.head(last).argmax(-1)
+            for row, value in zip(live, token.tolist(), strict=True):
+                if not _ended(out[row], decoder.end_ids):
+                    out[row].append(value)
+            if on_first_token is not None:
+                on_first_token()
+                on_first_token = None
+            going = [place for place, row in enumerate(live) if not _ended(out[row], decoder.end_ids)]
+            if not going or len(out[live[going[0]]]) == max_new_tokens:
+                return out
+            if 2 * len(going) <= len(live):
+                kept = torch.tensor(going, device=token.device)
+                live = [live[place] for place in going]
+                token, mask, lengths = token[kept], mask[kept], lengths[kept]
+                cache.batch_select_indices(kept)
+                adapter = some_of(adapter, kept, decoder.device)
+                injector.set(adapter)
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+            embeds = decoder.embed_ids(token[:, None])
+            last = decoder.run(embeds, mask, cache, position_ids=lengths[:, None]).last_hidden_state[:, -1]
+            lengths = lengths + 1
+    finally:
+        injector.remove()
+
+
+def _ended(tokens: Sequence[int], end_ids: frozenset[int]) -> bool:
+    return bool(tokens) and tokens[-1] in end_ids
