@@ -14,6 +14,7 @@ COMMANDS = {
     "bench": "evaluation.bench",
     "demo-movie": "evaluation.demo_movie",
     "detectors": "evaluation.detectors",
+    "hour-movie": "evaluation.hour_movie",
     "memory": "evaluation.memory",
     "moments": "evaluation.moments",
 }
