@@ -1,9 +1,10 @@
-"""python -m chunkv2l.train {vlm,hypernet,both} --config FILE.json"""
+"""python -m chunkv2l.train {vlm,hypernet,both,speed} --config FILE.json; … plot LOG.jsonl -o FILE.png"""
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ import torch
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.train.config import read_config
+from chunkv2l.train.curves import draw
 from chunkv2l.train.run import load_reader, prepare, train_hypernet, train_vlm
+from chunkv2l.train.speed import of_run
 from chunkv2l.train.vlm_stage import Reader
 
 
@@ -56,6 +59,23 @@ def both(config: Path, then: Path) -> None:
     bench = prepare(first)
     reader = train_vlm(bench)
     train_hypernet(replace(bench, config=second), reader)
+
+
+@main.command()
+@_config
+@click.option("--batches", default=20, show_default=True, help="Timed batches of each kind.")
+def speed(config: Path, batches: int) -> None:
+    """How fast this machine trains, by kind of batch, and what share of its peak that is: a line of JSON each."""
+    for row in of_run(prepare(read_config(config)), batches):
+        print(json.dumps(asdict(row)), flush=True)
+
+
+@main.command()
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The picture: .png, .svg or .pdf.")
+def plot(log: Path, out: Path) -> None:
+    """Draw a run's log.jsonl: losses, what was found, and the figures on unseen photographs."""
+    draw(log, out)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from chunkv2l.train.questions import (
     exists,
     label_row,
     question_row,
+    question_rows,
     scene_row,
 )
+from chunkv2l.train.spoken import through_when
 from chunkv2l.vlm.mini_text import Prompts
 
 Row = tuple[int, str, str]
@@ -41,6 +43,8 @@ class Batch:
     labels: Tensor  # [Q, T]
     behind_ids: Tensor  # [Q, T'] what follows the visual tokens
     behind_labels: Tensor  # [Q, T']
+    said_ids: Tensor  # [B, T''] a statement about each clip, as the router scores it
+    said_labels: Tensor  # [B, T'']
     frames: int
     draw: int = 0  # a random number below 60, for choices that a stage makes a batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
@@ -73,9 +77,12 @@ class Mix:
     clips: dict[str, int]
     rows_per_clip: int = 2
     frames: tuple[int, ...] = (2, 4, 4, 8)
-    most_parts: int = 8
+    parts: tuple[int, ...] = (2, 3, 4, 6, 8)
+    """clips of a composition: one of these is drawn for each batch"""
     longest: int = 26
-    """tokens of a row's answer that are trained (at most 20 of them in "find"): one long caption would pad all rows"""
+    """tokens of a row's answer that are trained (at most 20 of a statement): one long caption would pad all rows"""
+    through_when: float = 0.3
+    """share of statements that went through a when-question and back"""
 
 
 class Batches(IterableDataset[Batch]):
@@ -91,15 +98,17 @@ class Batches(IterableDataset[Batch]):
         *,
         seed: int = 0,
         start: int = 0,
+        rank: int = 0,
     ) -> None:
         """
         Args:
             described: what is known of image i.
             pools: (image numbers, weight): a pool is drawn with its weight, then an image of it uniformly.
             start: number of the first batch (of a resumed run).
+            rank: of this process: all draw the same kinds and sizes, so that none waits for another, but other images.
         """
         self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
-        self.seed, self.start = seed, start
+        self.seed, self.start, self.rank = seed, start, rank
         self._images = len({image for pool, _ in pools for image in pool})
 
     def __iter__(self) -> Iterator[Batch]:
@@ -119,11 +128,22 @@ class Batches(IterableDataset[Batch]):
         count = min(count, self._images)
         parts = 1
         if kind == "compose":
-            parts = rng.randint(2, self.mix.most_parts)
-            count = count // parts * parts
+            parts = rng.choice(self.mix.parts)
+            count = max(1, count // parts) * parts
+        draw = rng.randrange(60)
+        captions = rng.random() < 0.5
+        rng = random.Random(f"{self.seed}/{number}/{self.rank}")
         images = self._draw(count, rng)
-        rows = getattr(self, f"_{kind}")(images, parts, rng)
-        return replace(self._batch(kind, images, rows, frames, parts), draw=rng.randrange(60))
+        statements = [self._statement(self.described[image], rng) for image in images]
+        if kind == "vlm":
+            rows = self._vlm(images, rng)
+        elif kind == "internalise":
+            rows = self._internalise(images, captions, rng)
+        elif kind == "compose":
+            rows = self._compose(images, parts, rng)
+        else:
+            rows = [(i, "", text) for i, text in enumerate(statements)]
+        return replace(self._batch(kind, images, rows, statements, frames, parts), draw=draw)
 
     def _draw(self, count: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]
@@ -135,21 +155,25 @@ class Batches(IterableDataset[Batch]):
         rng.shuffle(images)
         return images
 
-    def _vlm(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
-        return [(i, *question_row(self.described[image], self.negatives, rng)) for i, image in enumerate(images)]
+    def _vlm(self, images: list[int], rng: random.Random) -> list[Row]:
+        each = self.mix.rows_per_clip
+        return [
+            (i, *row)
+            for i, image in enumerate(images)
+            for row in question_rows(self.described[image], self.negatives, rng, each)
+        ]
 
-    def _internalise(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
+    def _internalise(self, images: list[int], captions: bool, rng: random.Random) -> list[Row]:
         """All rows captions, or all rows questions: the lengths of a batch then differ less."""
-        captions = rng.random() < 0.5
-        rows = []
-        for i, image in enumerate(images):
-            for _ in range(self.mix.rows_per_clip):
-                rows.append((i, *self._row(self.described[image], captions, rng)))
-        return rows
+        return [
+            (i, *self._row(self.described[image], captions, rng))
+            for i, image in enumerate(images)
+            for _ in range(self.mix.rows_per_clip)
+        ]
 
     def _row(self, image: Described, caption: bool, rng: random.Random) -> tuple[str, str]:
         if caption:
-            return ("", self._statement(image, rng))
+            return ("", self._caption(image, rng))
         row = ("", "")
         for _ in range(8):
             row = question_row(image, self.negatives, rng)
@@ -157,11 +181,12 @@ class Batches(IterableDataset[Batch]):
                 break
         return row
 
-    def _find(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
-        return [(i, "", self._statement(self.described[image], rng)) for i, image in enumerate(images)]
+    def _caption(self, image: Described, rng: random.Random) -> str:
+        return caption_row(image, rng)[1] if image.captions else label_row(image, rng)[1]
 
     def _statement(self, image: Described, rng: random.Random) -> str:
-        return caption_row(image, rng)[1] if image.captions else label_row(image, rng)[1]
+        caption = self._caption(image, rng)
+        return through_when(caption) if rng.random() < self.mix.through_when else caption
 
     def _compose(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
         """For each group of `parts` clips 2 · parts rows, each answered by one clip: a noun that only it shows."""
@@ -178,15 +203,15 @@ class Batches(IterableDataset[Batch]):
                 rows.append((begin + one, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))
         return rows
 
-    def _batch(self, kind: str, images: list[int], rows: list[Row], frames: int, parts: int) -> Batch:
-        limit = min(self.mix.longest, 20) if kind == "find" else self.mix.longest
-        end = -1 if kind == "find" else None  # the router's score leaves the end of turn out
-        text = [(self.prompts.ask(q), self.prompts.answer(a)[:end][:limit]) for _, q, a in rows]
+    def _batch(
+        self, kind: str, images: list[int], rows: list[Row], statements: list[str], frames: int, parts: int
+    ) -> Batch:
+        text = [(self.prompts.ask(q), self.prompts.answer(a)[: self.mix.longest]) for _, q, a in rows]
         behind = [(self.prompts.behind_frames(q), answer) for (_, q, _), (_, answer) in zip(rows, text, strict=True)]
-        ids, labels = pad(text)
-        behind_ids, behind_labels = pad(behind)
+        # the router's score leaves the end of turn out
+        said = [(self.prompts.ask(""), self.prompts.answer(a)[:-1][: min(self.mix.longest, 20)]) for a in statements]
         owner = torch.tensor([row[0] for row in rows])
-        return Batch(kind, torch.tensor(images), owner, ids, labels, behind_ids, behind_labels, frames, parts=parts)
+        return Batch(kind, torch.tensor(images), owner, *pad(text), *pad(behind), *pad(said), frames, parts=parts)
 
 
 def loader(batches: Batches, workers: int) -> Iterator[Batch]:

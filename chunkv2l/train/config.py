@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from chunkv2l.errors import InputError
 from chunkv2l.train.batches import Mix
+from chunkv2l.train.hypernet_stage import Weights
 from chunkv2l.train.images import Motion
 from chunkv2l.train.trainer import Schedule
 
@@ -51,8 +52,14 @@ class RunConfig:
     """sizes that differ from `mini`'s"""
     rehearsed: int = 32
     """general questions whose bare answers stage 1 rehearses"""
-    distil: float = 0.5
-    find: float = 0.3
+    blur: float = 0.0
+    """stage 1: share of vision features that a step leaves out"""
+    drop: float = 0.0
+    """stage 1: share of the LoRA's ranks that a step leaves out"""
+    short: float = 1.0
+    """stage 1: weight of the tokens of answers of a word or two"""
+    weights: Weights = field(default_factory=Weights)
+    """stage 2: of the parts of the loss"""
     compile: bool = True
     workers: int = 8
     dev_images: int = 512
@@ -60,6 +67,10 @@ class RunConfig:
     seed: int = 0
     limit: int | None = None
     """images a set (for rehearsals)"""
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _made(kind: type[T], values: Any, where: str) -> T:
@@ -92,7 +103,8 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     )
     values["schedule"] = _made(Schedule, values.get("schedule", {}), "schedule")
     mix = values.get("mix", {})
-    values["mix"] = _made(Mix, mix | {"frames": tuple(mix.get("frames", (2, 4, 4, 8)))}, "mix")
+    values["mix"] = _made(Mix, _tuples(mix), "mix")
+    values["weights"] = _made(Weights, _tuples(values.get("weights", {})), "weights")
     for name in ("data", "out", "reader", "start"):
         if values.get(name) is not None:
             values[name] = Path(values[name])

@@ -86,10 +86,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
-def rope(length: int, head_dim: int, theta: float, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin [S, head_dim] of the rotary embedding."""
+def rope(
+    length: int, head_dim: int, theta: float, device: torch.device, dtype: torch.dtype, start: int = 0
+) -> tuple[Tensor, Tensor]:
+    """cos and sin [S, head_dim] of the rotary embedding at positions `start` … `start` + S − 1."""
     frequency = theta ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequency
+    angle = torch.arange(start, start + length, device=device, dtype=torch.float32)[:, None] * frequency
     angle = torch.cat([angle, angle], dim=-1)
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
@@ -106,15 +108,28 @@ def run_block(
     eps: float,
 ) -> Tensor:
     """One text block. x [Q, S, D]; a [n, R, I] and b [n, R, D] serve Q / n consecutive rows each (scaling inside b)."""
-    rows, length, width = x.shape
+    q, k, v = _project(x, block, cos, sin, heads, kv_heads, eps)
+    k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
+    attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return _after(x, attended, block, a, b, eps)
+
+
+def _project(
+    x: Tensor, block: Block, cos: Tensor, sin: Tensor, heads: int, kv_heads: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [Q, heads, S, h], keys and values [Q, kv_heads, S, h], rotated."""
+    rows, length, _ = x.shape
     head_dim = block.out.shape[1] // heads
     qkv = F.linear(rms_norm(x, block.norm1, eps), block.qkv)
     q, k, v = torch.split(qkv, [heads * head_dim, kv_heads * head_dim, kv_heads * head_dim], dim=-1)
     q = rotate(q.view(rows, length, heads, head_dim).transpose(1, 2), cos, sin)
     k = rotate(k.view(rows, length, kv_heads, head_dim).transpose(1, 2), cos, sin)
-    v = v.view(rows, length, kv_heads, head_dim).transpose(1, 2)
-    k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
-    attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return q, k, v.view(rows, length, kv_heads, head_dim).transpose(1, 2)
+
+
+def _after(x: Tensor, attended: Tensor, block: Block, a: Tensor | None, b: Tensor | None, eps: float) -> Tensor:
+    """What follows attention [Q, heads, S, h] in a block."""
+    rows, length, width = x.shape
     x = x + F.linear(attended.transpose(1, 2).reshape(rows, length, -1), block.out)
     gate, up = F.linear(rms_norm(x, block.norm2, eps), block.gate_up).chunk(2, dim=-1)
     inner = F.silu(gate) * up
@@ -123,6 +138,61 @@ def run_block(
         grouped = inner.reshape(a.shape[0], -1, inner.shape[-1])
         y = y + torch.bmm(torch.bmm(grouped, a.transpose(1, 2)), b).view(rows, length, width)
     return x + y
+
+
+Past = list[tuple[Tensor, Tensor]]
+"""Keys and values [B, kv_heads, P, h] of every block."""
+
+
+def read(decoder: Decoder, x: Tensor, states: bool = False) -> tuple[Past, Tensor | None]:
+    """Run a prefix that several rows share.
+
+    Args:
+        x: [B, P, D], without padding.
+        states: also return the input of every block.
+
+    Returns:
+        what `go_on` needs; states [B, L, P, D] or None.
+    """
+    cos, sin = _rope(decoder, x)
+    past: Past = []
+    kept = []
+    for block in decoder.blocks:
+        if states:
+            kept.append(x)
+        q, k, v = _project(x, block, cos, sin, decoder.heads, decoder.kv_heads, decoder.eps)
+        past.append((k, v))
+        k, v = (t.repeat_interleave(decoder.heads // decoder.kv_heads, dim=1) for t in (k, v))
+        x = _after(x, F.scaled_dot_product_attention(q, k, v, is_causal=True), block, None, None, decoder.eps)
+    return past, torch.stack(kept, dim=1) if states else None
+
+
+def go_on(decoder: Decoder, past: Past, owner: Tensor, x: Tensor, keep: int | None = None) -> Tensor:
+    """Rows behind prefixes that were read once: as if each row had been read with its prefix.
+
+    Args:
+        owner: [Q], the prefix of each row.
+        x: [Q, T, D], right-padded.
+        keep: of the prefix only the first `keep` tokens count; all if None.
+
+    Returns:
+        normed output [Q, T, D].
+    """
+    before = past[0][0].shape[2] if keep is None else keep
+    cos, sin = _rope(decoder, x, before)
+    count = x.shape[1]
+    seen = torch.ones(count, before + count, dtype=torch.bool, device=x.device).tril(before)
+    for block, (k0, v0) in zip(decoder.blocks, past, strict=True):
+        q, k, v = _project(x, block, cos, sin, decoder.heads, decoder.kv_heads, decoder.eps)
+        k, v = (torch.cat([old[owner, :, :before], new], dim=2) for old, new in ((k0, k), (v0, v)))
+        k, v = (t.repeat_interleave(decoder.heads // decoder.kv_heads, dim=1) for t in (k, v))
+        x = _after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=seen), block, None, None, decoder.eps)
+    return rms_norm(x, decoder.norm, decoder.eps)
+
+
+def _rope(decoder: Decoder, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+    head_dim = decoder.blocks[0].out.shape[1] // decoder.heads
+    return rope(x.shape[1], head_dim, decoder.rope_theta, x.device, x.dtype, start)
 
 
 Runner = Callable[..., Tensor]
@@ -158,8 +228,7 @@ def forward(
     Returns:
         normed output [Q, S, D]; states [Q, L, S, D] or None.
     """
-    head_dim = decoder.blocks[0].out.shape[1] // decoder.heads
-    cos, sin = rope(x.shape[1], head_dim, decoder.rope_theta, x.device, x.dtype)
+    cos, sin = _rope(decoder, x)
     if a is not None and torch.is_grad_enabled() and a.requires_grad and not x.requires_grad:
         x = x.detach().requires_grad_()  # so that the first block compiles like all others
     kept = []

@@ -2,8 +2,10 @@
 
 - internalise: cross-entropy on text with zero visual tokens (arXiv 2606.04351), and the distribution of the same VLM
   with the frames in context as a second target;
-- compose: 2 … 8 clips' adapters side by side, weighted as the policies do, the bias once; one clip answers;
-- find: symmetric InfoNCE over the matrix of router scores (clips × texts), and over learned keys.
+- compose: several clips' adapters side by side, weighted as the policies do, the bias once; one clip answers, and the
+  VLM with that clip's frames in context is a second target here too;
+- find: symmetric InfoNCE over router scores (clips × texts), of which only the hardest by their learned keys are
+  computed; and over the keys themselves, in every batch, whatever its kind.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from torch.nn import functional as F
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.train.batches import Batch
-from chunkv2l.train.decoder import Decoder, Runner, forward
+from chunkv2l.train.decoder import Decoder, Past, Runner, forward, go_on, read
 from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.losses import distil, info_nce, row_sums, token_nll
+from chunkv2l.train.losses import distil, info_nce, pair_nce, row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
 from chunkv2l.vlm.mini_parts import unit_states
 
@@ -38,6 +40,26 @@ class Trained(nn.Module):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """How much each part of the loss counts.
+
+    Attributes:
+        distil: share of the second target, the VLM with frames in context; the rest is cross-entropy.
+        find: InfoNCE over router scores, a batch of its kind.
+        key: InfoNCE over learned keys, every batch.
+        hard: texts that each clip is scored with in a batch of the kind "find": its own and the nearest by keys.
+        kept: shares of a clip's tokens that the hypernetwork reads, drawn a batch: less is faster, and harder to
+            memorise.
+    """
+
+    distil: float = 0.5
+    find: float = 0.3
+    key: float = 0.2
+    hard: int = 16
+    kept: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
 class HypernetStage:
     trained: Trained
     decoder: Decoder
@@ -47,22 +69,36 @@ class HypernetStage:
     """ids that close the clip's turn when its states are read"""
     generator: torch.Generator
     runner: Runner
-    distil: float = 0.5
-    find: float = 0.3
+    weights: Weights = Weights()
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
         batch = batch.to(self.bank.first.device)
         with torch.no_grad():
             prefix = self.sight.prefix(self.bank.clips(batch.images, batch.frames, self.generator))
-            states = read_states(self.decoder, prefix, self.tail, self.runner)
+            states, past = read_states(self.decoder, prefix, self.tail)
+            states = self._thinned(states, batch.draw)
         with torch.autocast(states.device.type, torch.bfloat16):
             codes = self.trained.hypernet.encode(states)
         a, b = self._factors(codes)
-        if batch.kind == "internalise":
-            return self._internalise(batch, prefix, a, b)
-        if batch.kind == "compose":
-            return self._compose(batch, a, b)
-        return self._find(batch, codes, a, b)
+        if batch.kind == "find":
+            return self._find(batch, codes, a, b)
+        teacher = None
+        if self.weights.distil and batch.kind in ("internalise", "compose"):
+            with torch.no_grad():
+                teacher = go_on(self.decoder, past, batch.owner, self.decoder.embed(batch.behind_ids), prefix.shape[1])
+        del past
+        keys, figures = self._keys(batch, codes)
+        hidden, name = self._internalise(batch, a, b) if batch.kind == "internalise" else self._compose(batch, a, b)
+        return self._answered(batch, hidden, teacher, name, keys, figures)
+
+    def _thinned(self, states: Tensor, draw: int) -> Tensor:
+        """A random choice of the clip's tokens, the same for all clips: [B, L, S', D]."""
+        share = self.weights.kept[draw % len(self.weights.kept)]
+        if share >= 1:
+            return states
+        count = states.shape[2]
+        order = torch.randperm(count, device=states.device, generator=self.generator)
+        return states[:, :, order[: max(1, round(share * count))].sort().values]
 
     def _factors(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """A [B, L, r, I] and scaling · B [B, L, r, D] in the decoder's precision."""
@@ -83,25 +119,27 @@ class HypernetStage:
         """Output states of text-only rows; each adapter serves the same number of consecutive rows."""
         return forward(self.decoder, self.decoder.embed(ids), a, b, runner=self.runner)[0]
 
-    def _internalise(self, batch: Batch, prefix: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
-        hidden = self.answer(batch.ids, *self.with_bias(a, b))
+    def _answered(
+        self, batch: Batch, hidden: Tensor, teacher: Tensor | None, name: str, keys: Tensor, figures: Figures
+    ) -> tuple[Tensor, Figures]:
         nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
-        figures = {"internalise": nll.detach()}
+        figures[name] = nll.detach()
         loss = nll
-        if self.distil and batch.draw % 2:
-            with torch.no_grad():
-                teacher = self.sight.behind(prefix, batch.owner, batch.behind_ids, self.runner, self.decoder)
+        if teacher is not None:
             kl = distil(hidden, teacher, self.decoder.head, batch.labels, batch.behind_labels)
-            loss = (1 - self.distil) * nll + self.distil * kl
+            loss = (1 - self.weights.distil) * nll + self.weights.distil * kl
             figures["distil"] = kl.detach()
-        return loss, figures
+        return loss + self.weights.key * keys, figures
 
-    def _compose(self, batch: Batch, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
+    def _internalise(self, batch: Batch, a: Tensor, b: Tensor) -> tuple[Tensor, str]:
+        return self.answer(batch.ids, *self.with_bias(a, b)), "internalise"
+
+    def _compose(self, batch: Batch, a: Tensor, b: Tensor) -> tuple[Tensor, str]:
         groups, parts = a.shape[0] // batch.parts, batch.parts
         rows = batch.owner.shape[0] // groups
         way = batch.draw % 5
         if way < 3:  # one composition a group: all at weight 1, or all at 1 / k
-            weight = 1.0 if way < 2 else 1.0 / parts
+            weight = 1.0 if way < 1 else 1.0 / parts
             a, b = (_grouped(t, groups, parts).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
         else:  # a composition a row: a router that mostly, but not always, trusts the right clip
             owner = F.one_hot(batch.owner % parts, parts).float()  # [Q, N]
@@ -112,38 +150,60 @@ class HypernetStage:
             a = chosen.transpose(1, 2).flatten(2, 3)
             b = _grouped(b, groups, parts)[group].transpose(1, 2).flatten(2, 3)
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
-        nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
-        return nll, {f"compose_{'sum' if way < 2 else 'mean' if way == 2 else 'route'}": nll.detach()}
+        return hidden, f"compose_{'sum' if way < 1 else 'mean' if way < 3 else 'route'}"
+
+    def _said(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Output states [B, T, D] of every clip's statement under the bias alone, and their mean a statement [B, D]."""
+        hidden = self.answer(batch.said_ids, *self.bias(batch.said_ids.shape[0]))
+        return hidden, mean_state(hidden, batch.said_labels)
+
+    def _keys(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Figures]:
+        """InfoNCE over learned keys; the statements' side of the language model learns nothing from it."""
+        with torch.no_grad():
+            states = self._said(batch)[1]
+        return self._key_nce(self._similarity(codes, states))
+
+    def _similarity(self, codes: Tensor, states: Tensor) -> Tensor:
+        """Learned keys against learned queries: [clips, texts]."""
+        keys = self.trained.keys
+        return keys.of_codes(codes) @ keys.of_states(states).T
+
+    def _key_nce(self, similarity: Tensor) -> tuple[Tensor, Figures]:
+        nce = info_nce(similarity * self.trained.keys.log_scale.exp(), 1.0)
+        right = torch.arange(similarity.shape[0], device=similarity.device)
+        return nce, {"key": nce.detach(), "key_found": (similarity.argmax(0) == right).float().mean()}
 
     def _find(self, batch: Batch, codes: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
-        count = a.shape[0]
-        ids, labels = batch.ids.repeat(count, 1), batch.labels.repeat(count, 1)
-        hidden = self.answer(ids, *self.with_bias(a, b))
-        own = torch.arange(count, device=ids.device) * (count + 1)
-        nll, row = token_nll(hidden, self.decoder.head, labels)
-        matrix = -row_sums(nll, row, count * count).view(count, count)  # log p of text j under clip i
-        blank = self.answer(batch.ids, *self.bias(count))
-        prior, prior_row = token_nll(blank, self.decoder.head, batch.labels)
-        tokens = (batch.labels != -100).sum(1)
-        scores = (matrix + row_sums(prior, prior_row, count)) / tokens.sqrt()
-        nce = info_nce(scores, self.trained.log_temperature.exp())
-        spoken = (batch.labels != -100).unsqueeze(-1)
-        states = (blank.float() * spoken).sum(1) / spoken.sum(1)
-        keys = self.trained.keys
-        similarity = keys.of_codes(codes) @ keys.of_states(states).T
-        key_nce = info_nce(similarity * keys.log_scale.exp(), 1.0)
-        caption = -matrix.flatten()[own].sum() / tokens.sum()
-        right = torch.arange(count, device=ids.device)
-        figures = {
-            "find": nce.detach(),
-            "found": (scores.argmax(0) == right).float().mean(),
-            "key": key_nce.detach(),
-            "key_found": (similarity.argmax(0) == right).float().mean(),
-        }
-        return self.find * nce + 0.1 * key_nce + 0.5 * caption, figures
+        count, hard = a.shape[0], min(self.weights.hard, a.shape[0])
+        blank, states = self._said(batch)
+        similarity = self._similarity(codes, states)
+        with torch.no_grad():  # each clip's own text, and others that its key takes for its own
+            noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
+            liking = similarity * self.trained.keys.log_scale.exp() - noise
+            liking.fill_diagonal_(torch.inf)
+            texts = liking.topk(hard, dim=1).indices  # [clips, hard], its own first
+        rows = texts.flatten()
+        hidden = self.answer(batch.said_ids[rows], *self.with_bias(a, b))
+        nll, row = token_nll(hidden, self.decoder.head, batch.said_labels[rows])
+        own = -row_sums(nll, row, len(rows)).view(count, hard)  # log p of those texts under each clip
+        prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
+        tokens = (batch.said_labels != -100).sum(1)
+        alone = -row_sums(prior, prior_row, count)
+        scores = (own - alone[texts]) / tokens[texts].sqrt() / self.trained.log_temperature.exp()
+        nce, found = pair_nce(scores, texts)
+        keys, figures = self._key_nce(similarity)
+        caption = -own[:, 0].sum() / tokens.sum()
+        figures |= {"find": nce.detach(), "found": found}
+        return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
 
 
-def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor, runner: Runner) -> Tensor:
+def mean_state(hidden: Tensor, labels: Tensor) -> Tensor:
+    """The mean output state [Q, D], float32, of a statement's own tokens."""
+    spoken = (labels != -100).unsqueeze(-1)
+    return (hidden.float() * spoken).sum(1) / spoken.sum(1)
+
+
+def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor) -> tuple[Tensor, Past]:
     """What the hypernetwork reads: the input of every text block, each state over its root mean square.
 
     Args:
@@ -151,12 +211,12 @@ def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor, runner: Runner) 
         tail: [t] ids.
 
     Returns:
-        [B, L, P + t, D] in the decoder's precision.
+        [B, L, P + t, D] in the decoder's precision; the keys and values of prefix and tail.
     """
     tokens = decoder.embed(tail).expand(prefix.shape[0], -1, -1)
-    _, states = forward(decoder, torch.cat([prefix, tokens], dim=1), states=True, runner=runner)
+    past, states = read(decoder, torch.cat([prefix, tokens], dim=1), states=True)
     assert states is not None
-    return unit_states(states)
+    return unit_states(states), past
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from chunkv2l.train.decoder import Block, Decoder
 
@@ -23,11 +24,18 @@ class DecoderLora(nn.Module):
             self.down[name] = nn.Parameter(torch.randn(count, rank, in_size) * in_size**-0.5)
             self.up[name] = nn.Parameter(torch.zeros(count, out_size, rank))
 
-    def apply_to(self, decoder: Decoder) -> Decoder:
-        """The decoder with the LoRA added to its weights; gradients flow to the factors."""
-        deltas: dict[str, Tensor] = {
-            name: torch.bmm(self.up[name], self.down[name]).to(decoder.embedding.dtype) for name in MATRICES
-        }
+    def apply_to(self, decoder: Decoder, drop: float = 0.0) -> Decoder:
+        """The decoder with the LoRA added to its weights; gradients flow to the factors.
+
+        Args:
+            drop: the share of ranks that are left out, drawn anew for every matrix.
+        """
+        deltas: dict[str, Tensor] = {}
+        for name in MATRICES:
+            down = self.down[name]
+            if drop:
+                down = down * F.dropout(torch.ones_like(down[..., :1]), drop)
+            deltas[name] = torch.bmm(self.up[name], down).to(decoder.embedding.dtype)
         return decoder.with_blocks(
             [
                 Block(

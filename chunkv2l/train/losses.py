@@ -63,3 +63,20 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
     target = torch.arange(scores.shape[0], device=scores.device)
     logits = scores / temperature
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def pair_nce(scores: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric InfoNCE where each clip was scored with some of the texts only.
+
+    Args:
+        scores: [clips, h], over the temperature.
+        texts: [clips, h], which text each score is of; the first is the clip's own, text i of clip i.
+
+    Returns:
+        the loss; the share of texts whose own clip scores highest among the clips that were scored with them.
+    """
+    count = scores.shape[0]
+    right = torch.arange(count, device=scores.device)
+    table = scores.new_full((count, count), -torch.inf).scatter(1, texts, scores)  # [clips, texts]
+    loss = (F.cross_entropy(table, right) + F.cross_entropy(table.T, right)) / 2
+    return loss, (table.argmax(0) == right).float().mean().detach()

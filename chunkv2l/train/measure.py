@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chunkv2l.train.batches import pad
 from chunkv2l.train.decoder import forward
-from chunkv2l.train.hypernet_stage import HypernetStage, read_states
+from chunkv2l.train.hypernet_stage import HypernetStage, mean_state, read_states
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.questions import Described, NegativeNouns, exists_row, scene_row
 from chunkv2l.vlm.mini_text import Prompts
@@ -47,7 +47,7 @@ class Measure:
         for begin in range(0, len(self.described), batch):
             images = torch.arange(begin, min(begin + batch, len(self.described)))
             prefix = self.stage.sight.prefix(self.stage.bank.clips(images, self.frames))
-            states = read_states(self.stage.decoder, prefix, self.stage.tail, self.stage.runner)
+            states, _ = read_states(self.stage.decoder, prefix, self.stage.tail)
             with torch.autocast(states.device.type, torch.bfloat16, enabled=states.dtype == torch.bfloat16):
                 codes = self.stage.trained.hypernet.encode(states)
             parts.append((prefix, codes, *self.stage._factors(codes)))
@@ -83,8 +83,8 @@ class Measure:
                 (self.prompts.behind_frames(q), self.prompts.answer(x)) for q, x in pairs[begin : begin + self.rows]
             ]
             ids, labels = (t.to(prefix.device) for t in pad(rows))
-            owner = torch.arange(begin, begin + len(rows), device=prefix.device)
-            hidden = self.stage.sight.behind(prefix, owner, ids, self.stage.runner, self.stage.decoder)
+            own = torch.arange(len(rows), device=prefix.device)
+            hidden = self.stage.sight.behind(prefix[begin : begin + len(rows)], own, ids, self.stage.decoder)
             values, row = token_nll(hidden, self.stage.decoder.head, labels)
             sums.append(row_sums(values, row, len(rows)))
             counts.append((labels != -100).sum(1))
@@ -174,11 +174,8 @@ class Measure:
         texts = [image.captions[1 % len(image.captions)] for image in self.described[: codes.shape[0]]]
         rows = [(self.prompts.ask(""), self.prompts.answer(text)[:-1]) for text in texts]
         ids, labels = (t.to(codes.device) for t in pad(rows))
-        hidden = self.stage.answer(ids, *self.stage.bias(1))
-        spoken = (labels != -100).unsqueeze(-1)
-        states = (hidden.float() * spoken).sum(1) / spoken.sum(1)
-        keys = self.stage.trained.keys
-        return (keys.of_codes(codes.float()) @ keys.of_states(states).T).cpu()
+        states = mean_state(self.stage.answer(ids, *self.stage.bias(1)), labels)
+        return self.stage._similarity(codes.float(), states).cpu()
 
     @torch.no_grad()
     def generate(self, count: int, longest: int = 24) -> list[str]:

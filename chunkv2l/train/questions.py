@@ -159,6 +159,25 @@ def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
     return "What is shown in the video?", f"{article} {name}."
 
 
+def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random, count: int) -> list[tuple[str, str]]:
+    """`count` rows about one image, in turn a caption, yes/no, a scene or paraphrase, and yes/no or a detail."""
+    if not image.captions:
+        return [question_row(image, negatives, rng) for _ in range(count)]
+    rows: list[tuple[str, str]] = []
+    for number in range(count):
+        if number % 4 == 0:
+            rows.append(caption_row(image, rng))
+        elif number % 4 == 1:
+            rows.append(exists_row(image, negatives, rng))
+        elif number % 4 == 2:
+            row = scene_row(image, rng) if rng.random() < 0.6 else None
+            rows.append(row or (rng.choice(DESCRIBE), rng.choice(image.captions)))
+        else:
+            row = detail_row(image, rng) if rng.random() < 0.3 else None
+            rows.append(row or exists_row(image, negatives, rng))
+    return rows
+
+
 def question_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
     """One row about one image: captions half of the time, then scenes, yes/no, details."""
     if not image.captions:

@@ -112,15 +112,23 @@ def _take(images: ImageSet, source: Source) -> tuple[ImageSet, int, Motion]:
     return images, source.takes, source.motion
 
 
-def _batches(bench: Bench, described: tuple[Described, ...], skip_taught: bool, start: int) -> Batches:
+def batches_of(bench: Bench, described: tuple[Described, ...], skip_taught: bool, start: int) -> Batches:
     sources = [source for source in bench.config.sources if source.weight > 0]
     pools = []
     for source, numbers in zip(sources, bench.pools, strict=True):
         usable = [i for i in numbers if described[i].captions or described[i].labels]
         if usable and not (skip_taught and source.taught):
             pools.append((usable, source.weight))
-    seed = bench.config.seed * 100 + bench.rank
-    return Batches(described, pools, bench.negatives, bench.prompts, bench.config.mix, seed=seed, start=start)
+    return Batches(
+        described,
+        pools,
+        bench.negatives,
+        bench.prompts,
+        bench.config.mix,
+        seed=bench.config.seed,
+        start=start,
+        rank=bench.rank,
+    )
 
 
 def _sight(bench: Bench, reader: Reader, decoder: Decoder) -> Sight:
@@ -131,7 +139,24 @@ def _tail(bench: Bench) -> Tensor:
     return torch.tensor(bench.prompts.behind_frames(""), device=bench.device)
 
 
-def _stage(bench: Bench, trained: Trained, reader: Reader, bank: FeatureBank, decoder: Decoder) -> HypernetStage:
+def stage_one(bench: Bench, reader: Reader) -> VlmStage:
+    config = bench.config
+    questions = REHEARSED[: config.rehearsed]
+    return VlmStage(
+        reader,
+        bench.decoder,
+        bench.bank,
+        _sight(bench, reader, bench.decoder),
+        rehearsal(bench.decoder, bench.prompts, bench.device, bench.runner, questions),
+        bench.generator(1),
+        bench.runner,
+        blur=config.blur,
+        drop=config.drop,
+        short=config.short,
+    )
+
+
+def stage_two(bench: Bench, trained: Trained, reader: Reader, bank: FeatureBank, decoder: Decoder) -> HypernetStage:
     return HypernetStage(
         trained,
         decoder,
@@ -140,13 +165,12 @@ def _stage(bench: Bench, trained: Trained, reader: Reader, bank: FeatureBank, de
         _tail(bench),
         bench.generator(2),
         bench.runner,
-        bench.config.distil,
-        bench.config.find,
+        bench.config.weights,
     )
 
 
 def _measure(bench: Bench, trained: Trained, reader: Reader, decoder: Decoder) -> Measure:
-    stage = _stage(bench, trained, reader, bench.dev_bank, decoder)
+    stage = stage_two(bench, trained, reader, bench.dev_bank, decoder)
     return Measure(stage, bench.dev, bench.negatives, bench.prompts)
 
 
@@ -157,11 +181,8 @@ def train_vlm(bench: Bench) -> Reader:
     reader = Reader(bench.decoder, config.lora_rank).to(device)
     if config.start is not None:
         load_reader(reader, config.start)
-    questions = REHEARSED[: config.rehearsed]
-    rehearsed = rehearsal(bench.decoder, bench.prompts, device, bench.runner, questions)
-    sight = _sight(bench, reader, bench.decoder)
-    stage = VlmStage(reader, bench.decoder, bench.bank, sight, rehearsed, bench.generator(1), bench.runner)
-    idle = Trained(_hypernet(config)).to(device)
+    stage = stage_one(bench, reader)
+    idle = fresh(config).to(device)
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
@@ -171,7 +192,7 @@ def train_vlm(bench: Bench) -> Reader:
     trainer = Trainer(
         reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=bench.rank == 0
     )
-    trainer.run(loader(_batches(bench, bench.described, True, trainer.step), config.workers))
+    trainer.run(loader(batches_of(bench, bench.described, True, trainer.step), config.workers))
     if bench.rank == 0:
         save_reader(reader, config.out / "reader.safetensors")
     return reader
@@ -184,13 +205,13 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     with torch.no_grad():
         decoder = reader.lora.apply_to(bench.decoder)
     torch.manual_seed(config.seed + 1)
-    trained = Trained(_hypernet(config)).to(device)
+    trained = fresh(config).to(device)
     if config.start is not None:
         trained.load_state_dict(load_file(config.start, device=str(device)))
     if config.compile:
         perceiver: Any = trained.hypernet.aggregator["perceiver"]
         perceiver.modality_projection.compile(dynamic=True)
-    stage = _stage(bench, trained, reader, bench.bank, decoder)
+    stage = stage_two(bench, trained, reader, bench.bank, decoder)
     described = _taught(bench, stage)
     measure = _measure(bench, trained, reader, decoder)
 
@@ -200,7 +221,7 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     trainer = Trainer(
         trained, stage.loss, config.schedule, config.out, "hypernet", evaluate, config.every, leads=bench.rank == 0
     )
-    trainer.run(loader(_batches(bench, described, False, trainer.step), config.workers))
+    trainer.run(loader(batches_of(bench, described, False, trainer.step), config.workers))
     if bench.rank == 0:
         save_trained(trained, config.out / "hypernet.safetensors")
         for text in _shown(bench, measure):
@@ -211,6 +232,7 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
 def _taught(bench: Bench, stage: HypernetStage) -> tuple[Described, ...]:
     """What is known of every image, with the VLM's own captions where there were none; kept beside the run."""
     described = list(bench.described)
+    bench.config.out.mkdir(parents=True, exist_ok=True)
     sources = [source for source in bench.config.sources if source.weight > 0]
     for source, numbers in zip(sources, bench.pools, strict=True):
         if not source.taught:
@@ -234,9 +256,10 @@ def _shown(bench: Bench, measure: Measure) -> list[str]:
     return [f"{made!r} | {d.captions[0]!r}" for made, d in zip(captions, bench.dev[: len(captions)], strict=True)]
 
 
-def _hypernet(config: RunConfig) -> Hypernetwork:
+def fresh(config: RunConfig) -> Trained:
+    """A hypernetwork of the run's sizes, untrained."""
     sizes: dict[str, Any] = dict(config.hypernet)
-    return Hypernetwork(replace(MINI, **sizes))
+    return Trained(Hypernetwork(replace(MINI, **sizes)))
 
 
 def save_reader(reader: Reader, path: Path) -> None:

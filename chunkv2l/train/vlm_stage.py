@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from chunkv2l.train.batches import Batch, pad
-from chunkv2l.train.decoder import Decoder, Runner, forward
+from chunkv2l.train.decoder import Decoder, Runner, forward, go_on, read
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.lora import DecoderLora
 from chunkv2l.train.losses import token_nll
@@ -53,6 +54,10 @@ REHEARSED = (
 )
 
 
+SHORT = 4
+"""Tokens of an answer of a word or two, its full stop and the end of turn included."""
+
+
 class Reader(nn.Module):
     """The trained parts: connector and LoRA."""
 
@@ -76,11 +81,9 @@ class Sight:
         opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
         return torch.cat([opening, visual], dim=1)
 
-    def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, runner: Runner, decoder: Decoder) -> Tensor:
-        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix: [Q, T, D]."""
-        rows = torch.cat([prefix[owner], self.decoder.embed(ids)], dim=1)
-        hidden, _ = forward(decoder, rows, runner=runner)
-        return hidden[:, prefix.shape[1] :]
+    def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, decoder: Decoder) -> Tensor:
+        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix [B, P, D], read once a clip: [Q, T, D]."""
+        return go_on(decoder, read(decoder, prefix)[0], owner, self.decoder.embed(ids))
 
 
 @torch.no_grad()
@@ -119,17 +122,27 @@ class VlmStage:
     generator: torch.Generator
     runner: Runner
     rehearse: float = 0.1
+    blur: float = 0.0
+    """share of vision features that a step leaves out"""
+    drop: float = 0.0
+    """share of the LoRA's ranks that a step leaves out"""
+    short: float = 1.0
+    """weight of the tokens of answers of a word or two ("Yes."), which long captions would drown"""
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.bank.first.device
         batch = batch.to(device)
         seen = self.bank.clips(batch.images, batch.frames, self.generator)
-        decoder = self.reader.lora.apply_to(self.decoder)
+        if self.blur:
+            seen = Seen(F.dropout(seen.grid, self.blur), F.dropout(seen.cls, self.blur))
+        decoder = self.reader.lora.apply_to(self.decoder, self.drop)
         prefix = self.sight.prefix(seen)
-        hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, self.runner, decoder)
-        nll, _ = token_nll(hidden, decoder.head, batch.behind_labels)
-        loss = nll.mean()
-        figures: dict[str, Tensor] = {"nll": loss.detach()}
+        hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, decoder)
+        nll, row = token_nll(hidden, decoder.head, batch.behind_labels)
+        short = (batch.behind_labels != -100).sum(1)[row] <= SHORT
+        weight = torch.where(short, self.short, 1.0)
+        loss = (nll * weight).sum() / weight.sum()
+        figures: dict[str, Tensor] = {"nll": nll[~short].mean().detach(), "short": nll[short].mean().detach()}
         if batch.draw % 4 == 0:  # a quarter of the steps
             ids, labels = self.rehearsed
             spoken, _ = forward(decoder, decoder.embed(ids), runner=self.runner)

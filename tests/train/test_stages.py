@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.train.batches import Batch, Batches, Mix
-from chunkv2l.train.decoder import Block, Decoder, run_block
+from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.losses import info_nce, pair_nce
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
+from chunkv2l.train.spoken import through_when
 from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
 from chunkv2l.vlm.mini_text import Prompts
@@ -96,7 +99,7 @@ PROMPTS = Prompts(Letters())
 
 
 def batches(kind: str) -> Batches:
-    mix = Mix({kind: 1.0}, {kind: 6}, frames=(2,), most_parts=2, longest=24)
+    mix = Mix({kind: 1.0}, {kind: 6}, frames=(2,), parts=(2,), longest=24)
     return Batches(DESCRIBED, [(range(6), 1.0)], NEGATIVES, PROMPTS, mix, seed=3)
 
 
@@ -173,6 +176,64 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
     whole = weights((8,), tmp_path / "whole")
     cut = weights((3, 8), tmp_path / "cut")
     assert all(torch.equal(a, b) for a, b in zip(whole, cut, strict=True))
+
+
+def test_a_prefix_that_is_read_once_counts_as_if_every_row_had_read_it() -> None:
+    decoder = tiny_decoder()
+    prefix, rows = torch.randn(2, 5, HIDDEN), torch.randn(4, 3, HIDDEN)
+    owner = torch.tensor([1, 0, 1, 1])
+    whole, _ = forward(decoder, torch.cat([prefix[owner], rows], dim=1))
+    past, states = read(decoder, prefix, states=True)
+    torch.testing.assert_close(go_on(decoder, past, owner, rows), whole[:, 5:])
+    shorter, _ = forward(decoder, torch.cat([prefix[owner, :3], rows], dim=1))
+    torch.testing.assert_close(go_on(decoder, past, owner, rows, keep=3), shorter[:, 3:])
+    expected = forward(decoder, prefix, states=True)[1]
+    assert states is not None and expected is not None
+    torch.testing.assert_close(states, expected)
+
+
+def test_pairs_that_were_not_scored_count_for_nothing() -> None:
+    table = torch.tensor([[3.0, 1.0, -1.0], [0.5, 2.0, 0.0], [4.0, 0.2, 1.0]])
+    texts = torch.tensor([[0, 2], [1, 0], [2, 0]])
+    loss, found = pair_nce(table.gather(1, texts), texts)
+    rows = [(3.0, -1.0), (2.0, 0.5), (1.0, 4.0)]  # each clip's own text first
+    columns = [(3.0, 0.5, 4.0), (2.0,), (1.0, -1.0)]  # each text's own clip first
+    nll = [math.log(sum(math.exp(x) for x in pair)) - pair[0] for pair in [*rows, *columns]]
+    assert float(loss) == pytest.approx(sum(nll) / 6, abs=1e-6)
+    assert float(found) == pytest.approx(2 / 3)
+
+
+def test_all_pairs_give_the_plain_loss() -> None:
+    table = torch.randn(4, 4)
+    texts = torch.stack([(torch.arange(4) + i) % 4 for i in range(4)])
+    torch.testing.assert_close(pair_nce(table.gather(1, texts), texts)[0], info_nce(table, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("A dog runs through the grass.", "A dog run through the grass."),
+        ("The man carries a child.", "The man carry a child."),
+        ("A girl watches the waves.", "A girl watch the waves."),
+        ("A man is riding a bike.", "A man riding a bike."),
+        ("Two men play in the snow.", "Two men play in the snow."),
+        ("A man in shorts and boots.", "A man in shorts and boots."),
+    ],
+)
+def test_captions_through_a_when_question(caption: str, expected: str) -> None:
+    assert through_when(caption) == expected
+
+
+def test_processes_draw_alike_but_see_other_images() -> None:
+    mix = Mix({"internalise": 0.5, "compose": 0.5}, {"internalise": 3, "compose": 4}, frames=(2, 4), parts=(2, 4))
+    described = DESCRIBED * 4
+    first, second = (
+        Batches(described, [(range(24), 1.0)], NEGATIVES, PROMPTS, mix, seed=3, rank=rank) for rank in (0, 1)
+    )
+    for number in range(12):
+        a, b = first.make(number), second.make(number)
+        assert (a.kind, a.frames, a.parts, a.draw, len(a.images)) == (b.kind, b.frames, b.parts, b.draw, len(b.images))
+    assert any(not torch.equal(first.make(n).images, second.make(n).images) for n in range(12))
 
 
 def test_measures_agree_where_they_must() -> None:

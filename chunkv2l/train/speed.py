@@ -1,0 +1,123 @@
+"""How fast a stage trains on the card at hand, by kind of batch, and what share of the card's peak that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from chunkv2l.train.batches import Batch
+from chunkv2l.train.decoder import run_block
+from chunkv2l.train.run import Bench, batches_of, fresh, stage_one, stage_two
+from chunkv2l.train.vlm_stage import Reader
+
+PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
+"""TFLOP/s of dense bfloat16 matrix products, from the vendor's data sheets (SXM)."""
+
+Loss = Callable[[Batch, float], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one kind of batch; `tflops` counts matrix products, forward and backward."""
+
+    kind: str
+    steps_s: float
+    clips_s: float
+    rows_s: float
+    tflops: float
+    share: float | None
+    """of the card's peak; None where it isn't known"""
+
+
+def measure(
+    loss: Loss,
+    eager: Loss,
+    trained: nn.Module,
+    batches: dict[str, list[Batch]],
+    *,
+    warmup: int = 6,
+    peak: float | None = None,
+) -> list[Speed]:
+    """Time forward and backward of each kind's batches, the optimiser's step left out.
+
+    Args:
+        loss: what is timed.
+        eager: the same, uncompiled: its matrix products are counted (on one batch of each kind).
+        batches: by kind; the first `warmup` of each aren't timed.
+    """
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+
+    def step(function: Loss, batch: Batch) -> None:
+        function(batch, 0.0)[0].backward()  # type: ignore[no-untyped-call]
+        for parameter in parameters:
+            parameter.grad = None
+
+    speeds = []
+    for kind, some in batches.items():
+        for batch in some[:warmup]:
+            step(loss, batch)
+        timed = some[warmup:]
+        _wait()
+        began = time.perf_counter()
+        for batch in timed:
+            step(loss, batch)
+        _wait()
+        seconds = time.perf_counter() - began
+        flops = 0
+        for batch in timed[:4]:
+            counter = FlopCounterMode(display=False)
+            with counter:
+                step(eager, batch)
+            flops += counter.get_total_flops()
+        tflops = flops / len(timed[:4]) * len(timed) / seconds / 1e12
+        clips, rows = (sum(getattr(b, name).shape[0] for b in timed) for name in ("images", "owner"))
+        share = None if peak is None else round(tflops / peak, 4)
+        speeds.append(
+            Speed(
+                kind,
+                round(len(timed) / seconds, 3),
+                round(clips / seconds, 1),
+                round(rows / seconds, 1),
+                round(tflops, 2),
+                share,
+            )
+        )
+    return speeds
+
+
+def of_run(bench: Bench, count: int) -> list[Speed]:
+    """Both stages of a run, `count` timed batches of each kind that its mix names; nothing is kept."""
+    reader = Reader(bench.decoder, bench.config.lora_rank).to(bench.device)
+    peak = peak_of_this_card()
+    speeds = []
+    for kind in bench.config.mix.kinds:
+        mix = replace(bench.config.mix, kinds={kind: 1.0})
+        source = batches_of(replace(bench, config=replace(bench.config, mix=mix)), bench.described, True, 0)
+        batches = {kind: [source.make(number) for number in range(6 + count)]}
+        if kind == "vlm":
+            one = stage_one(bench, reader)
+            speeds += measure(one.loss, replace(one, runner=run_block).loss, reader, batches, peak=peak)
+        else:
+            trained = fresh(bench.config).to(bench.device)
+            two = stage_two(bench, trained, reader.requires_grad_(False), bench.bank, bench.decoder)
+            speeds += measure(two.loss, replace(two, runner=run_block).loss, trained, batches, peak=peak)
+    return speeds
+
+
+def peak_of_this_card() -> float | None:
+    """TFLOP/s of this machine's card, where it is known."""
+    if not torch.cuda.is_available():
+        return None
+    name: Any = torch.cuda.get_device_name()
+    return next((value for key, value in PEAK.items() if key in name), None)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
