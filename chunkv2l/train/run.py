@@ -209,8 +209,7 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     if config.start is not None:
         trained.load_state_dict(load_file(config.start, device=str(device)))
     if config.compile:
-        perceiver: Any = trained.hypernet.aggregator["perceiver"]
-        perceiver.modality_projection.compile(dynamic=True)
+        compile_projection(trained)
     stage = stage_two(bench, trained, reader, bench.bank, decoder)
     described = _taught(bench, stage)
     measure = _measure(bench, trained, reader, decoder)
@@ -254,6 +253,12 @@ def _shown(bench: Bench, measure: Measure) -> list[str]:
     """A few captions from adapters alone, beside what people wrote."""
     captions = measure.generate(8)
     return [f"{made!r} | {d.captions[0]!r}" for made, d in zip(captions, bench.dev[: len(captions)], strict=True)]
+
+
+def compile_projection(trained: Trained) -> None:
+    """Compile what takes most of the hypernetwork's time: the projection of every token of every block."""
+    perceiver: Any = trained.hypernet.aggregator["perceiver"]
+    perceiver.modality_projection.compile(dynamic=True)
 
 
 def fresh(config: RunConfig) -> Trained:

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chunkv2l.train.batches import Batch
 from chunkv2l.train.decoder import run_block
-from chunkv2l.train.run import Bench, batches_of, fresh, stage_one, stage_two
+from chunkv2l.train.hypernet_stage import Trained
+from chunkv2l.train.run import Bench, batches_of, compile_projection, fresh, stage_one, stage_two
 from chunkv2l.train.vlm_stage import Reader
 
 PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
@@ -42,6 +43,7 @@ def measure(
     batches: dict[str, list[Batch]],
     *,
     warmup: int = 6,
+    prepare: Callable[[], None] = lambda: None,
     peak: float | None = None,
 ) -> list[Speed]:
     """Time forward and backward of each kind's batches, the optimiser's step left out.
@@ -50,6 +52,7 @@ def measure(
         loss: what is timed.
         eager: the same, uncompiled: its matrix products are counted (on one batch of each kind).
         batches: by kind; the first `warmup` of each aren't timed.
+        prepare: called after counting: compiles what `eager` must not run compiled.
     """
     parameters = [p for p in trained.parameters() if p.requires_grad]
 
@@ -58,6 +61,14 @@ def measure(
         for parameter in parameters:
             parameter.grad = None
 
+    counts = {}
+    for kind, some in batches.items():
+        counter = FlopCounterMode(display=False)
+        with counter:
+            for batch in some[warmup : warmup + 4]:
+                step(eager, batch)
+        counts[kind] = counter.get_total_flops() / len(some[warmup : warmup + 4])
+    prepare()
     speeds = []
     for kind, some in batches.items():
         for batch in some[:warmup]:
@@ -69,25 +80,11 @@ def measure(
             step(loss, batch)
         _wait()
         seconds = time.perf_counter() - began
-        flops = 0
-        for batch in timed[:4]:
-            counter = FlopCounterMode(display=False)
-            with counter:
-                step(eager, batch)
-            flops += counter.get_total_flops()
-        tflops = flops / len(timed[:4]) * len(timed) / seconds / 1e12
+        tflops = counts[kind] * len(timed) / seconds / 1e12
         clips, rows = (sum(getattr(b, name).shape[0] for b in timed) for name in ("images", "owner"))
         share = None if peak is None else round(tflops / peak, 4)
-        speeds.append(
-            Speed(
-                kind,
-                round(len(timed) / seconds, 3),
-                round(clips / seconds, 1),
-                round(rows / seconds, 1),
-                round(tflops, 2),
-                share,
-            )
-        )
+        each = (round(x / seconds, 2) for x in (len(timed), clips, rows))
+        speeds.append(Speed(kind, *each, round(tflops, 2), share))
     return speeds
 
 
@@ -106,7 +103,13 @@ def of_run(bench: Bench, count: int) -> list[Speed]:
         else:
             trained = fresh(bench.config).to(bench.device)
             two = stage_two(bench, trained, reader.requires_grad_(False), bench.bank, bench.decoder)
-            speeds += measure(two.loss, replace(two, runner=run_block).loss, trained, batches, peak=peak)
+            eager = replace(two, runner=run_block).loss
+
+            def prepare(trained: Trained = trained) -> None:
+                if bench.config.compile:
+                    compile_projection(trained)
+
+            speeds += measure(two.loss, eager, trained, batches, prepare=prepare, peak=peak)
     return speeds
 
 

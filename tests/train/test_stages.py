@@ -18,6 +18,7 @@ from chunkv2l.train.hypernet_stage import HypernetStage, Trained
 from chunkv2l.train.losses import info_nce, pair_nce
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
+from chunkv2l.train.speed import measure
 from chunkv2l.train.spoken import through_when
 from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
@@ -234,6 +235,17 @@ def test_processes_draw_alike_but_see_other_images() -> None:
         a, b = first.make(number), second.make(number)
         assert (a.kind, a.frames, a.parts, a.draw, len(a.images)) == (b.kind, b.frames, b.parts, b.draw, len(b.images))
     assert any(not torch.equal(first.make(n).images, second.make(n).images) for n in range(12))
+
+
+def test_speed_counts_the_products_of_a_step() -> None:
+    stage = hypernet_stage()
+    source = batches("internalise")
+    speeds = measure(
+        stage.loss, stage.loss, stage.trained, {"internalise": [source.make(n) for n in range(3)]}, warmup=1
+    )
+    assert [speed.kind for speed in speeds] == ["internalise"]
+    assert speeds[0].clips_s == pytest.approx(6 * speeds[0].steps_s, rel=0.05) and speeds[0].share is None
+    assert all(p.grad is None for p in stage.trained.parameters())
 
 
 def test_measures_agree_where_they_must() -> None:
