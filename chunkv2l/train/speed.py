@@ -83,8 +83,8 @@ def measure(
         tflops = counts[kind] * len(timed) / seconds / 1e12
         clips, rows = (sum(getattr(b, name).shape[0] for b in timed) for name in ("images", "owner"))
         share = None if peak is None else round(tflops / peak, 4)
-        each = (round(x / seconds, 2) for x in (len(timed), clips, rows))
-        speeds.append(Speed(kind, *each, round(tflops, 2), share))
+        steps_s, clips_s, rows_s = (round(x / seconds, 2) for x in (len(timed), clips, rows))
+        speeds.append(Speed(kind, steps_s, clips_s, rows_s, round(tflops, 2), share))
     return speeds
 
 
