@@ -67,6 +67,30 @@ def model_options(command: F) -> F:
     return command
 
 
+def output_options(command: F) -> F:
+    """Files that `ask` leaves beside its answer: the fields of `outputs.Outputs`."""
+    for option in (
+        click.option("--reencode", is_flag=True, help="Encode the clip anew: exact borders, but it takes longer."),
+        click.option(
+            "--movie", metavar="FILE", type=click.Path(), help="Where the movie is.  [default: beside INDEX]"
+        ),
+        click.option(
+            "--clip",
+            metavar="FILE.mp4",
+            type=click.Path(),
+            help="Cut the best moment out of the movie, from the key frame before it on.",
+        ),
+        click.option(
+            "--plot",
+            metavar="FILE.png",
+            type=click.Path(),
+            help="Draw the timeline: what every segment scored, and the best moments' pictures (.png or .svg).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 budget_option = click.option(
     "--budget",
     type=Budget(),

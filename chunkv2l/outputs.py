@@ -1,0 +1,74 @@
+"""What `ask` leaves in files beside its answer: a plot of the timeline, a clip of the best moment. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chunkv2l.errors import InputError
+
+if TYPE_CHECKING:
+    from chunkv2l.answer import Answer
+    from chunkv2l.ask import Index
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was asked for on the command line.
+
+    Attributes:
+        plot: the picture to draw, .png or .svg.
+        clip: the file to cut the best moment into.
+        movie: where the movie is, if not beside the index.
+        reencode: whether the clip is encoded anew, with exact borders.
+    """
+
+    plot: str | None = None
+    clip: str | None = None
+    movie: str | None = None
+    reencode: bool = False
+
+    def check(self, index: Index, question: str | None) -> None:
+        """Find out what can't work before the model is loaded.
+
+        Raises:
+            InputError: no question, options without --clip, a place that can't be written to, no matplotlib, no movie.
+        """
+        if question is None and (self.plot is not None or self.clip is not None):
+            raise InputError("--plot and --clip need a QUESTION on the command line: one answer fills one file.")
+        if self.clip is None and (self.movie is not None or self.reencode):
+            raise InputError("--movie and --reencode say how a clip is cut: add --clip FILE.")
+        if self.plot is not None:
+            from chunkv2l import plot
+
+            plot.check_out(self.plot)
+        if self.clip is not None:
+            from chunkv2l import clip
+
+            clip.check_out(self.clip, self._found(index))
+
+    def write(self, index: Index, answer: Answer, say: Callable[[str], None]) -> None:
+        """Make the files that were asked for, and say what is in them.
+
+        Raises:
+            InputError: the answer has no moment to cut.
+            ChunkV2LError: the movie can't be read, or a file can't be written.
+        """
+        if self.plot is not None:
+            from chunkv2l import plot
+
+            say(f"{plot.timeline(index, answer, self.plot)}: the timeline.")
+        if self.clip is not None:
+            from chunkv2l import clip
+
+            if not answer.spans:
+                raise InputError("The answer names no moment, so there is none to cut.")
+            best = answer.spans[0]
+            say(clip.cut_clip(self._found(index), best.start, best.end, self.clip, self.reencode).describe())
+
+    def _found(self, index: Index) -> Path:
+        from chunkv2l import clip
+
+        return clip.find_movie(index.file, self.movie)

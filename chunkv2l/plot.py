@@ -1,0 +1,290 @@
+"""An answer as a picture: the movie's timeline with what each segment scored, the best moments' thumbnails above it.
+
+    chunkv2l.plot.timeline(index, index.ask("When does a dog catch the ball?"), "ball.png")
+
+Needs matplotlib, the optional extra "plot". Nothing of matplotlib's global state is touched.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.spans import Span, between, clock
+from chunkv2l.values import one_line
+
+if TYPE_CHECKING:
+    from chunkv2l.answer import Answer
+    from chunkv2l.ask import Index
+
+FORMATS: Final = (".png", ".svg")
+INSTALL: Final = "Plots need matplotlib, which isn't installed here: pip install 'chunkv2l[plot]'"
+SHOWN: Final = 4
+"""Moments that get a thumbnail."""
+
+_WIDTH, _DPI = 12.0, 120  # inches, dots an inch
+_LEFT, _ACROSS = 0.75, 10.9  # inches: where the clock begins, and its length
+_INK, _FAINT, _LINE = "#1f2933", "#66707a", "#d9dee4"
+_BEST, _GOOD, _BAR = "#e4572e", "#f4ae98", "#b8c4d0"  # the best moment, the others with a picture, the rest
+_PLACES = ("#cfe3d4", "#f3e2c0", "#d5dcf0", "#efd3d7", "#d3e8ea", "#e5dcef")  # chapters, one colour a place
+_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between marks on the clock
+
+
+def check_out(path: str | Path) -> Path:
+    """Where a plot may be written to; that it can be drawn is found out here as well.
+
+    Raises:
+        InputError: a name that doesn't end in .png or .svg, no such folder, or no matplotlib.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"A plot's name must end in {' or '.join(FORMATS)}, which {path} doesn't.")
+    if not path.parent.is_dir():
+        raise InputError(f"There is no folder {path.parent} to put {path.name} into.")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError(INSTALL) from error
+    return path
+
+
+def timeline(index: Index, answer: Answer, path: str | Path) -> Path:
+    """Draw what a question found in a movie.
+
+    Args:
+        index: the index that was asked.
+        answer: what it answered.
+        path: .png or .svg; replaced once the picture is whole.
+
+    Raises:
+        InputError: see `check_out`; or an answer that isn't this index's.
+        ChunkV2LError: the disk is full or fails.
+    """
+    path = check_out(path)
+    if any(number >= len(index) for span in answer.spans for number in span.segments):
+        raise InputError(f"This answer has segments that {index.path} doesn't: ask it first.")
+    from matplotlib.figure import Figure
+
+    shown = _best(answer)
+    question = textwrap.wrap(textwrap.shorten(one_line(answer.question), 150, placeholder=" …"), 72)
+    said = textwrap.wrap(textwrap.shorten(one_line(answer.answer), 330, placeholder=" …"), 112)
+    below = 0.95 if index.file.chapters() else 0.7
+    header = 0.35 + 0.32 * len(question) + 0.23 * len(said) + 0.25
+    pictures = 2.35 if shown else 0.0
+    height = header + pictures + 2.3 + below
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
+    _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
+    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
+    told = f"{index.file.meta.movie['name']} · {len(index)} segments · policy {answer.policy} · {answer.model}"
+    _text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
+    axes = figure.add_axes(_box(figure, _LEFT, below, _ACROSS, 2.1))
+    _scores(axes, index, answer, shown)
+    _chapters(axes, index)
+    for place, span in enumerate(shown):
+        _moment(figure, index, span, place, len(shown), below + 2.3)
+    _badges(axes, answer, shown)
+    _save(figure, path)
+    return path
+
+
+def _best(answer: Answer) -> list[Span]:
+    """The moments that are worth a picture: the first few, without those that hardly score beside the first."""
+    return [span for span in answer.spans[:SHOWN] if span is answer.spans[0] or span.score >= 0.01]
+
+
+def segment_scores(answer: Answer) -> dict[int, float]:
+    """What each segment scored, as far as the answer tells: a span's score is shared out among its segments."""
+    return {number: span.score / len(span.segments) for span in answer.spans for number in span.segments}
+
+
+def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
+    """Round times within [start, end], evenly spaced, at most so many."""
+    step = next((step for step in _TICKS if (end - start) / step <= most), None)
+    step = step or 3600 * (int((end - start) / 3600 / most) + 1)
+    first = -int(-start // step)
+    return [float(step * i) for i in range(first, int(end // step) + 1)]
+
+
+def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span]) -> None:
+    """Bars over the clock: what every segment scored, the moments with a picture in colour."""
+    segments = index.segments
+    start, end = segments[0].start, segments[-1].end
+    scores = segment_scores(answer)
+    best = set(shown[0].segments) if shown else set()
+    good = {number for span in shown[1:] for number in span.segments}
+    top = max([100 * score for score in scores.values()] + [100 * (answer.not_there or 0.0), 1.0])
+    for layer, (numbers, colour) in enumerate(((scores.keys() - best - good, _BAR), (good, _GOOD), (best, _BEST))):
+        rows = [segments[number] for number in sorted(numbers)]
+        least = (end - start) / 900  # a bar is a pixel wide at least, however long the movie
+        axes.bar(
+            [row.start for row in rows],
+            [max(100 * scores[row.id], 0.004 * top) for row in rows],
+            [max(row.duration, least) for row in rows],
+            align="edge",
+            color=colour,
+            edgecolor="white" if len(segments) <= 150 else colour,
+            linewidth=0.6,
+            zorder=2 + layer,
+        )
+    if answer.not_there is not None:
+        height = 100 * answer.not_there
+        axes.axhline(height, color=_FAINT, linewidth=1.2, linestyle=(0, (5, 4)), zorder=5)
+        axes.annotate(
+            f"not in the video: {height:.0f} %",
+            (end, height),
+            xytext=(-4, 4),
+            textcoords="offset points",
+            ha="right",
+            size=10,
+            color=_FAINT,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
+            zorder=6,
+        )
+    axes.set_xlim(start, end)
+    axes.set_ylim(0, 1.22 * top)
+    axes.set_xticks(ticks := tick_seconds(start, end), [clock(tick) for tick in ticks])
+    axes.yaxis.set_major_locator(_locator())
+    axes.set_ylabel("probability, %" if answer.not_there is not None else "weight, %", size=11, color=_FAINT)
+    axes.tick_params(labelsize=11, colors=_FAINT, length=0, pad=6 if not index.file.chapters() else 24)
+    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_FAINT)
+    if len(segments) <= 150:
+        marks = [segment.start for segment in segments[1:]]
+        axes.vlines(marks, -0.02 * top, 0, color=_FAINT, linewidth=0.7, clip_on=False)
+
+
+def _locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(4, integer=True)
+
+
+def _chapters(axes: Any, index: Index) -> None:
+    """Chapters as bands below the axis, those of one place in one colour."""
+    rows = index.file.chapters()
+    segments = index.segments
+    width = segments[-1].end - segments[0].start
+    from matplotlib.patches import Rectangle
+
+    for row in rows:
+        node = f"g{row.id}"
+        place = index.graph.nodes[node].get("place", row.id) if node in index.graph else row.id
+        start, end = segments[row.first].start, segments[row.last].end
+        band = Rectangle(
+            (start, -0.125),
+            end - start,
+            0.095,
+            transform=axes.get_xaxis_transform(),
+            facecolor=_PLACES[place % len(_PLACES)],
+            edgecolor="white",
+            linewidth=1.5,
+            clip_on=False,
+        )
+        axes.add_patch(band)
+        if (end - start) / width > 0.02:
+            axes.text(
+                (start + end) / 2,
+                -0.08,
+                node,
+                transform=axes.get_xaxis_transform(),
+                size=9,
+                color=_INK,
+                ha="center",
+                va="center",
+            )
+
+
+def _moment(figure: Any, index: Index, span: Span, place: int, count: int, bottom: float) -> None:
+    """One of the best moments: its picture, its rank, when it is, what it scored, its caption."""
+    slot = _ACROSS / SHOWN
+    left = _LEFT + (_ACROSS - slot * count) / 2 + slot * place
+    middle = left + slot / 2
+    number = span.segments[len(span.segments) // 2]
+    picture = _thumbnail(index, number)
+    if picture is not None:
+        pane = figure.add_axes(_box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
+        pane.imshow(picture, interpolation="antialiased")
+        pane.set_xticks([])
+        pane.set_yticks([])
+        for spine in pane.spines.values():
+            spine.set(color=_FAINT if place else _BEST, linewidth=0.8 if place else 2.5)
+    when = f"{place + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
+    _text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
+    caption = textwrap.wrap(textwrap.shorten(index.segments[number].caption, 76, placeholder=" …"), 38)
+    _text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
+
+
+def _badges(axes: Any, answer: Answer, shown: Sequence[Span]) -> None:
+    """The moments' ranks above their bars; where two would cover each other, the later one higher."""
+    scores = segment_scores(answer)
+    placed: list[tuple[float, float]] = []  # points
+    for span in sorted(shown, key=lambda span: span.start):
+        height = 100 * max(scores[number] for number in span.segments)
+        x, y = (value * 72 / _DPI for value in axes.transData.transform(((span.start + span.end) / 2, height)))
+        y += 12
+        while any(abs(x - other) < 16 and abs(y - above) < 16 for other, above in placed):
+            y += 4
+        placed.append((x, y))
+        axes.annotate(
+            str(shown.index(span) + 1),
+            (x * _DPI / 72, y * _DPI / 72),
+            xycoords="figure pixels",
+            ha="center",
+            va="center",
+            size=10,
+            weight="bold",
+            color="white",
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": _INK, "edgecolor": "white", "linewidth": 1},
+            zorder=8,
+            annotation_clip=False,
+        )
+
+
+def _thumbnail(index: Index, number: int) -> Any | None:
+    """A segment's picture as an array, or None where the index has none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(index.file.thumbnail(number)), formats=["JPEG"]) as image:
+            return image.convert("RGB")
+    except (InputError, OSError, Image.DecompressionBombError):
+        return None
+
+
+def _box(figure: Any, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """A rectangle given in inches, in shares of the figure."""
+    across, up = figure.get_size_inches()
+    return left / across, bottom / up, width / across, height / up
+
+
+def _text(figure: Any, x: float, y: float, text: str, **how: Any) -> None:
+    """Words at a place in inches, as they are: a "$" in a question starts no formula."""
+    across, up = figure.get_size_inches()
+    figure.text(
+        x / across, y / up, text, **{"color": _INK, "va": "top", "parse_math": False, "linespacing": 1.25, **how}
+    )
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Written beside, then renamed; no date in the file, so that the same answer gives the same file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    kind = path.suffix.lower()[1:]
+    told: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if kind == "svg" else {"Software": "chunkv2l"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
+            figure.savefig(part, format=kind, metadata=told)
+        os.replace(part, path)
+    except OSError as error:
+        raise ChunkV2LError(f"Can't write {path} ({error.strerror}).") from error
+    finally:
+        part.unlink(missing_ok=True)
