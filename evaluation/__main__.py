@@ -12,11 +12,16 @@ from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {
     "bench": "evaluation.bench",
+    "calibration": "evaluation.calibration",
+    "composition": "evaluation.composition",
     "demo-movie": "evaluation.demo_movie",
     "detectors": "evaluation.detectors",
     "hour-movie": "evaluation.hour_movie",
+    "longmovie": "evaluation.longmovie",
     "memory": "evaluation.memory",
     "moments": "evaluation.moments",
+    "relations": "evaluation.relations",
+    "qa": "evaluation.qa",
 }
 
 

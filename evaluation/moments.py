@@ -20,7 +20,7 @@ import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query import parse
-from evaluation import moment_files, qvhighlights, results
+from evaluation import asking, moment_files, qvhighlights, results
 from evaluation.metrics import Scored, Window
 from evaluation.moment_scores import as_table, draw, each, score
 from evaluation.qvhighlights import MomentQuery, Prediction
@@ -48,15 +48,12 @@ def predict(
     nothing is found for (`fts` and words that no caption has) is one without a prediction.
     """
     found: dict[int | str, Prediction] = {}
-    model = None
     with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
-        for vid, path in files.items():
-            with chunkv2l.open(path, model=model, device=device) as index:
-                for query in (query for query in queries if query.vid == vid):
-                    windows = _windows(index, question(query.query), options)
-                    found[query.qid] = Prediction(query.qid, vid, query.query, windows)
-                    bar.update()
-                model = index.model
+        for vid, index in asking.opened(files, device):
+            for query in (query for query in queries if query.vid == vid):
+                windows = _windows(index, question(query.query), options)
+                found[query.qid] = Prediction(query.qid, vid, query.query, windows)
+                bar.update()
     return [found[query.qid] for query in queries]
 
 
@@ -73,31 +70,6 @@ def segments(path: Path) -> list[Window]:
     """The segments of an index, without its model."""
     with chunkv2l.open(path) as index:
         return [(segment.start, segment.end) for segment in index.segments]
-
-
-def indexes(path: Path, queries: Sequence[MomentQuery]) -> dict[str, Path]:
-    """Which index each movie of the queries has: `path` itself, or `path`/VID.idx where it is a folder.
-
-    Raises:
-        InputError: a movie without an index, or queries about several movies and one index that isn't named like any.
-    """
-    vids = list(dict.fromkeys(query.vid for query in queries))
-    if path.is_dir():
-        found = {vid: path / f"{vid}.idx" for vid in vids}
-        missing = [str(file) for file in found.values() if not file.is_file()]
-        if missing:
-            raise InputError(
-                f"There is no {missing[0]}; {len(missing)} of the queries' {len(vids)} movies lack an index."
-            )
-        return found
-    if len(vids) == 1:
-        return {vids[0]: path}
-    if path.stem in vids:
-        return {path.stem: path}
-    raise InputError(
-        f"The queries are about {len(vids)} movies, and {path.name} is named like none of them: give a folder with an"
-        f" index for each ({vids[0]}.idx, …) as --index."
-    )
 
 
 @click.command("moments")
@@ -153,7 +125,7 @@ def command(
         raise InputError("One file of predictions is one policy's: give --policy once.")
     queries = moment_files.read(queries_path, format)
     given = qvhighlights.read_predictions(scored, queries) if scored is not None else []
-    files = indexes(index_path, queries) if index_path is not None else {}
+    files = asking.indexes(index_path, queries) if index_path is not None else {}
     if files:
         given = [prediction for prediction in given if prediction.vid in files]
         queries = [query for query in queries if query.vid in files]
