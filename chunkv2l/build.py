@@ -11,21 +11,21 @@ import copy
 import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from numpy import uint8
 from numpy.typing import NDArray
 from PIL import Image
 
-from chunkv2l import codes as packing
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l import grouping
 from chunkv2l.checks import check_header
 from chunkv2l.cutting import cut
+from chunkv2l.encoding import MU_STATEMENTS, make, mean_scores, write_captions
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
+from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
 from chunkv2l.meta import OWN
 from chunkv2l.movies import probe
@@ -34,13 +34,22 @@ from chunkv2l.prefetch import Prefetch
 from chunkv2l.progress import BuildReport, Progress, Run
 from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
-from chunkv2l.store import NewSegment, Writer
-from chunkv2l.values import one_line
+from chunkv2l.store import NewSegment, NewSubtitle, Writer
+from chunkv2l.subtitles import Cue, Spoken, take_subtitles
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
-__all__ = ["BuildReport", "BuildSettings", "Progress", "build"]
+__all__ = [
+    "MU_STATEMENTS",
+    "BuildReport",
+    "BuildSettings",
+    "Progress",
+    "build",
+    "mean_scores",
+    "to_jpeg",
+    "write_captions",
+]
 
 Cut = tuple[Segment, Clip, NDArray[uint8]]
 
@@ -48,20 +57,10 @@ logger = logging.getLogger(__name__)
 
 BATCH: Final = 8
 """Segments that are encoded together and stored in one transaction: what a build that is killed loses at most."""
+RULES: Final = {"batch": BATCH, "chapter_frames": grouping.FRAMES}
+"""What an index's rows depend on besides the user's settings."""
 AHEAD: Final = 4
 """Segments that are read ahead of the model."""
-CAPTION_TOKENS: Final = 40
-MU_STATEMENTS: Final = (
-    "A man is talking.",
-    "A woman walks down a street.",
-    "Two people play a game.",
-    "A dog runs over the grass.",
-    "A car drives on a road.",
-    "Food lies on a table.",
-    "A child holds a toy.",
-    "Mountains rise under a blue sky.",
-)
-"""A segment's μ is its mean score over these: segments that like every statement are told by it."""
 
 
 def build(
@@ -86,7 +85,7 @@ def build(
         out: the index; the movie's name with `.idx` if not given. `OUT.part` holds what is done until it is whole.
         model: a name that `load_model` knows, or a loaded model.
         hypernet, device: for `load_model`.
-        settings: how to cut and store; `options` are its fields by name (detector, captions, codes, reader …).
+        settings: how to cut and store; `options` are its fields by name (detector, captions, codes, subtitles …).
         force: build anew even where `out` is up to date.
         progress: called before each stage of each batch.
 
@@ -103,25 +102,28 @@ def build(
     Writer.check_free(out)
     run = Run(info.duration, progress)
     with run.listening():
+        subtitles = take_subtitles(movie, settings.subtitles, info.duration)
         own = _own(model, hypernet)
         with run.clock("load"):
             model = _load(model, hypernet, device)
-        wanted = describe(movie, info, model, settings, BATCH, own)
+        wanted = describe(movie, info, model, settings, RULES, own, subtitles.sha256 if subtitles else None)
+        cues = subtitles.cues if subtitles else ()
+        job = _Job(movie, model, settings, wanted, cues, Spoken(cues), run)
         if not force and out.exists() and _up_to_date(out, wanted, run):
             return run.report(out, wanted["movie"], nothing_to_do=True)
         with Writer(out) as writer:
             try:
-                _fill(writer, movie, model, settings, wanted, run)
+                similar = _fill(writer, job)
             except _Stale as stale:
                 logger.warning("%s can't be gone on with (%s): starting over.", writer.path, stale)
                 writer.start_over()
-                _fill(writer, movie, model, settings, wanted, run)
+                similar = _fill(writer, job)
             except InputError:
                 if not writer.stored():  # nothing to go on from
                     writer.discard()
                 raise
             with run.clock("write"):
-                writer.finish()
+                writer.finish(similar)
         return run.report(out, wanted["movie"])
 
 
@@ -171,43 +173,61 @@ def _own(model: str | Model, hypernet: str | None) -> list[str]:
     return [name for name, given in zip(OWN, (folder, hypernet is not None), strict=True) if given]
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What one build is to make, and of what."""
+
+    movie: Path
+    model: Model
+    settings: BuildSettings
+    wanted: dict[str, Any]
+    cues: tuple[Cue, ...]
+    spoken: Spoken
+    run: Run
+
+
 class _Stale(Exception):
     """Why what a .part holds is of no use to this build."""
 
 
-def _fill(writer: Writer, movie: Path, model: Model, settings: BuildSettings, wanted: dict[str, Any], run: Run) -> None:
-    """Store all segments that the .part doesn't hold yet."""
-    stored = _take_up(writer, wanted, run)
+def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
+    """Store all segments and chapters that the .part doesn't hold yet. Returns the pairs of similar segments."""
+    stored = _take_up(writer, job)
     if writer.is_complete():  # all that was missing is the name
-        return
+        return []
     count = 0
     batch: list[Cut] = []
-    with Prefetch(_cut(movie, model, settings), AHEAD) as cuts:
-        for count, item in enumerate(run.waiting(cuts), start=1):
-            if count > len(stored):
-                batch.append(item)
-                if count % BATCH == 0:
-                    _store(writer, count - len(batch), batch, model, settings, run)
-                    batch = []
-            elif stored[count - 1] != (item[0].start, item[0].end):
-                raise _Stale("the movie's cuts are found elsewhere now")
-        if batch:
-            _store(writer, count - len(batch), batch, model, settings, run)
-        run.stages["read"] = cuts.seconds
-    if count < len(stored) or (len(stored) % BATCH and count > len(stored)):
-        raise _Stale("the movie's cuts are found elsewhere now")
-    if not count:
-        raise InputError(f"{movie} has no picture that can be decoded.")
+    with Pictures(writer.path.parent) as pictures:
+        with Prefetch(_cut(job), AHEAD) as cuts:
+            for count, item in enumerate(job.run.waiting(cuts), start=1):
+                pictures.add(item[0], item[1])
+                if count > len(stored):
+                    batch.append(item)
+                    if count % BATCH == 0:
+                        _store(writer, count - len(batch), batch, job)
+                        batch = []
+                elif stored[count - 1] != (item[0].start, item[0].end):
+                    raise _Stale("the movie's cuts are found elsewhere now")
+            if batch:
+                _store(writer, count - len(batch), batch, job)
+            job.run.stages["read"] = cuts.seconds
+        if count < len(stored) or (len(stored) % BATCH and count > len(stored)):
+            raise _Stale("the movie's cuts are found elsewhere now")
+        if not count:
+            raise InputError(f"{job.movie} has no picture that can be decoded.")
+        return store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
 
 
-def _take_up(writer: Writer, wanted: dict[str, Any], run: Run) -> list[tuple[float, float]]:
+def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     """(start, end) of the segments that an interrupted build of the same description left."""
+    run = job.run
     there = writer.read_meta()
     there.pop("segments", None)
-    if there and (differing := differences(there, wanted)):
+    if there and (differing := differences(there, job.wanted)):
         raise _Stale(f"it was made with another {', '.join(differing)}")
-    if there != wanted:
-        writer.write(meta=wanted)
+    if there != job.wanted:
+        cues = [NewSubtitle(cue.start, cue.end, cue.text) for cue in job.cues]
+        writer.write(meta=job.wanted, subtitles=cues if not there else ())
     stored = writer.stored()
     run.segments = run.resumed = len(stored)
     run.done = run.begun = stored[-1][1] if stored else 0.0
@@ -217,69 +237,43 @@ def _take_up(writer: Writer, wanted: dict[str, Any], run: Run) -> list[tuple[flo
     return stored
 
 
-def _cut(movie: Path, model: Model, settings: BuildSettings) -> Iterator[Cut]:
+def _cut(job: _Job) -> Iterator[Cut]:
     """The movie's segments in order, each with its clip and a picture."""
+    vlm, settings = job.model.vlm, job.settings
     return cut(
-        movie,
-        model.vlm.sample_times,
-        model.vlm.shrink,
+        job.movie,
+        vlm.sample_times,
+        vlm.shrink,
         detector=copy.deepcopy(settings.detector),  # a detector remembers; starting over needs a fresh one
         reader=settings.reader,
         min_length=settings.min_length,
         max_length=settings.max_length,
-        exact=model.vlm.exact_frames,
+        exact=vlm.exact_frames,
     )
 
 
-def _store(writer: Writer, first: int, batch: Sequence[Cut], model: Model, settings: BuildSettings, run: Run) -> None:
+def _store(writer: Writer, first: int, batch: Sequence[Cut], job: _Job) -> None:
     """One batch, from clips to a committed transaction."""
-    segments = [segment for segment, _, _ in batch]
-    with torch.inference_mode():
-        run.tell("encode")
-        with run.clock("encode"):
-            states, mask = model.vlm.encode([clip for _, clip, _ in batch])
-        with run.clock("hypernet"):
-            blobs = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
-            del states
-            adapters = _adapters(model, blobs)
-        mus: list[float | None] = [None] * len(batch)
-        if model.calibration.mu:
-            with run.clock("scores"):
-                mus = mean_scores(model, adapters)
-        captions = [""] * len(batch)
-        if settings.captions:
-            run.tell("captions")
-            with run.clock("captions"):
-                captions = write_captions(model, adapters)
+    run = job.run
+    made = make([clip for _, clip, _ in batch], job.model, job.settings, run)
     run.tell("write")
     with run.clock("write"):
         rows = [
-            NewSegment(segment.start, segment.end, caption, blob, to_jpeg(picture), mu)
-            for (segment, _, picture), caption, blob, mu in zip(batch, captions, blobs, mus, strict=True)
+            NewSegment(
+                segment.start,
+                segment.end,
+                one.caption,
+                one.code,
+                to_jpeg(picture),
+                mu=one.mu,
+                key=one.key,
+                speech=job.spoken.within(segment),
+            )
+            for (segment, _, picture), one in zip(batch, made, strict=True)
         ]
         writer.write(first, rows)
-    run.segments, run.done, run.code_bytes = first + len(batch), segments[-1].end, len(blobs[0])
+    run.segments, run.done, run.code_bytes = first + len(batch), batch[-1][0].end, len(made[0].code)
     run.tell("read")
-
-
-def _adapters(model: Model, blobs: Sequence[bytes]) -> Adapter:
-    """Each segment's own adapter and the bias, from the code as it is stored: A [n, L, 2r, I]."""
-    codes = torch.stack([packing.from_bytes(blob) for blob in blobs])  # [n, L, r, d]
-    bias = model.hypernet.bias
-    return concat([model.hypernet.expand(codes.to(bias.A.device))], bias=bias)
-
-
-def write_captions(model: Model, adapters: Adapter) -> list[str]:
-    """What each adapter makes the frozen model say about its segment, on one line."""
-    questions = [model.vlm.caption_question] * adapters.A.shape[0]
-    return [one_line(text) for text in model.vlm.generate(questions, adapters, max_new_tokens=CAPTION_TOKENS)]
-
-
-def mean_scores(model: Model, adapters: Adapter) -> list[float | None]:
-    """μ of each segment, nats: how much its adapter raises the likelihood of `MU_STATEMENTS` over the bias alone."""
-    alone = model.vlm.score(MU_STATEMENTS, model.hypernet.bias)  # [1, 8]
-    own = model.vlm.score(MU_STATEMENTS, adapters)  # [n, 8]
-    return [float(mu) for mu in (own - alone).mean(dim=1)]
 
 
 def to_jpeg(picture: NDArray[uint8]) -> bytes:

@@ -133,7 +133,10 @@ def progress_sentence(path: Path) -> str:
     """How far the build of a .part is, and how to go on; never raises for what is inside the file."""
     try:
         with damage(path), contextlib.closing(open_readonly(path)) as connection:
-            check_schema(connection, SCHEMA_VERSION)
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if not 1 <= version <= SCHEMA_VERSION:
+                raise Malformed("a schema that there never was")
+            check_schema(connection, version)
             meta = read_meta(connection)
             count, end = connection.execute("SELECT count(*), max(end) FROM segments").fetchone()
             command = rebuild(path.with_name(path.name.removesuffix(".part")), meta, force=False)

@@ -8,6 +8,7 @@ they take turns at the file.
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,24 +16,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from chunkv2l import codes as packing
+from chunkv2l.blobs import HEADER_ROOM, MAX_KEY, CodeForm, read_key
 from chunkv2l.checks import check_header, connect, damage
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.meta import Malformed, Meta, read_meta, rebuild
-from chunkv2l.rows import MAX_TEXT, ChapterRow, SegmentRow, SubtitleRow, chapter_rows, segment_rows, subtitle_rows
+from chunkv2l.query import Node
+from chunkv2l.rows import (
+    MAX_SIMILAR,
+    MAX_TEXT,
+    ChapterRow,
+    SegmentRow,
+    SubtitleRow,
+    chapter_rows,
+    segment_rows,
+    similar_rows,
+    subtitle_rows,
+)
 from chunkv2l.schema import PAGE_SIZE
 from chunkv2l.values import finite
 from chunkv2l.words import fts_query
 
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
 MAX_SEGMENTS: Final = 1_000_000
-MAX_KEY: Final = 1 << 16  # numbers in one learned key
-HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
+_GROUP: Final = re.compile("g(0|[1-9][0-9]{0,8})")
 
 
 class IndexFile:
@@ -75,15 +84,18 @@ class IndexFile:
 
     # ---- what it holds
 
-    def codes(self, ids: Sequence[int] | None = None) -> Tensor:
-        """The codes of some segments, or of all, unpacked: float32 [n, L, r, d].
+    def codes(self, ids: Sequence[Node] | None = None) -> Tensor:
+        """The codes of some of the graph's nodes, or of all segments, unpacked: float32 [n, L, r, d].
+
+        Args:
+            ids: segments' numbers, and groups' names ("g0"), which stand for their chapters' own codes.
 
         Raises:
-            InputError: a number that isn't a segment; a malformed code.
+            InputError: neither a segment nor a group; a malformed code.
         """
-        numbers = range(len(self)) if ids is None else [self._number(i) for i in ids]
+        places = [("segments", i) for i in range(len(self))] if ids is None else [self._place(node) for node in ids]
         with self._reading():
-            return self._codes("segments", numbers)
+            return self._codes(places)
 
     def keys(self) -> Tensor | None:
         """The learned keys, float32 [n, K], or None where the model has none.
@@ -113,7 +125,11 @@ class IndexFile:
             return blob
 
     def chapters(self) -> tuple[ChapterRow, ...]:
-        """The chapters, in order; none where the build made none."""
+        """The chapters, in order; none where the index was built before there were any."""
+        return self._chapters
+
+    @cached_property
+    def _chapters(self) -> tuple[ChapterRow, ...]:
         with self._reading():
             rows = self._connection.execute(
                 "SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (len(self) + 1,)
@@ -122,9 +138,16 @@ class IndexFile:
 
     def chapter_codes(self) -> Tensor:
         """The chapters' own codes, float32 [c, L, r, d]."""
-        chapters = self.chapters()
+        places = [("chapters", chapter.id) for chapter in self.chapters()]
         with self._reading():
-            return self._codes("chapters", [chapter.id for chapter in chapters])
+            return self._codes(places)
+
+    def similar(self) -> tuple[tuple[int, int, float], ...]:
+        """Pairs of segments that look alike: (a, b, cosine), a < b, ascending; none where the build noted none."""
+        with self._reading():
+            limit = MAX_SIMILAR * len(self) + 1
+            rows = self._connection.execute("SELECT a, b, cosine FROM similar ORDER BY a, b LIMIT ?", (limit,))
+            return similar_rows(rows, len(self))
 
     def subtitles(self) -> tuple[SubtitleRow, ...]:
         """The subtitles, in order; none where the build was given none."""
@@ -199,7 +222,7 @@ class IndexFile:
         count = self._connection.execute("SELECT count(*) FROM segments").fetchone()[0]
         if count != self.meta.segments or not 0 < count <= MAX_SEGMENTS:
             raise Malformed(f"it says that it has {self.meta.segments} segments, but has {count}")
-        if count * self.code_bytes > pages:
+        if count * self._form.bytes > pages:
             raise Malformed("it is too small for that many codes")
         rows = self._connection.execute(
             "SELECT id, start, end, CASE WHEN length(caption) <= :max THEN caption END, "
@@ -218,45 +241,40 @@ class IndexFile:
             f"SELECT typeof({column}), length({column}) FROM {table} WHERE id = ?", (number,)
         ).fetchone()
         if row is None or row[0] != "blob" or row[1] > most:
-            raise Malformed(f"the {column} of {table[:-1]} {number} is missing or too large")
+            raise Malformed(f"{_of(column, table, number)} is missing or too large")
         blob = self._connection.execute(f"SELECT {column} FROM {table} WHERE id = ?", (number,)).fetchone()[0]
         assert isinstance(blob, bytes)
         return blob
 
-    @cached_property
-    def _layout(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-        """Names, types and shapes that every packed code has."""
-        return _layout(packing.pack(torch.ones(self.meta.code_shape), self.meta.codes))
+    def _place(self, node: Node) -> tuple[str, int]:
+        """Table and number of a node of the graph."""
+        if not isinstance(node, str):
+            return "segments", self._number(node)
+        match, count = _GROUP.fullmatch(node), len(self.chapters())
+        if match is None or int(match[1]) >= count:
+            has = f"groups g0 to g{count - 1}" if count else "no groups"
+            raise InputError(f"{self.path} has {has}, not {node!r}.")
+        return "chapters", int(match[1])
 
     @cached_property
-    def code_bytes(self) -> int:
-        """How many bytes the numbers of one stored code take."""
-        return sum(kind.itemsize * math.prod(shape) for kind, shape in self._layout.values())
+    def _form(self) -> CodeForm:
+        return CodeForm(self.meta.code_shape, self.meta.codes)
 
-    def _codes(self, table: str, numbers: Sequence[int]) -> Tensor:
-        codes = torch.empty((len(numbers), *self.meta.code_shape))
-        for row, number in zip(codes, numbers, strict=True):
-            what = f"the code of {table[:-1]} {number}"
-            packed = _load_tensors(self._blob(table, "code", number, self.code_bytes + HEADER_ROOM), what)
-            if _layout(packed) != self._layout:
-                raise Malformed(f"{what} isn't {self.meta.codes} {list(self.meta.code_shape)}")
-            row.copy_(packing.unpack(packed))
+    def _codes(self, places: Sequence[tuple[str, int]]) -> Tensor:
+        codes = torch.empty((len(places), *self.meta.code_shape))
+        for row, (table, number) in zip(codes, places, strict=True):
+            blob = self._blob(table, "code", number, self._form.bytes + HEADER_ROOM)
+            row.copy_(self._form.read(blob, _of("code", table, number)))
         if not bool(torch.isfinite(codes.sum())):  # one pass for all; numbers of a code's size don't overflow it
-            bad = next((n for row, n in zip(codes, numbers, strict=True) if not math.isfinite(row.sum())), numbers[0])
-            raise Malformed(f"the code of {table[:-1]} {bad} has values that aren't numbers")
+            bad = next((i for i, row in enumerate(codes) if not math.isfinite(row.sum())), 0)
+            raise Malformed(f"{_of('code', *places[bad])} has values that aren't numbers")
         return codes
 
     def _key(self, number: int, kind: str, size: int) -> Tensor:
-        if kind != "blob" or size > 4 * MAX_KEY + HEADER_ROOM:
+        most = 4 * MAX_KEY + HEADER_ROOM
+        if kind != "blob" or size > most:
             raise Malformed(f"the key of segment {number} is missing or too large")
-        blob = self._blob("segments", "key", number, 4 * MAX_KEY + HEADER_ROOM)
-        tensors = _load_tensors(blob, f"the key of segment {number}")
-        key = tensors.get("key")
-        if key is None or len(tensors) != 1 or key.dim() != 1 or key.dtype not in (torch.float32, torch.float16):
-            raise Malformed(f"the key of segment {number} isn't a vector")
-        if not bool(torch.isfinite(key).all()):
-            raise Malformed(f"the key of segment {number} has values that aren't numbers")
-        return key.float()
+        return read_key(self._blob("segments", "key", number, most), f"the key of segment {number}")
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -267,13 +285,6 @@ class IndexFile:
             yield
 
 
-def _load_tensors(blob: bytes, what: str) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load(blob)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise Malformed(f"{what} can't be read ({error})") from error
-    return tensors
-
-
-def _layout(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+def _of(column: str, table: str, number: int) -> str:
+    """What a blob is, for a sentence: "the code of segment 3"."""
+    return f"the {column} of {table[:-1]} {number}"

@@ -107,6 +107,9 @@ def rebuild(path: Path, meta: Meta, force: bool = True, model: str | None = None
             words += [option, _spelled(value)]
     if meta.settings.get("captions") is False:
         words.append("--no-captions")
+    if isinstance(subtitles := meta.extra.get("subtitles"), str):
+        words += ["--subtitles", "SUBTITLES_FILE"]
+        notes.append(f"SUBTITLES_FILE: the .srt or .vtt of SHA-256 {subtitles[:16]}…")
     command = shlex.join([*words, "--force"] if force else words)
     return f"{command} ({'; '.join(notes)})" if notes else command
 

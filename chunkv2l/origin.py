@@ -20,14 +20,22 @@ SAMPLE: Final = 256 << 10  # bytes
 
 
 def describe(
-    movie: Path, info: MovieInfo, model: Model, settings: BuildSettings, batch: int, own: Sequence[str] = ()
+    movie: Path,
+    info: MovieInfo,
+    model: Model,
+    settings: BuildSettings,
+    rules: Mapping[str, int],
+    own: Sequence[str] = (),
+    subtitles: str | None = None,
 ) -> dict[str, Any]:
     """What the index's meta says of its origin; two builds of equal descriptions make equal rows.
 
     No clock time, host, path or duration of the build is in it; the movie's name is, to be shown.
 
     Args:
+        rules: what a build does that no setting says, but that its rows depend on: segments a batch and the like.
         own: as in `Meta`.
+        subtitles: the SHA-256 of the subtitle file; None without one.
     """
     config = model.hypernet.config
     return {
@@ -41,9 +49,10 @@ def describe(
         },
         "model": model.name,
         "identity": dict(model.identity),
-        "settings": {**settings.to_meta(), "batch": batch},
+        "settings": {**settings.to_meta(), **rules},
         "code_shape": [config.num_layers, config.rank, config.latent_size],
         "own": list(own),
+        "subtitles": subtitles,
     }
 
 

@@ -20,7 +20,7 @@ class Progress:
     """How far a build is.
 
     Attributes:
-        stage: what comes next: "read", "encode", "captions", "write".
+        stage: what comes next: "read", "encode", "captions", "write", at last "chapters".
         done, total: seconds of the movie; `total` is what its header says.
         segments: stored so far.
         realtime: seconds of movie a second of this run; 0 before the first batch.
@@ -47,7 +47,7 @@ class BuildReport:
         nothing_to_do: the index was there already, of this movie, model and settings.
         seconds: of the whole call.
         stages: seconds of each stage: load, read (decoding and detecting, in a thread beside the others), wait (for
-            read), encode, hypernet, scores, captions, write.
+            read), encode, hypernet, scores, captions, write, chapters.
         realtime: seconds of movie a second, by stage and in "total" (of what this run made, loading included).
         index_bytes: of the file.
         code_bytes: of one segment's code; 0 if this run made none.

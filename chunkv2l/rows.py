@@ -11,6 +11,7 @@ from chunkv2l.values import finite, is_line
 
 MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
 MAX_TEXTS: Final = 1 << 26  # characters of all of them: overlapping pages could make a small file say a lot
+MAX_SIMILAR: Final = 64  # pairs of similar segments for each segment
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,26 @@ def chapter_rows(rows: Iterable[Sequence[Any]], segments: int) -> tuple[ChapterR
     return tuple(found)
 
 
+def similar_rows(rows: Iterable[Sequence[Any]], segments: int) -> tuple[tuple[int, int, float], ...]:
+    """Rows (a, b, cosine): pairs of segments that look alike, a < b, ascending.
+
+    Raises:
+        Malformed: what no build writes.
+    """
+    found: list[tuple[int, int, float]] = []
+    for a, b, cosine in rows:
+        if type(a) is not int or type(b) is not int or not 0 <= a < b < segments:
+            raise Malformed("similar segments that don't exist")
+        if found and found[-1][:2] >= (a, b):
+            raise Malformed("similar segments out of order")
+        if not (finite(cosine) and 0 < cosine <= 1):
+            raise Malformed("a similarity that is no cosine above 0")
+        found.append((a, b, float(cosine)))
+    if len(found) > MAX_SIMILAR * segments:
+        raise Malformed("more similar segments than there can be")
+    return tuple(found)
+
+
 def subtitle_rows(rows: Iterable[Sequence[Any]]) -> tuple[SubtitleRow, ...]:
     """Rows (start, end, text), the text None where it is too long.
 
@@ -101,8 +122,14 @@ def subtitle_rows(rows: Iterable[Sequence[Any]]) -> tuple[SubtitleRow, ...]:
         Malformed: what no build writes.
     """
     found: list[SubtitleRow] = []
+    texts = 0
     for start, end, text in rows:
         if not (finite(start) and finite(end) and start <= end and is_line(text)):
             raise Malformed("a subtitle without times or a line of text")
+        if found and start < found[-1].start:
+            raise Malformed("subtitles out of order")
+        texts += len(text)
+        if texts > MAX_TEXTS:
+            raise Malformed("more text than there can be")
         found.append(SubtitleRow(start, end, text))
     return tuple(found)

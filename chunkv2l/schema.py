@@ -23,6 +23,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE VIRTUAL TABLE words USING fts5("
         "caption, speech, content='segments', content_rowid='id', tokenize='porter unicode61')",
     ),
+    (
+        # Segments that look alike: a < b, and the cosine of their pooled codes.
+        "CREATE TABLE similar (a INTEGER NOT NULL, b INTEGER NOT NULL, cosine REAL NOT NULL, PRIMARY KEY (a, b)) "
+        "WITHOUT ROWID",
+    ),
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 

@@ -45,6 +45,24 @@ class NewSegment:
     speech: str = ""
 
 
+@dataclass(frozen=True)
+class NewChapter:
+    """What a build stores of one chapter: its first and last segment (both included) and its own packed code."""
+
+    first: int
+    last: int
+    code: bytes
+
+
+@dataclass(frozen=True)
+class NewSubtitle:
+    """What a build stores of one subtitle: [start, end) in seconds, and its text on one line."""
+
+    start: float
+    end: float
+    text: str
+
+
 class Writer:
     """The unfinished index `OUT.part`, locked against a second build for as long as this object lives.
 
@@ -136,8 +154,25 @@ class Writer:
         """Whether `finish` was called on it before, but the process died before the file had its name."""
         return bool(self.read_meta().get("segments") == len(self.stored()))
 
-    def write(self, first: int = 0, segments: Sequence[NewSegment] = (), meta: Mapping[str, Any] | None = None) -> None:
-        """One transaction: segments numbered from `first` on, and meta values (anything JSON knows).
+    def codes(self) -> Iterator[bytes]:
+        """The packed codes of the segments stored so far, in order, read one by one."""
+        for (number,) in self._connection.execute("SELECT id FROM segments ORDER BY id").fetchall():
+            code = self._connection.execute("SELECT code FROM segments WHERE id = ?", (number,)).fetchone()[0]
+            assert isinstance(code, bytes)
+            yield code
+
+    def stored_chapters(self) -> list[tuple[int, int]]:
+        """(first, last) of the chapters stored so far, in order."""
+        return self._connection.execute("SELECT first, last FROM chapters ORDER BY id").fetchall()
+
+    def write(
+        self,
+        first: int = 0,
+        segments: Sequence[NewSegment] = (),
+        meta: Mapping[str, Any] | None = None,
+        subtitles: Sequence[NewSubtitle] = (),
+    ) -> None:
+        """One transaction: segments numbered from `first` on, meta values (anything JSON knows), all subtitles.
 
         Raises:
             ChunkV2LError: the disk is full or can't be written; all earlier transactions stay usable.
@@ -150,14 +185,31 @@ class Writer:
             for key, value in sorted((meta or {}).items()):
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, to_json(value)))
             connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            numbered = [(i, s.start, s.end, s.text) for i, s in enumerate(subtitles)]
+            connection.executemany("INSERT INTO subtitles VALUES (?, ?, ?, ?)", numbered)
 
-    def finish(self) -> None:
+    def write_chapters(self, first: int, chapters: Sequence[NewChapter]) -> None:
+        """One transaction: chapters numbered from `first` on; those stored from there on are replaced.
+
+        Raises:
+            ChunkV2LError: as `write`.
+        """
+        rows = [(first + i, chapter.first, chapter.last, chapter.code) for i, chapter in enumerate(chapters)]
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM chapters WHERE id >= ?", (first,))
+            connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", rows)
+
+    def finish(self, similar: Sequence[tuple[int, int, float]] = ()) -> None:
         """Fill the full-text index, record that the index is complete, and give it its name.
+
+        Args:
+            similar: pairs of segments that look alike: (a, b, cosine), a < b.
 
         Raises:
             ChunkV2LError: the disk is full, or the file can't be renamed; the .part stays usable.
         """
         with self._transaction() as connection:
+            connection.executemany("INSERT INTO similar VALUES (?, ?, ?)", similar)
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('segments', ?)", (to_json(count),))

@@ -26,7 +26,8 @@ def verify(path: str | Path) -> list[str]:
     """Read an index through and say what is wrong with it.
 
     Checked: the header and the schema, SQLite's own structures, that segments follow each other from 0 to the end,
-    every code, key and thumbnail, chapters and subtitles, and that full-text search finds what the segments say.
+    every code, key and thumbnail, chapters, similar segments and subtitles, and that full-text search finds what the
+    segments say.
 
     Returns:
         A sentence for each finding; none if the index is sound.
@@ -43,6 +44,7 @@ def verify(path: str | Path) -> list[str]:
         findings += _told(lambda i: _decode(index, i), numbers)
         findings += _told(lambda _: index.keys(), range(1))
         findings += _told(lambda _: index.chapter_codes(), range(1))
+        findings += _told(lambda _: index.similar(), range(1))
         findings += _told(lambda _: index.subtitles(), range(1))
     return findings
 

@@ -138,14 +138,14 @@ def test_report_and_progress(movie: Path, tmp_path: Path, model: FakeModel) -> N
     seen: list[Progress] = []
     report = make(movie, tmp_path / "a.idx", model, progress=seen.append)
     assert not report.nothing_to_do and (report.segments, report.resumed) == (SEGMENTS, 0)
-    assert report.stages.keys() == {"load", "read", "wait", "encode", "hypernet", "captions", "write"}
+    assert report.stages.keys() == {"load", "read", "wait", "encode", "hypernet", "captions", "write", "chapters"}
     assert 0 < report.realtime["total"] < report.realtime["encode"]
     assert report.index_bytes == (tmp_path / "a.idx").stat().st_size
     assert 2 * 2 * 8 * 2 < report.code_bytes < 200
     assert report.peak_memory_bytes is None or report.peak_memory_bytes > 50 << 20
     assert json.loads(json.dumps(report.to_json()))["index"] == str(tmp_path / "a.idx")
-    assert [p.stage for p in seen] == ["read", *["encode", "captions", "write", "read"] * 3]
-    assert [p.segments for p in seen[::4]] == [0, 8, 16, 20] and [p.done for p in seen[::4]] == [0, 16, 32, 40]
+    assert [p.stage for p in seen] == ["read", *["encode", "captions", "write", "read"] * 3, "chapters"]
+    assert [p.segments for p in seen[:13:4]] == [0, 8, 16, 20] and [p.done for p in seen[:13:4]] == [0, 16, 32, 40]
     assert seen[0].eta is None and seen[-1].eta == 0 and seen[-1].realtime > 0
     assert all(p.total == pytest.approx(40.0) for p in seen)
 
@@ -187,7 +187,7 @@ def test_force_builds_anew(movie: Path, out: Path, model: FakeModel) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"codes": "int8"}, "codes"),
+        ({"codes": "fp16"}, "codes"),
         ({"captions": False}, "captions"),
         ({"detector": "fixed:4", "max_length": 8.0}, "detector, max length"),
     ],
@@ -340,7 +340,7 @@ def test_a_model_that_fails_leaves_a_part_to_go_on_from(movie: Path, built: Path
     assert rows_of(out) == rows_of(built)
 
 
-@pytest.mark.parametrize("options", [{"codes": "int8"}, {"detector": "fixed:4"}, {"captions": False}])
+@pytest.mark.parametrize("options", [{"codes": "fp16"}, {"detector": "fixed:4"}, {"captions": False}])
 def test_a_part_of_other_settings_is_started_over(
     movie: Path, tmp_path: Path, model: FakeModel, options: dict[str, Any]
 ) -> None:

@@ -180,7 +180,7 @@ def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pyte
     before = path.read_bytes()
     newer = (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr("chunkv2l.checks.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("chunkv2l.checks.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with IndexFile(path) as index:
         assert {s.caption for s in index.segments} == {"!"}
         assert torch.equal(index.codes(), some_codes().half().float())
@@ -190,12 +190,12 @@ def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pyte
 def test_an_older_part_is_migrated_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_index(tmp_path / "a.idx", finish=False)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",)))
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with store.Writer(tmp_path / "a.idx") as writer:
         assert len(writer.stored()) == 5
         writer.finish()
     rows = rows_of(tmp_path / "a.idx")
-    assert rows["user_version"] == [(2,)] and rows["places"] == []
+    assert rows["user_version"] == [(schema.SCHEMA_VERSION + 1,)] and rows["places"] == []
 
 
 def test_not_finished(tmp_path: Path) -> None:

@@ -416,7 +416,7 @@ def test_forged_search_data(path: Path) -> None:
 def test_the_header_is_where_it_should_be(path: Path) -> None:
     """The offsets that the reader trusts before SQLite does."""
     header = path.read_bytes()[:100]
-    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID and int.from_bytes(header[60:64], "big") == 1
+    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID and int.from_bytes(header[60:64], "big") == 2
     read_all(path)
     patch(path, 68, b"\0\0\0\0")
     refusal(path)

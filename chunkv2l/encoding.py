@@ -1,0 +1,83 @@
+"""What the model makes of a batch of clips: codes as they are stored, and the keys, scores and captions that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from chunkv2l import codes as packing
+from chunkv2l.adapter import Adapter, concat
+from chunkv2l.blobs import key_to_bytes
+from chunkv2l.frames import Clip
+from chunkv2l.progress import Run
+from chunkv2l.settings import BuildSettings
+from chunkv2l.values import one_line
+
+if TYPE_CHECKING:
+    from chunkv2l.models import Model
+
+CAPTION_TOKENS: Final = 40
+MU_STATEMENTS: Final = (
+    "A man is talking.",
+    "A woman walks down a street.",
+    "Two people play a game.",
+    "A dog runs over the grass.",
+    "A car drives on a road.",
+    "Food lies on a table.",
+    "A child holds a toy.",
+    "Mountains rise under a blue sky.",
+)
+"""A segment's μ is its mean score over these: segments that like every statement are told by it."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an index stores of a clip; see `store.NewSegment`."""
+
+    code: bytes
+    caption: str
+    mu: float | None
+    key: bytes | None
+
+
+@torch.inference_mode()
+def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
+    """Codes first; everything else is made from the codes as they are stored, as asking will see them."""
+    run.tell("encode")
+    with run.clock("encode"):
+        states, mask = model.vlm.encode(clips)
+    with run.clock("hypernet"):
+        blobs = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
+        del states
+        bias = model.hypernet.bias
+        codes = torch.stack([packing.from_bytes(blob) for blob in blobs]).to(bias.A.device)  # [n, L, r, d]
+        adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]
+        keys: list[bytes | None] = [None] * len(clips)
+        if model.keys is not None:
+            keys = [key_to_bytes(key) for key in model.keys.of_codes(codes)]
+    mus: list[float | None] = [None] * len(clips)
+    if model.calibration.mu:
+        with run.clock("scores"):
+            mus = mean_scores(model, adapters)
+    captions = [""] * len(clips)
+    if settings.captions:
+        run.tell("captions")
+        with run.clock("captions"):
+            captions = write_captions(model, adapters)
+    return [Made(*values) for values in zip(blobs, captions, mus, keys, strict=True)]
+
+
+def write_captions(model: Model, adapters: Adapter) -> list[str]:
+    """What each adapter makes the frozen model say about its segment, on one line."""
+    questions = [model.vlm.caption_question] * adapters.A.shape[0]
+    return [one_line(text) for text in model.vlm.generate(questions, adapters, max_new_tokens=CAPTION_TOKENS)]
+
+
+def mean_scores(model: Model, adapters: Adapter) -> list[float | None]:
+    """μ of each segment, nats: how much its adapter raises the likelihood of `MU_STATEMENTS` over the bias alone."""
+    alone = model.vlm.score(MU_STATEMENTS, model.hypernet.bias)  # [1, 8]
+    own = model.vlm.score(MU_STATEMENTS, adapters)  # [n, 8]
+    return [float(mu) for mu in (own - alone).mean(dim=1)]
