@@ -33,7 +33,7 @@ DEFAULTS = {
     "max_length": "16",
     "reader": "auto",
     "captions": "captions",
-    "codes": "fp16",
+    "codes": "int8",
 }
 DETECTORS = ("adaptive", "content", "hash", "histogram", "mixed", "threshold")
 
@@ -87,7 +87,8 @@ def cli() -> None:
     epilog=examples(
         "chunkv2l build movie.mp4                          # makes movie.idx beside it",
         "chunkv2l build movie.mp4 -o out.idx --no-captions",
-        "chunkv2l build movie.mp4 --detector fixed:8 --codes int8",
+        "chunkv2l build movie.mp4 --detector fixed:8 --codes fp16",
+        "chunkv2l build movie.mp4 --subtitles movie.en.srt",
         "chunkv2l build movie.mp4 --model smolvlm2-500m --device cuda",
     )
 )
@@ -141,6 +142,13 @@ def cli() -> None:
     show_default=DEFAULTS["captions"],
     help="Whether each segment gets a caption, for finding and showing.",
 )
+@click.option(
+    "--subtitles",
+    metavar="FILE",
+    type=click.Path(),
+    help="A .srt or .vtt to find what is said; it never enters a prompt.  [default: one beside MOVIE, as movie.en.srt]",
+)
+@click.option("--no-subtitles", is_flag=True, help="Take none, not even the one beside MOVIE.")
 @click.option("--force", is_flag=True, help="Build anew even if the index is there.")
 @json_option
 def build(
@@ -150,6 +158,7 @@ def build(
     hypernet: str | None,
     device: str,
     force: bool,
+    no_subtitles: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -161,6 +170,10 @@ def build(
     from chunkv2l.build import build as build_index
 
     given = {name: value for name, value in settings.items() if value is not None}
+    if no_subtitles:
+        if "subtitles" in given:
+            raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
+        given["subtitles"] = None
     try:
         with terminal.ProgressBar() as progress:
             report = build_index(
