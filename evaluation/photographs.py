@@ -208,8 +208,9 @@ def _write(file: Path, encoded: Encoded) -> None:
 
 def _read(file: Path) -> Encoded:
     with safe_open(file, framework="pt") as opened:
-        key = opened.get_tensor("key") if "key" in opened.keys() else None  # noqa: SIM118
-        return Encoded(opened.get_tensor("code"), opened.metadata()["caption"], key)
+        # copies, as what is opened is the file itself, mapped into memory
+        key = opened.get_tensor("key").clone() if "key" in opened.keys() else None  # noqa: SIM118
+        return Encoded(opened.get_tensor("code").clone(), opened.metadata()["caption"], key)
 
 
 def _readable(file: Path) -> bool:

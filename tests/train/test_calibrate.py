@@ -1,0 +1,110 @@
+"""Fitting the calibration: the router's own formula, and known numbers found again from cases drawn by them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from chunkv2l import router
+from chunkv2l.errors import InputError
+from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.train.calibrate import Case, fit, mean_nll, probabilities
+
+
+def drawn(count: int, truth: Calibration, seed: int = 0, keys: bool = True) -> list[Case]:
+    """Cases whose outcomes are drawn by `truth`'s own probabilities: nothing describes them better."""
+    generator = torch.Generator().manual_seed(seed)
+    rng = random.Random(seed)
+    cases = []
+    for number in range(count):
+        size, tokens = (8, 16, 32, 64)[number % 4], rng.randint(5, 30)
+        nats = 4.0 * torch.randn(size, generator=generator) * (tokens / 12) ** truth.gamma
+        key = torch.rand(size, generator=generator) * 2 - 1 if keys else None
+        mu = torch.randn(size, generator=generator)
+        case = Case(nats, tokens, size, None, False, key, mu)
+        p, absent = probabilities(case, truth)
+        outcome = rng.choices(range(size + 1), [*p.tolist(), absent])[0]
+        right = None if outcome == size else outcome
+        cases.append(Case(nats, tokens, size, right, right is not None, key, mu))
+    return cases
+
+
+def test_probabilities_are_the_routers() -> None:
+    calibration = Calibration(tau=0.7, gamma=0.4, beta=0.3)
+    nats = torch.tensor([3.0, -1.0, 0.5])
+    p, absent = probabilities(Case(nats, 9, 50, 0, True), calibration)
+    theirs, their_absent = router.probabilities(dict(enumerate(nats.tolist())), 9, 50, calibration)
+    assert p.tolist() == pytest.approx(list(theirs.values())) and absent == pytest.approx(their_absent)
+
+
+def test_keys_and_mu_count_as_said() -> None:
+    case = Case(torch.tensor([1.0, 2.0]), 4, 2, 0, True, torch.tensor([0.5, -0.5]), torch.tensor([1.0, 0.0]))
+    p, absent = probabilities(case, Calibration(1.0, 0.5, 0.0, mu=True, key=2.0))
+    z = torch.tensor([(1.0 - 1.0) / 2 + 1.0, 2.0 / 2 - 1.0, 0.6931472])  # the last: log N
+    assert [*p.tolist(), absent] == pytest.approx(z.softmax(0).tolist())
+
+
+def test_known_numbers_are_found_again() -> None:
+    truth = Calibration(tau=0.6, gamma=0.7, beta=-1.0, key=3.0)
+    fitted = fit(drawn(1200, truth))
+    found = fitted.calibration
+    assert found.tau == pytest.approx(truth.tau, rel=0.3)
+    assert found.gamma == pytest.approx(truth.gamma, abs=0.2)
+    assert found.beta == pytest.approx(truth.beta, abs=0.3)
+    assert found.key == pytest.approx(truth.key, abs=0.6)
+    assert not found.mu
+    assert fitted.cases == 1200 and fitted.left_out == 0
+    assert fitted.nll < fitted.before and fitted.held_out["key"] < fitted.held_out[""]
+    assert fitted.nll <= mean_nll(drawn(1200, truth), truth) + 1e-4  # on its own cases a fit is at least as good
+
+
+def test_a_key_that_says_nothing_is_not_used() -> None:
+    fitted = fit(drawn(300, Calibration(tau=0.8, gamma=0.5, beta=-0.5, key=0.0), seed=3))
+    assert fitted.calibration.key == 0.0 and not fitted.calibration.mu
+    assert set(fitted.held_out) == {"", "key", "mu", "mu key"}
+
+
+def test_mu_is_used_where_segments_like_every_statement() -> None:
+    cases = []
+    for case in drawn(300, Calibration(tau=0.8, beta=-0.5), seed=4):
+        assert case.mu is not None
+        mu = 6 * case.mu
+        cases.append(Case(case.nats + mu, case.tokens, case.segments, case.right, case.present, case.keys, mu))
+    assert fit(cases).calibration.mu
+
+
+def test_the_fit_is_the_same_twice() -> None:
+    cases = drawn(200, Calibration(beta=-0.5))
+    assert fit(cases, seed=1) == fit(cases, seed=1)
+
+
+def test_those_not_scored_are_left_out() -> None:
+    cases = drawn(60, Calibration(beta=-0.5), keys=False)
+    missed = [Case(case.nats, case.tokens, 200, None, True) for case in cases[:10]]
+    fitted = fit([*cases, *missed])
+    assert (fitted.cases, fitted.left_out) == (60, 10)
+    assert mean_nll([*cases, *missed], UNFITTED) == pytest.approx(mean_nll(cases, UNFITTED))
+    assert "key" not in fitted.held_out
+
+
+def test_too_few_or_too_alike_cases_are_refused() -> None:
+    cases = drawn(60, Calibration(beta=-0.5))
+    for some in (cases[:19], [case for case in cases if case.present]):
+        with pytest.raises(InputError, match="too few"):
+            fit(some)
+
+
+def test_a_calibration_needs_what_it_uses() -> None:
+    with pytest.raises(InputError, match="learned keys"):
+        probabilities(Case(torch.zeros(2), 3, 2, 0, True), Calibration(key=1.0))
+    for wrong in (
+        {"nats": torch.zeros(3), "segments": 2},
+        {"right": 5},
+        {"present": False},
+        {"keys": torch.zeros(3)},
+    ):
+        given = {"nats": torch.zeros(2), "tokens": 3, "segments": 2, "right": 0, "present": True, **wrong}
+        with pytest.raises(ValueError):
+            Case(**given)  # type: ignore[arg-type]
