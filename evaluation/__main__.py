@@ -16,6 +16,7 @@ COMMANDS = {
     "composition": "evaluation.composition",
     "demo-movie": "evaluation.demo_movie",
     "detectors": "evaluation.detectors",
+    "equivalence": "evaluation.equivalence",
     "hour-movie": "evaluation.hour_movie",
     "longmovie": "evaluation.longmovie",
     "memory": "evaluation.memory",
