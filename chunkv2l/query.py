@@ -7,11 +7,13 @@ dog catch the ball.") costs every segment about the same, so that the ranking su
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.relations import Order, Relation, clause, take_order
+from chunkv2l.stretches import AUXILIARIES, take_stretch
 
 BUDGET = 48
 """Segments that are scored exactly for a question, unless asked otherwise."""
@@ -24,8 +26,7 @@ Node: TypeAlias = int | str
 
 Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "statement"]
 
-_AUXILIARIES = "(?:do|does|did|is|are|was|were|has|have)"
-_AUXILIARY = re.compile(_AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
+_AUXILIARY = re.compile(AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
 _CONTRACTION = re.compile(r"\b(when|what|who|where|how)['’](?:s|re)\b", re.IGNORECASE)
 _MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?)"
 _HAPPENS = r"(?:happens|happened|(?:is|was) (?:happening|going on))"
@@ -36,7 +37,7 @@ _JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
 _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (r"(?:please|(?:can|could|would) you(?: please)?)", None),
     (rf"(?:find|show me|give me) (?:the |a |all )?{_MOMENT}{_JOIN}", "when"),
-    (rf"(?:at |in |during )?(?:what|which) {_MOMENT}{_JOIN}(?= {_AUXILIARIES}\b)", "when"),
+    (rf"(?:at |in |during )?(?:what|which) {_MOMENT}{_JOIN}(?= {AUXILIARIES}\b)", "when"),
     (r"(?:show me|find)", "when"),
     (r"(?:tell me|describe|name|list|explain|summari[sz]e)", "what"),
     (r"when", "when"),
@@ -62,29 +63,79 @@ _GENERIC = frozenset(
 
 @dataclass(frozen=True)
 class Parsed:
-    """What the rule makes of a question: the statement ("" when nothing is left) and the kind of answer asked for."""
+    """What the rule makes of a question.
+
+    Attributes:
+        statement: what to look for: of a question with a relation, its anchor; "" when nothing is left.
+        kind: the kind of answer asked for.
+        relation: order in time, None where the question names none.
+    """
 
     statement: str
     kind: Kind
+    relation: Relation | None = None
 
 
 def parse(question: str) -> Parsed:
-    """Take a question apart by the rule of `statement`, and say which kind of answer it asks for."""
-    rest = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
-    rest = _CONTRACTION.sub(r"\1 is", rest)
-    rest = re.sub(r"[\s?!.…]+$", "", rest)
+    """Take a question apart by the rules of `statement` and of `chunkv2l.relations`."""
+    text = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
+    text = re.sub(r"[\s?!.…]+$", "", _CONTRACTION.sub(r"\1 is", text))
+    marked = question.rstrip().endswith("?")
+
+    def base(part: str) -> tuple[str, Kind]:
+        return _plain(part, marked)
+
+    rest, stretch = take_stretch(text)
+    if stretch is not None and base(rest)[1] == "statement":
+        rest, stretch = text, None
+    order = take_order(rest, base)
+    if order is not None and not _is_something(clause(order.anchor)):
+        order = None
+    if order is None and stretch is None:
+        return Parsed(*base(rest))
+    anchor, kind, event, left = _around(order, rest, base)
+    relation = Relation(
+        kind=order.kind if order else "within",
+        anchor=anchor,
+        event=event,
+        question=f"{left[:1].upper()}{left[1:]}?" if left else "",
+        span=stretch.span if stretch else (None, None),
+        share=stretch is not None and stretch.share,
+    )
+    return Parsed(anchor, kind, relation)
+
+
+def _around(order: Order | None, rest: str, base: Callable[[str], tuple[str, Kind]]) -> tuple[str, Kind, str, str]:
+    """(anchor, kind of answer, event, the question without its relation) of a question that has one."""
+    if order is None:
+        anchor, kind = base(rest)
+        return anchor, kind, "", rest
+    if order.kind == "count":
+        return clause(order.anchor), "count", "", ""
+    event, kind = base(order.left) if order.left else ("", "when")
+    beside = order.kind in ("before", "after", "while")
+    return clause(order.anchor), kind, event if beside and kind == "when" else "", order.left
+
+
+def _plain(text: str, marked: bool) -> tuple[str, Kind]:
+    """(statement, kind) of a question without relations; `marked`: it ended with a question mark."""
     kind: Kind | None = None
-    stripped = False
+    rest, stripped = text, False
     while match := next(((m, k) for lead, k in _LEADS if (m := lead.match(rest))), None):
         rest, stripped = rest[match[0].end() :], True
         kind = kind or match[1]
     if auxiliary := _AUXILIARY.match(rest):
         rest = rest[auxiliary.end() :].lstrip()
+        rest = re.sub(r"^it that\s+(?:there (?:is|are|was|were)\s+)?", "", rest, flags=re.IGNORECASE)
         stripped, kind = True, kind or "whether"
-    if all(word in _GENERIC for word in re.findall(r"[\w'’]+", rest.lower())):
-        return Parsed("", kind or "what")
-    asked = stripped or question.rstrip().endswith("?")
-    return Parsed(rest[:1].upper() + rest[1:] + ".", kind or ("whether" if asked else "statement"))
+    if not _is_something(rest):
+        return "", kind or "what"
+    return rest[:1].upper() + rest[1:] + ".", kind or ("whether" if stripped or marked else "statement")
+
+
+def _is_something(text: str) -> bool:
+    """Whether a text has any word that something can be found by."""
+    return not all(word in _GENERIC for word in re.findall(r"[\w'’]+", text.lower()))
 
 
 def statement(question: str) -> str:
@@ -157,8 +208,8 @@ class Query:
     """What the router scores; "" when the question names nothing to look for."""
     kind: Kind
     """"when" and "statement" ask for spans of time, the others for text."""
-    relation: None = None
-    """Order in time ("before", "after", "first" …); not parsed yet."""
+    relation: Relation | None = None
+    """Order in time, None where the question names none; `statement` is then the anchor's."""
     budget: int | None = BUDGET
     """How many segments may be scored exactly for this question; None for all."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)

@@ -1,0 +1,204 @@
+"""Order in time, as questions say it: "what happens after …", "the first time that …", "in the first ten minutes".
+
+Parsed by fixed patterns, plainly; no model is involved. What no pattern fits stays in the statement, where the router
+weighs it as words. X and Y stand for events, d for a stretch ("ten minutes", "90 s", "half an hour", "minute"), t for a
+time ("12:30", "1:02:03", "minute 5", "90 seconds").
+
+    kind     said as                                                              anchor  event  span (seconds)
+    after    what happens (right) after X; after X, what …; what follows X          X      Y*
+             what does the man do after X; when does Y after X
+    before   the same with before; what precedes X; what leads up to X              X      Y*
+    while    what happens while X; while X, what …; what … during X                 X      Y*
+    first    when is the first time (that) X; … X for the first time                X
+             when does X first …; the first moment, scene, shot … with X
+    last     the same with last or final                                            X
+    count    how many times does X; how often does X; how many scenes show X        X
+    within   … in the first d; the opening d                                        X             (0, d)
+             … in the last d; the final d                                           X             (−d, None)
+             … between t and t; from t to t                                         X             (t, t)
+             … after t, from t on, after the first d                                X             (t, None)
+             … before t, until t; before the last d                                 X             (None, ±t)
+             … at t; around t; d into the movie                                     X             (t, t)
+             … in the first half; the last third; at the beginning; in the middle   X             shares
+             … in the first scene; in the last shot                                 X             (0, 0); shares (1, 1)
+
+* The event is "" where the question names none ("what happens").
+
+The anchor of "within" is what is looked for in the stretch, "" if that is anything. A stretch may stand beside any
+other relation ("in the first ten minutes, how many times …"); `span` has it then too. A number below 0 counts from the
+end, None is the movie's own start or end. "At the beginning" is the first tenth, "at the end" the last, "in the middle"
+the fifth around the middle.
+
+Words for order that are no relation: "A dog runs after a ball" (a statement is looked for as it stands), "Who runs
+after the dog?" and "When does a boy swim after a duck?" (no clause follows), "When does the first man jump?" (an
+ordinal), "Does X happen before Y?" (yes or no), "When does X while Y?" (both at once: one statement says it best).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from chunkv2l.stretches import AUXILIARIES
+
+RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Where in the movie the answer lies, relative to something; see the module's table.
+
+    Attributes:
+        kind: which relation.
+        anchor: the statement of what must be found first; "" if nothing ("what happens in the first minute?").
+        event: for before, after and while, the statement of what is asked about; "" where the question names none.
+        question: the question without its relation, for the prompt: the adapter already stands for the place.
+        span: (start, end) that the answer is restricted to; None is the movie's own, below 0 counts from the end.
+        share: whether `span` is in shares of the movie's length instead of seconds.
+    """
+
+    kind: RelationKind
+    anchor: str = ""
+    event: str = ""
+    question: str = ""
+    span: tuple[float | None, float | None] = (None, None)
+    share: bool = False
+
+    @property
+    def restricts(self) -> bool:
+        """Whether the answer is to lie in a stretch of the movie."""
+        return self.span != (None, None)
+
+    def bounds(self, duration: float) -> tuple[float, float]:
+        """The stretch that the answer is restricted to, in seconds of a movie so long; start ≤ end."""
+        unit = duration if self.share else 1.0
+        start, end = (None if t is None else t * unit for t in self.span)
+        start = 0.0 if start is None else start if start >= 0 else duration + start
+        end = duration if end is None else end if end >= 0 else duration + end
+        start, end = min(max(start, 0.0), duration), min(max(end, 0.0), duration)
+        return min(start, end), max(start, end)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A question taken apart: the relation, the anchor as a clause, the question around it as it was asked."""
+
+    kind: RelationKind
+    anchor: str
+    left: str
+
+
+Base = Callable[[str], tuple[str, str]]
+"""A question without order -> (its statement, the kind of answer)."""
+
+_MOMENT = r"(?:times?|moments?|occurrences?|appearances?|occasions?|instances?|scenes?|shots?|parts?|points?)"
+_THAT = r"(?: (?:that|when|where|in which|at which|of|with|showing|which shows|that shows|there (?:is|are|was|were)))?"
+_ADVERB = r"(?:(?:right|just|immediately|directly|shortly|soon|straight|next) )?"
+_CAUSE = rf"(?:{AUXILIARIES} )?"
+_PLAIN = re.compile(
+    r"^(?:(?:we|you|i|one) (?:can )?(?:see|hear|notice) (?:that )?|it (?:is |was )?that |"
+    r"there(?: is| are| was| were)? |the (?:moment|time|scene|part) (?:when|that|where|in which|with|of) )",
+    re.IGNORECASE,
+)
+
+_COUNT = re.compile(
+    r"^(?:(?:please )?(?:tell me|count|say|find out) )?(?:how many times|how often|on how many occasions|"
+    rf"the number of times(?: that)?|(?:all )?the times(?: that)?|how many {_MOMENT}(?: (?:are|is) there)?"
+    rf"(?: (?:show|have|with|contain|feature|of|where|in which|when))) {_CAUSE}(?P<anchor>.+)$",
+    re.IGNORECASE,
+)
+_FIRST_TIME = re.compile(
+    rf"^(?P<left>.*?) ?\b(?:(?:in|at|during|on|for) )?the (?:very )?(?P<which>first|last|final) {_MOMENT}\b{_THAT}"
+    r"(?P<anchor>.*)$",
+    re.IGNORECASE,
+)
+_FIRST_VERB = re.compile(
+    rf"^(?P<left>when|where|at what time|show me when) {AUXILIARIES} (?P<who>.+?) (?P<which>first|last)\b(?P<verb>.*)$",
+    re.IGNORECASE,
+)
+_NO_ADVERB = frozenset(
+    re.findall(r"\w+", "the a an his her their its my our your this that at in on for very another every")
+)
+_FOLLOWS = re.compile(
+    r"^what (?:(?P<after>follows|(?:comes|is) (?:right |just |next )*after)|"
+    r"(?P<before>precedes|leads (?:up )?to|(?:comes|is) (?:right |just )*before)) (?P<anchor>.+)$",
+    re.IGNORECASE,
+)
+_LEADING = re.compile(
+    rf"^{_ADVERB}(?P<word>after|before|while|during|following|once) (?P<anchor>[^,]+), (?:then )?(?P<left>.+)$",
+    re.IGNORECASE,
+)
+_TRAILING = re.compile(rf"^(?P<left>.+?),? {_ADVERB}(?P<word>after|before|while|during) (?P<anchor>.+)$", re.IGNORECASE)
+_KINDS: dict[str, RelationKind] = {"after": "after", "following": "after", "once": "after", "before": "before"}
+_PURSUIT = re.compile(
+    r"\b(?:run|runs|running|chase|chases|chasing|look|looks|looking|go|goes|going|swim|swims|swimming)$", re.IGNORECASE
+)
+_VERB = re.compile(
+    rf"^\S+ .*\b(?:{AUXILIARIES}|\w+ing|\w*[^\Ws]s|\w{{2,}}ed|fell|ran|left|came|went|sat|began|ate|sang)\b",
+    re.IGNORECASE,
+)
+_DOING = re.compile(r"\b(?:do|does|did|doing|done|happen|happens|happened|happening|next)$", re.IGNORECASE)
+
+
+def take_order(text: str, base: Base) -> Order | None:
+    """The order in time that a question hangs on; None where it says none.
+
+    Args:
+        text: a question without its stretch of time and its question mark.
+        base: what the question would be without order.
+    """
+    if match := _COUNT.match(text):
+        return Order("count", match["anchor"], "")
+    if base(text)[1] in ("whether", "statement"):
+        match = _FIRST_TIME.match(text)
+        return (_first_or_last(text, base) if match and not match["left"] else None) or _beside(text, base, _LEADING)
+    return _first_or_last(text, base) or _beside(text, base, _LEADING, _TRAILING)
+
+
+def clause(text: str) -> str:
+    """An anchor as a statement: "it is that a dog runs" → "A dog runs."; "" where no word is left."""
+    rest = text.strip(" ,.?!")
+    while match := _PLAIN.match(rest):
+        rest = rest[match.end() :]
+    return rest and rest[0].upper() + rest[1:] + "."
+
+
+def _first_or_last(text: str, base: Base) -> Order | None:
+    if match := _FIRST_TIME.match(text):
+        kind, left, anchor = _which(match), match["left"].strip(" ,"), match["anchor"].strip(" ,")
+        if not anchor:  # "when does a dog bark for the first time"
+            anchor = base(left)[0]
+            return Order(kind, anchor, left) if anchor else None
+        event, asks = base(left)
+        asks_when = asks == "when" or (not event and not _DOING.search(left))  # "what is the first time that …"
+        return Order(kind, anchor, "When" if asks_when else left)
+    match = _FIRST_VERB.match(text)
+    if match is None or match["who"].split()[-1].lower() in _NO_ADVERB:
+        return None
+    verb = match["verb"].strip()
+    if not verb and match["which"].lower() == "last":  # "how long does it last"
+        return None
+    return Order(_which(match), f"{match['who']} {verb}", match["left"])
+
+
+def _which(match: re.Match[str]) -> RelationKind:
+    return "first" if match["which"].lower() == "first" else "last"
+
+
+def _beside(text: str, base: Base, *patterns: re.Pattern[str]) -> Order | None:
+    """Before, after or while."""
+    if match := _FOLLOWS.match(text):
+        return Order("after" if match["after"] else "before", match["anchor"], "What happens")
+    match = next((found for pattern in patterns if (found := pattern.match(text))), None)
+    if match is None:
+        return None
+    kind, left, anchor = _KINDS.get(match["word"].lower(), "while"), match["left"].strip(" ,"), match["anchor"]
+    event, asks = base(left)
+    told = match.re is _LEADING or bool(not _PURSUIT.search(left) and _VERB.match(anchor))  # an anchor beyond doubt
+    if asks == "when":
+        fits = told and bool(event) and (kind != "while" or match.re is _LEADING)
+    else:
+        fits = asks not in ("whether", "statement") and (told or not event or _DOING.search(left) is not None)
+    return Order(kind, anchor, left) if fits else None

@@ -1,0 +1,287 @@
+"""Order in time as questions say it: what is parsed, what is left alone, and which stretch of a movie is meant."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chunkv2l.query import parse
+from chunkv2l.relations import Relation, clause
+from chunkv2l.stretches import Stretch, seconds, take_stretch
+
+# question, relation, anchor (what the router scores), kind of answer, question for the prompt
+ORDER = [
+    # after
+    ("What happens after a dog runs?", "after", "A dog runs.", "what", "What happens?"),
+    ("What happens right after a dog catches a ball?", "after", "A dog catches a ball.", "what", "What happens?"),
+    ("What happens immediately after the explosion?", "after", "The explosion.", "what", "What happens?"),
+    ("what happens next after the goal", "after", "The goal.", "what", "What happens?"),
+    ("What is the next thing that happens after a man waves?", "after", "A man waves.", "what", None),
+    ("What comes after the race?", "after", "The race.", "what", "What happens?"),
+    ("What follows the race?", "after", "The race.", "what", "What happens?"),
+    ("After the dog barks, what does the man do?", "after", "The dog barks.", "what", "What does the man do?"),
+    ("Once the dog barks, what happens?", "after", "The dog barks.", "what", "What happens?"),
+    ("What does the man do after the dog barks?", "after", "The dog barks.", "what", "What does the man do?"),
+    ("What is the man doing after the race?", "after", "The race.", "what", "What is the man doing?"),
+    ("What is on the table after the man leaves?", "after", "The man leaves.", "what", "What is on the table?"),
+    ("Who sings after the man has left?", "after", "The man has left.", "who", "Who sings?"),
+    ("What happens after the moment when a dog jumps?", "after", "A dog jumps.", "what", "What happens?"),
+    ("Tell me what happens after a dog runs", "after", "A dog runs.", "what", "Tell me what happens?"),
+    ("WHAT HAPPENS AFTER A DOG RUNS?", "after", "A DOG RUNS.", "what", "WHAT HAPPENS?"),
+    # before
+    ("What happens before a woman dives?", "before", "A woman dives.", "what", "What happens?"),
+    ("What happens just before the train arrives?", "before", "The train arrives.", "what", "What happens?"),
+    ("What precedes the goal?", "before", "The goal.", "what", "What happens?"),
+    ("What leads up to the goal?", "before", "The goal.", "what", "What happens?"),
+    ("What comes right before the goal?", "before", "The goal.", "what", "What happens?"),
+    ("Before the train arrives, what are the people doing?", "before", "The train arrives.", "what", None),
+    ("What does she hold before she sits down?", "before", "She sits down.", "what", "What does she hold?"),
+    # while
+    ("What happens while a man sings?", "while", "A man sings.", "what", "What happens?"),
+    ("While the dog barks, what does the man do?", "while", "The dog barks.", "what", "What does the man do?"),
+    ("What is the man doing during the race?", "while", "The race.", "what", "What is the man doing?"),
+    ("During the race, who falls?", "while", "The race.", "who", "Who falls?"),
+    ("What is the dog doing while the man is cooking?", "while", "The man is cooking.", "what", None),
+    # first
+    ("When is the first time that a dog runs?", "first", "A dog runs.", "when", None),
+    ("When is the first time there is a dog?", "first", "A dog.", "when", None),
+    ("What is the first time that a dog barks?", "first", "A dog barks.", "when", None),
+    ("When does a dog bark for the first time?", "first", "A dog bark.", "when", None),
+    ("When does a dog first appear?", "first", "A dog appear.", "when", None),
+    ("When is the dog first seen?", "first", "The dog seen.", "when", None),
+    ("When do we first see the dog?", "first", "The dog.", "when", None),
+    ("When does a dog bark first?", "first", "A dog bark.", "when", None),
+    ("Find the first scene with a horse", "first", "A horse.", "when", None),
+    ("Show me the first shot of a red car", "first", "A red car.", "when", None),
+    ("What happens the first time a dog barks?", "first", "A dog barks.", "what", "What happens?"),
+    ("the first time that a dog barks", "first", "A dog barks.", "when", None),
+    # last
+    ("When is the last time that there is a cat?", "last", "A cat.", "when", None),
+    ("When was the very last time a dog ran?", "last", "A dog ran.", "when", None),
+    ("Show me the last time a cat sits", "last", "A cat sits.", "when", None),
+    ("Find the final appearance of the cat", "last", "The cat.", "when", None),
+    ("When is the dog last seen?", "last", "The dog seen.", "when", None),
+    ("When do we last see the dog?", "last", "The dog.", "when", None),
+    ("What does the man hold the last time he appears?", "last", "He appears.", "what", "What does the man hold?"),
+    # count
+    ("How many times does a dog bark?", "count", "A dog bark.", "count", None),
+    ("How many times is it that there is a dog?", "count", "A dog.", "count", None),
+    ("How many times do we see a dog?", "count", "A dog.", "count", None),
+    ("How many times is a ball thrown?", "count", "A ball thrown.", "count", None),
+    ("How often does the phone ring?", "count", "The phone ring.", "count", None),
+    ("Count how many times a man jumps", "count", "A man jumps.", "count", None),
+    ("Count the times that a man jumps", "count", "A man jumps.", "count", None),
+    ("On how many occasions does it rain?", "count", "It rain.", "count", None),
+    ("How many scenes show a horse?", "count", "A horse.", "count", None),
+    ("How many shots are there with a horse?", "count", "A horse.", "count", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "kind", "anchor", "asks", "prompt"), ORDER)
+def test_order_in_time(question: str, kind: str, anchor: str, asks: str, prompt: str | None) -> None:
+    parsed = parse(question)
+    relation = parsed.relation
+    assert relation is not None
+    assert (relation.kind, relation.anchor, parsed.statement, parsed.kind) == (kind, anchor, anchor, asks)
+    assert relation.event == "" and not relation.restricts
+    if prompt is not None:
+        assert relation.question == prompt
+    assert not re.search(
+        r"\b(?:after|before|while|during|first|last)\b", relation.question.lower().replace("for the first time", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "anchor", "event"),
+    [
+        ("When does the man jump after the dog barks?", "after", "The dog barks.", "The man jump."),
+        ("After the dog barks, when does the man jump?", "after", "The dog barks.", "The man jump."),
+        ("When did she cry before he left?", "before", "He left.", "She cry."),
+        ("During the race, when does somebody fall?", "while", "The race.", "Somebody fall."),
+        ("Show me a cat after the music stops", "after", "The music stops.", "A cat."),
+    ],
+)
+def test_when_questions_look_for_an_event_beside_an_anchor(question: str, kind: str, anchor: str, event: str) -> None:
+    parsed = parse(question)
+    assert parsed.relation is not None and parsed.kind == "when"
+    assert (parsed.relation.kind, parsed.statement, parsed.relation.event) == (kind, anchor, event)
+
+
+@pytest.mark.parametrize(
+    ("question", "statement"),
+    [
+        ("A dog runs after a ball.", "A dog runs after a ball."),
+        ("A man looks at the sky before the race starts", "A man looks at the sky before the race starts."),
+        ("A man rides a horse for the first time.", "A man rides a horse for the first time."),
+        ("A boy waits at the end.", "A boy waits at the end."),
+        ("A man rests after ten minutes.", "A man rests after ten minutes."),
+        ("Who runs after the dog?", "Runs after the dog."),
+        ("What does the dog run after?", "The dog run after."),
+        ("When does a dog run after a ball?", "A dog run after a ball."),
+        ("When does a boy swim after ducks?", "A boy swim after ducks."),
+        ("When does a man sing while a dog barks?", "A man sing while a dog barks."),
+        ("When does the first man jump?", "The first man jump."),
+        ("When is his last goal?", "His last goal."),
+        ("When does the party last?", "The party last."),
+        ("How long does it last?", "It last."),
+        ("Does the dog bark before the man leaves?", "The dog bark before the man leaves."),
+        ("How many dogs are running?", "Dogs are running."),
+        ("Who is first?", "First."),
+        ("What happens when the dog barks?", "The dog barks."),
+        ("What happens after it?", "After it."),
+        ("What happens?", ""),
+        ("How many times?", ""),
+    ],
+)
+def test_what_is_no_relation(question: str, statement: str) -> None:
+    parsed = parse(question)
+    assert parsed.relation is None and parsed.statement in (statement, "")
+    if statement and "How many times" not in question:
+        assert parsed.statement == statement
+
+
+STRETCHES = [
+    ("What happens in the first ten minutes?", "", (0.0, 600.0), False),
+    ("What happens in the first 90 seconds of the movie?", "", (0.0, 90.0), False),
+    ("When does a dog bark in the first half an hour?", "A dog bark.", (0.0, 1800.0), False),
+    ("When does a dog bark in the first minute?", "A dog bark.", (0.0, 60.0), False),
+    ("When does a dog bark in the last 30 seconds?", "A dog bark.", (-30.0, None), False),
+    ("When does a dog bark during the final twenty-five minutes?", "A dog bark.", (-1500.0, None), False),
+    ("In the first 8 seconds, when is it that a dog runs?", "A dog runs.", (0.0, 8.0), False),
+    ("In the last 44 seconds, when is it that there is a dog?", "A dog.", (-44.0, None), False),
+    ("Between 10:00 and 12:30, what does the man do?", "The man do.", (600.0, 750.0), False),
+    ("When does a dog bark from 1:02:03 to 1:10:00?", "A dog bark.", (3723.0, 4200.0), False),
+    ("What happens between 5 and 7 minutes?", "", (300.0, 420.0), False),
+    ("What happens between minute 5 and minute 7?", "", (300.0, 420.0), False),
+    ("What happens from ten minutes to an hour?", "", (600.0, 3600.0), False),
+    ("When does a dog bark after 12:30?", "A dog bark.", (750.0, None), False),
+    ("When does a dog bark from 12:30 on?", "A dog bark.", (750.0, None), False),
+    ("After ten minutes, when does a dog bark?", "A dog bark.", (600.0, None), False),
+    ("When does a dog bark after the first two minutes?", "A dog bark.", (120.0, None), False),
+    ("When does a dog bark before 2:30?", "A dog bark.", (None, 150.0), False),
+    ("Until minute 3, who sings?", "Sings.", (None, 180.0), False),
+    ("When does a dog bark before the last minute?", "A dog bark.", (None, -60.0), False),
+    ("What happens at 12:30?", "", (750.0, 750.0), False),
+    ("Who sings around minute 12?", "Sings.", (720.0, 720.0), False),
+    ("What happens ten minutes into the movie?", "", (600.0, 600.0), False),
+    ("What happens 20 seconds in?", "", (20.0, 20.0), False),
+    ("Is there a dog in the first half?", "There a dog.", (0.0, 0.5), True),
+    ("When does a dog bark in the second half of the video?", "A dog bark.", (0.5, 1.0), True),
+    ("When does a dog bark in the last quarter?", "A dog bark.", (0.75, 1.0), True),
+    ("What happens at the beginning?", "", (0.0, 0.1), True),
+    ("What happens at the very start of the video?", "", (0.0, 0.1), True),
+    ("At the end, what does the man do?", "The man do.", (0.9, 1.0), True),
+    ("Who sings in the middle of the movie?", "Sings.", (0.4, 0.6), True),
+    ("What happens in the first scene?", "", (0.0, 0.0), False),
+    ("What happens in the last shot?", "", (1.0, 1.0), True),
+    ("Show me the last 30 seconds", "", (-30.0, None), False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "anchor", "span", "share"), STRETCHES)
+def test_stretches(question: str, anchor: str, span: tuple[float | None, float | None], share: bool) -> None:
+    parsed = parse(question)
+    relation = parsed.relation
+    assert relation is not None and relation.kind == "within" and relation.restricts
+    assert relation.anchor == parsed.statement == anchor
+    assert relation.span == pytest.approx(span) and relation.share == share
+
+
+def test_there_are_enough_cases() -> None:
+    assert len({row[0] for row in (*ORDER, *STRETCHES)}) >= 60
+
+
+def test_a_stretch_stands_beside_another_relation() -> None:
+    parsed = parse("In the first ten minutes, how many times does a dog bark?")
+    assert parsed.relation == Relation("count", "A dog bark.", span=(0.0, 600.0))
+    parsed = parse("What happens after a dog runs in the last hour?")
+    assert parsed.relation == Relation("after", "A dog runs.", question="What happens?", span=(-3600.0, None))
+
+
+def test_the_end_of_something_else_isnt_the_movies() -> None:
+    assert parse("When does a man stand at the end of the line?").relation is None
+    assert parse("When is the race at the beginning of a street?").relation is None
+
+
+@pytest.mark.parametrize(
+    ("span", "share", "expected"),
+    [
+        ((0.0, 60.0), False, (0.0, 60.0)),
+        ((-30.0, None), False, (170.0, 200.0)),
+        ((None, -60.0), False, (0.0, 140.0)),
+        ((None, 30.0), False, (0.0, 30.0)),
+        ((750.0, None), False, (200.0, 200.0)),  # after its end
+        ((-600.0, None), False, (0.0, 200.0)),
+        ((90.0, 30.0), False, (30.0, 90.0)),
+        ((0.5, 1.0), True, (100.0, 200.0)),
+        ((0.9, None), True, (180.0, 200.0)),
+        ((None, None), False, (0.0, 200.0)),
+    ],
+)
+def test_bounds_lie_in_the_movie(
+    span: tuple[float | None, float | None], share: bool, expected: tuple[float, float]
+) -> None:
+    assert Relation("within", span=span, share=share).bounds(200.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12:30", 750),
+        ("1:02:03", 3723),
+        ("ten minutes", 600),
+        ("10 min", 600),
+        ("90s", 90),
+        ("1.5 hours", 5400),
+        ("half an hour", 1800),
+        ("half a minute", 30),
+        ("a quarter of an hour", 900),
+        ("an hour and a half", 5400),
+        ("minute 5", 300),
+        ("minute", 60),
+        ("a couple of minutes", 120),
+        ("forty-five seconds", 45),
+        ("ninety five seconds", 95),
+    ],
+)
+def test_seconds(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "five", "ten metres"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError):
+        seconds(text)
+
+
+def test_a_stretch_is_taken_from_either_end_only() -> None:
+    assert take_stretch("When does a dog bark, in the last 30 seconds") == (
+        "When does a dog bark",
+        Stretch((-30.0, None)),
+    )
+    assert take_stretch("In the first minute when is it") == ("when is it", Stretch((0.0, 60.0)))
+    assert take_stretch("When does the first minute hand move") == ("When does the first minute hand move", None)
+    assert take_stretch("") == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("it is that a dog runs", "A dog runs."),
+        ("there are two dogs", "Two dogs."),
+        ("we see that it rains", "It rains."),
+        ("", ""),
+        (" , ", ""),
+    ],
+)
+def test_an_anchor_is_a_statement(text: str, expected: str) -> None:
+    assert clause(text) == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["after", "the first time that", "in the first", "how many times does", "between 1:00 and"]
+)
+def test_long_questions_take_no_time(word: str) -> None:
+    for text in (f"What happens {word} " * 60, f"{word} " * 200, "a " * 990 + word, f"When does {word} " + "a, " * 600):
+        parse(text[:2000])
