@@ -22,6 +22,7 @@ from chunkv2l.cli_options import (
     index_argument,
     json_option,
     model_options,
+    output_options,
 )
 from chunkv2l.cli_tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
@@ -193,6 +194,7 @@ def build(
         'chunkv2l ask movie.idx "When does a dog catch the ball?"',
         'chunkv2l ask movie.idx "What is the man holding?" --json',
         'chunkv2l ask movie.idx "What is on the table?" --policy mine.py:policy --top-k 2',
+        'chunkv2l ask movie.idx "When does a dog catch the ball?" --plot ball.png --clip ball.mp4',
         "chunkv2l ask movie.idx                            # asks for questions, model loaded once",
         "chunkv2l ask movie.idx --json < questions.txt     # a line of JSON for each question",
     )
@@ -216,10 +218,12 @@ def build(
     help="The model that built the index, if its name doesn't find it here.",
 )
 @model_options
+@output_options
 @json_option
 @click.pass_context
 def ask(
     ctx: click.Context,
+    /,
     index: str,
     question: str | None,
     policy: str | None,
@@ -229,6 +233,7 @@ def ask(
     hypernet: str | None,
     device: str,
     as_json: bool,
+    **files: Any,
 ) -> None:
     """Ask INDEX a question.
 
@@ -237,9 +242,12 @@ def ask(
     the terminal or a pipe.
     """
     from chunkv2l.ask import open_index
+    from chunkv2l.outputs import Outputs
 
+    outputs = Outputs(**files)
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
+        outputs.check(opened, question)
         if question is not None:
             if sys.stderr.isatty():
                 terminal.say(f"Loading {opened.file.meta.model} …")
@@ -248,6 +256,7 @@ def ask(
                 terminal.emit_json(answer.to_json())
             else:
                 terminal.show_answer(answer)
+            outputs.write(opened, answer, terminal.say)
             return
         failed = False
         for line in _with_model(opened):

@@ -67,10 +67,22 @@ def timeline(index: Index, answer: Answer, path: str | Path) -> Path:
         ChunkV2LError: the disk is full or fails.
     """
     path = check_out(path)
+    _save(draw(index, answer), path)
+    return path
+
+
+def draw(index: Index, answer: Answer) -> Any:
+    """The same as a matplotlib Figure, for a notebook or a page of one's own.
+
+    Raises:
+        InputError: an answer that isn't this index's; no matplotlib.
+    """
     if any(number >= len(index) for span in answer.spans for number in span.segments):
         raise InputError(f"This answer has segments that {index.path} doesn't: ask it first.")
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(INSTALL) from error
     shown = _best(answer)
     question = textwrap.wrap(textwrap.shorten(one_line(answer.question), 150, placeholder=" …"), 72)
     said = textwrap.wrap(textwrap.shorten(one_line(answer.answer), 330, placeholder=" …"), 112)
@@ -89,8 +101,7 @@ def timeline(index: Index, answer: Answer, path: str | Path) -> Path:
     for place, span in enumerate(shown):
         _moment(figure, index, span, place, len(shown), below + 2.3)
     _badges(axes, answer, shown)
-    _save(figure, path)
-    return path
+    return figure
 
 
 def _best(answer: Answer) -> list[Span]:
@@ -151,7 +162,8 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span]) -> N
     axes.set_xticks(ticks := tick_seconds(start, end), [clock(tick) for tick in ticks])
     axes.yaxis.set_major_locator(_locator())
     axes.set_ylabel("probability, %" if answer.not_there is not None else "weight, %", size=11, color=_FAINT)
-    axes.tick_params(labelsize=11, colors=_FAINT, length=0, pad=6 if not index.file.chapters() else 24)
+    axes.tick_params(labelsize=11, colors=_FAINT, length=0)
+    axes.tick_params(axis="x", pad=24 if index.file.chapters() else 6)
     axes.grid(axis="y", color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
