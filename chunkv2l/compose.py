@@ -9,19 +9,21 @@ segments of `mini` take 65 MB instead of 2.4 GB.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter import Adapter, compress, concat
 from chunkv2l.errors import InputError
+from chunkv2l.query import Node
 
 if TYPE_CHECKING:
     from chunkv2l.hypernet import Hypernetwork
 
 CODES_AT_ONCE: Final = 64
 """Codes read and added up at a time."""
+N = TypeVar("N", bound=Node)
 
 
 def expand(hypernet: Hypernetwork, codes: Tensor) -> Adapter:
@@ -32,36 +34,61 @@ def expand(hypernet: Hypernetwork, codes: Tensor) -> Adapter:
 @torch.no_grad()
 def compose(
     hypernet: Hypernetwork,
-    codes: Callable[[Sequence[int]], Tensor],
-    weights: Mapping[int, float],
+    codes: Callable[[Sequence[N]], Tensor],
+    weights: Mapping[N, float],
     bias: bool = True,
 ) -> Adapter:
-    """One adapter whose effect is the weighted sum of the segments' effects, and the bias's once.
+    """One adapter whose effect is the weighted sum of the nodes' effects, and the bias's once.
 
     Args:
-        codes: segment numbers -> their codes [n, L, r, d]; called with a bounded number of them.
-        weights: segment -> weight, of any sign.
+        codes: nodes -> their codes [n, L, r, d], as `IndexFile.codes`: a group composes with its chapter's own code,
+            which takes no more ranks than one segment. Called with a bounded number of nodes.
+        weights: segment or group -> weight, of any sign.
         bias: whether the hypernetwork's bias is appended.
 
     Returns:
-        A [L, R, I], B [L, R, D]: the n · r ranks of the segments in the order given, or d where those would be more
+        A [L, R, I], B [L, R, D]: the n · r ranks of the nodes in the order given, or d where those would be more
         (equal within rounding); then the bias's r.
 
     Raises:
-        InputError: no segment.
+        InputError: no node.
     """
-    numbers = list(weights)
-    if not numbers:
+    nodes = list(weights)
+    if not nodes:
         raise InputError("Nothing to compose: no segment has a weight.")
     config = hypernet.config
     last = hypernet.bias if bias else None
-    if len(numbers) * config.rank <= config.latent_size:
-        parts = expand(hypernet, codes(numbers)).unbind()
+    if len(nodes) * config.rank <= config.latent_size:
+        parts = expand(hypernet, codes(nodes)).unbind()
         return concat(parts, list(weights.values()), bias=last)
     device = hypernet.head.weight.device
     total = torch.zeros(config.num_layers, config.latent_size, config.latent_size, device=device)
-    for first in range(0, len(numbers), CODES_AT_ONCE):
-        some = numbers[first : first + CODES_AT_ONCE]
-        factors = torch.tensor([weights[number] for number in some], dtype=torch.float32, device=device)
+    for first in range(0, len(nodes), CODES_AT_ONCE):
+        some = nodes[first : first + CODES_AT_ONCE]
+        factors = torch.tensor([weights[node] for node in some], dtype=torch.float32, device=device)
         total += hypernet.gram(codes(some).to(device), factors)
     return concat([hypernet.expand_gram(total)], bias=last)
+
+
+@torch.no_grad()
+def compressed(
+    hypernet: Hypernetwork,
+    codes: Callable[[Sequence[N]], Tensor],
+    weights: Mapping[N, float],
+    rank: int | None = None,
+) -> tuple[Adapter, Tensor]:
+    """What a chapter could have instead of a code of its own: its members' composition in the ranks of one segment.
+
+    Args:
+        codes, weights: as in `compose`; 1/m for each of m members gives their mean.
+        rank: ranks of the result; the hypernetwork's r if not given.
+
+    Returns:
+        `adapter.compress` of the composition without the bias: A [L, rank, I], B [L, rank, D], to which the bias may be
+        appended; and the relative error of that (Frobenius, over all blocks), float32 [].
+
+    Raises:
+        InputError: no node, or a rank that isn't positive.
+    """
+    whole = compose(hypernet, codes, weights, bias=False)
+    return compress(whole, hypernet.config.rank if rank is None else rank)

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l import codes as packing
-from chunkv2l.store import NewSegment, Writer
+from chunkv2l.store import NewChapter, NewSegment, NewSubtitle, Writer
 
 SHAPE = (2, 2, 8)
 CAPTIONS = (
@@ -64,8 +64,14 @@ def write_index(
     meta: dict[str, Any] | None = None,
     finish: bool = True,
     seconds: float = 4.0,
+    chapters: Sequence[tuple[int, int]] = (),
+    similar: Sequence[tuple[int, int, float]] = (),
+    subtitles: Sequence[tuple[float, float, str]] = (),
 ) -> Path:
-    """An index of segments of `seconds`, one for each caption; `finish=False` leaves its .part."""
+    """An index of segments of `seconds`, one for each caption; `finish=False` leaves its .part.
+
+    Chapters, (first, last) of each, get codes that no segment has.
+    """
     codes = some_codes(len(captions)) if codes is None else codes
     with Writer(path) as writer:
         writer.write(meta=origin(kind) if meta is None else meta)
@@ -81,9 +87,13 @@ def write_index(
             )
             for i, caption in enumerate(captions)
         ]
-        writer.write(0, rows)
+        writer.write(0, rows, subtitles=[NewSubtitle(*cue) for cue in subtitles])
+        own = some_codes(len(chapters), seed=1)
+        writer.write_chapters(
+            0, [NewChapter(*run, packing.to_bytes(code, kind)) for run, code in zip(chapters, own, strict=True)]
+        )
         if finish:
-            writer.finish()
+            writer.finish(similar)
     return path
 
 

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat
-from chunkv2l.compose import CODES_AT_ONCE, compose
+from chunkv2l.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.errors import InputError
+from chunkv2l.index import IndexFile
+from chunkv2l.query import Node
 from tests.fake_vlm import LATENT, RANK, fake_hypernet
+from tests.indexes import some_codes, write_index
 from tests.written import random_codes
 
 SEGMENTS = 150
@@ -48,6 +51,39 @@ def test_the_effect_is_the_weighted_sum_whatever_the_number(count: int, bias: bo
     torch.testing.assert_close(effect(found), expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
     assert found.rank == min(count * RANK, LATENT) + (RANK if bias else 0)
     assert sum(asked) == count and max(asked) <= CODES_AT_ONCE and not found.A.requires_grad
+
+
+def test_a_group_composes_with_its_chapters_own_code(tmp_path: Path) -> None:
+    codes = some_codes(5)
+    path = write_index(tmp_path / "a.idx", codes=codes, kind="fp32", chapters=[(0, 1), (2, 4)])
+    hypernet = fake_hypernet()
+    with IndexFile(path) as index:
+        own = index.chapter_codes()
+        weights: dict[Node, float] = {"g1": 0.5, 0: -1.0}
+        found = compose(hypernet, index.codes, weights)
+        assert not torch.equal(own[1], codes[3])
+    expected = concat([hypernet.expand(own[1]), hypernet.expand(codes[0])], [0.5, -1.0], bias=hypernet.bias)
+    torch.testing.assert_close(found.A, expected.A)
+    torch.testing.assert_close(found.B, expected.B)
+
+
+def test_compressed_members_are_the_best_of_their_rank() -> None:
+    hypernet, codes = fake_hypernet(), random_codes(6)
+
+    def read(numbers: Sequence[int]) -> Tensor:
+        return codes[list(numbers)]
+
+    mean = dict.fromkeys(range(6), 1 / 6)
+    whole = effect(compose(hypernet, read, mean, bias=False))
+    small, error = compressed(hypernet, read, mean)
+    assert small.rank == RANK
+    left = float((effect(small) - whole).norm() / whole.norm())
+    singular = torch.linalg.svdvals(whole)
+    best = float((singular[:, RANK:].square().sum() / singular.square().sum()).sqrt())
+    assert left == pytest.approx(best, rel=1e-3) and float(error) == pytest.approx(best, rel=1e-3)
+    exact, none = compressed(hypernet, read, mean, LATENT)
+    torch.testing.assert_close(effect(exact), whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+    assert float(none) < 1e-3
 
 
 def test_nothing_to_compose_is_a_sentence() -> None:
