@@ -108,8 +108,8 @@ def cli() -> None:
 @click.option(
     "--detector",
     show_default=DEFAULTS["detector"],
-    shell_complete=completes(lambda: (*DETECTORS, "fixed:")),
-    help=f"What finds the cuts: {', '.join(DETECTORS)} or fixed:SECONDS.",
+    shell_complete=completes(lambda: (*DETECTORS, "fixed:"), "file"),
+    help=f"What finds the cuts: {', '.join(DETECTORS)}, fixed:SECONDS, or a class of your own, FILE.py:CLASS.",
 )
 @click.option(
     "--min-length",
@@ -171,6 +171,10 @@ def build(
     from chunkv2l.build import build as build_index
 
     given = {name: value for name, value in settings.items() if value is not None}
+    if "detector" in given:
+        from chunkv2l.own_detector import named
+
+        given["detector"] = named(given["detector"])
     if no_subtitles:
         if "subtitles" in given:
             raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
