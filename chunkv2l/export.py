@@ -182,7 +182,7 @@ def _adapters(
     hypernet = index.model.hypernet
 
     def composed(weights: Mapping[Node, float]) -> Adapter:
-        return compose(hypernet, index.file.codes, {int(node): weight for node, weight in weights.items()}, bias)
+        return compose(hypernet, index.file.codes, weights, bias)
 
     if policy is None:
         digits = max(4, len(str(len(index) - 1)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chunkv2l import grouping
 from chunkv2l.build import BATCH, build
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
@@ -25,12 +26,12 @@ from tests.movies import block_movie
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 Deaths = list[tuple[Path, dict[str, Any]]]
 """Indexes, and how a build of each is to die: see `killed_builds`."""
-SEGMENTS = 28  # three whole batches and a half
+SEGMENTS = 28  # three whole batches and a half; each scene has four, so that there are seven chapters, in two batches
 
 
 @pytest.fixture(scope="module")
 def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return block_movie(tmp_path_factory.mktemp("movie") / "blocks.mp4", [2.0] * SEGMENTS)
+    return block_movie(tmp_path_factory.mktemp("movie") / "blocks.mp4", [8.0] * (SEGMENTS // 4))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,8 @@ BORDERS: list[tuple[dict[str, Any], int]] = [
     ({"stage": "write", "count": 3}, 16),
     ({"stage": "read", "count": 4}, 24),
     ({"stage": "read", "count": 5}, 28),
+    ({"stage": "chapters", "count": 1}, 28),
+    ({"stage": "chapters", "count": 2}, 28),
     ({"call": "replace"}, 28),
 ]
 
@@ -107,6 +110,7 @@ def check_random(movie: Path, deaths: Deaths, fates: list[str], rows: dict[str, 
 def test_killed_builds_go_on(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
     """At every kind of border, and three times at random; one process, as starting one takes seconds."""
     rows, seconds = undisturbed
+    assert len(rows["chapters"]) == 7 > grouping.BATCH and len(rows["similar"]) > 20
     outs = folders(tmp_path, len(BORDERS))
     borders = [(out, death) for out, (death, _) in zip(outs, BORDERS, strict=True)]
     (tmp_path / "random").mkdir()
