@@ -11,6 +11,7 @@ from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {
+    "baselines": "evaluation.baselines",
     "bench": "evaluation.bench",
     "calibration": "evaluation.calibration",
     "composition": "evaluation.composition",

@@ -15,6 +15,7 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Model
 from chunkv2l.query import Node, Query, parse
+from evaluation.metrics import Window
 
 
 class About(Protocol):
@@ -55,6 +56,12 @@ def opened(files: Mapping[str, Path], device: str = "auto", model: Model | None 
         with chunkv2l.open(path, model=model, device=device) as index:
             yield vid, index
             model = index.model
+
+
+def segments(path: Path) -> list[Window]:
+    """The segments of an index, without its model."""
+    with chunkv2l.open(path) as index:
+        return [(segment.start, segment.end) for segment in index.segments]
 
 
 class _Weighed(ChunkV2LError):

@@ -16,12 +16,11 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query import parse
 from evaluation import asking, moment_files, qvhighlights, results
-from evaluation.metrics import Scored, Window
+from evaluation.metrics import Scored
 from evaluation.moment_scores import as_table, draw, each, score
 from evaluation.qvhighlights import MomentQuery, Prediction
 
@@ -51,25 +50,19 @@ def predict(
     with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
         for vid, index in asking.opened(files, device):
             for query in (query for query in queries if query.vid == vid):
-                windows = _windows(index, question(query.query), options)
-                found[query.qid] = Prediction(query.qid, vid, query.query, windows)
+                own = windows(index, question(query.query), **options)
+                found[query.qid] = Prediction(query.qid, vid, query.query, own)
                 bar.update()
     return [found[query.qid] for query in queries]
 
 
-def _windows(index: Index, question: str, options: Mapping[str, Any]) -> tuple[Scored, ...]:
+def windows(index: Index, question: str, **options: Any) -> tuple[Scored, ...]:
     """The answer's spans, best first; none where nothing is found."""
     try:
         spans = index.ask(question, **options).spans
     except NothingFound:
         return ()
     return tuple((span.start, span.end, span.score) for span in spans)
-
-
-def segments(path: Path) -> list[Window]:
-    """The segments of an index, without its model."""
-    with chunkv2l.open(path) as index:
-        return [(segment.start, segment.end) for segment in index.segments]
 
 
 @click.command("moments")
@@ -142,7 +135,7 @@ def command(
             found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
     if predictions is not None:
         qvhighlights.write_predictions(predictions, next(iter(found.values())))
-    cuts = {vid: segments(path) for vid, path in files.items()}
+    cuts = {vid: asking.segments(path) for vid, path in files.items()}
     rows = {name: score(queries, one, cuts) for name, one in found.items()}
     results.write(
         "moments",

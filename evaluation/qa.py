@@ -24,7 +24,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.inject import exclusive
 from chunkv2l.query import Node
 from evaluation import answers, asking, qa_files, results
-from evaluation.answers import RULES, Rule
+from evaluation.answers import RULES, Nats, Rule
 from evaluation.qa_files import Question
 from evaluation.table import markdown, share
 from evaluation.token_f1 import best_f1
@@ -46,13 +46,21 @@ def answer(index: Index, question: Question, adapter: Adapter | None, rule: Rule
     adapter = bias if adapter is None else adapter
     with exclusive(model.vlm.targets):
         if not question.options:
-            said = model.vlm.generate([question.question], adapter, MAX_NEW_TOKENS)[0].strip()
-            references = question.answers
-            return said, {"F1": best_f1(said, references), "exact": float(answers.exact(said, references))}
-        found = answers.nats(model.vlm, question.question, question.options, adapter, bias)
-    right = {each: float(answers.choose(found, each) == question.correct) for each in RULES}
-    scores = {"accuracy": right[rule], **{f"accuracy by {each}": right[each] for each in RULES}}
-    return question.options[answers.choose(found, rule)], scores
+            text = model.vlm.generate([question.question], adapter, MAX_NEW_TOKENS)[0].strip()
+            return text, said(question, text)
+        nats = answers.nats(model.vlm, question.question, question.options, adapter, bias)
+    return question.options[answers.choose(nats, rule)], chosen(question, nats, rule)
+
+
+def chosen(question: Question, nats: Sequence[Nats], rule: Rule) -> Scores:
+    """Whether the likeliest option is the right one, by `rule` and by each."""
+    right = {each: float(answers.choose(nats, each) == question.correct) for each in RULES}
+    return {"accuracy": right[rule], **{f"accuracy by {each}": right[each] for each in RULES}}
+
+
+def said(question: Question, text: str) -> Scores:
+    """An open answer against the references."""
+    return {"F1": best_f1(text, question.answers), "exact": float(answers.exact(text, question.answers))}
 
 
 def evidence(index: Index, question: Question, weights: Mapping[Node, float]) -> float | None:

@@ -60,11 +60,12 @@ def means(
         clusters: what each question belongs to; questions of one cluster are drawn together. None: each its own.
     """
     array = np.asarray(values, dtype=np.float64)
-    if clusters is None:
-        sums, counts = array, np.ones(len(array))
-    else:
-        _, place = np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)
-        sums, counts = np.bincount(place, weights=array), np.bincount(place, weights=np.ones(len(array)))
+    names = range(len(array)) if clusters is None else clusters
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    sums, counts = np.zeros(len(numbers)), np.zeros(len(numbers))
+    for name, value in zip(names, array, strict=True):
+        sums[numbers[name]] += value
+        counts[numbers[name]] += 1
     rng = np.random.default_rng(seed)
     size = len(sums)
     parts = []

