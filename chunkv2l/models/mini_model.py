@@ -232,8 +232,9 @@ def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:
     if not state:
         return None
     size = state["key.weight"].shape[0] if "key.weight" in state else 1
+    inner = state["bend.0.weight"].shape[0] if "bend.0.weight" in state else 0
     with torch.device("meta"):
-        keys = Keys(config.num_layers, config.rank, config.latent_size, config.hidden_size, size)
+        keys = Keys(config.num_layers, config.rank, config.latent_size, config.hidden_size, size, inner)
     return _filled(keys, state)
 
 

@@ -13,6 +13,7 @@ import torch
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.train.config import read_config
 from chunkv2l.train.curves import draw
+from chunkv2l.train.decoder import compiled, run_block
 from chunkv2l.train.run import load_reader, prepare, train_hypernet, train_vlm
 from chunkv2l.train.speed import of_run
 from chunkv2l.train.vlm_stage import Reader
@@ -58,7 +59,8 @@ def both(config: Path, then: Path) -> None:
         raise click.UsageError("both configurations must have the same sources.")
     bench = prepare(first)
     reader = train_vlm(bench)
-    train_hypernet(replace(bench, config=second), reader)
+    runner = compiled() if second.compile else run_block
+    train_hypernet(replace(bench, config=second, runner=runner), reader)
 
 
 @main.command()

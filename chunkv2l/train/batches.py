@@ -123,7 +123,7 @@ class Batches(IterableDataset[Batch]):
         kind = rng.choices(list(self.mix.kinds), list(self.mix.kinds.values()))[0]
         frames = rng.choice(self.mix.frames)
         count = self.mix.clips[kind]
-        if kind in ("vlm", "internalise"):
+        if kind != "compose":
             count = count * 4 // max(frames, 3)  # about as many tokens whatever the number of frames
         count = min(count, self._images)
         parts = 1
@@ -198,8 +198,8 @@ class Batches(IterableDataset[Batch]):
                 one = rng.randrange(parts)
                 others = frozenset().union(*(image.nouns for i, image in enumerate(group) if i != one))
                 row = scene_row(group[one], rng, others) if rng.random() < 0.75 else None
-                if row is None and everything and rng.random() < 0.5:
-                    row = exists(rng.choice(sorted(everything))), "Yes."
+                if row is None and group[one].nouns and rng.random() < 0.5:
+                    row = exists(rng.choice(sorted(group[one].nouns))), "Yes."
                 rows.append((begin + one, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))
         return rows
 

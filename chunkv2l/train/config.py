@@ -60,6 +60,8 @@ class RunConfig:
     """stage 1: weight of the tokens of answers of a word or two"""
     weights: Weights = field(default_factory=Weights)
     """stage 2: of the parts of the loss"""
+    key_dropout: float = 0.0
+    """stage 2: share of pooled codes and of states that learned keys do without in training"""
     compile: bool = True
     workers: int = 8
     dev_images: int = 512

@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
+from chunkv2l.train import several
 from chunkv2l.train.batches import Batch
 from chunkv2l.train.decoder import Decoder, Past, Runner, forward, go_on, read
 from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.losses import distil, info_nce, pair_nce, row_sums, token_nll
+from chunkv2l.train.losses import distil, info_nce, pair_nce, row_sums, short_weight, token_nll
 from chunkv2l.train.vlm_stage import Sight
 from chunkv2l.vlm.mini_parts import unit_states
 
@@ -31,11 +32,11 @@ Figures = dict[str, Tensor]
 class Trained(nn.Module):
     """Everything that stage 2 trains."""
 
-    def __init__(self, hypernet: Hypernetwork) -> None:
+    def __init__(self, hypernet: Hypernetwork, key_dropout: float = 0.0) -> None:
         super().__init__()
         c = hypernet.config
         self.hypernet = hypernet
-        self.keys = Keys(c.num_layers, c.rank, c.latent_size, c.hidden_size)
+        self.keys = Keys(c.num_layers, c.rank, c.latent_size, c.hidden_size, inner=512, dropout=key_dropout)
         self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
 
@@ -47,7 +48,9 @@ class Weights:
         distil: share of the second target, the VLM with frames in context; the rest is cross-entropy.
         find: InfoNCE over router scores, a batch of its kind.
         key: InfoNCE over learned keys, every batch.
-        hard: texts that each clip is scored with in a batch of the kind "find": its own and the nearest by keys.
+        scored: clips of a batch of the kind "find" that get router scores; all have keys.
+        hard: texts that each of them is scored with: its own and the nearest by keys.
+        short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
         kept: shares of a clip's tokens that the hypernetwork reads, drawn a batch: less is faster, and harder to
             memorise.
     """
@@ -55,7 +58,9 @@ class Weights:
     distil: float = 0.5
     find: float = 0.3
     key: float = 0.2
+    scored: int = 128
     hard: int = 16
+    short: float = 1.0
     kept: tuple[float, ...] = (1.0,)
 
 
@@ -77,11 +82,11 @@ class HypernetStage:
             prefix = self.sight.prefix(self.bank.clips(batch.images, batch.frames, self.generator))
             states, past = read_states(self.decoder, prefix, self.tail)
             states = self._thinned(states, batch.draw)
+        if batch.kind == "find":
+            return self._find(batch, states)
         with torch.autocast(states.device.type, torch.bfloat16):
             codes = self.trained.hypernet.encode(states)
         a, b = self._factors(codes)
-        if batch.kind == "find":
-            return self._find(batch, codes, a, b)
         teacher = None
         if self.weights.distil and batch.kind in ("internalise", "compose"):
             with torch.no_grad():
@@ -122,9 +127,10 @@ class HypernetStage:
     def _answered(
         self, batch: Batch, hidden: Tensor, teacher: Tensor | None, name: str, keys: Tensor, figures: Figures
     ) -> tuple[Tensor, Figures]:
-        nll = token_nll(hidden, self.decoder.head, batch.labels)[0].mean()
-        figures[name] = nll.detach()
-        loss = nll
+        values, row = token_nll(hidden, self.decoder.head, batch.labels)
+        weight = short_weight(batch.labels, row, self.weights.short)
+        loss = nll = (values * weight).sum() / weight.sum()
+        figures[name] = values.mean().detach()
         if teacher is not None:
             kl = distil(hidden, teacher, self.decoder.head, batch.labels, batch.behind_labels)
             loss = (1 - self.weights.distil) * nll + self.weights.distil * kl
@@ -161,38 +167,46 @@ class HypernetStage:
         """InfoNCE over learned keys; the statements' side of the language model learns nothing from it."""
         with torch.no_grad():
             states = self._said(batch)[1]
-        return self._key_nce(self._similarity(codes, states))
+        return self._key_nce(codes, states)
 
     def _similarity(self, codes: Tensor, states: Tensor) -> Tensor:
         """Learned keys against learned queries: [clips, texts]."""
         keys = self.trained.keys
         return keys.of_codes(codes) @ keys.of_states(states).T
 
-    def _key_nce(self, similarity: Tensor) -> tuple[Tensor, Figures]:
-        nce = info_nce(similarity * self.trained.keys.log_scale.exp(), 1.0)
+    def _key_nce(self, codes: Tensor, states: Tensor) -> tuple[Tensor, Figures]:
+        """InfoNCE over the clips of all processes: the more there are, the better it separates them."""
+        keys = self.trained.keys
+        own, asked = several.gathered(keys.of_codes(codes)), several.gathered(keys.of_states(states))
+        similarity = own @ asked.T
+        nce = info_nce(similarity * keys.log_scale.exp(), 1.0) * several.count()
         right = torch.arange(similarity.shape[0], device=similarity.device)
-        return nce, {"key": nce.detach(), "key_found": (similarity.argmax(0) == right).float().mean()}
+        found = (similarity.argmax(0) == right).float().mean()
+        return nce, {"key": nce.detach() / several.count(), "key_found": found}
 
-    def _find(self, batch: Batch, codes: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Figures]:
-        count, hard = a.shape[0], min(self.weights.hard, a.shape[0])
-        blank, states = self._said(batch)
-        similarity = self._similarity(codes, states)
+    def _find(self, batch: Batch, states: Tensor) -> tuple[Tensor, Figures]:
+        with torch.autocast(states.device.type, torch.bfloat16):
+            codes = self.trained.hypernet.encode(states)
+        blank, said = self._said(batch)
+        keys, figures = self._key_nce(codes, said)
+        count = min(self.weights.scored, codes.shape[0])
+        hard = min(self.weights.hard, codes.shape[0])
         with torch.no_grad():  # each clip's own text, and others that its key takes for its own
+            similarity = self._similarity(codes[:count], said)
             noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
             liking = similarity * self.trained.keys.log_scale.exp() - noise
             liking.fill_diagonal_(torch.inf)
             texts = liking.topk(hard, dim=1).indices  # [clips, hard], its own first
         rows = texts.flatten()
-        hidden = self.answer(batch.said_ids[rows], *self.with_bias(a, b))
+        hidden = self.answer(batch.said_ids[rows], *self.with_bias(*self._factors(codes[:count])))
         nll, row = token_nll(hidden, self.decoder.head, batch.said_labels[rows])
         own = -row_sums(nll, row, len(rows)).view(count, hard)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
         tokens = (batch.said_labels != -100).sum(1)
-        alone = -row_sums(prior, prior_row, count)
+        alone = -row_sums(prior, prior_row, codes.shape[0])
         scores = (own - alone[texts]) / tokens[texts].sqrt() / self.trained.log_temperature.exp()
-        nce, found = pair_nce(scores, texts)
-        keys, figures = self._key_nce(similarity)
-        caption = -own[:, 0].sum() / tokens.sum()
+        nce, found = pair_nce(scores, texts, codes.shape[0])
+        caption = -own[:, 0].sum() / tokens[:count].sum()
         figures |= {"find": nce.detach(), "found": found}
         return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
 

@@ -46,6 +46,16 @@ def token_nll(hidden: Tensor, head: Tensor, labels: Tensor) -> tuple[Tensor, Ten
     return nll, wanted.nonzero()[:, 0]
 
 
+SHORT = 4
+"""Tokens of an answer of a word or two, its full stop and the end of turn included."""
+
+
+def short_weight(labels: Tensor, rows: Tensor, weight: float) -> Tensor:
+    """Of each label token, `rows` [n] as `token_nll` gives them: `weight` where its answer is short, else 1."""
+    short = (labels[:, 1:] != -100).sum(1)[rows] <= SHORT
+    return torch.where(short, weight, 1.0)
+
+
 def row_sums(values: Tensor, rows: Tensor, count: int) -> Tensor:
     """Sum `values` [n] by `rows` [n] → [count]."""
     return values.new_zeros(count).index_add(0, rows, values)
@@ -65,18 +75,20 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def pair_nce(scores: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+def pair_nce(scores: Tensor, texts: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
     """Symmetric InfoNCE where each clip was scored with some of the texts only.
 
     Args:
         scores: [clips, h], over the temperature.
         texts: [clips, h], which text each score is of; the first is the clip's own, text i of clip i.
+        count: of texts, at least as many as clips; as many if None. Texts without a clip of their own only mislead.
 
     Returns:
         the loss; the share of texts whose own clip scores highest among the clips that were scored with them.
     """
-    count = scores.shape[0]
-    right = torch.arange(count, device=scores.device)
-    table = scores.new_full((count, count), -torch.inf).scatter(1, texts, scores)  # [clips, texts]
-    loss = (F.cross_entropy(table, right) + F.cross_entropy(table.T, right)) / 2
-    return loss, (table.argmax(0) == right).float().mean().detach()
+    clips = scores.shape[0]
+    right = torch.arange(clips, device=scores.device)
+    table = scores.new_full((clips, count or clips), -torch.inf).scatter(1, texts, scores)  # [clips, texts]
+    columns = table[:, :clips].T
+    loss = (F.cross_entropy(table, right) + F.cross_entropy(columns, right)) / 2
+    return loss, (columns.argmax(1) == right).float().mean().detach()

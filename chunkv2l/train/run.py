@@ -207,7 +207,7 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     torch.manual_seed(config.seed + 1)
     trained = fresh(config).to(device)
     if config.start is not None:
-        trained.load_state_dict(load_file(config.start, device=str(device)))
+        load_trained(trained, config.start)
     if config.compile:
         compile_projection(trained)
     stage = stage_two(bench, trained, reader, bench.bank, decoder)
@@ -215,7 +215,11 @@ def train_hypernet(bench: Bench, reader: Reader) -> Trained:
     measure = _measure(bench, trained, reader, decoder)
 
     def evaluate() -> dict[str, float]:
-        return measure.captions() | measure.find((64, 256)) | measure.compose((4, 8))
+        trained.eval()
+        try:
+            return measure.captions() | measure.find((8, 64, 256)) | measure.compose((4, 8, 16))
+        finally:
+            trained.train()
 
     trainer = Trainer(
         trained, stage.loss, config.schedule, config.out, "hypernet", evaluate, config.every, leads=bench.rank == 0
@@ -264,7 +268,7 @@ def compile_projection(trained: Trained) -> None:
 def fresh(config: RunConfig) -> Trained:
     """A hypernetwork of the run's sizes, untrained."""
     sizes: dict[str, Any] = dict(config.hypernet)
-    return Trained(Hypernetwork(replace(MINI, **sizes)))
+    return Trained(Hypernetwork(replace(MINI, **sizes)), config.key_dropout)
 
 
 def save_reader(reader: Reader, path: Path) -> None:
@@ -273,6 +277,16 @@ def save_reader(reader: Reader, path: Path) -> None:
 
 def load_reader(reader: Reader, path: Path) -> None:
     reader.load_state_dict(load_file(path))
+
+
+def load_trained(trained: Trained, path: Path) -> None:
+    """Weights of an earlier run; keys of another shape are left as they are, untrained."""
+    state = load_file(path)
+    shapes = {name: value.shape for name, value in trained.state_dict().items()}
+    if any(shapes.get(name) != value.shape for name, value in state.items() if name.startswith("keys.")):
+        state = {name: value for name, value in state.items() if not name.startswith("keys.")}
+        state |= {name: value for name, value in trained.state_dict().items() if name.startswith("keys.")}
+    trained.load_state_dict(state)
 
 
 def save_trained(trained: Trained, path: Path) -> None:

@@ -56,6 +56,26 @@ def same(tensors: Sequence[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
+def count() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if together() else 1
+
+
+def gathered(x: Tensor) -> Tensor:
+    """x [n, …] of all processes, [processes · n, …]; gradients flow to this process's own rows, which stand first.
+
+    Every process must have the same n. A loss over what is gathered counts each process's rows once when gradients are
+    averaged: multiply it by `count()` for the gradient of one big batch.
+    """
+    if not together():
+        return x
+    with torch.no_grad():
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.detach().contiguous())
+    own = dist.get_rank()
+    return torch.cat([x, *(part for rank, part in enumerate(parts) if rank != own)])
+
+
 def agree(value: float) -> float:
     """The first process's value, everywhere (elapsed time decides when a run ends)."""
     if not together():

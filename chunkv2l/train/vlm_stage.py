@@ -13,7 +13,7 @@ from chunkv2l.train.batches import Batch, pad
 from chunkv2l.train.decoder import Decoder, Runner, forward, go_on, read
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.lora import DecoderLora
-from chunkv2l.train.losses import token_nll
+from chunkv2l.train.losses import short_weight, token_nll
 from chunkv2l.vlm.mini_parts import Connector, Seen
 from chunkv2l.vlm.mini_text import Prompts
 
@@ -52,10 +52,6 @@ REHEARSED = (
     "How many legs does a spider have?",
     "Write a short greeting to a friend.",
 )
-
-
-SHORT = 4
-"""Tokens of an answer of a word or two, its full stop and the end of turn included."""
 
 
 class Reader(nn.Module):
@@ -139,10 +135,9 @@ class VlmStage:
         prefix = self.sight.prefix(seen)
         hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, decoder)
         nll, row = token_nll(hidden, decoder.head, batch.behind_labels)
-        short = (batch.behind_labels != -100).sum(1)[row] <= SHORT
-        weight = torch.where(short, self.short, 1.0)
+        weight = short_weight(batch.behind_labels, row, self.short)
         loss = (nll * weight).sum() / weight.sum()
-        figures: dict[str, Tensor] = {"nll": nll[~short].mean().detach(), "short": nll[short].mean().detach()}
+        figures: dict[str, Tensor] = {"nll": nll.mean().detach()}
         if batch.draw % 4 == 0:  # a quarter of the steps
             ids, labels = self.rehearsed
             spoken, _ = forward(decoder, decoder.embed(ids), runner=self.runner)

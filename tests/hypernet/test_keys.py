@@ -48,3 +48,13 @@ def test_gradients_reach_everything_that_makes_a_similarity() -> None:
     states = torch.randn(2, HIDDEN, generator=torch.Generator().manual_seed(3))
     ((made.of_codes(codes(2)) * made.of_states(states)).sum() * made.log_scale.exp()).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in made.parameters())
+
+
+def test_a_bent_query_is_a_unit_vector_and_dropout_is_for_training_alone() -> None:
+    made = Keys(LAYERS, RANK, LATENT, HIDDEN, size=5, inner=12, dropout=0.5)
+    states = torch.randn(4, HIDDEN)
+    assert not torch.equal(made.of_states(states), made.of_states(states))
+    made.eval()
+    torch.testing.assert_close(made.of_states(states), made.of_states(states))
+    torch.testing.assert_close(made.of_states(states).norm(dim=-1), torch.ones(4))
+    assert made.of_codes(codes(2)).shape == (2, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.train.batches import Batch, Batches, Mix
 from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
 from chunkv2l.train.losses import info_nce, pair_nce
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
@@ -246,6 +247,14 @@ def test_speed_counts_the_products_of_a_step() -> None:
     assert [speed.kind for speed in speeds] == ["internalise"]
     assert speeds[0].clips_s == pytest.approx(6 * speeds[0].steps_s, rel=0.05) and speeds[0].share is None
     assert all(p.grad is None for p in stage.trained.parameters())
+
+
+def test_clips_beyond_those_that_are_scored_still_have_keys() -> None:
+    stage = replace(hypernet_stage(), weights=Weights(scored=2, hard=3, kept=(0.5,)))
+    loss, figures = stage.loss(batches("find").make(0), 0.0)
+    assert math.isfinite(float(loss)) and 0 <= float(figures["key_found"]) <= 1
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(stage.trained.keys.key.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
 
 
 def test_measures_agree_where_they_must() -> None:
