@@ -224,7 +224,7 @@ def take_subtitles(movie: Path, wanted: str | Path | None, duration: float) -> S
         logger.warning("%s It is left out.", error)
         return None
     cues = tuple(replace(cue, end=min(cue.end, duration)) for cue in found.cues if cue.start < duration)
-    logger.warning("Subtitles are taken from %s: %d cues.", found.name, len(cues))
+    logger.warning("Subtitles are taken from %s: %d cue%s.", found.name, len(cues), "" if len(cues) == 1 else "s")
     if behind := len(found.cues) - len(cues):
         logger.warning("%d of its cues begin behind the movie's end: is it for another cut?", behind)
     return replace(found, cues=cues)

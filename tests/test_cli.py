@@ -318,6 +318,25 @@ def test_build_and_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert json.loads(capsys.readouterr().out)["model"] == "fake"
 
 
+def test_build_with_subtitles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.movies import block_movie
+
+    monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: fake_model(), raising=False)
+    movie, words = block_movie(tmp_path / "blocks.mp4", (2.0,) * 2), tmp_path / "blocks.en.vtt"
+    words.write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n")
+    build = ["build", str(movie), "--detector", "fixed:2", "--model", "fake"]
+    assert cli.run([*build, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notices"] == ["Subtitles are taken from blocks.en.vtt: 1 cue."]
+    assert cli.run([*build, "--no-subtitles"]) == 0
+    assert "built with another subtitles" in capsys.readouterr().err
+    assert cli.run([*build, "--subtitles", str(tmp_path / "missing.srt")]) == 2
+    assert "There is no" in capsys.readouterr().err
+    assert cli.run([*build, "--subtitles", str(words), "--no-subtitles"]) == 2
+    assert "contradict each other" in capsys.readouterr().err
+
+
 def test_build_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

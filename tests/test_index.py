@@ -12,7 +12,9 @@ import torch
 
 from chunkv2l import schema, store
 from chunkv2l.errors import InputError
+from chunkv2l.graph import groups, segment_graph
 from chunkv2l.index import IndexFile
+from chunkv2l.verify import verify
 from chunkv2l.words import fts_query
 from tests.indexes import CAPTIONS, jpeg, origin, rows_of, some_codes, write_index
 
@@ -119,6 +121,56 @@ def test_chapters_that_dont_cover_the_movie(tmp_path: Path, borders: list[tuple[
         connection.commit()
     with IndexFile(path) as index, pytest.raises(InputError, match="chapters that don't"):
         index.chapters()
+
+
+def test_codes_by_the_graphs_nodes(tmp_path: Path) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx", kind="fp32", chapters=[(0, 1), (2, 4)])) as index:
+        own, codes = index.chapter_codes(), index.codes()
+        assert torch.equal(index.codes(["g1", 3, "g0"]), torch.stack([own[1], codes[3], own[0]]))
+        for wrong in ("g2", "g01", "g-1", "h0", "", "g99999999999", "g²"):
+            with pytest.raises(InputError, match=f"has groups g0 to g1, not '{wrong}'"):
+                index.codes([0, wrong])
+    with (
+        IndexFile(write_index(tmp_path / "b.idx")) as index,
+        pytest.raises(InputError, match="has no groups, not 'g0'"),
+    ):
+        index.codes(["g0"])
+
+
+def test_similar_segments(tmp_path: Path) -> None:
+    pairs = [(0, 1, 0.25), (0, 4, 1.0), (1, 3, 1e-6)]
+    with IndexFile(write_index(tmp_path / "a.idx", similar=pairs)) as index:
+        assert index.similar() == tuple(pairs)
+    with IndexFile(write_index(tmp_path / "b.idx")) as index:
+        assert index.similar() == ()
+
+
+def first_version(path: Path) -> Path:
+    """What the first version of this program would have written: no table of similar segments."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE similar")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    return path
+
+
+def test_an_index_of_the_first_version_still_opens(tmp_path: Path) -> None:
+    path = first_version(write_index(tmp_path / "a.idx", kind="fp16"))
+    before = path.read_bytes()
+    assert schema.expected_schema(1).keys() == schema.expected_schema(2).keys() - {"similar"}
+    with IndexFile(path) as index:
+        assert index.chapters() == () and index.similar() == () and index.chapter_codes().shape[0] == 0
+        assert index.codes([4]).shape == (1, 2, 2, 8) and [i for i, _ in index.search("rocket")] == [3]
+        graph = segment_graph(index.segments, index.similar(), index.chapters())
+        assert groups(graph) == [] and len(graph) == 5
+    assert verify(path) == [] and path.read_bytes() == before
+
+
+def test_a_part_of_the_first_version_says_how_far_it_is(tmp_path: Path) -> None:
+    write_index(tmp_path / "a.idx", finish=False)
+    first_version(tmp_path / "a.idx.part")
+    with pytest.raises(InputError, match="5 segments are stored, 100 %"):
+        IndexFile(tmp_path / "a.idx")
 
 
 def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def read_all(path: Path) -> None:
         index.codes()
         index.keys()
         index.chapter_codes()
+        index.similar()
         index.subtitles()
         for i in range(len(index)):
             index.thumbnail(i)
@@ -157,7 +158,7 @@ def test_a_planted_journal_changes_nothing(path: Path) -> None:
 # ---- schema
 
 
-@pytest.mark.parametrize("table", ["meta", "segments", "chapters", "subtitles", "words"])
+@pytest.mark.parametrize("table", ["meta", "segments", "chapters", "similar", "subtitles", "words"])
 def test_missing_table(path: Path, table: str) -> None:
     change(path, f"DROP TABLE {table}")
     assert f"missing in its schema: {table}" in refusal(path)
@@ -393,6 +394,32 @@ def test_malformed_keys(tmp_path: Path, blob: object) -> None:
 def test_malformed_thumbnails(path: Path, blob: object) -> None:
     change(path, ("UPDATE segments SET thumbnail = ? WHERE id = 1", (blob,)))
     assert "thumbnail" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([(0, 5, 0.5)], "don't exist"),
+        ([(-1, 2, 0.5)], "don't exist"),
+        ([(2, 1, 0.5)], "don't exist"),
+        ([("x", 2, 0.5)], "don't exist"),
+        ([(0, b"1", 0.5)], "don't exist"),
+        ([(0, 1, 1.5)], "no cosine"),
+        ([(0, 1, 0.0)], "no cosine"),
+        ([(0, 1, "much")], "no cosine"),
+        ([(0, 1, float("inf"))], "no cosine"),
+    ],
+)
+def test_malformed_similar_segments(path: Path, rows: list[tuple[Any, ...]], words: str) -> None:
+    change(path, *[("INSERT INTO similar VALUES (?, ?, ?)", row) for row in [(0, 2, 0.5), *rows]])
+    assert words in refusal(path) and any(words in finding for finding in verify(path))
+
+
+def test_more_pairs_than_a_build_makes(tmp_path: Path) -> None:
+    path = write_index(
+        tmp_path / "a.idx", ["A dog."] * 140, similar=[(a, b, 0.5) for b in range(140) for a in range(b)]
+    )
+    assert "more similar segments than there can be" in refusal(path)
 
 
 @pytest.mark.parametrize(

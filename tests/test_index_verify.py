@@ -22,9 +22,15 @@ def change(path: Path, statement: str, *values: object) -> None:
 
 def test_a_sound_index(tmp_path: Path) -> None:
     assert verify(write_index(tmp_path / "a.idx")) == []
-    full = write_index(tmp_path / "b.idx", kind="int8", keys=torch.ones(5, 128), speech={1: "Hello there!"})
-    change(full, "INSERT INTO chapters SELECT 0, 0, 4, code FROM segments WHERE id = 0")
-    change(full, "INSERT INTO subtitles VALUES (0, 4.5, 5.5, 'Hello there!')")
+    full = write_index(
+        tmp_path / "b.idx",
+        kind="int8",
+        keys=torch.ones(5, 128),
+        speech={1: "Hello there!"},
+        chapters=[(0, 4)],
+        similar=[(0, 3, 0.5)],
+        subtitles=[(4.5, 5.5, "Hello there!")],
+    )
     before = full.read_bytes()
     assert verify(full) == []
     assert full.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
@@ -51,6 +57,13 @@ def test_what_cant_be_opened_is_one_finding(tmp_path: Path) -> None:
         ),
         (lambda p: change(p, "UPDATE segments SET key = x'00' WHERE id = 1"), "key of segment 0"),
         (lambda p: change(p, "INSERT INTO chapters VALUES (0, 0, 3, x'00')"), "cover the movie"),
+        (lambda p: change(p, "INSERT INTO chapters VALUES (0, 0, 4, x'00')"), "code of chapter 0"),
+        (lambda p: change(p, "INSERT INTO similar VALUES (0, 7, 0.5)"), "similar segments that don't exist"),
+        (lambda p: change(p, "INSERT INTO subtitles VALUES (0, 2.0, 1.0, 'Hello')"), "a subtitle without times"),
+        (
+            lambda p: change(p, "INSERT INTO subtitles VALUES (0, 2.0, 3.0, 'Hello'), (1, 1.0, 3.0, 'there')"),
+            "subtitles out of order",
+        ),
     ],
 )
 def test_harm_is_found(tmp_path: Path, harm: Callable[[Path], None], words: str) -> None:

@@ -21,6 +21,7 @@ import torch
 from hypothesis import strategies as st
 
 from chunkv2l.errors import InputError
+from chunkv2l.graph import groups, segment_graph, segments
 from chunkv2l.index import IndexFile
 from chunkv2l.progress import peak_memory
 from chunkv2l.verify import verify
@@ -37,6 +38,7 @@ COLUMNS = [
     *[("segments", name) for name in "id start end caption speech code mu key thumbnail".split()],  # noqa: SIM905
     *[("chapters", name) for name in ("id", "first", "last", "code")],
     *[("subtitles", name) for name in ("id", "start", "end", "text")],
+    *[("similar", name) for name in ("a", "b", "cosine")],
     *[("words_data", name) for name in ("id", "block")],
     *[("words_idx", name) for name in ("segid", "term", "pgno")],
     *[("words_docsize", name) for name in ("id", "sz")],
@@ -75,8 +77,11 @@ sql_mutations = st.one_of(
                 "PRAGMA user_version = 0",
                 "PRAGMA application_id = 1",
                 "INSERT INTO words (words) VALUES ('delete-all')",
-                "INSERT INTO chapters SELECT id, id, id, code FROM segments",
-                "INSERT INTO subtitles SELECT id, start, end, caption FROM segments",
+                "INSERT INTO chapters SELECT id + 2, id, id, code FROM segments",
+                "INSERT INTO subtitles SELECT id + 2, start, end, caption FROM segments",
+                "INSERT INTO similar SELECT id, id + 1, 0.5 FROM segments WHERE id > 1",
+                "DROP TABLE similar",
+                "PRAGMA user_version = 1",
                 "UPDATE segments SET key = code",
             ]
         ),
@@ -92,7 +97,15 @@ class Target:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "mutated.idx"
         self.sounds = [
-            write_index(folder / f"{kind}.idx", kind=kind, keys=torch.ones(5, 128)) for kind in ("fp32", "fp16", "int8")
+            write_index(
+                folder / f"{kind}.idx",
+                kind=kind,
+                keys=torch.ones(5, 128),
+                chapters=[(0, 1), (2, 4)],
+                similar=[(0, 2, 0.5), (1, 4, 0.25)],
+                subtitles=[(0.5, 1.5, "Hello!"), (1.0, 9.0, "A dog?")],
+            )
+            for kind in ("fp32", "fp16", "int8")
         ]
         self.refused = self.read = 0
 
@@ -160,7 +173,7 @@ def _execute(connection: sqlite3.Connection, how: str, what: Any, row: int, valu
             connection.execute(what)
             return
         table, column = what
-        key = "rowid" if table not in ("meta", "words_idx", "words_config") else "1"
+        key = "rowid" if table not in ("meta", "similar", "words_idx", "words_config") else "1"
         where = f"{key} IN (SELECT {key} FROM {table} LIMIT 1 OFFSET {row})"
         if how == "delete":
             connection.execute(f"DELETE FROM {table} WHERE {where}")
@@ -181,7 +194,11 @@ def read_all(path: Path) -> None:
         assert codes.shape == (count, *index.meta.code_shape) and bool(torch.isfinite(codes).all())
         keys = index.keys()
         assert keys is None or (keys.shape[0] == count and bool(torch.isfinite(keys).all()))
-        assert index.chapter_codes().shape[0] == len(index.chapters())
+        chapters, similar = index.chapters(), index.similar()
+        assert index.chapter_codes().shape[0] == len(chapters)
+        graph = segment_graph(index.segments, similar, chapters)
+        assert len(segments(graph)) == count and len(groups(graph)) == len(chapters)
+        assert bool(torch.isfinite(index.codes([*groups(graph), 0])).all())
         assert all(s.start <= s.end for s in index.subtitles())
         for i in range(count):
             assert index.thumbnail(i).startswith(b"\xff\xd8\xff")
