@@ -20,7 +20,7 @@ from evaluation.answers import Nats
 from evaluation.metrics import Window
 
 _CLOCK = re.compile(r"(?<![\d.:])(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)(?![\d:])")
-_NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?![:\w]|\.\d)(?=\s*(?:s\b|sec|$|[^\w\s]|\s))")
+_NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?=s?(?:ec\w*)?(?![\w:]))")
 
 
 def asked_when(query: str) -> str:
