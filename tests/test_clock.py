@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chunkv2l.cutting import detect
 from chunkv2l.movies import MovieInfo, probe
@@ -76,6 +79,20 @@ def test_jumps_before_where_reading_starts_were_told_before(caplog: pytest.LogCa
     assert not caplog.messages
     assert read([12 * DAY, 12 * DAY + 1], duration=20 * DAY, start=12 * DAY) == [12 * DAY, 12 * DAY + 1]
     assert not caplog.messages
+
+
+@given(
+    st.lists(st.none() | st.floats(-1e9, 1e9) | st.floats(-2, 200)),
+    st.floats(0.001, 3e6),
+    st.sampled_from([0.0, 9.0]),
+)
+def test_whatever_the_stamps_are_times_ascend_and_nothing_is_held_longer(
+    stamps: list[float | None], duration: float, start: float
+) -> None:
+    clock = Clock(info(duration), start)
+    shown = [time for time in map(clock.read, stamps) if time is not None]
+    assert all(0 < after - before <= HOLD + 1e-6 for before, after in pairwise(shown))
+    assert not shown or 0 <= shown[0] <= HOLD + start
 
 
 def test_warnings_come_to_an_end(caplog: pytest.LogCaptureFixture) -> None:
