@@ -95,14 +95,17 @@ def emit_json(value: Any, indent: int | None = 2) -> None:
     emit(json.dumps(value, ensure_ascii=ascii_only, indent=indent, allow_nan=False))
 
 
-def show_answer(answer: Answer) -> None:
-    """An answer for people: the text and the spans on stdout, how it was made on stderr."""
+def show_answer(answer: Answer, explain: bool = False) -> None:
+    """An answer for people: the text and the spans on stdout, with its route if wanted; how it was made on stderr."""
+    from chunkv2l import explain as explaining
     from chunkv2l.spans import between
 
     lines = [answer.answer]
     lines += [f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %" for span in answer.spans]
     if answer.not_there is not None:
         lines.append(f"  {'not in the video':<19} {100 * answer.not_there:3.0f} %")
+    if explain:
+        lines += ["", *explaining.lines(answer)]
     emit("\n".join(lines))
     timing = answer.timing
     took = f"loaded in {timing.load_s:.1f} s, " if timing.load_s else ""
@@ -131,7 +134,11 @@ def show_index(file: IndexFile) -> None:
         f"settings: {settings}",
     ]
     tenths = meta.movie["duration"] < 3600
+    begins = {chapter["first"]: chapter for chapter in _chapters(file)}
     for segment in file.segments:
+        if chapter := begins.get(segment.id):
+            times = f"{clock(chapter['start'], tenths)} – {clock(chapter['end'], tenths)}"
+            lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
         times = f"{clock(segment.start, tenths)} – {clock(segment.end, tenths)}"
         lines.append(f"{segment.id:5}  {times:<19} {segment.caption}".rstrip())
     emit("\n".join(lines))
@@ -151,7 +158,27 @@ def index_json(file: IndexFile) -> dict[str, Any]:
             {"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech}
             for s in file.segments
         ],
+        "chapters": _chapters(file),
     }
+
+
+def _chapters(file: IndexFile) -> list[dict[str, Any]]:
+    """The chapters, by the names and with the numbers that the segment graph has for them."""
+    from chunkv2l.graph import places
+
+    found = file.chapters()
+    place = places([(chapter.first, chapter.last) for chapter in found], file.similar())
+    return [
+        {
+            "group": f"g{chapter.id}",
+            "first": chapter.first,
+            "last": chapter.last,
+            "start": file.segments[chapter.first].start,
+            "end": file.segments[chapter.last].end,
+            "place": number,
+        }
+        for chapter, number in zip(found, place, strict=True)
+    ]
 
 
 class ProgressBar:

@@ -194,6 +194,20 @@ def test_show_json(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["segments"][1] == {"id": 1, "start": 4.0, "end": 8.0, "caption": "the cat sits", "speech": ""}
 
 
+def test_show_chapters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.indexes import write_index
+
+    pairs = [(0, 1, 0.9), (2, 3, 0.9), (0, 4, 0.8)]
+    path = write_index(tmp_path / "a.idx", chapters=[(0, 1), (2, 3), (4, 4)], similar=pairs)
+    assert cli.run(["show", str(path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[2:]] == ["g0", "0", "1", "g1", "2", "3", "g2", "4"]
+    assert lines[5] == ["g1", "0:08.0", "–", "0:16.0", "chapter,", "place", "1"]
+    assert cli.run(["show", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["chapters"]
+    assert told[2] == {"group": "g2", "first": 4, "last": 4, "start": 16.0, "end": 20.0, "place": 0}
+
+
 # ---- verify
 
 
