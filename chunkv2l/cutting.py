@@ -51,8 +51,7 @@ def cut(
         detector: a name as `make_detector` takes it, or a fresh PySceneDetect detector.
         reader: "auto", "pyav" or "decord".
         min_length, max_length: of a segment, seconds.
-        exact: shrink and keep every frame, so that clips are those of `read_clip`, to the pixel; takes more time and
-            memory.
+        exact: keep every frame whole, so that clips are those of `read_clip`, to the pixel; takes more memory.
         stall_timeout: seconds without a picture after which a reader is given up.
 
     Raises:
@@ -63,24 +62,24 @@ def cut(
     found = make_detector(detector, min_length, max_length)
     info = probe(path)
     segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length)
-    sampler = Sampler(sample_times, shrink, info.fps, exact)
     end = 0.0
     frames = read_frames(info, reader, side=None if exact else KEPT_SIDE, stall_timeout=stall_timeout)
-    with Prefetch(look(frames, info, shrink if exact else None), _AHEAD) as looks:
-        for item in looks:
-            end = item.end
-            if item.kept is not None:
-                sampler.keep(item.kept)
-            if item.small is not None:
-                for segment in segmenter.push(item.time, item.small):
-                    yield segment, *sampler.take(segment)
-    if not end:
-        raise ChunkV2LError(f"No picture of {info.path} could be decoded.")
-    if end < info.duration * 0.98 - _MISSING:
-        promised = f"although the file promises {info.duration:.2f} s"
-        logger.warning("The pictures end at %.2f s, %s: the rest is missing.", end, promised)
-    for segment in segmenter.finish(end):
-        yield segment, *sampler.take(segment)
+    with Sampler(sample_times, info.fps) as sampler:
+        with Prefetch(look(frames, info, shrink, exact), _AHEAD) as looks:
+            for item in looks:
+                end = item.end
+                if item.kept is not None:
+                    sampler.keep(item.kept)
+                if item.small is not None:
+                    for segment in segmenter.push(item.time, item.small):
+                        yield segment, *sampler.take(segment)
+        if not end:
+            raise ChunkV2LError(f"No picture of {info.path} could be decoded.")
+        if end < info.duration * 0.98 - _MISSING:
+            promised = f"although the file promises {info.duration:.2f} s"
+            logger.warning("The pictures end at %.2f s, %s: the rest is missing.", end, promised)
+        for segment in segmenter.finish(end):
+            yield segment, *sampler.take(segment)
 
 
 def detect(

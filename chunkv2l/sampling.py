@@ -5,15 +5,21 @@ sampling are kept, at most `CANDIDATE_RATE` a second and every frame that stays 
 than `KEPT_SIDE` pixels. A segment's clip is put together from those on screen nearest to the moments that the model
 asks for: a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds. Only these go through the model's
 `shrink`.
+
+Where clips must be exact, every frame is a candidate. It is held as the decoder left it, and only what a clip is made
+of is shrunk; the oldest ones are shrunk before that, in threads, where frames would take more than `ROOM`.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -29,6 +35,8 @@ KEPT_SIDE = 512
 """Pixels that the longer side of these pictures has at most; no model looks at more."""
 DETECT_RATE = 30.0
 """Frames a second that detection looks at, about, where there are more."""
+ROOM = 512 << 20
+"""Bytes that frames held whole may take: some 15 s of 720p."""
 THUMBNAIL_SIDE = 256
 """Pixels of a thumbnail's longer side at most."""
 _SMALL_SIDE = 256  # pixels of the longer side of what detection sees
@@ -38,19 +46,71 @@ SampleTimes = Callable[[float, float], list[float]]
 Shrink = Callable[[Image], Image]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A kept picture, on screen in [time, until) seconds.
+class Picture:
+    """A frame's picture, small; `shrink` is yet to come."""
+
+    viewable = True
+    nbytes = 0
+
+    def __init__(self, frame: Frame, shrink: Shrink) -> None:
+        self._picture, self._shrink = frame.picture(KEPT_SIDE), shrink
+
+    def image(self) -> Image:
+        """uint8 RGB, what the model wants of it."""
+        return self._shrink(self._picture)
+
+    def view(self) -> Image:
+        """uint8 RGB, to make a thumbnail of."""
+        return self._picture
+
+
+class Whole:
+    """A frame as the decoder left it, until it is settled: what will be wanted of it is made, and the frame let go.
 
     Attributes:
-        image: uint8 RGB, to make the clip of: the picture, or what `shrink` left of it.
-        view: uint8 RGB, to make a thumbnail of, or None.
+        viewable: whether `view` may be asked for.
+        nbytes: what the frame takes.
     """
+
+    def __init__(self, frame: Frame, shrink: Shrink, viewable: bool) -> None:
+        self.viewable, self.nbytes = viewable, frame.nbytes
+        self._frame: Frame | None = frame
+        self._shrink = shrink
+        self._image: Image | None = None
+        self._view: Image | None = None
+        self._lock = Lock()
+
+    def image(self) -> Image:
+        """uint8 RGB, what `shrink` leaves of the whole picture."""
+        with self._lock:
+            if self._image is None:
+                assert self._frame is not None
+                self._image = self._shrink(self._frame.picture())
+            return self._image
+
+    def view(self) -> Image:
+        """uint8 RGB, to make a thumbnail of."""
+        with self._lock:
+            if self._view is None:
+                assert self._frame is not None and self.viewable
+                self._view = self._frame.picture(KEPT_SIDE)
+            return self._view
+
+    def settle(self) -> None:
+        """Make what may be asked for, and let the frame go."""
+        self.image()
+        if self.viewable:
+            self.view()
+        self._frame = None
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What is kept of a frame, on screen in [time, until) seconds."""
 
     time: float
     until: float
-    image: Image
-    view: Image | None
+    held: Picture | Whole
 
 
 @dataclass(frozen=True)
@@ -71,12 +131,12 @@ class Look:
 
 
 def look(
-    frames: Generator[Frame, None, None], info: MovieInfo, shrink: Shrink | None = None
+    frames: Generator[Frame, None, None], info: MovieInfo, shrink: Shrink, exact: bool = False
 ) -> Generator[Look, None, None]:
     """Look at every frame once; a closing item brings the last candidate. Closing this closes `frames`.
 
     Args:
-        shrink: given, every frame is a candidate, shrunk from its full size at once.
+        exact: every frame is a candidate, to be shrunk from its full size.
     """
     small_size = fitted(info.stored_width, info.stored_height, _SMALL_SIDE)
     last: Frame | None = None
@@ -85,7 +145,7 @@ def look(
         for frame in frames:
             kept = None
             if last is not None:
-                kept = _candidate(last, frame.time, cell, shrink)
+                kept = _candidate(last, frame.time, cell, shrink, exact)
                 cell = _cell(last)
             small = None
             if frame.time - seen > 0.75 / DETECT_RATE - 1e-4:
@@ -94,48 +154,88 @@ def look(
             yield Look(frame.time, end, small, kept)
             last = frame
     if last is not None:
-        yield Look(last.time, end, None, _candidate(last, end, cell, shrink))
+        yield Look(last.time, end, None, _candidate(last, end, cell, shrink, exact))
 
 
 class Sampler:
-    """Holds the candidates that a segment may need that is still open, and makes clips of them."""
+    """Holds the candidates that a segment may need that is still open, and makes clips of them.
 
-    def __init__(self, sample_times: SampleTimes, shrink: Shrink, fps: float, shrunk: bool = False) -> None:
-        self._sample_times, self._shrink, self._fps, self._shrunk = sample_times, shrink, fps, shrunk
+    A context manager: leaving it ends its threads.
+
+    Args:
+        room: bytes that whole frames may take before the oldest are settled.
+    """
+
+    def __init__(self, sample_times: SampleTimes, fps: float, room: int = ROOM) -> None:
+        self._sample_times, self._fps, self._room = sample_times, fps, room
         self._kept: deque[Candidate] = deque()
+        self._whole: deque[Whole] = deque()  # those of the kept ones that aren't settled, in order
+        self._bytes = 0  # that they take
+        self._settling: deque[Future[None]] = deque()
+        self._threads = cores()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="chunkv2l-shrink")
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
     def keep(self, candidate: Candidate) -> None:
         """Take one more; they come in order."""
         self._kept.append(candidate)
+        if isinstance(candidate.held, Whole):
+            self._whole.append(candidate.held)
+            self._bytes += candidate.held.nbytes
+        while self._bytes > self._room and self._whole:
+            oldest = self._whole.popleft()
+            self._bytes -= oldest.nbytes
+            self._settling.append(self._pool.submit(oldest.settle))
+        while len(self._settling) > 2 * self._threads:
+            self._settling.popleft().result()
 
     def take(self, segment: Segment) -> tuple[Clip, Image]:
         """A segment's clip and thumbnail (uint8 RGB); pictures from before the segment are let go."""
         while len(self._kept) > 1 and self._kept[1].time <= segment.start:
-            self._kept.popleft()
+            gone = self._kept.popleft().held
+            if self._whole and self._whole[0] is gone:
+                self._whole.popleft()
+                self._bytes -= gone.nbytes
         seen = [c for c in self._kept if c.time < segment.end - 1e-6 and c.until > segment.start + 1e-6]
         seen = seen or list(self._kept)
         slack = tolerance(self._fps)
         moments = self._sample_times(segment.duration, self._fps)
         chosen = [_nearest(seen, min(segment.start + t, segment.end) + slack) for t in moments]
-        images = tuple(c.image if self._shrunk else self._shrink(c.image) for c in chosen)
+        images = self._images(chosen)
         times = tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen)
-        views = [c for c in seen if c.view is not None] or [c for c in self._kept if c.view is not None]
-        view = _nearest(views, (segment.start + segment.end) / 2).view
-        assert view is not None  # a movie's first candidate has one
+        views = [c for c in seen if c.held.viewable] or [c for c in self._kept if c.held.viewable]
+        view = _nearest(views, (segment.start + segment.end) / 2).held.view()  # a movie's first candidate is viewable
         size = fitted(view.shape[1], view.shape[0], THUMBNAIL_SIDE)
         thumbnail = np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         return Clip(images, times, segment.duration, self._fps), thumbnail
 
+    def _images(self, chosen: Sequence[Candidate]) -> tuple[Image, ...]:
+        """What the model gets of each; whole frames, which take long, are shrunk side by side."""
+        if any(isinstance(c.held, Whole) for c in chosen):
+            return tuple(self._pool.map(_image, chosen))
+        return tuple(map(_image, chosen))
 
-def _candidate(frame: Frame, until: float, cell: int, shrink: Shrink | None) -> Candidate | None:
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _image(candidate: Candidate) -> Image:
+    return candidate.held.image()
+
+
+def _candidate(frame: Frame, until: float, cell: int, shrink: Shrink, exact: bool) -> Candidate | None:
     """What is kept of a frame on screen until then; `cell` is the last one that has its candidate."""
     wanted = _cell(frame) > cell or until - frame.time > 1 / CANDIDATE_RATE
-    if shrink is not None:
-        return Candidate(frame.time, until, shrink(frame.picture()), frame.picture(KEPT_SIDE) if wanted else None)
-    if not wanted:
-        return None
-    picture = frame.picture(KEPT_SIDE)
-    return Candidate(frame.time, until, picture, picture)
+    if exact:
+        return Candidate(frame.time, until, Whole(frame, shrink, viewable=wanted))
+    return Candidate(frame.time, until, Picture(frame, shrink)) if wanted else None
 
 
 def _cell(frame: Frame) -> int:

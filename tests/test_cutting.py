@@ -95,6 +95,42 @@ def test_every_frame_can_be_kept(tmp_path: Path) -> None:
     assert clip.times == exact.times and greys(clip) == greys(exact)
 
 
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
+def test_frames_that_find_no_room_are_shrunk_early_and_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    path = counted(tmp_path, 200)
+    wanted = at(*(n / 4 for n in range(12)))
+    shrunk: list[str] = []
+    most: list[int] = []
+
+    def shrink(image: Image) -> Image:
+        shrunk.append(threading.current_thread().name)
+        return image[::2]
+
+    class Counting(sampling.Sampler):
+        def keep(self, candidate: sampling.Candidate) -> None:
+            super().keep(candidate)
+            most.append(self._bytes)
+
+    def found(room: int) -> list[Any]:
+        shrunk.clear()
+        most.clear()
+        monkeypatch.setattr(cutting, "Sampler", lambda times, fps: Counting(times, fps, room))
+        return list(cut(path, wanted, shrink, detector="fixed:4", reader=reader, exact=True))
+
+    ample = found(1 << 30)
+    one = max(most) // most.index(max(most))  # bytes of a frame, about
+    assert max(most) > 100 * one and len(shrunk) == 24
+    scarce = found(20 * one)
+    assert max(most) <= 20 * one and len(shrunk) > 150
+    for (s1, c1, t1), (s2, c2, t2) in zip(ample, scarce, strict=True):
+        assert s1 == s2 and c1.times == c2.times and np.array_equal(t1, t2)
+        assert all(np.array_equal(a, b) for a, b in zip(c1.frames, c2.frames, strict=True))
+    assert {name.rpartition("_")[0] for name in shrunk} == {"chunkv2l-shrink"}
+    assert not decoding()
+
+
 def test_exact_pictures_are_whole_and_others_as_large_as_models_look(tmp_path: Path) -> None:
     path = write(tmp_path / "large.mp4", scene(1, 30, (1280, 720)))
     sizes: list[tuple[int, ...]] = []
@@ -103,10 +139,10 @@ def test_exact_pictures_are_whole_and_others_as_large_as_models_look(tmp_path: P
         sizes.append(image.shape)
         return image[:4, :4]
 
-    for exact, count, size in ((False, 2, (288, 512, 3)), (True, 30, (720, 1280, 3))):
+    for exact, size in ((False, (288, 512, 3)), (True, (720, 1280, 3))):
         sizes.clear()
         ((_, clip, thumbnail),) = cut(path, at(0.0, 0.5), shrink, exact=exact)
-        assert sizes == [size] * count
+        assert sizes == [size] * 2  # of those that the clip is made of only
         assert [frame.shape for frame in clip.frames] == [(4, 4, 3)] * 2
         assert thumbnail.shape == (144, 256, 3)
 
@@ -204,7 +240,7 @@ def test_a_whole_movie_is_cut_without_a_word(colours: Path, caplog: pytest.LogCa
 
 
 def decoding() -> bool:
-    return any(thread.name in ("chunkv2l-decode", "chunkv2l-prefetch") for thread in threading.enumerate())
+    return any(thread.name.startswith("chunkv2l-") for thread in threading.enumerate())
 
 
 def test_closing_stops_the_threads(colours: Path) -> None:

@@ -198,6 +198,7 @@ def test_warnings_about_damage_come_to_an_end(caplog: pytest.LogCaptureFixture) 
 class FakeFrame:
     time: float
     duration: float = 1.0
+    nbytes: int = 0
 
     def small(self, width: int, height: int) -> Image:
         return np.zeros((height, width, 3), np.uint8)

@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 
 
 class Frame(Protocol):
-    """A decoded frame."""
+    """A decoded frame; several threads may ask it for pictures at a time."""
 
     @property
     def time(self) -> float:
@@ -25,6 +25,11 @@ class Frame(Protocol):
     @property
     def duration(self) -> float:
         """Seconds that the frame is meant to be shown, as far as the file says; 0 where it doesn't."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that holding it takes."""
         ...
 
     def small(self, width: int, height: int) -> Image:

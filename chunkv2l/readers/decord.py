@@ -29,6 +29,10 @@ class DecordFrame:
     _image: Image  # RGB
     _info: MovieInfo
 
+    @property
+    def nbytes(self) -> int:
+        return self._image.nbytes
+
     def small(self, width: int, height: int) -> Image:
         image = self._image
         quarters = turns(self._info.rotation)

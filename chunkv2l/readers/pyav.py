@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,13 @@ from chunkv2l.readers.damage import Damage
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
+class _Scalers(threading.local):
+    """FFmpeg's scalers, which remember their last sizes; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.picture, self.small = VideoReformatter(), VideoReformatter()
+
+
 @dataclass(frozen=True)
 class AVFrame:
     """A decoded frame, still in the codec's own pixel format."""
@@ -28,18 +36,21 @@ class AVFrame:
     duration: float
     width: int  # in square pixels, before turning
     _raw: Any
-    _to_picture: VideoReformatter
-    _to_small: VideoReformatter
+    _scalers: _Scalers
+
+    @property
+    def nbytes(self) -> int:
+        return sum(plane.buffer_size for plane in self._raw.planes)
 
     def small(self, width: int, height: int) -> Image:
-        raw: Any = self._to_small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
+        raw: Any = self._scalers.small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
         image: Image = raw.to_ndarray()
         return image
 
     def picture(self, side: int | None = None) -> Image:
         width, height = fitted(self.width, self._raw.height, side)
         how = "AREA" if width < self.width else "BILINEAR"
-        raw: Any = self._to_picture.reformat(self._raw, width, height, "rgb24", interpolation=how)
+        raw: Any = self._scalers.picture.reformat(self._raw, width, height, "rgb24", interpolation=how)
         image: Image = raw.to_ndarray()
         quarters = turns(self._raw.rotation)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
@@ -66,7 +77,7 @@ class PyAVReader:
         self._origin = origin(self._container, stream)
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        to_picture, to_small = VideoReformatter(), VideoReformatter()
+        scalers = _Scalers()
         damage = Damage(start)
         clock = Clock(self._info, start)
         for raw in self._from(start, damage):
@@ -79,7 +90,7 @@ class PyAVReader:
                 damage.good(time)
             if time >= start - 1e-6:
                 width = shown_width(raw.width, self._stream)
-                yield AVFrame(time, float((raw.duration or 0) * self._base), width, raw, to_picture, to_small)
+                yield AVFrame(time, float((raw.duration or 0) * self._base), width, raw, scalers)
         damage.close()
 
     def close(self) -> None:
