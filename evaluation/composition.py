@@ -239,9 +239,9 @@ def _asked(
 ) -> dict[int, dict[str, Told]]:
     """A group's answers at one number of parts; under 0 the controls, at the largest only."""
     numbers, place = group.movie(size, seed)
-    path = write_movie(
-        folder / "parts.idx", encoder.model, encoder.takes([Take(images.jpegs[number]) for number in numbers])
-    )
+    takes = [Take(images.jpegs[number]) for number in numbers]
+    encoded = encoder.takes(takes)
+    path = write_movie(folder / "parts.idx", encoder.model, encoded, encoder.groups(takes, encoded, folder))
     with chunkv2l.open(path, model=encoder.model) as index:
         told = {size: ask_group(index, group, named)}
         if size == len(group.others) + 1:

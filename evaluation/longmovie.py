@@ -238,24 +238,26 @@ def command(
     images = load_images(stem, limit)
     chosen = dict(policies.load(one) for one in named or policies.BUILT_IN)
     wanted = sorted(set(sizes or SIZES), reverse=True)
-    encoder = Encoder(load_model(name, device=device), cache, seed)
     allowed: tuple[int, ...] | None = None
-    figures: dict[str, Any] = {}
     plans = {}
     for size in wanted:  # all of them, before hours are spent on the first
         plans[size] = make_movies(images, size, queries, seed, allowed)
         allowed = allowed or plans[size][0][0].photographs
+    encoder = Encoder(load_model(name, device=device), cache, seed)
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in sorted(plans):
             found: list[Mapping[tuple[Mode, str], Found]] = []
             kept: list[Mapping[str, Kept]] = []
             with tqdm(total=queries, desc=f"{size} segments", unit="query", disable=None) as bar:
                 for movie, asked in plans[size]:
-                    made = encoder.takes([Take(images.jpegs[number]) for number in movie.photographs])
-                    path = write_movie(Path(folder) / "movie.idx", encoder.model, made)
+                    takes = [Take(images.jpegs[number]) for number in movie.photographs]
+                    made = encoder.takes(takes)
+                    groups = encoder.groups(takes, made, Path(folder))
+                    path = write_movie(Path(folder) / "movie.idx", encoder.model, made, groups)
                     bare = None
                     if encoder.model.keys is not None:
-                        bare = write_movie(Path(folder) / "bare.idx", encoder.model, made, keys=False)
+                        bare = write_movie(Path(folder) / "bare.idx", encoder.model, made, groups, keys=False)
                     left = max(0, (queries if exhaustive is None else exhaustive) - len(found))
                     runs = Movie(path, bare, encoder.model, chosen).run(asked, max(0, timed - len(found)), left)
                     for one, candidate in runs:

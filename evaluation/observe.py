@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat
-from chunkv2l.build import mean_scores
 from chunkv2l.compose import expand
+from chunkv2l.encoding import mean_scores
 from chunkv2l.errors import InputError
 from chunkv2l.models import Model
 from chunkv2l.policies import spread

@@ -16,18 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from chunkv2l import codes as packing
 from chunkv2l.adapter import concat
-from chunkv2l.build import BATCH, to_jpeg, write_captions
+from chunkv2l.blobs import key_to_bytes
+from chunkv2l.build import BATCH, to_jpeg
+from chunkv2l.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.compose import expand
+from chunkv2l.encoding import mean_scores, write_captions
 from chunkv2l.frames import Clip
+from chunkv2l.grouping import Pictures
 from chunkv2l.models import Model
+from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
-from chunkv2l.store import NewSegment, Writer
+from chunkv2l.store import NewChapter, NewSegment, Writer
 from chunkv2l.train.images import Motion, decode, film
 from chunkv2l.values import to_json
 
@@ -46,13 +51,23 @@ class Encoded:
 
     Attributes:
         code: float16 [L, r, d].
-        caption: generated from the clip's own adapter.
+        caption: generated from the clip's own adapter; "" where that wasn't asked for.
         key: the learned key, float32 [K]; None where the model has none.
+        mu: mean score over the build's fixed statements, nats; None where the model doesn't use it.
     """
 
     code: Tensor
     caption: str
     key: Tensor | None
+    mu: float | None = None
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What a build makes of a movie's segments together: chapters, and pairs (a, b, cosine) that look alike."""
+
+    chapters: tuple[NewChapter, ...] = ()
+    similar: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,15 +111,15 @@ class Encoder:
         """A take as a clip with as many frames as the model looks at."""
         return filmed(take, self.model.vlm.sample_times(take.seconds, FPS), self.seed)
 
-    def encode(self, clips: Sequence[Clip]) -> list[Encoded]:
+    def encode(self, clips: Sequence[Clip], captions: bool = True) -> list[Encoded]:
         """What a build would store of each clip."""
-        files = [self._file(clip) for clip in clips]
+        files = [self._file(clip, captions) for clip in clips]
         missing = [i for i, file in enumerate(files) if not _readable(file)]
         missing = list({files[i]: i for i in missing}.values())
         with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
             for begin in range(0, len(missing), BATCH):
                 some = missing[begin : begin + BATCH]
-                for i, made in zip(some, self._make([clips[i] for i in some]), strict=True):
+                for i, made in zip(some, self._make([clips[i] for i in some], captions), strict=True):
                     _write(files[i], made)
                 bar.update(len(some))
         return [_read(file) for file in files]
@@ -119,36 +134,67 @@ class Encoder:
                 bar.update(len(some))
         return made
 
-    @torch.inference_mode()
-    def _make(self, clips: Sequence[Clip]) -> Iterator[Encoded]:
-        vlm, hypernet = self.model.vlm, self.model.hypernet
-        shrunk = [
-            Clip(tuple(vlm.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
-            for clip in clips
+    def groups(self, takes: Sequence[Take], encoded: Sequence[Encoded], folder: Path) -> Groups:
+        """Chapters and similar segments of a movie of these takes, as a build finds and makes them.
+
+        Args:
+            encoded: what `takes` gave.
+            folder: where frames are kept meanwhile.
+        """
+        vectors = np.stack([pooled(one.code.float().numpy()) for one in encoded])
+        chapters = find_chapters(vectors)
+        with Pictures(folder) as pictures:
+            for i, take in enumerate(takes):
+                pictures.add(Segment(i * take.seconds, (i + 1) * take.seconds), self._shrunk(self.film(take)))
+            own = self.encode([pictures.clip(first, last) for first, last in chapters], captions=False)
+        rows = [
+            NewChapter(first, last, packing.to_bytes(one.code.float(), CODES))
+            for (first, last), one in zip(chapters, own, strict=True)
         ]
-        blobs = [packing.to_bytes(code, CODES) for code in hypernet.encode(*vlm.encode(shrunk))]
+        return Groups(tuple(rows), tuple(similar_pairs(vectors)))
+
+    def _shrunk(self, clip: Clip) -> Clip:
+        return Clip(tuple(self.model.vlm.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
+
+    @torch.inference_mode()
+    def _make(self, clips: Sequence[Clip], captions: bool) -> Iterator[Encoded]:
+        vlm, hypernet = self.model.vlm, self.model.hypernet
+        states, mask = vlm.encode([self._shrunk(clip) for clip in clips])
+        blobs = [packing.to_bytes(code, CODES) for code in hypernet.encode(states, mask)]
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs])  # as they are stored
-        captions = write_captions(self.model, concat([expand(hypernet, codes)], bias=hypernet.bias))
+        adapters = concat([expand(hypernet, codes)], bias=hypernet.bias)
+        texts = write_captions(self.model, adapters) if captions else [""] * len(clips)
+        mus: list[float | None] = [None] * len(clips)
+        if self.model.calibration.mu:
+            mus = mean_scores(self.model, adapters)
         keys = None
         if self.model.keys is not None:
             keys = self.model.keys.of_codes(codes.to(hypernet.bias.A.device)).float().cpu()
-        for i, caption in enumerate(captions):
-            yield Encoded(codes[i].half(), caption, None if keys is None else keys[i])
+        for i, text in enumerate(texts):
+            yield Encoded(codes[i].half(), text, None if keys is None else keys[i], mus[i])
 
-    def _file(self, clip: Clip) -> Path:
+    def _file(self, clip: Clip, captions: bool) -> Path:
         digest = hashlib.sha256(f"{clip.times} {clip.duration} {clip.fps}".encode())
         for frame in clip.frames:
             digest.update(str(frame.shape).encode() + np.ascontiguousarray(frame).tobytes())
+        extras = ("" if captions else "-plain") + ("-mu" if self.model.calibration.mu else "")
         name = digest.hexdigest()[:32]
-        return self._folder / name[:2] / f"{name}.safetensors"
+        return self._folder / name[:2] / f"{name}{extras}.safetensors"
 
 
 def write_movie(
-    path: Path, model: Model, segments: Sequence[Encoded], *, seconds: float = SECONDS, keys: bool = True
+    path: Path,
+    model: Model,
+    segments: Sequence[Encoded],
+    groups: Groups | None = None,
+    *,
+    seconds: float = SECONDS,
+    keys: bool = True,
 ) -> Path:
     """The index of a movie whose segments these are, through the build's write path; one that is there is replaced.
 
     Args:
+        groups: its chapters and similar segments; none if None.
         seconds: how long each segment is.
         keys: whether the learned keys are stored, where the model has them.
     """
@@ -180,7 +226,8 @@ def write_movie(
             segment.caption,
             packing.to_bytes(segment.code.float(), CODES),
             _THUMBNAIL,
-            key=None if segment.key is None or not keys else save({"key": segment.key.contiguous()}),
+            mu=segment.mu,
+            key=None if segment.key is None or not keys else key_to_bytes(segment.key),
         )
         for i, segment in enumerate(segments)
     ]
@@ -189,7 +236,9 @@ def write_movie(
             writer.start_over()
         writer.write(meta=meta)
         writer.write(0, rows)
-        writer.finish()
+        if groups is not None:
+            writer.write_chapters(0, groups.chapters)
+        writer.finish(groups.similar if groups is not None else ())
     return path
 
 
@@ -202,7 +251,8 @@ def _write(file: Path, encoded: Encoded) -> None:
     if encoded.key is not None:
         tensors["key"] = encoded.key.contiguous()
     part = file.with_name(f"{file.name}.{os.getpid()}")
-    save_file(tensors, part, metadata={"caption": encoded.caption})
+    mu = {} if encoded.mu is None else {"mu": repr(encoded.mu)}
+    save_file(tensors, part, metadata={"caption": encoded.caption, **mu})
     os.replace(part, file)
 
 
@@ -210,7 +260,9 @@ def _read(file: Path) -> Encoded:
     with safe_open(file, framework="pt") as opened:
         # copies, as what is opened is the file itself, mapped into memory
         key = opened.get_tensor("key").clone() if "key" in opened.keys() else None  # noqa: SIM118
-        return Encoded(opened.get_tensor("code").clone(), opened.metadata()["caption"], key)
+        told = opened.metadata()
+        mu = float(told["mu"]) if "mu" in told else None
+        return Encoded(opened.get_tensor("code").clone(), told["caption"], key, mu)
 
 
 def _readable(file: Path) -> bool:

@@ -192,9 +192,11 @@ def command(
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=movies, unit="movie", disable=None) as bar:
         for movie in made:
-            takes = zip(movie.photographs, movie.takes, strict=True)
-            encoded = encoder.takes([Take(images.jpegs[number], take) for number, take in takes])
-            path = write_movie(Path(folder) / "movie.idx", encoder.model, encoded)
+            pairs = zip(movie.photographs, movie.takes, strict=True)
+            takes = [Take(images.jpegs[number], take) for number, take in pairs]
+            encoded = encoder.takes(takes)
+            groups = encoder.groups(takes, encoded, Path(folder))
+            path = write_movie(Path(folder) / "movie.idx", encoder.model, encoded, groups)
             with chunkv2l.open(path, model=encoder.model) as index:
                 outcomes += [ask(index, question) for question in movie.questions]
             figures = figures_of(outcomes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import chunkv2l
 from chunkv2l.build import to_jpeg
 from chunkv2l.frames import Clip
 from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models import Calibration
 from evaluation.photographs import Encoder, Take, filmed, halves, write_movie
 from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, FakeVLM, fake_model
 from tests.indexes import jpeg, rows_of
@@ -113,3 +114,27 @@ def sides(left: int, right: int) -> bytes:
     picture = np.full((64, 64, 3), left, dtype=np.uint8)
     picture[:, 32:] = right
     return to_jpeg(picture)
+
+
+def test_a_movie_of_photographs_has_chapters_and_similar_segments(tmp_path: Path) -> None:
+    model = fake_model()
+    encoder = Encoder(model, tmp_path / "cache")
+    takes = [Take(sides(15 * i, 10 if i < 8 else 250)) for i in range(16)]
+    made = encoder.takes(takes)
+    groups = encoder.groups(takes, made, tmp_path)
+    before = set((tmp_path / "cache").rglob("*.safetensors"))
+    assert groups == encoder.groups(takes, made, tmp_path)
+    assert set((tmp_path / "cache").rglob("*.safetensors")) == before
+    with chunkv2l.open(write_movie(tmp_path / "a.idx", model, made, groups), model=model) as index:
+        chapters = index.file.chapters()
+        assert chapters and chapters[-1].last == 15 and index.file.similar() == groups.similar
+        assert index.file.chapter_codes().shape[0] == len(chapters)
+
+
+def test_mu_is_stored_where_the_model_uses_it(tmp_path: Path) -> None:
+    model = replace(fake_model(), calibration=Calibration(mu=True))
+    made = Encoder(model, tmp_path).takes([Take(jpeg())])
+    plain = Encoder(fake_model(), tmp_path).takes([Take(jpeg())])
+    assert made[0].mu is not None and plain[0].mu is None and torch.equal(made[0].code, plain[0].code)
+    with chunkv2l.open(write_movie(tmp_path / "a.idx", model, made), model=model) as index:
+        assert index.segments[0].mu == made[0].mu
