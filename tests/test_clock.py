@@ -131,6 +131,12 @@ def test_a_gap_of_hours_stays_and_is_split(reader: str, tmp_path: Path, caplog: 
     assert len(segments) >= 5 * 3600 / 16 and not caplog.messages
 
 
+def test_thousands_of_cuts_reported_at_once(tmp_path: Path) -> None:
+    """A ruler reports every cut of a gap when the gap is over."""
+    segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), "fixed:1")
+    assert [round(segment.end) for segment in segments] == [*range(1, 5 * 3600 + 4)]
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_where_the_header_is_right_a_gap_beyond_it_is_none(reader: str, tmp_path: Path) -> None:
     """A stamp that is off by hours in a movie whose header says minutes."""
