@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkv2l.cutting import detect
@@ -81,6 +81,7 @@ def test_jumps_before_where_reading_starts_were_told_before(caplog: pytest.LogCa
     assert not caplog.messages
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.none() | st.floats(-1e9, 1e9) | st.floats(-2, 200)),
     st.floats(0.001, 3e6),
