@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from chunkv2l import explain as explaining
+from chunkv2l.found import Route
 from chunkv2l.spans import Span, between
+
+__all__ = ["Answer", "Route", "Timing", "counted", "describe"]
 
 ABSENT = "It seems not to be in this video"
 
@@ -39,6 +44,7 @@ class Answer:
         not_there: the probability that no segment shows it; None where the policy asked the router nothing.
         policy: the policy's name.
         visual_tokens: always 0.
+        route: how it was found.
     """
 
     question: str
@@ -49,10 +55,11 @@ class Answer:
     model: str
     timing: Timing
     visual_tokens: Literal[0] = 0
+    route: Route | None = field(default=None, repr=False, compare=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """As `chunkv2l ask --json` prints it: plain values only, these keys in this order."""
-        return {
+    def to_json(self, explain: bool = False) -> dict[str, Any]:
+        """As `chunkv2l ask --json` prints it: plain values only, these keys in this order; with its route, last."""
+        told = {
             "question": self.question,
             "answer": self.answer,
             "spans": [span.to_json() for span in self.spans],
@@ -62,6 +69,18 @@ class Answer:
             "visual_tokens": self.visual_tokens,
             "timing": asdict(self.timing),
         }
+        if explain and self.route is not None:
+            told["route"] = explaining.to_json(self.route)
+        return told
+
+
+def counted(spans: Sequence[Span], absent: float | None) -> str:
+    """How many times something happens, in words: the number, and each time in order."""
+    if absent is not None and absent > 0.5:
+        return f"0 times: {ABSENT[:1].lower()}{ABSENT[1:]}; the likeliest moment is {between(spans[0])}."
+    times = [between(span) for span in sorted(spans, key=lambda span: span.start)]
+    told = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
+    return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {told}."
 
 
 def describe(span: Span, absent: float | None) -> str:

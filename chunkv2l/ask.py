@@ -7,8 +7,7 @@ show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -18,18 +17,17 @@ from typing import TYPE_CHECKING, Literal
 import networkx as nx
 
 from chunkv2l import policies
-from chunkv2l.answer import Answer, Timing, describe
-from chunkv2l.errors import InputError
+from chunkv2l.answer import Answer, Route, Timing, counted, describe
+from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.explain import look
 from chunkv2l.graph import segment_graph
+from chunkv2l.parts import part_of, shared_out
 from chunkv2l.policies import Policy
-from chunkv2l.query import BUDGET, Node, allowed, readable, understood
-from chunkv2l.spans import Span, joined, ranked
+from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, spoken, understood
+from chunkv2l.spans import Span, clock, joined, ranked
+from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import nn
-
     from chunkv2l.adapter import Adapter
     from chunkv2l.index import IndexFile
     from chunkv2l.models import Model
@@ -112,8 +110,8 @@ class Index:
 
     @cached_property
     def graph(self) -> nx.DiGraph:
-        """The segment graph, frozen: nodes 0 … n−1 with `start`, `end`, `caption`; `next` edges."""
-        return segment_graph(self.segments)
+        """The segment graph, frozen; see `chunkv2l.graph`."""
+        return segment_graph(self.segments, self.file.similar(), self.file.chapters())
 
     @property
     def model(self) -> Model:
@@ -142,7 +140,13 @@ class Index:
             if self._router is None:
                 from chunkv2l.router import Router
 
-                self._router = Router(self.model, self.file.codes, [segment.mu for segment in self.segments])
+                self._router = Router(
+                    self.model,
+                    self.file.codes,
+                    [segment.mu for segment in self.segments],
+                    self.file.keys,
+                    self.file.chapter_codes,
+                )
             return self._router
 
     def ask(
@@ -154,50 +158,67 @@ class Index:
     ) -> Answer:
         """Answer a question.
 
-        "When …", "Show me …" and plain statements are answered with spans of time, best first; anything else with text,
-        and the spans that it came from.
+        "When …", "Show me …" and plain statements are answered with spans of time, best first; "How many times …" with
+        a number and the spans; anything else with text, and the spans that it came from.
 
         Args:
             policy: a built-in's name, "FILE.py:function", or a function (graph, query) -> {node: weight}; None chooses
-                `route`, or `timeline` for questions about the movie as a whole.
+                by the kind of question (`policies.choose`).
             top_k: segments to compose, for policies that take it; None leaves the policy's default.
             budget: segments that may be scored exactly; None or "all" for every one.
 
         Raises:
             InputError: an empty question, a bad policy, or an index that doesn't belong to the model; NothingFound, its
-                subclass, where the question names nothing, or `fts` finds no word of it.
+                subclass, where the question names nothing, or a time that the movie doesn't have, or `fts` finds no
+                word of it.
         """
         question = readable(question)
         parsed = understood(question)
         budget = allowed(budget)
-        if policy is None or policy == "route":
-            policy = "route" if parsed.statement else "timeline"
+        said = self._said(parsed) if policy is None else ""
+        if policy is None or (policy == "route" and not parsed.statement):
+            policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
-        model, load_s = self._loaded()
+        graph, within = self._graph_of(parsed)
+        _, load_s = self._loaded()
         started = perf_counter()
 
-        from chunkv2l.inject import exclusive
+        from chunkv2l.generation import timed
         from chunkv2l.router import Scoring
 
-        scoring = Scoring(self.router, parsed.statement, budget, self.file.search, self.graph)
-        weights = policies.run(name, function, self.graph, scoring.query(question, parsed.kind))
+        watch = Watch()
+        scoring = Scoring(self.router, parsed.statement, budget, self._search(said), graph, watch=watch)
+        with watch("policy"):
+            query = scoring.query(question, parsed.kind, parsed.relation)
+            weights = policies.run(name, function, graph, query)
+        on_segments = shared_out(graph, weights)
         moments = parsed.kind in ("when", "statement")
-        if moments and len(weights) == len(self):  # a policy that composes everything hasn't said when
-            scoring.score(weights)
-        p, absent = scoring.probabilities()
+        if moments and len(on_segments) == scoring.segments:  # a policy that composes everything hasn't said when
+            with watch("policy"):
+                scoring.score(weights)
+        final = next((other for other in reversed(scoring.others) if other.nats), scoring)
+        p, absent = final.probabilities()
+        ordered = name == "order" and policies.choose(parsed) == "order"
+        if ordered:  # the walk has left the segments that p speaks of; its weights share out what isn't "not there"
+            p = {node: weight * (1.0 - (absent or 0.0)) for node, weight in on_segments.items()}
         routed = perf_counter()
 
         if moments:
-            spans = _moments(self.segments, weights, _numbers(p or policies.shares(scoring.hits or weights)))
+            spans = self._moments(on_segments, p or policies.shares(scoring.hits or on_segments))
             text = describe(spans[0], absent)
             composed = first_token = perf_counter()
+        elif ordered and parsed.kind == "count":
+            spans = joined(self.segments, list(on_segments), p)
+            text = counted(spans, absent)
+            composed = first_token = perf_counter()
         else:
-            spans = joined(self.segments, list(_numbers(weights)), _numbers(p or policies.shares(weights)))
-            adapter = self.compose(weights)
+            spans = joined(self.segments, list(on_segments), p or policies.shares(on_segments))
+            with watch("compose"):
+                adapter = self.compose(weights)
             composed = perf_counter()
-            with exclusive(model.vlm.targets), _second_call(model.vlm.targets[0]) as times:
-                text = model.vlm.generate([question], adapter, MAX_NEW_TOKENS)[0].strip()
-            first_token = times[1] if len(times) > 1 else perf_counter()
+            prompt = parsed.prompt(question, ordered)
+            with watch("generate"):
+                text, first_token = timed(self.model.vlm, prompt, adapter, MAX_NEW_TOKENS)
         timing = Timing(
             load_s=load_s,
             route_s=routed - started,
@@ -205,17 +226,55 @@ class Index:
             first_token_s=first_token - started,
             total_s=load_s + perf_counter() - started,
         )
-        return Answer(question, text, spans, absent, name, self.file.meta.model, timing)
+        looks = tuple(look(one, graph, weights) for one in (scoring, *scoring.others) if one.nats)
+        route = Route(parsed.relation, within, budget, looks, tuple(weights.items()), tuple(watch.seconds.items()))
+        return Answer(question, text, spans, absent, name, self.file.meta.model, timing, route=route)
+
+    def _moments(self, weights: Mapping[int, float], scores: Mapping[int, float]) -> tuple[Span, ...]:
+        """Spans for "When …": the policy's choice by weight, then what else was scored; ties by score, then by time."""
+        chosen = {node: weight for node, weight in weights.items() if weight > 0}
+        if not chosen:
+            raise InputError("The policy gave no segment a weight above 0, so there is no moment to show.")
+        order = sorted(chosen.keys() | scores.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
+        return ranked(self.segments, order, scores)
+
+    def _said(self, parsed: Parsed) -> str:
+        """The words that a question wants to hear, if the subtitles have any of them; "" if not."""
+        words = spoken(parsed.statement) if parsed.kind in ("when", "statement") else ""
+        if not words or not any(segment.speech for segment in self.segments):
+            return ""
+        return words if self.file.search(words) else ""
+
+    def _search(self, said: str) -> Callable[[str], list[tuple[int, float]]]:
+        """Full-text search: for the words that somebody says, where the question is about them."""
+        return lambda statement: self.file.search(said or statement)
+
+    def _graph_of(self, parsed: Parsed) -> tuple[nx.DiGraph, tuple[float, float] | None]:
+        """The part of the segment graph that a question is about, and its times if it isn't all of it.
+
+        Raises:
+            NothingFound: the movie doesn't last that long.
+        """
+        relation = parsed.relation
+        if relation is None or not relation.restricts:
+            return self.graph, None
+        duration = self.segments[-1].end
+        if not relation.share and (relation.span[0] or 0.0) >= duration:
+            raise NothingFound(
+                f"The video lasts {clock(duration)}, so there is nothing at or after {clock(relation.span[0] or 0.0)}."
+            )
+        start, end = relation.bounds(duration)
+        return part_of(self.graph, start, end), (start, end)
 
     def compose(self, weights: Mapping[Node, float]) -> Adapter:
-        """One adapter from weighted segments: their ranks side by side, the hypernetwork's bias once, last.
+        """One adapter from weighted segments and groups: their ranks side by side, the hypernetwork's bias once, last.
 
         Args:
             weights: {node: weight}, of any sign; nodes of weight 0 are left out.
 
         Returns:
-            A [L, R, I], B [L, R, D] with R = (segments + 1) · r, or d + r where the segments' ranks are more than d, a
-            code's width: the same effect in fewer ranks (`chunkv2l.compose`).
+            A [L, R, I], B [L, R, D] with R = (nodes + 1) · r, or d + r where the nodes' ranks are more than d, a code's
+            width: the same effect in fewer ranks (`chunkv2l.compose`).
 
         Raises:
             InputError: unknown nodes, weights that aren't finite numbers, or none but 0.
@@ -223,7 +282,7 @@ class Index:
         from chunkv2l.compose import compose
 
         checked = policies.check("given", weights, self.graph)
-        return compose(self.model.hypernet, self.file.codes, _numbers(checked))
+        return compose(self.model.hypernet, self.file.codes, checked)
 
     def _check_own(self) -> None:
         """Ask for the files that the index was built with and whose paths it doesn't know."""
@@ -252,35 +311,3 @@ def open_index(
 ) -> Index:
     """Open an index to ask it questions: `chunkv2l.open`. See `Index`."""
     return Index(path, model, hypernet=hypernet, device=device)
-
-
-def _numbers(values: Mapping[Node, float]) -> dict[int, float]:
-    """The same, for segments only."""
-    return {node: value for node, value in values.items() if isinstance(node, int)}
-
-
-def _moments(
-    segments: Sequence[SegmentRow], weights: Mapping[Node, float], scores: Mapping[int, float]
-) -> tuple[Span, ...]:
-    """Spans for "When …": the policy's choice by weight, then what else was scored; ties by score, then by time."""
-    chosen = {node: weight for node, weight in _numbers(weights).items() if weight > 0}
-    if not chosen:
-        raise InputError("The policy gave no segment a weight above 0, so there is no moment to show.")
-    order = sorted(chosen.keys() | scores.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
-    return ranked(segments, order, scores)
-
-
-@contextmanager
-def _second_call(module: nn.Module) -> Iterator[list[float]]:
-    """When a module is called, the first two times: the first token is known when the first block runs again."""
-    times: list[float] = []
-
-    def note(*_: object) -> None:
-        if len(times) < 2:
-            times.append(perf_counter())
-
-    handle = module.register_forward_pre_hook(note)
-    try:
-        yield times
-    finally:
-        handle.remove()

@@ -19,6 +19,7 @@ from chunkv2l.cli_options import (
     complete_policy,
     completes,
     examples,
+    explain_option,
     index_argument,
     json_option,
     model_options,
@@ -199,6 +200,7 @@ def build(
         'chunkv2l ask movie.idx "What is the man holding?" --json',
         'chunkv2l ask movie.idx "What is on the table?" --policy mine.py:policy --top-k 2',
         'chunkv2l ask movie.idx "When does a dog catch the ball?" --plot ball.png --clip ball.mp4',
+        'chunkv2l ask movie.idx "What happens after a dog catches the ball?" --explain',
         "chunkv2l ask movie.idx                            # asks for questions, model loaded once",
         "chunkv2l ask movie.idx --json < questions.txt     # a line of JSON for each question",
     )
@@ -223,6 +225,7 @@ def build(
 )
 @model_options
 @output_options
+@explain_option
 @json_option
 @click.pass_context
 def ask(
@@ -236,14 +239,16 @@ def ask(
     model: str | None,
     hypernet: str | None,
     device: str,
+    explain: bool,
     as_json: bool,
     **files: Any,
 ) -> None:
     """Ask INDEX a question.
 
-    "When …", "Show me …" and plain statements ("A dog catches the ball") are answered with moments, best first;
-    anything else with text, and the moments that it came from. Without QUESTION, questions are read line by line from
-    the terminal or a pipe.
+    "When …", "Show me …" and plain statements ("A dog catches the ball") are answered with moments, best first; "How
+    many times …" with a number and the moments; anything else with text, and the moments that it came from. Order in
+    time is understood: "What happens after …", "the first time that …", "in the last ten minutes". Without QUESTION,
+    questions are read line by line from the terminal or a pipe.
     """
     from chunkv2l.ask import open_index
     from chunkv2l.outputs import Outputs
@@ -257,9 +262,9 @@ def ask(
                 terminal.say(f"Loading {opened.file.meta.model} …")
             answer = opened.ask(question, **options)
             if as_json:
-                terminal.emit_json(answer.to_json())
+                terminal.emit_json(answer.to_json(explain))
             else:
-                terminal.show_answer(answer)
+                terminal.show_answer(answer, explain)
             outputs.write(opened, answer, terminal.say)
             return
         failed = False
@@ -271,9 +276,9 @@ def ask(
                 failed = True
                 continue
             if as_json:
-                terminal.emit_json(answer.to_json(), indent=None)
+                terminal.emit_json(answer.to_json(explain), indent=None)
             else:
-                terminal.show_answer(answer)
+                terminal.show_answer(answer, explain)
     ctx.exit(2 if failed and not sys.stdin.isatty() else 0)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-BUILT_IN_POLICIES = ("route", "concat", "mean", "fts", "timeline")
+BUILT_IN_POLICIES = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -71,9 +71,7 @@ def output_options(command: F) -> F:
     """Files that `ask` leaves beside its answer: the fields of `outputs.Outputs`."""
     for option in (
         click.option("--reencode", is_flag=True, help="Encode the clip anew: exact borders, but it takes longer."),
-        click.option(
-            "--movie", metavar="FILE", type=click.Path(), help="Where the movie is.  [default: beside INDEX]"
-        ),
+        click.option("--movie", metavar="FILE", type=click.Path(), help="Where the movie is.  [default: beside INDEX]"),
         click.option(
             "--clip",
             metavar="FILE.mp4",
@@ -98,6 +96,9 @@ budget_option = click.option(
     default=48,
     show_default=True,
     help="How many segments may be scored exactly.",
+)
+explain_option = click.option(
+    "--explain", is_flag=True, help="Print how it was found, too: candidates, scores, weights, time by step."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 index_argument = click.argument("index", type=click.Path())

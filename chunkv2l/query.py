@@ -75,6 +75,18 @@ class Parsed:
     kind: Kind
     relation: Relation | None = None
 
+    def prompt(self, question: str, walked: bool) -> str:
+        """What the model is asked: the question, without the order in time that the adapter stands for already.
+
+        Args:
+            question: as it was asked.
+            walked: the adapter is of the segments that the relation leads to (the policy `order`).
+        """
+        relation = self.relation
+        if relation is None or not relation.question or not (walked or relation.kind == "within"):
+            return question
+        return relation.question
+
 
 def parse(question: str) -> Parsed:
     """Take a question apart by the rules of `statement` and of `chunkv2l.relations`."""
@@ -151,6 +163,23 @@ def statement(question: str) -> str:
     return parse(question).statement
 
 
+_SAYING = re.compile(
+    r"\b(?:says?|said|saying|mentions?|mentioned|mentioning|(?:talk|speak)(?:s|ing)? (?:of|about)|talked about|"
+    r"spoke (?:of|about))(?: that| the words?)?\s+(?P<words>.+)$",
+    re.IGNORECASE,
+)
+
+
+def spoken(statement: str) -> str:
+    """The words that a statement says somebody says, for full-text search over subtitles; "" where it says none.
+
+    >>> spoken("She say good morning."), spoken("A dog barks.")
+    ('good morning.', '')
+    """
+    match = _SAYING.search(statement)
+    return match["words"] if match else ""
+
+
 def readable(question: str) -> str:
     """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?".
 
@@ -172,7 +201,7 @@ def understood(question: str) -> Parsed:
         NothingFound: it asks when, but not what.
     """
     parsed = parse(question)
-    if parsed.kind == "when" and not parsed.statement:
+    if parsed.kind == "when" and not parsed.statement and parsed.relation is None:
         raise NothingFound(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
     return parsed
 
@@ -193,9 +222,11 @@ def allowed(budget: int | str | None) -> int | None:
 class Scorer(Protocol):
     """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
 
-    def score(self, nodes: Iterable[Node]) -> Mapping[Node, float]: ...
+    def score(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
 
     def search(self) -> Mapping[Node, float]: ...
+
+    def about(self, query: Query, statement: str) -> Query: ...
 
 
 @dataclass(frozen=True)
@@ -214,23 +245,33 @@ class Query:
     """How many segments may be scored exactly for this question; None for all."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
-    def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
+    def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
         """How probable it is that each node shows what the statement says: DESIGN's p, in [0, 1].
 
         Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
-        most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` segments are
-        scored: of more than that, full-text hits and an even spread are taken, and the rest count as 0. Without a
-        statement every segment gets 1/n: there is nothing to tell them apart by.
+        most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` nodes are scored:
+        of more than that, the likeliest (`chunkv2l.candidates`), and the rest count as 0. Chapters ("g0" …) are scored
+        by codes of their own, which costs as much; their probabilities are shared out among chapters. Without a
+        statement every node gets 1/n: there is nothing to tell them apart by.
+
+        Args:
+            limit: so much of the budget at most, to leave some for later.
 
         Raises:
             InputError: a node that isn't in the graph.
         """
-        if self.scorer is None:
-            raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
-        return dict(self.scorer.score(nodes))
+        return dict(self._scorer.score(nodes) if limit is None else self._scorer.score(nodes, limit))
 
     def search(self) -> dict[Node, float]:
         """Segments whose captions or subtitles share words with the statement: {node: relevance > 0}, best first."""
+        return dict(self._scorer.search())
+
+    def about(self, statement: str) -> Query:
+        """The same question, looking for another statement; its scores come out of what is left of the budget."""
+        return self._scorer.about(self, statement)
+
+    @property
+    def _scorer(self) -> Scorer:
         if self.scorer is None:
             raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
-        return dict(self.scorer.search())
+        return self.scorer

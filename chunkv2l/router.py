@@ -1,33 +1,34 @@
 """The router: how likely each segment's adapter makes a statement, and what that says about where it is true.
 
-For statement t (T tokens), segment i of N and the bias adapter Δ_b (DESIGN, "The router's score"):
-
-    S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b)        nats
-    z_i = (S_i − μ_i) / (τ · T^γ)
-    p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
-
-The sum runs over the segments that were scored; those that weren't have p = 0.
+S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b), in nats, for statement t, segment i and the
+bias adapter Δ_b. `chunkv2l.belief` makes probabilities of scores, `chunkv2l.scoring` decides which segments a question
+scores. Chapters are scored like segments, by codes of their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import concat
+from chunkv2l.belief import AnyNode, probabilities
 from chunkv2l.compose import expand
-from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.policies import spread
-from chunkv2l.query import Kind, Node, Query
+from chunkv2l.errors import InputError
+from chunkv2l.inject import inject
+from chunkv2l.query import Node
+from chunkv2l.scoring import Scoring
+from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
-    from chunkv2l.models import Calibration, Model
+    from chunkv2l.models import Model
+
+__all__ = ["Router", "Scoring", "probabilities"]
 
 STATEMENTS_KEPT = 64
 """Statements whose scores are remembered; a number a segment each."""
@@ -37,150 +38,154 @@ CPU_ROWS, GPU_ROWS = 64, 256
 """Rows scored at once."""
 
 
-def probabilities(
-    nats: Mapping[int, float], tokens: int, segments: int, calibration: Calibration
-) -> tuple[dict[int, float], float]:
-    """p of each scored segment, and p(not there).
+@dataclass
+class _Known:
+    """What is known of a statement: T, log p under the bias alone, its learned query [K], scores by node."""
 
-    Args:
-        nats: S_i − μ_i of each scored segment.
-        tokens: T.
-        segments: N, scored or not.
-    """
-    scale = calibration.tau * tokens**calibration.gamma
-    z = {i: s / scale for i, s in nats.items()}
-    absent = math.log(segments) + calibration.beta
-    top = max([absent, *z.values()])
-    e = {i: math.exp(value - top) for i, value in z.items()}
-    total = math.exp(absent - top) + sum(e.values())
-    return {i: value / total for i, value in e.items()}, math.exp(absent - top) / total
+    tokens: int
+    alone: float | None = None
+    query: Tensor | None = None
+    scores: dict[Node, float] = field(default_factory=dict)
 
 
 class Router:
     """Scores of statements over one movie's segments, computed when first asked for and remembered."""
 
-    def __init__(self, model: Model, codes: Callable[[Sequence[int]], Tensor], mu: Sequence[float | None]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        codes: Callable[[Sequence[Node]], Tensor],
+        mu: Sequence[float | None],
+        keys: Callable[[], Tensor | None] = lambda: None,
+        chapters: Callable[[], Tensor] | None = None,
+    ) -> None:
         """
         Args:
-            codes: segment numbers -> their codes, [n, L, r, d].
+            codes: segment numbers, or names of chapters, -> their codes, [n, L, r, d].
             mu: each segment's mean score in nats, or None where the model doesn't use it; one a segment.
+            keys: reads all segments' learned keys [N, K], None where the index has none; called once, when needed.
+            chapters: reads all chapters' codes [C, L, r, d]; called once, when needed.
         """
         self.model = model
         self._codes = codes
         self._mu = [value or 0.0 for value in mu]
+        self._read_keys, self._chapters = keys, chapters
+        self._keys: Tensor | None = None
+        self._has_keys: bool | None = None if model.keys is not None else False
+        self._chapter_keys: Tensor | None = None
         self._lock = RLock()
-        self._known: OrderedDict[str, dict[int, float]] = OrderedDict()
-        self._alone: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def __len__(self) -> int:
         """N."""
         return len(self._mu)
 
-    def nats(self, statement: str, segments: Sequence[int]) -> dict[int, float]:
-        """S_i − μ_i of each segment. Memory stays flat: rows are expanded and scored a bounded number at a time."""
+    def tokens(self, statement: str) -> int:
+        """T."""
         with self._lock:
-            return self._nats(statement, segments)
+            return self._recall(statement).tokens
 
-    def _nats(self, statement: str, segments: Sequence[int]) -> dict[int, float]:
-        known = self._known.setdefault(statement, {})
-        self._known.move_to_end(statement)
-        while len(self._known) > STATEMENTS_KEPT:
-            self._alone.pop(self._known.popitem(last=False)[0], None)
-        missing = [i for i in dict.fromkeys(segments) if i not in known]
-        if missing:
-            if statement not in self._alone:
-                with torch.inference_mode():
-                    self._alone[statement] = float(self.model.vlm.score([statement], self.model.hypernet.bias)[0, 0])
-            alone = self._alone[statement]
+    def nats(self, statement: str, nodes: Sequence[AnyNode], watch: Watch | None = None) -> dict[AnyNode, float]:
+        """S_i − μ_i of segments (numbers) and chapters ("g0" …, μ = 0), in as few batches as memory allows.
+
+        Raises:
+            InputError: a code that scores no number.
+        """
+        watch = watch or Watch()
+        with self._lock, torch.inference_mode():
+            known = self._recall(statement)
+            missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in known.scores]
             rows = self._rows()
             for first in range(0, len(missing), rows):
                 some = missing[first : first + rows]
-                for i, score in zip(some, self._score(statement, some), strict=True):
+                scores = self._score(statement, known, some, watch)
+                assert known.alone is not None
+                for node, score in zip(some, scores, strict=True):
                     if not math.isfinite(score):
-                        raise InputError(f"The code of segment {i} is damaged (it scores {score}): build with --force.")
-                    known[i] = score - alone - self._mu[i]
-        return {i: known[i] for i in segments}
+                        what = f"segment {node}" if isinstance(node, int) else f"chapter {node}"
+                        raise InputError(f"The code of {what} is damaged (it scores {score}): build with --force.")
+                    known.scores[node] = score - known.alone - (self._mu[node] if isinstance(node, int) else 0.0)
+            return {node: known.scores[node] for node in nodes}
 
-    def _score(self, statement: str, segments: Sequence[int]) -> list[float]:
-        with torch.inference_mode():
-            hypernet = self.model.hypernet
-            adapters = concat([expand(hypernet, self._codes(segments))], bias=hypernet.bias)
-            scores: list[float] = self.model.vlm.score([statement], adapters)[:, 0].tolist()
+    def likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
+        """The cosine of each segment's learned key and the statement's; None where there are no keys.
+
+        Raises:
+            InputError: keys of another size than the model's.
+        """
+        watch = watch or Watch()
+        with self._lock, torch.inference_mode():
+            if self._has_keys is None:
+                with watch("keys"):
+                    self._keys = self._read_keys()
+                self._has_keys = self._keys is not None
+            if self._keys is None:
+                return None
+            query = self._query(statement, watch)
+            with watch("keys"):
+                if self._keys.shape != (len(self), query.shape[0]):
+                    raise InputError(
+                        f"The index has keys {list(self._keys.shape)} where the model's are [{len(self)}, "
+                        f"{query.shape[0]}]: build with --force."
+                    )
+                found: list[float] = (self._keys @ query).tolist()
+            return found
+
+    def chapter_likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
+        """The same for chapters, whose keys are made from their codes; None where the model has no keys."""
+        watch = watch or Watch()
+        keys = self.model.keys
+        if keys is None or self._chapters is None:
+            return None
+        with self._lock, torch.inference_mode():
+            query = self._query(statement, watch)
+            with watch("keys"):
+                if self._chapter_keys is None:
+                    codes = self._chapters().to(self.model.vlm.device)
+                    self._chapter_keys = keys.of_codes(codes).float().cpu()
+                found: list[float] = (self._chapter_keys @ query).tolist()
+            return found
+
+    # ---- within
+
+    def _recall(self, statement: str) -> _Known:
+        known = self._known.get(statement)
+        if known is None:
+            known = self._known[statement] = _Known(self.model.vlm.count_tokens(statement))
+        self._known.move_to_end(statement)
+        while len(self._known) > STATEMENTS_KEPT:
+            self._known.popitem(last=False)
+        return known
+
+    def _query(self, statement: str, watch: Watch) -> Tensor:
+        """The statement's side of the keys [K]; the same pass gives its log p under the bias alone."""
+        known, keys = self._recall(statement), self.model.keys
+        assert keys is not None
+        if known.query is None:
+            with watch("statement"):
+                alone, state = self.model.vlm.read(statement, self.model.hypernet.bias)
+                known.alone = alone if known.alone is None else known.alone
+                known.query = keys.of_states(state[None])[0].float().cpu()
+        return known.query
+
+    def _score(self, statement: str, known: _Known, nodes: Sequence[Node], watch: Watch) -> list[float]:
+        """log p under each node's adapter and the bias. Where log p under the bias alone isn't known, an adapter of
+        zeros in the same batch finds it: that costs a row instead of a pass."""
+        hypernet, vlm = self.model.hypernet, self.model.vlm
+        with watch("codes"):
+            codes = self._codes(nodes)
+            if known.alone is None:
+                codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
+        with watch("expand"):
+            adapters = expand(hypernet, codes)
+        with watch("score"), inject(vlm.targets, hypernet.bias):
+            scores: list[float] = vlm.score([statement], adapters)[:, 0].tolist()
+        if known.alone is None:
+            known.alone = scores.pop()
         return scores
 
     def _rows(self) -> int:
         bias = self.model.hypernet.bias
-        size = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks and the bias's
+        size = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks, and what the pass over them holds
         rows, most = (CPU_ROWS, CPU_BYTES) if self.model.vlm.device.type == "cpu" else (GPU_ROWS, GPU_BYTES)
         return max(1, min(rows, most // size))
-
-
-class Scoring:
-    """One question's scores: what `Query.score` and `Query.search` do, within the question's budget."""
-
-    def __init__(
-        self,
-        router: Router,
-        statement: str,
-        budget: int | None,
-        search: Callable[[str], Sequence[tuple[int, float]]],
-        known: Iterable[Node],
-    ) -> None:
-        """
-        Args:
-            budget: segments that may be scored for this question; None for all.
-            search: full-text search over the index, (segment, relevance) best first.
-            known: the graph's nodes.
-        """
-        self._router, self._statement, self._search, self._budget = router, statement, search, budget
-        self._left = len(router) if budget is None else budget
-        self._nodes = set(known)
-        self.nats: dict[int, float] = {}
-        """S_i − μ_i of the segments scored so far."""
-        self.hits: dict[Node, float] = {}
-        """What `search` found, if it was asked."""
-
-    def query(self, text: str, kind: Kind) -> Query:
-        """The question as a policy gets it, scored by this."""
-        return Query(text, self._statement, kind, budget=self._budget, scorer=self)
-
-    def score(self, nodes: Iterable[Node]) -> dict[Node, float]:
-        """See `Query.score`."""
-        wanted = list(dict.fromkeys(nodes))
-        for node in wanted:
-            if node not in self._nodes:
-                raise InputError(f"query.score was asked about the node {node!r}, which is not in the graph.")
-        if not self._statement:
-            return {node: 1.0 / len(self._router) for node in wanted}
-        new = self._candidates([int(node) for node in wanted if isinstance(node, int) and node not in self.nats])
-        self._left -= len(new)
-        try:
-            self.nats.update(self._router.nats(self._statement, new))
-        except ChunkV2LError:
-            raise
-        except Exception as error:  # not the policy's fault, which is where this would come out
-            raise ChunkV2LError(f"Scoring segments failed with {type(error).__name__}: {error}.") from error
-        p, _ = self.probabilities()
-        return {node: p.get(node, 0.0) for node in wanted}
-
-    def search(self) -> dict[Node, float]:
-        """See `Query.search`."""
-        self.hits = {segment: relevance for segment, relevance in self._search(self._statement) if relevance > 0}
-        return self.hits
-
-    def probabilities(self) -> tuple[dict[Node, float], float | None]:
-        """p of the segments scored so far and p(not there); None when none was."""
-        if not self.nats:
-            return {}, None
-        tokens = self._router.model.vlm.count_tokens(self._statement)
-        p, absent = probabilities(self.nats, tokens, len(self._router), self._router.model.calibration)
-        return {node: value for node, value in p.items()}, absent
-
-    def _candidates(self, segments: list[int]) -> list[int]:
-        """Those to score exactly: all, or full-text hits (at most half the budget) and an even spread."""
-        if len(segments) <= self._left:
-            return segments
-        wanted = set(segments)
-        hits = [i for i, _ in self._search(self._statement) if i in wanted][: self._left // 2]
-        rest = sorted(wanted.difference(hits))
-        return sorted([*hits, *spread(rest, self._left - len(hits))])

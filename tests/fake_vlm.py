@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
+from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.inject import inject
@@ -147,6 +148,16 @@ class FakeVLM(nn.Module):
             rows.append(torch.stack(row))
         return torch.stack(rows)
 
+    def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
+        prompt, target = self.prompt_ids(""), self._ids(statement)
+        self.prompts.append(prompt)
+        if not target:
+            raise InputError("A statement without a word has no states.")
+        with inject(self.targets, adapter):
+            states = self._states(torch.tensor([[*prompt, *target]]))[0, len(prompt) - 1 :]
+        likely = self.head(states[:-1]).log_softmax(-1).gather(-1, torch.tensor(target)[:, None])
+        return float(likely.sum()), states[1:].mean(0)
+
     def count_tokens(self, statement: str) -> int:
         return len(self._ids(statement))
 
@@ -155,11 +166,14 @@ class FakeVLM(nn.Module):
         return [VOCABULARY.index(word if word in WORDS else THING) for word in words]
 
     def _logits(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, V]
-        x = self.embedding(ids)
+        logits: Tensor = self.head(self._states(ids))
+        return logits
+
+    def _states(self, ids: Tensor) -> Tensor:  # [B, T] -> [B, T, D]
+        x: Tensor = self.embedding(ids)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.head(x)
-        return logits
+        return x
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -13,7 +12,9 @@ from torch import Tensor
 from chunkv2l import router as routing
 from chunkv2l.adapter import concat
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration
+from chunkv2l.query import Node
 from chunkv2l.router import Router, Scoring, probabilities
 from tests.fake_vlm import FakeModel, fake_model
 from tests.written import random_codes
@@ -25,11 +26,11 @@ class Codes:
     """Codes on demand, noting which were read."""
 
     def __init__(self, codes: Tensor) -> None:
-        self.codes, self.read = codes, []  # type: tuple[Tensor, list[list[int]]]
+        self.codes, self.read = codes, []  # type: tuple[Tensor, list[list[Node]]]
 
-    def __call__(self, ids: Sequence[int]) -> Tensor:
+    def __call__(self, ids: Sequence[Node]) -> Tensor:
         self.read.append(list(ids))
-        return self.codes[list(ids)]
+        return self.codes[[int(node) for node in ids]]
 
 
 def expected_nats(model: FakeModel, codes: Tensor, text: str) -> list[float]:
@@ -131,11 +132,18 @@ def test_a_damaged_code_is_an_error() -> None:
         Router(fake_model(), Codes(codes), [None] * 2).nats(TEXT, [0, 1])
 
 
+class Piece:
+    """What the graph needs of a segment."""
+
+    def __init__(self, number: int) -> None:
+        self.start, self.end, self.caption = 4.0 * number, 4.0 * number + 4, ""
+
+
 def scoring(count: int, budget: int | None, hits: Sequence[int] = (), text: str = TEXT) -> tuple[Scoring, Codes]:
     source = Codes(random_codes(count))
     router = Router(fake_model(), source, [None] * count)
     found = [(i, 1.0) for i in hits]
-    return Scoring(router, text, budget, lambda _: found, range(count)), source
+    return Scoring(router, text, budget, lambda _: found, segment_graph(map(Piece, range(count)))), source
 
 
 def test_all_are_scored_within_the_budget() -> None:
@@ -144,18 +152,6 @@ def test_all_are_scored_within_the_budget() -> None:
     assert all(value > 0 for value in p.values())
     _, absent = question.probabilities()
     assert absent is not None and sum(p.values()) + absent == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("count", [20, 200])
-def test_over_the_budget_hits_and_an_even_spread_are_scored(count: int) -> None:
-    question, source = scoring(count, 8, hits=[3, count - 1, 7, 11, 12, 13])
-    p = question.score(range(count))
-    scored = sorted(i for ids in source.read for i in ids)
-    assert len(scored) == 8 and {3, count - 1, 7, 11} <= set(scored)  # half of the budget at most is for hits
-    assert {i for i, value in p.items() if value > 0} == set(scored) and len(p) == count
-    others = [i for i in scored if i not in {3, count - 1, 7, 11}]
-    gaps = [b - a for a, b in itertools.pairwise(others)]
-    assert min(gaps) >= (count - 4) // 4 - 1
 
 
 def test_the_budget_is_the_questions_whole_budget() -> None:

@@ -73,6 +73,19 @@ class Family(ABC):
         return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
 
     @torch.no_grad()
+    def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
+        prompt, ids = self.prompt_ids(""), self.statement_ids(statement)
+        if not ids:
+            raise InputError("A statement without a word has no states.")
+        embeds = self.decoder.embed([*prompt, *ids])[None]
+        with inject(self.targets, adapter):
+            hidden = self.decoder.run(embeds, embeds.new_ones(1, embeds.shape[1], dtype=torch.long))
+        states: Tensor = hidden.last_hidden_state[0, len(prompt) - 1 :]
+        logits = self.decoder.head(states[:-1]).float()
+        likely = logits.gather(-1, torch.tensor(ids, device=self.device)[:, None])[:, 0] - logits.logsumexp(-1)
+        return float(likely.sum()), states[1:].float().mean(0)
+
+    @torch.no_grad()
     def statement_states(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
         """Each statement's output states behind the scoring prompt, their mean: float32 [T, D].
 

@@ -1,17 +1,4 @@
-"""Policies: which segments a question composes, and with which weights. No torch here.
-
-A policy is a plain function `policy(graph, query) -> {node: weight}`: `graph` is the segment graph (chunkv2l.graph),
-`query` the question with `query.score(nodes)` (the router) and `query.search()` (full text over captions and
-subtitles). Weights multiply the segments' adapters; they may be negative; nodes left out weigh nothing. A keyword
-`top_k` makes a policy listen to --top-k.
-
-Your own: `--policy path/to/file.py:function`, or the function itself from Python. Five lines are enough:
-
-    def best_and_next(graph, query):
-        scores = query.score(graph.nodes)
-        best = max(scores, key=scores.get)
-        return {best: 0.7, **{node: 0.3 for node in graph.successors(best)}}
-"""
+"""How a policy is found, run and checked: a built-in by name, a file's function, or a function."""
 
 from __future__ import annotations
 
@@ -24,74 +11,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import networkx as nx
 
-from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
-from chunkv2l.graph import segments
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.graph import groups, segments
+from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
+from chunkv2l.policies.order import order
 from chunkv2l.query import Node, Query
 
-Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
-
-
-def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """The router's best `top_k` segments, each weighted with its share of their belief. The default: use it first."""
-    if not query.statement:
-        return timeline(graph, query, top_k)
-    return shares(best(query.score(segments(graph)), top_k))
-
-
-def concat(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
-    """Every segment (or the router's best `top_k`) with weight 1: the paper's composition. Fades beyond a few."""
-    return dict.fromkeys(_all_or_best(graph, query, top_k), 1.0)
-
-
-def mean(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
-    """The average of every segment's adapter (or of the router's best `top_k`): blurred, but it never blows up."""
-    nodes = _all_or_best(graph, query, top_k)
-    return dict.fromkeys(nodes, 1.0 / len(nodes))
-
-
-def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """Full-text search over captions and subtitles, no router: a baseline, and good for names that were spoken."""
-    hits = query.search()
-    if not hits:
-        raise NothingFound(
-            f'No caption or subtitle shares a word with "{query.text}"; use other words, or --policy route.'
-        )
-    return shares(best(hits, top_k))
-
-
-def timeline(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """`top_k` segments spread evenly over the movie, averaged: for "what is this movie about?"."""
-    nodes = spread(segments(graph), top_k)
-    return dict.fromkeys(nodes, 1.0 / len(nodes))
-
-
-BUILT_IN: Mapping[str, Policy] = {policy.__name__: policy for policy in (route, concat, mean, fts, timeline)}
-
-
-def best(scores: Mapping[Node, float], k: int) -> dict[Node, float]:
-    """The `k` highest-scored nodes, best first; of equals, the earlier in `scores`."""
-    return dict(sorted(scores.items(), key=lambda item: -item[1])[:k])
-
-
-def shares(scores: Mapping[Node, float]) -> dict[Node, float]:
-    """Absolute values divided by their sum; equal shares when all are 0."""
-    total = sum(abs(score) for score in scores.values())
-    return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
-
-
-def spread(nodes: list[int], k: int) -> list[int]:
-    """At most `k` of `nodes`, evenly spread: the middles of k equal stretches."""
-    k = min(k, len(nodes))
-    return [nodes[(2 * i + 1) * len(nodes) // (2 * k)] for i in range(k)]
-
-
-def _all_or_best(graph: nx.DiGraph, query: Query, top_k: int | None) -> list[Node]:
-    nodes = segments(graph)
-    return list(nodes) if top_k is None else list(best(query.score(nodes), top_k))
+BUILT_IN: Mapping[str, Policy] = {
+    policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)
+}
 
 
 def load(spec: str | Policy, top_k: int | None = None) -> tuple[str, Policy]:
@@ -149,7 +81,7 @@ def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
     weights: dict[Node, float] = {}
     for node, weight in result.items():
         if node not in graph:
-            known = f"segments 0 to {len(segments(graph)) - 1}"
+            known = _known(graph)
             raise InputError(f"The policy {name} weighs the node {node!r}, which is not in the graph ({known}).")
         try:
             value = float(weight)
@@ -164,6 +96,12 @@ def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
     if not weights:
         raise InputError(f"The policy {name} chose no segment: it must give at least one node a weight other than 0.")
     return weights
+
+
+def _known(graph: nx.DiGraph) -> str:
+    """What there is, in words: "segments 0 to 39, groups g0 to g4"."""
+    numbers, names = segments(graph), groups(graph)
+    return f"segments {numbers[0]} to {numbers[-1]}" + (f", groups {names[0]} to {names[-1]}" if names else "")
 
 
 def _from_file(spec: str) -> Policy:

@@ -1,0 +1,59 @@
+"""From scores to probabilities: DESIGN's "The router's score". Pure functions; no torch here.
+
+For statement t (T tokens), segment i of N, S_i its score in nats and key_i the cosine of its learned key and the
+statement's:
+
+    z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i
+    p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
+
+The sums run over the segments that were scored; those that weren't have p = 0, while N counts them: what was left out
+is taken to say nothing of the statement. κ is 0 where keys don't help, and key_i where an index has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from chunkv2l.query import Node
+
+if TYPE_CHECKING:
+    from chunkv2l.models import Calibration
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def probabilities(
+    nats: Mapping[AnyNode, float],
+    tokens: int,
+    segments: int,
+    calibration: Calibration,
+    likeness: Mapping[AnyNode, float] | None = None,
+) -> tuple[dict[AnyNode, float], float]:
+    """p of each scored segment, and p(not there).
+
+    Args:
+        nats: S_i − μ_i of each scored segment.
+        tokens: T.
+        segments: N, scored or not.
+        likeness: key_i of each scored segment; None where there are no keys.
+    """
+    z = strengths(nats, tokens, calibration, likeness)
+    absent = math.log(segments) + calibration.beta
+    top = max([absent, *z.values()])
+    e = {i: math.exp(value - top) for i, value in z.items()}
+    total = math.exp(absent - top) + sum(e.values())
+    return {i: value / total for i, value in e.items()}, math.exp(absent - top) / total
+
+
+def strengths(
+    nats: Mapping[AnyNode, float],
+    tokens: int,
+    calibration: Calibration,
+    likeness: Mapping[AnyNode, float] | None = None,
+) -> dict[AnyNode, float]:
+    """z of each scored segment; see `probabilities`."""
+    scale = calibration.tau * tokens**calibration.gamma
+    kappa = 0.0 if likeness is None else calibration.key
+    return {i: s / scale + (kappa * likeness[i] if kappa and likeness else 0.0) for i, s in nats.items()}

@@ -1,0 +1,148 @@
+"""Which segments are worth scoring exactly: pure functions on numbers that cost almost nothing to come by. No torch.
+
+A question may score so many segments exactly (its budget), however long the movie is. They are chosen in two looks:
+
+1. the segments whose learned keys are nearest to the statement, those whose captions or subtitles share words with it,
+   the members of the best chapters, and, where there are no keys, an even spread over the movie;
+2. the neighbours, along `next` both ways and `similar`, of what scored well in the first look, best first; what is left
+   of the budget goes on down the first look's lists.
+
+A movie with no more segments than the budget is scored whole, and none of this is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import Final
+
+import networkx as nx
+
+from chunkv2l.graph import neighbours
+from chunkv2l.query import Node
+
+SECOND: Final = 1 / 4
+"""Share of the budget that the second look gets."""
+BY_KEYS: Final = 2 / 3
+"""Share that learned keys may fill in the first look: 32 of the default 48."""
+BY_WORDS: Final = 1 / 6
+"""Share that full-text hits may fill in the first look."""
+BY_CHAPTERS: Final = 1 / 6
+"""Share for chapters where there are no keys: half of it scores chapters, the other half the best ones' members."""
+LONG: Final = 2
+"""Chapters are scored where the movie has so many budgets of segments."""
+SEEDS: Final = 6
+"""Best-scored segments whose neighbours are looked at."""
+
+
+def spread(nodes: Sequence[int], k: int) -> list[int]:
+    """At most `k` of `nodes`, evenly spread: the middles of k equal stretches."""
+    k = max(0, min(k, len(nodes)))
+    return [nodes[(2 * i + 1) * len(nodes) // (2 * k)] for i in range(k)]
+
+
+@dataclass
+class Choice:
+    """Segments chosen so far, in the order of choice, and every list that named each: "key 3", "words 1" …
+
+    Attributes:
+        most: how many may be chosen.
+        wanted: what may be chosen at all.
+    """
+
+    most: int
+    wanted: Collection[int]
+    sources: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        return self.most - len(self.sources)
+
+    def take(self, named: Iterable[tuple[int, str]], most: int) -> list[int]:
+        """Add at most `most` new ones, in order; those that are there already only get another name."""
+        new: list[int] = []
+        for node, source in named:
+            if node in self.sources:
+                self.sources[node].append(source)
+            elif node in self.wanted and len(new) < most and self.left > 0:
+                self.sources[node] = [source]
+                new.append(node)
+        return new
+
+
+def named(nodes: Iterable[int], source: str) -> Iterator[tuple[int, str]]:
+    """Each with its source and its place in the list, counted from 1."""
+    return ((node, f"{source} {place}") for place, node in enumerate(nodes, 1))
+
+
+def first_look(
+    choice: Choice,
+    keys: Sequence[int],
+    words: Sequence[int],
+    members: Sequence[tuple[int, str]],
+    share: float = 1 - SECOND,
+) -> list[int]:
+    """Choose a first batch.
+
+    Args:
+        keys: segments by their learned keys, nearest first; none where there are no keys.
+        words: full-text hits, best first.
+        members: segments of the best chapters, with their source.
+        share: of the budget that the batch may have.
+
+    Returns:
+        The newly chosen, ascending.
+    """
+    room = min(choice.left, max(1, round(choice.most * share)))
+    new = choice.take(named(words, "words"), min(room, max(1, round(choice.most * BY_WORDS))))
+    new += choice.take(named(keys, "key"), min(room - len(new), max(1, round(choice.most * BY_KEYS))))
+    new += choice.take(members, room - len(new))
+    if not keys:
+        rest = [node for node in sorted(choice.wanted) if node not in choice.sources]
+        new += choice.take(((node, "spread") for node in spread(rest, room - len(new))), room - len(new))
+    return sorted(new)
+
+
+def second_look(
+    choice: Choice, graph: nx.DiGraph, scores: Mapping[int, float], rest: Iterable[tuple[int, str]]
+) -> list[int]:
+    """Choose what is left of the budget: neighbours of the best-scored, then the rest of other lists.
+
+    Args:
+        scores: of what was chosen so far; more is better.
+        rest: what to fill up with, with its source.
+    """
+    best = sorted(scores, key=lambda node: (-scores[node], node))[:SEEDS]
+    rounds = zip_longest(*(_around(graph, seed) for seed in best))  # everyone's nearest first
+    new = choice.take((pair for pair in chain.from_iterable(rounds) if pair is not None), choice.left)
+    new += choice.take(rest, choice.left)
+    return sorted(new)
+
+
+def _around(graph: nx.DiGraph, seed: int) -> list[tuple[int, str]]:
+    """A segment's neighbours: what follows, what comes before, then what looks like it, most alike first."""
+    found: list[tuple[Node, str]] = [(node, f"after {seed}") for node in neighbours(graph, seed, "next")]
+    found += [(node, f"before {seed}") for node in graph.predecessors(seed) if "next" in graph[node][seed]]
+    alike = sorted(neighbours(graph, seed, "similar"), key=lambda node: -graph[seed][node]["similar"])
+    found += [(node, f"like {seed}") for node in alike]
+    return [(node, source) for node, source in found if isinstance(node, int)]
+
+
+def best_members(
+    graph: nx.DiGraph, scores: Mapping[str, float], likeness: Mapping[int, float] | None
+) -> list[tuple[int, str]]:
+    """The members of chapters, best chapter first; within one by their keys, or evenly spread where there are none.
+
+    Args:
+        scores: of chapters; more is better.
+        likeness: of each segment's key.
+    """
+    found: list[tuple[int, str]] = []
+    for group in sorted(scores, key=lambda group: -scores[group]):
+        data = graph.nodes[group]
+        inside = [node for node in range(data["first"], data["last"] + 1) if node in graph]
+        if likeness is not None:
+            inside.sort(key=lambda node: -likeness[node])
+        found += [(node, f"in {group}") for node in inside]
+    return found

@@ -1,0 +1,73 @@
+"""Policies: which segments a question composes, and with which weights. No torch here.
+
+A policy is a plain function `policy(graph, query) -> {node: weight}`: `graph` is the segment graph (chunkv2l.graph),
+`query` the question with `query.score(nodes)` (the router) and `query.search()` (full text over captions and
+subtitles). Weights multiply the adapters of segments, or of groups (chapters, "g0" …); they may be negative; nodes left
+out weigh nothing. A keyword `top_k` makes a policy listen to --top-k.
+
+Your own: `--policy path/to/file.py:function`, or the function itself from Python. Five lines are enough:
+
+    def best_and_next(graph, query):
+        scores = query.score(graph.nodes)
+        best = max(scores, key=scores.get)
+        return {best: 0.7, **{node: 0.3 for node in graph.successors(best)}}
+
+Which built-in is for what: `choose` takes one by the kind of question, and every one's docstring says when to use it.
+"""
+
+from __future__ import annotations
+
+from chunkv2l.policies.built_in import (
+    Policy,
+    best,
+    chapters,
+    concat,
+    diffuse,
+    fts,
+    mean,
+    route,
+    shares,
+    spread,
+    timeline,
+    window,
+)
+from chunkv2l.policies.loading import BUILT_IN, check, load, run
+from chunkv2l.policies.order import order
+from chunkv2l.query import Parsed
+
+__all__ = [
+    "BUILT_IN",
+    "Policy",
+    "best",
+    "chapters",
+    "check",
+    "choose",
+    "concat",
+    "diffuse",
+    "fts",
+    "load",
+    "mean",
+    "order",
+    "route",
+    "run",
+    "shares",
+    "spread",
+    "timeline",
+    "window",
+]
+
+
+def choose(question: Parsed, spoken: bool = False) -> str:
+    """The policy for a kind of question.
+
+    `order` for order in time ("what happens after …", "how many times …"), `timeline` where a question names nothing to
+    look for ("what is this movie about?"), `fts` for what is said, where subtitles have it, `route` for the rest.
+
+    Args:
+        spoken: the question asks for words that are said, and subtitles have some of them.
+    """
+    if question.relation is not None and question.relation.kind != "within":
+        return "order"
+    if not question.statement:
+        return "timeline"
+    return "fts" if spoken else "route"

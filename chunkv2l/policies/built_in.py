@@ -1,0 +1,171 @@
+"""The built-in policies that look at one moment of time at a time; `order` walks through time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+import networkx as nx
+
+from chunkv2l import candidates
+from chunkv2l.errors import NothingFound
+from chunkv2l.graph import groups, members, neighbours, segments
+from chunkv2l.query import Node, Query
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
+
+RESTART: Final = 0.5
+"""How much of the router's belief `diffuse` keeps where it is; the rest moves along edges."""
+NEXT_WEIGHT: Final = 0.5
+"""What a `next` edge counts in `diffuse`, where a `similar` edge counts its cosine."""
+_STEPS: Final = 40  # 0.5^40 of the belief is still on its way then
+FIRST_CHAPTERS: Final = 3
+"""Chapters that `chapters` looks into."""
+
+
+def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """The router's best `top_k` segments, each weighted with its share of their belief. The default: use it first.
+
+    A question that names nothing to look for gets `timeline`.
+    """
+    if not query.statement:
+        return timeline(graph, query, top_k)
+    return shares(best(query.score(segments(graph)), top_k))
+
+
+def concat(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
+    """Every segment (or the router's best `top_k`) with weight 1: the paper's composition. Fades beyond a few."""
+    return dict.fromkeys(_all_or_best(graph, query, top_k), 1.0)
+
+
+def mean(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
+    """The average of every segment's adapter (or of the router's best `top_k`): blurred, but it never blows up."""
+    nodes = _all_or_best(graph, query, top_k)
+    return dict.fromkeys(nodes, 1.0 / len(nodes))
+
+
+def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """Full-text search over captions and subtitles, no router: a baseline, and good for names that were spoken."""
+    hits = query.search()
+    if not hits:
+        raise NothingFound(
+            f'No caption or subtitle shares a word with "{query.text}"; use other words, or --policy route.'
+        )
+    return shares(best(hits, top_k))
+
+
+def window(graph: nx.DiGraph, query: Query, top_k: int = 1, reach: int = 1) -> dict[Node, float]:
+    """The best moment and what lies around it: for questions that need its context ("why", "how does it come that …").
+
+    Each of the router's best `top_k` segments shares its belief with `reach` neighbours along `next` on either side,
+    each step half as much. Without a statement it is `timeline`.
+    """
+    if not query.statement:
+        return timeline(graph, query)
+    weights: dict[Node, float] = {}
+    for node, belief in shares(best(query.score(segments(graph)), top_k)).items():
+        weights[node] = weights.get(node, 0.0) + belief
+        for way in (_following, _preceding):
+            at: Node | None = node
+            for step in range(1, reach + 1):
+                at = way(graph, at) if at is not None else None
+                if at is not None:
+                    weights[at] = weights.get(at, 0.0) + belief / 2**step
+    return shares(weights)
+
+
+def diffuse(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """The router's belief, spread over `next` and `similar`: for things that last, or come back, in many segments.
+
+    Personalised PageRank: a walker starts anew from the router's scores half of the time, and else goes on to a
+    neighbour. Segments that several likely ones lead to gain. On an index without `similar` edges it walks along `next`
+    alone. Without a statement it is `timeline`.
+    """
+    if not query.statement:
+        return timeline(graph, query, top_k)
+    belief = {node: p for node, p in query.score(segments(graph)).items() if p > 0}
+    if not belief:
+        return shares(dict.fromkeys(best(query.score(segments(graph)), top_k), 0.0))
+    return shares(best(_walked(graph, shares(belief)), top_k))
+
+
+def chapters(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """The best chapters first, by codes of their own, then the best `top_k` segments within them: for long movies.
+
+    On an index without chapters, and for a question without a statement, it is `route`.
+    """
+    names = groups(graph)
+    if not names or not query.statement:
+        return route(graph, query, top_k)
+    inside: list[Node] = []
+    half = None if query.budget is None else max(1, query.budget // 2)
+    for group in best(query.score(names, half), FIRST_CHAPTERS):
+        inside += [node for node in members(graph, str(group)) if node in graph]
+    return shares(best(query.score(sorted(inside, key=int)), top_k))
+
+
+def timeline(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """`top_k` segments spread evenly over the movie, averaged: for "what is this movie about?"."""
+    nodes = spread(segments(graph), top_k)
+    return dict.fromkeys(nodes, 1.0 / len(nodes))
+
+
+# ---- what they are made of
+
+
+def best(scores: Mapping[AnyNode, float], k: int) -> dict[AnyNode, float]:
+    """The `k` highest-scored nodes, best first; of equals, the earlier in `scores`."""
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:k])
+
+
+def shares(scores: Mapping[AnyNode, float]) -> dict[AnyNode, float]:
+    """Absolute values divided by their sum; equal shares when all are 0."""
+    total = sum(abs(score) for score in scores.values())
+    return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
+
+
+def spread(nodes: Sequence[int], k: int) -> list[int]:
+    """At most `k` of `nodes`, evenly spread: the middles of k equal stretches."""
+    return candidates.spread(nodes, k)
+
+
+def _all_or_best(graph: nx.DiGraph, query: Query, top_k: int | None) -> list[Node]:
+    nodes = segments(graph)
+    return list(nodes) if top_k is None else list(best(query.score(nodes), top_k))
+
+
+def _following(graph: nx.DiGraph, node: Node) -> Node | None:
+    return next(neighbours(graph, node, "next"), None)
+
+
+def _preceding(graph: nx.DiGraph, node: Node) -> Node | None:
+    return next((other for other in graph.predecessors(node) if "next" in graph[other][node]), None)
+
+
+def _walked(graph: nx.DiGraph, start: Mapping[Node, float]) -> dict[Node, float]:
+    """Personalised PageRank by repeated steps, only where the walker can be."""
+    ways = {}
+
+    def leads_to(node: Node) -> list[tuple[Node, float]]:
+        if node not in ways:
+            found: dict[Node, float] = {}
+            for other, data in graph[node].items():
+                found[other] = NEXT_WEIGHT * ("next" in data) + data.get("similar", 0.0)
+            for other in graph.predecessors(node):
+                found[other] = found.get(other, 0.0) + NEXT_WEIGHT * ("next" in graph[other][node])
+            total = sum(found.values())
+            ways[node] = [(other, weight / total) for other, weight in found.items() if weight > 0]
+        return ways[node]
+
+    at = dict(start)
+    for _ in range(_STEPS):
+        then = {node: RESTART * belief for node, belief in start.items()}
+        for node, belief in at.items():
+            steps = leads_to(node)
+            if not steps:
+                then[node] = then.get(node, 0.0) + (1 - RESTART) * belief
+            for other, share in steps:
+                then[other] = then.get(other, 0.0) + (1 - RESTART) * belief * share
+        at = then
+    return at

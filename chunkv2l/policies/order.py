@@ -1,0 +1,110 @@
+"""The policy for order in time: the router finds the anchor, a walk along `next` finds the answer's segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import networkx as nx
+
+from chunkv2l.graph import neighbours, segments
+from chunkv2l.policies.built_in import best, route, shares
+from chunkv2l.query import Node, Query
+
+IS_THERE: Final = 0.25
+"""A segment shows an event if its p is at least this share of the best segment's."""
+SAME: Final = 0.5
+"""Neighbours of an anchor belong to it if their p is more than this share of its best segment's."""
+
+Run = tuple[int, int]
+"""First and last segment, both included."""
+
+
+def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """What comes before or after something, the first or last time, how many times: for questions about order in time.
+
+    - after, before: the segment that follows (precedes) the anchor, for each of the router's best `top_k` anchors, with
+      the share of belief that its anchor has; at the movie's end (beginning) the anchor's own. Where the question asks
+      when something happens there, that is looked for among all segments behind (ahead of) the best anchor.
+    - while: the anchor's own segments, as `route` weighs them.
+    - first, last: the earliest, latest occurrence of the event; segments next to each other are one.
+    - how many times: all of its occurrences.
+
+    Without a relation, or without an anchor, it is `route`. It needs no chapters and no `similar` edges.
+    """
+    relation = query.relation
+    if relation is None or relation.kind == "within" or not query.statement:
+        return route(graph, query, top_k)
+    half = None if query.budget is None else max(1, query.budget // 2)
+    found = query.score(segments(graph), half if relation.event else None)
+    p = {node: value for node, value in found.items() if isinstance(node, int)}
+    if relation.kind in ("first", "last", "count"):
+        runs = occurrences(p)
+        chosen = {"first": runs[:1], "last": runs[-1:]}.get(relation.kind, runs)
+        return shares({node: p[node] for run in chosen for node in range(run[0], run[1] + 1)})
+    runs = anchors(p, top_k)
+    if relation.event:
+        inside = _side(graph, runs, relation.kind)
+        return shares(best(query.about(relation.event).score(inside), top_k))
+    if relation.kind == "while":
+        return shares(best(found, top_k))
+    weights: dict[Node, float] = {}
+    for run in runs:
+        node = beside(graph, run, relation.kind == "after")
+        weights[node] = weights.get(node, 0.0) + sum(p[i] for i in range(run[0], run[1] + 1))
+    return shares(weights)
+
+
+def occurrences(p: Mapping[int, float], least: float = IS_THERE) -> list[Run]:
+    """When an event occurs, in order of time: runs of segments whose p is at least `least` of the best one's.
+
+    >>> occurrences({1: 0.2, 2: 0.1, 5: 0.01, 9: 0.15})
+    [(1, 2), (9, 9)]
+    """
+    bar = least * max(p.values(), default=0.0)
+    return _runs([node for node, value in p.items() if value >= bar])
+
+
+def anchors(p: Mapping[int, float], most: int) -> list[Run]:
+    """The likeliest places of an event, best first: each a segment and the neighbours that score nearly as well."""
+    free = {node for node, value in p.items() if value > 0} or set(p)
+    found: list[Run] = []
+    for node in sorted(p, key=lambda node: (-p[node], node)):
+        if node not in free or len(found) == most:
+            continue
+        first = last = node
+        while first - 1 in free and p[first - 1] > SAME * p[node]:
+            first -= 1
+        while last + 1 in free and p[last + 1] > SAME * p[node]:
+            last += 1
+        free.difference_update(range(first, last + 1))
+        found.append((first, last))
+    return found
+
+
+def beside(graph: nx.DiGraph, run: Run, after: bool) -> int:
+    """The segment that follows a run, or precedes it; the run's own last, or first, where there is none."""
+    first, last = run
+    if after:
+        return next((int(node) for node in neighbours(graph, last, "next")), last)
+    return next((int(node) for node in graph.predecessors(first) if "next" in graph[node][first]), first)
+
+
+def _side(graph: nx.DiGraph, runs: list[Run], kind: str) -> list[Node]:
+    """The segments before, after or in the best anchor; the anchor's own where there are none."""
+    first, last = runs[0]
+    own = [node for node in segments(graph) if first <= node <= last]
+    if kind == "while":
+        return [node for node in segments(graph) if any(run[0] <= node <= run[1] for run in runs)]
+    side = [node for node in segments(graph) if (node > last if kind == "after" else node < first)]
+    return list(side or own)
+
+
+def _runs(nodes: list[int]) -> list[Run]:
+    found: list[Run] = []
+    for node in sorted(nodes):
+        if found and found[-1][1] == node - 1:
+            found[-1] = (found[-1][0], node)
+        else:
+            found.append((node, node))
+    return found

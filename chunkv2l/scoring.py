@@ -1,0 +1,241 @@
+"""One question's scores, within its budget: what `Query.score`, `Query.search` and `Query.about` do. No torch here.
+
+A score costs one of the budget, whether of a segment or of a chapter. Where more segments are asked about than the
+budget allows, `chunkv2l.candidates` says which are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from chunkv2l import candidates
+from chunkv2l.belief import AnyNode, probabilities
+from chunkv2l.candidates import Choice, named
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.query import Node, Query
+from chunkv2l.watch import Watch
+
+if TYPE_CHECKING:
+    from chunkv2l.query import Kind
+    from chunkv2l.relations import Relation
+    from chunkv2l.router import Router
+
+Search = Callable[[str], Sequence[tuple[int, float]]]
+
+
+class Purse:
+    """How many scores a question has left, shared by all the statements that it scores."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is known of one candidate.
+
+    Attributes:
+        sources: why it was scored: "all", "key 3", "words 1", "after 17", "like 4", "in g2", "spread", "left over".
+        likeness: of its learned key; None where there are no keys.
+        nats: S − μ.
+        p: its probability; of a chapter, among chapters.
+    """
+
+    node: Node
+    sources: tuple[str, ...]
+    likeness: float | None
+    nats: float
+    p: float
+
+
+class Scoring:
+    """The scores of one statement for one question."""
+
+    def __init__(
+        self,
+        router: Router,
+        statement: str,
+        budget: int | None,
+        search: Search,
+        graph: nx.DiGraph,
+        *,
+        watch: Watch | None = None,
+        purse: Purse | None = None,
+    ) -> None:
+        """
+        Args:
+            budget: scores that the question may cost; None for as many as it has segments and chapters.
+            search: full-text search over the index, (segment, relevance) best first.
+            graph: the segment graph, or the part of it that the question is about: N counts its segments.
+            purse: shared with other statements of the question; a new one if None.
+        """
+        self._router, self.statement, self._search, self._budget, self._graph = router, statement, search, budget, graph
+        self._watch = watch or Watch()
+        self._purse = purse or Purse(len(graph) if budget is None else budget)
+        self.segments = sum(isinstance(node, int) for node in graph)
+        """N."""
+        self.nats: dict[Node, float] = {}
+        """S − μ of what was scored so far."""
+        self.hits: dict[int, float] = {}
+        """What `search` found, if it was asked."""
+        self.others: list[Scoring] = []
+        """Scores of other statements that the question looked for (`Query.about`)."""
+        self._sources: dict[Node, tuple[str, ...]] = {}
+        self._likeness: list[float] | None = None
+
+    def query(self, text: str, kind: Kind, relation: Relation | None = None) -> Query:
+        """The question as a policy gets it, scored by this."""
+        return Query(text, self.statement, kind, relation, budget=self._budget, scorer=self)
+
+    def about(self, query: Query, statement: str) -> Query:
+        """See `Query.about`."""
+        other = Scoring(
+            self._router,
+            statement,
+            self._budget,
+            self._search,
+            self._graph,
+            watch=self._watch,
+            purse=self._purse,
+        )
+        self.others.append(other)
+        return replace(query, statement=statement, relation=None, scorer=other)
+
+    def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
+        """See `Query.score`."""
+        asked = list(dict.fromkeys(nodes))
+        for node in asked:
+            if node not in self._graph:
+                raise InputError(f"query.score was asked about the node {node!r}, which is not in the graph.")
+        wanted: list[Node] = [node if isinstance(node, str) else int(node) for node in asked]  # NumPy's numbers too
+        if not self.statement:
+            return {node: 1.0 / self.segments for node in wanted}
+        segments = [int(node) for node in wanted if isinstance(node, int) and node not in self.nats]
+        chapters = [node for node in wanted if isinstance(node, str) and node not in self.nats]
+        room = self._purse.left if limit is None else min(limit, self._purse.left)
+        try:
+            if len(segments) + len(chapters) <= room:
+                self._evaluate(dict.fromkeys([*segments, *chapters], ("all",)))
+            else:
+                half = room if limit is not None else room // 2 or room  # their members will be asked about next
+                spent = self._chapters(chapters, room // 4 if segments else half)
+                self._segments(segments, room - spent)
+        except ChunkV2LError:
+            raise
+        except Exception as error:  # not the policy's fault, which is where this would come out
+            raise ChunkV2LError(f"Scoring segments failed with {type(error).__name__}: {error}.") from error
+        p, of_chapters = self._segment_p()[0], self._chapter_p()
+        return {node: p.get(node, 0.0) if isinstance(node, int) else of_chapters.get(node, 0.0) for node in wanted}
+
+    def search(self) -> dict[Node, float]:
+        """See `Query.search`."""
+        self.hits = {node: relevance for node, relevance in self._words() if relevance > 0}
+        return {node: relevance for node, relevance in self.hits.items()}
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return self._router.tokens(self.statement)
+
+    def probabilities(self) -> tuple[dict[int, float], float | None]:
+        """p of the segments scored so far and p(not there); None when none was."""
+        return self._segment_p()
+
+    def candidates(self) -> list[Scored]:
+        """Everything that was scored, likeliest first, segments before chapters."""
+        found: list[tuple[Node, float]] = sorted(self._segment_p()[0].items(), key=lambda item: -item[1])
+        found += sorted(self._chapter_p().items(), key=lambda item: -item[1])
+        known = self._likeness
+        return [
+            Scored(
+                node, self._sources[node], known[node] if known and isinstance(node, int) else None, self.nats[node], p
+            )
+            for node, p in found
+        ]
+
+    # ---- choosing
+
+    def _segments(self, wanted: Sequence[int], room: int) -> None:
+        """Score the candidates among these segments, in two looks."""
+        if room < 1 or not wanted:
+            return
+        likeness = self._look_at_keys()
+        keys: list[int] = [] if likeness is None else sorted(wanted, key=lambda node: -likeness[node])
+        words = [node for node, _ in self._words()]
+        members: list[tuple[int, str]] = []
+        groups = [node for node in self._graph if isinstance(node, str)]
+        if not keys and groups and len(wanted) >= candidates.LONG * room:
+            each = max(1, round(room * candidates.BY_CHAPTERS / 2))
+            room -= self._chapters([group for group in groups if group not in self.nats], each)
+            members = candidates.best_members(self._graph, self._chapter_nats(), None)[:each]
+        choice = Choice(room, set(wanted))
+        self._evaluate(dict.fromkeys(candidates.first_look(choice, keys, words, members), ()))
+        rest = [*named(keys, "key"), *((node, "left over") for node in self._evenly(wanted, choice.left))]
+        self._evaluate(dict.fromkeys(candidates.second_look(choice, self._graph, self._segment_nats(), rest), ()))
+        self._sources |= {node: tuple(sources) for node, sources in choice.sources.items()}
+
+    def _evenly(self, wanted: Sequence[int], count: int) -> list[int]:
+        return candidates.spread([node for node in wanted if node not in self.nats], count)
+
+    def _chapters(self, wanted: Sequence[str], room: int) -> int:
+        """Score the best of these chapters, at most `room`; how many that were."""
+        if len(wanted) > room:
+            watch = self._watch
+            likeness = self._router.chapter_likeness(self.statement, watch)
+            order = sorted(wanted) if likeness is None else sorted(wanted, key=lambda g: -likeness[int(g[1:])])
+            if likeness is None:
+                order = [order[place] for place in candidates.spread(range(len(order)), room)]
+            wanted = order[:room]
+            self._evaluate(dict.fromkeys(wanted, ("spread",) if likeness is None else ("key",)))
+        else:
+            self._evaluate(dict.fromkeys(wanted, ("all",)))
+        return len(wanted)
+
+    def _look_at_keys(self) -> list[float] | None:
+        """The likeness of every segment's key, looked up once; None where there are none."""
+        if self._likeness is None:
+            self._likeness = self._router.likeness(self.statement, self._watch)
+        return self._likeness
+
+    def _words(self) -> list[tuple[int, float]]:
+        with self._watch("words"):
+            return [(node, relevance) for node, relevance in self._search(self.statement) if node in self._graph]
+
+    # ---- scores
+
+    def _evaluate(self, nodes: Mapping[Node, tuple[str, ...]]) -> None:
+        self._purse.spend(len(nodes))
+        if self._router.model.calibration.key:
+            self._look_at_keys()  # before the scores: it finds out what the statement alone scores
+        self.nats |= self._router.nats(self.statement, list(nodes), self._watch)
+        self._sources |= nodes
+
+    def _segment_nats(self) -> dict[int, float]:
+        return {node: value for node, value in self.nats.items() if isinstance(node, int)}
+
+    def _chapter_nats(self) -> dict[str, float]:
+        return {node: value for node, value in self.nats.items() if isinstance(node, str)}
+
+    def _segment_p(self) -> tuple[dict[int, float], float | None]:
+        """p of the scored segments, and p(not there); None when none was."""
+        nats = self._segment_nats()
+        if not nats:
+            return {}, None
+        likeness = None if self._likeness is None else {node: self._likeness[node] for node in nats}
+        return self._shared_out(nats, self.segments, likeness)
+
+    def _chapter_p(self) -> dict[str, float]:
+        nats = self._chapter_nats()
+        return self._shared_out(nats, len(self._graph) - self.segments, None)[0] if nats else {}
+
+    def _shared_out(
+        self, nats: Mapping[AnyNode, float], count: int, likeness: Mapping[AnyNode, float] | None
+    ) -> tuple[dict[AnyNode, float], float]:
+        return probabilities(nats, self.tokens, count, self._router.model.calibration, likeness)
