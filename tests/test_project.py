@@ -86,11 +86,14 @@ def test_readme_python_compiles_and_its_policy_is_the_recipe() -> None:
 
 def test_readme_policy_runs_from_its_file() -> None:
     class Scores:
-        def score(self, nodes: object) -> dict[Node, float]:
+        def score(self, nodes: object, limit: int | None = None) -> dict[Node, float]:
             return {0: 0.1, 1: 0.6, 2: 0.3}
 
         def search(self) -> dict[Node, float]:
             return {}
+
+        def about(self, query: Query, statement: str) -> Query:
+            raise NotImplementedError
 
     graph = nx.path_graph(3, create_using=nx.DiGraph)
     name, policy = policies.load(f"{ROOT / 'recipes' / 'best_and_next.py'}:best_and_next")

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chunkv2l.query import Query, parse, statement
+from chunkv2l.query import Query, parse, spoken, statement
 
 STATEMENTS = [
     # when, with each auxiliary
@@ -148,16 +148,20 @@ def test_kind(question: str, kind: str) -> None:
 
 
 class _Scorer:
-    def score(self, nodes: object) -> dict[int | str, float]:
-        return {0: 0.25}
+    def score(self, nodes: object, limit: int | None = None) -> dict[int | str, float]:
+        return {0: 0.25, 1: float(limit or 0)}
 
     def search(self) -> dict[int | str, float]:
         return {1: 2.0}
 
+    def about(self, query: Query, statement: str) -> Query:
+        return dataclasses.replace(query, statement=statement)
+
 
 def test_a_query_is_frozen_and_asks_its_scorer() -> None:
     query = Query("When does it rain?", "It rain.", "when", scorer=_Scorer())
-    assert query.score([0]) == {0: 0.25} and query.search() == {1: 2.0}
+    assert query.score([0]) == {0: 0.25, 1: 0.0} and query.score([0], 7)[1] == 7.0 and query.search() == {1: 2.0}
+    assert query.about("It snow.").statement == "It snow." and query.statement == "It rain."
     assert query.budget == 48 and query.relation is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         query.text = "other"  # type: ignore[misc]
@@ -169,3 +173,21 @@ def test_a_query_without_a_scorer_says_so() -> None:
         query.score([0])
     with pytest.raises(RuntimeError, match="without a scorer"):
         query.search()
+    with pytest.raises(RuntimeError, match="without a scorer"):
+        query.about("It snow.")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("She say good morning.", "good morning."),
+        ("Somebody mentions the word budget.", "budget."),
+        ("They talk about the war.", "the war."),
+        ("He says that it rains.", "it rains."),
+        ("A dog barks.", ""),
+        ("She essays a dive.", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_said(text: str, words: str) -> None:
+    assert spoken(text) == words
