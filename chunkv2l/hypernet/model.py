@@ -75,13 +75,15 @@ class Hypernetwork(nn.Module):
                 f"not {list(features.shape)}: it belongs to another model."
             )
         batch, layers, tokens, _ = features.shape
-        sequences = features.flatten(0, 1)  # [B·L, S, D]
         if mask is not None:
             if mask.shape != (batch, tokens):
                 raise InputError(f"The mask must be {[batch, tokens]}, not {list(mask.shape)}.")
-            mask = (mask != 0).repeat_interleave(layers, dim=0)  # [B·L, S]
-        with self._precision(sequences):
-            ranks = self._perceive(sequences, mask)
+            mask = mask != 0
+        with self._precision(features):
+            if mask is None or torch.is_grad_enabled() or features.device.type != "cpu":
+                ranks = self._perceive(features, mask)
+            else:
+                ranks = self._perceive_alike(features, mask)
         ranks = ranks.view(batch, layers, config.rank, config.latent_size)
         for block in self.layers:
             ranks = block(ranks)
@@ -159,7 +161,22 @@ class Hypernetwork(nn.Module):
         slots = largest(self.expand(codes), rank)
         return codes.gather(-2, slots[..., None].expand(*slots.shape, codes.shape[-1])), slots
 
-    def _perceive(self, sequences: Tensor, mask: Tensor | None) -> Tensor:
+    def _perceive_alike(self, features: Tensor, mask: Tensor) -> Tensor:
+        """`_perceive` for each group of clips with one mask, without the padding: on a CPU its work isn't free."""
+        patterns, group = mask.unique(dim=0, return_inverse=True)
+        parts: list[Tensor] = []
+        for number, pattern in enumerate(patterns):
+            own = features[group == number]
+            parts.append(self._perceive(own if bool(pattern.all()) else own[:, :, pattern], None))
+        order = group.argsort(stable=True).argsort()  # where each clip lies in the parts put together
+        ranks = torch.cat([part.unflatten(0, (-1, features.shape[1])) for part in parts])
+        return ranks[order].flatten(0, 1)
+
+    def _perceive(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Features [B, L, S, D], mask bool [B, S] or None -> rank embeddings [B·L, r, d]."""
+        sequences = features.flatten(0, 1)  # [B·L, S, D]
+        if mask is not None:
+            mask = mask.repeat_interleave(features.shape[1], dim=0)  # [B·L, S]
         perceiver = self.aggregator["perceiver"]
         if torch.is_grad_enabled():
             step = max(1, sequences.shape[0])

@@ -202,3 +202,28 @@ def test_mistakes_get_a_sentence() -> None:
         replace(CONFIG, num_kv_heads=4)
     with pytest.raises(InputError, match="rank must be a positive"):
         replace(CONFIG, rank=0)
+
+
+def test_clips_of_one_length_go_together_without_their_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypernet = perturbed()
+    batch = features(5, 9)
+    lengths = [9, 4, 9, 1, 4]
+    mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+    mask[4] = torch.tensor([0, 0, 1, 0, 0, 1, 1, 0, 1])  # padded on the left and in between: another group
+    seen: list[tuple[int, ...]] = []
+    perceiver = hypernet.aggregator["perceiver"]
+    with monkeypatch.context() as patch:
+
+        def watched(states: Tensor, mask: Tensor | None = None) -> Tensor:
+            seen.append((*states.shape[:2], mask is None))
+            out: Tensor = type(perceiver).forward(perceiver, states, mask)
+            return out
+
+        patch.setattr(perceiver, "forward", watched)
+        with torch.no_grad():
+            together = hypernet.encode(batch, mask)
+    assert sorted(seen) == [(3, 1, True), (3, 4, True), (3, 4, True), (6, 9, True)]
+    close(together, hypernet.encode(batch, mask))  # with gradients: padded and masked
+    for row in range(5):
+        with torch.no_grad():
+            close(together[row : row + 1], hypernet.encode(batch[row : row + 1, :, mask[row] != 0]))
