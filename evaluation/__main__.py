@@ -24,6 +24,7 @@ COMMANDS = {
     "moments": "evaluation.moments",
     "relations": "evaluation.relations",
     "qa": "evaluation.qa",
+    "report": "evaluation.report",
 }
 
 
