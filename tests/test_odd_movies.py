@@ -136,10 +136,10 @@ def test_models_that_want_exact_frames_get_them(exact: bool, tmp_path: Path) -> 
         read_clip(movie, vlm.sample_times, vlm.shrink, start=segment.start, end=segment.end)
         for segment in IndexFile(report.index).segments
     ]
-    assert len(vlm.clips) == len(wanted) == 3
+    assert len(wanted) == 3 and len(vlm.clips) == 4  # the last one is the chapter's
     same = [
         clip.times == other.times and all(np.array_equal(a, b) for a, b in zip(clip.frames, other.frames, strict=True))
-        for clip, other in zip(vlm.clips, wanted, strict=True)
+        for clip, other in zip(vlm.clips[:3], wanted, strict=True)
     ]
     assert same == [exact] * 3
 
