@@ -1,13 +1,14 @@
 """An answer as a picture: the movie's timeline with what each segment scored, the best moments' thumbnails above it.
 
-    chunkv2l.plot.timeline(index, index.ask("When does a dog catch the ball?"), "ball.png")
+    from chunkv2l import plot
+
+    plot.timeline(index, index.ask("When does a dog catch the ball?"), "ball.png")
 
 Needs matplotlib, the optional extra "plot". Nothing of matplotlib's global state is touched.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import textwrap
 import warnings
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.plot_parts import INK, box, text, thumbnail, tick_seconds
 from chunkv2l.spans import Span, between, clock
 from chunkv2l.values import one_line
 
@@ -30,10 +32,9 @@ SHOWN: Final = 4
 
 _WIDTH, _DPI = 12.0, 120  # inches, dots an inch
 _LEFT, _ACROSS = 0.75, 10.9  # inches: where the clock begins, and its length
-_INK, _FAINT, _LINE = "#1f2933", "#66707a", "#d9dee4"
+_FAINT, _LINE = "#66707a", "#d9dee4"
 _BEST, _GOOD, _BAR = "#e4572e", "#f4ae98", "#b8c4d0"  # the best moment, the others with a picture, the rest
 _PLACES = ("#cfe3d4", "#f3e2c0", "#d5dcf0", "#efd3d7", "#d3e8ea", "#e5dcef")  # chapters, one colour a place
-_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between marks on the clock
 
 
 def check_out(path: str | Path) -> Path:
@@ -91,16 +92,17 @@ def draw(index: Index, answer: Answer) -> Any:
     pictures = 2.35 if shown else 0.0
     height = header + pictures + 2.3 + below
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
-    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
+    text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
+    text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
     told = f"{index.file.meta.movie['name']} · {len(index)} segments · policy {answer.policy} · {answer.model}"
-    _text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
-    axes = figure.add_axes(_box(figure, _LEFT, below, _ACROSS, 2.1))
-    _scores(axes, index, answer, shown)
+    text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
+    axes = figure.add_axes(box(figure, _LEFT, below, _ACROSS, 2.1))
+    scores = segment_scores(answer)
+    _scores(axes, index, answer, shown, scores)
     _chapters(axes, index)
     for place, span in enumerate(shown):
-        _moment(figure, index, span, place, len(shown), below + 2.3)
-    _badges(axes, answer, shown)
+        _moment(figure, index, span, max(span.segments, key=scores.__getitem__), place, len(shown), below + 2.3)
+    _badges(axes, scores, shown)
     return figure
 
 
@@ -110,23 +112,25 @@ def _best(answer: Answer) -> list[Span]:
 
 
 def segment_scores(answer: Answer) -> dict[int, float]:
-    """What each segment scored, as far as the answer tells: a span's score is shared out among its segments."""
-    return {number: span.score / len(span.segments) for span in answer.spans for number in span.segments}
+    """What each segment scored, as far as the answer tells.
+
+    That is the router's p of all that it scored, as the route has it. A span's score that isn't the sum of those (after
+    a walk in time, or without a route) is shared out among its segments.
+    """
+    looks = answer.route.looks if answer.route is not None else ()
+    candidates = looks[-1].candidates if looks else ()
+    scores = {one.node: one.p for one in candidates if isinstance(one.node, int)}
+    for span in answer.spans:
+        known = [scores[number] for number in span.segments if number in scores]
+        if len(known) < len(span.segments) or abs(sum(known) - span.score) > 1e-6:
+            scores.update(dict.fromkeys(span.segments, span.score / len(span.segments)))
+    return scores
 
 
-def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
-    """Round times within [start, end], evenly spaced, at most so many."""
-    step = next((step for step in _TICKS if (end - start) / step <= most), None)
-    step = step or 3600 * (int((end - start) / 3600 / most) + 1)
-    first = -int(-start // step)
-    return [float(step * i) for i in range(first, int(end // step) + 1)]
-
-
-def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span]) -> None:
+def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scores: Mapping[int, float]) -> None:
     """Bars over the clock: what every segment scored, the moments with a picture in colour."""
     segments = index.segments
     start, end = segments[0].start, segments[-1].end
-    scores = segment_scores(answer)
     best = set(shown[0].segments) if shown else set()
     good = {number for span in shown[1:] for number in span.segments}
     top = max([100 * score for score in scores.values()] + [100 * (answer.not_there or 0.0), 1.0])
@@ -209,35 +213,33 @@ def _chapters(axes: Any, index: Index) -> None:
                 node,
                 transform=axes.get_xaxis_transform(),
                 size=9,
-                color=_INK,
+                color=INK,
                 ha="center",
                 va="center",
             )
 
 
-def _moment(figure: Any, index: Index, span: Span, place: int, count: int, bottom: float) -> None:
+def _moment(figure: Any, index: Index, span: Span, number: int, place: int, count: int, bottom: float) -> None:
     """One of the best moments: its picture, its rank, when it is, what it scored, its caption."""
     slot = _ACROSS / SHOWN
     left = _LEFT + (_ACROSS - slot * count) / 2 + slot * place
     middle = left + slot / 2
-    number = span.segments[len(span.segments) // 2]
-    picture = _thumbnail(index, number)
+    picture = thumbnail(index, number)
     if picture is not None:
-        pane = figure.add_axes(_box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
+        pane = figure.add_axes(box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
         pane.imshow(picture, interpolation="antialiased")
         pane.set_xticks([])
         pane.set_yticks([])
         for spine in pane.spines.values():
             spine.set(color=_FAINT if place else _BEST, linewidth=0.8 if place else 2.5)
     when = f"{place + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
-    _text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
+    text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
     caption = textwrap.wrap(textwrap.shorten(index.segments[number].caption, 76, placeholder=" …"), 38)
-    _text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
+    text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
 
 
-def _badges(axes: Any, answer: Answer, shown: Sequence[Span]) -> None:
+def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> None:
     """The moments' ranks above their bars; where two would cover each other, the later one higher."""
-    scores = segment_scores(answer)
     placed: list[tuple[float, float]] = []  # points
     for span in sorted(shown, key=lambda span: span.start):
         height = 100 * max(scores[number] for number in span.segments)
@@ -255,35 +257,10 @@ def _badges(axes: Any, answer: Answer, shown: Sequence[Span]) -> None:
             size=10,
             weight="bold",
             color="white",
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": _INK, "edgecolor": "white", "linewidth": 1},
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": INK, "edgecolor": "white", "linewidth": 1},
             zorder=8,
             annotation_clip=False,
         )
-
-
-def _thumbnail(index: Index, number: int) -> Any | None:
-    """A segment's picture as an array, or None where the index has none that can be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(index.file.thumbnail(number)), formats=["JPEG"]) as image:
-            return image.convert("RGB")
-    except (InputError, OSError, Image.DecompressionBombError):
-        return None
-
-
-def _box(figure: Any, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """A rectangle given in inches, in shares of the figure."""
-    across, up = figure.get_size_inches()
-    return left / across, bottom / up, width / across, height / up
-
-
-def _text(figure: Any, x: float, y: float, text: str, **how: Any) -> None:
-    """Words at a place in inches, as they are: a "$" in a question starts no formula."""
-    across, up = figure.get_size_inches()
-    figure.text(
-        x / across, y / up, text, **{"color": _INK, "va": "top", "parse_math": False, "linespacing": 1.25, **how}
-    )
 
 
 def _save(figure: Any, path: Path) -> None:

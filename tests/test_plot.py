@@ -6,6 +6,7 @@ import io
 import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from chunkv2l import plot
 from chunkv2l.answer import Answer, Timing
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.plot import draw, segment_scores, tick_seconds, timeline
+from chunkv2l.plot import draw, segment_scores, timeline
+from chunkv2l.plot_parts import tick_seconds
 from chunkv2l.spans import Span, clock
 from tests.fake_vlm import fake_model
 from tests.written import random_codes, write_index
@@ -73,7 +75,7 @@ def test_the_words_are_the_questions_the_answers_and_the_captions(index: Index) 
     assert told[1] == "From 0:20 to 0:28."
     assert any(text.startswith("1   0:20.0 – 0:28.0   40 %") for text in told)
     assert any(text.startswith("4   0:44.0 – 0:48.0   2 %") for text in told)
-    assert index.segments[6].caption in told and index.segments[1].caption in told
+    assert index.segments[5].caption in told and index.segments[1].caption in told
     assert not any(text.startswith("5   ") for text in told)
     assert "movie.mp4 · 12 segments · policy route · fake" in told
 
@@ -166,6 +168,18 @@ def test_without_thumbnails_words_remain(index: Index, tmp_path: Path, monkeypat
 
 def test_scores_of_a_span_are_shared_out() -> None:
     assert segment_scores(answer(*SPANS[:2])) == pytest.approx({5: 0.2, 6: 0.2, 1: 0.2})
+
+
+def test_with_a_route_every_segment_that_was_scored_has_its_own(index: Index) -> None:
+    asked = index.ask("When does a dog catch the ball?", budget="all")
+    scores = segment_scores(asked)
+    assert sorted(scores) == list(range(12))
+    assert sum(scores.values()) + (asked.not_there or 0.0) == pytest.approx(1.0, abs=1e-4)
+    for one in asked.spans:
+        assert sum(scores[number] for number in one.segments) == pytest.approx(one.score)
+    walked = replace(asked, spans=(span(2, 3, 0.6),))  # a score that isn't what the router gave
+    assert segment_scores(walked) == {**scores, 2: 0.3, 3: 0.3}
+    assert len(bars(draw(index, asked))) == 12
 
 
 @pytest.mark.parametrize(
