@@ -15,7 +15,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
 from chunkv2l.train.batches import pad
-from chunkv2l.train.decoder import forward, run_block
+from chunkv2l.train.decoder import forward
 from chunkv2l.train.hypernet_stage import read_states
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
@@ -44,7 +44,7 @@ def prefix(clip: Clip) -> Tensor:
 @torch.no_grad()
 def trained_states(clip: Clip) -> Tensor:
     vlm, decoder = tiny_mini.tiny().vlm, tiny_mini.tiny().decoder
-    return read_states(decoder, prefix(clip), torch.tensor(vlm.prompts.behind_frames("")), run_block)
+    return read_states(decoder, prefix(clip), torch.tensor(vlm.prompts.behind_frames("")))[0]
 
 
 @torch.no_grad()
@@ -227,7 +227,7 @@ def test_answers_with_the_frames_in_context() -> None:
     for clip, row in zip(clips, scores, strict=True):
         ids, labels = pad([(vlm.prompts.behind_frames(""), vlm.prompts.answer(text)[:-1]) for text in STATEMENTS])
         with torch.no_grad():
-            hidden = sight.behind(prefix(clip), torch.zeros(len(ids), dtype=torch.long), ids, run_block, decoder)
+            hidden = sight.behind(prefix(clip), torch.zeros(len(ids), dtype=torch.long), ids, decoder)
             nats, owner = token_nll(hidden, decoder.head, labels)
         close(row, -row_sums(nats, owner, len(ids)), 1e-3)
     answers = vlm.generate_from_frames(clips, "What moves?", 6)
@@ -291,3 +291,28 @@ def test_a_base_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ChunkV2LError, match="can't be written"):
         tiny_mini.tiny().vlm.save_base(tmp_path / "file" / "base")
+
+
+def test_clips_may_be_read_in_mixed_precision_and_words_stay_in_float32() -> None:
+    whole = tiny_mini.tiny().vlm
+    fast = mini.MiniVLM(
+        whole.language, whole.vision, whole.connector, whole.tokenizer, reading=torch.bfloat16
+    )  # the same modules
+    clips = [tiny_mini.clip(3, 1), tiny_mini.clip(5, 2)]
+    (states, mask), (rough, rough_mask) = whole.encode(clips), fast.encode(clips)
+    assert states.dtype == torch.float32 and rough.dtype == torch.bfloat16
+    assert torch.equal(mask, rough_mask) and states.shape == rough.shape
+    off = (rough.float() - states).norm() / states.norm()
+    assert 1e-5 < off < 0.03
+    assert torch.equal(whole.score(STATEMENTS), fast.score(STATEMENTS))
+    assert whole.generate(["What is it?"]) == fast.generate(["What is it?"])
+
+
+def test_mixed_precision_is_for_cpus_that_are_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert mini.reading_precision("cpu") == torch.bfloat16
+    assert mini.reading_precision("cuda:1") == torch.float32
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert mini.reading_precision(torch.device("cpu")) == torch.float32
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert mini.reading_precision("cpu") == torch.float32
