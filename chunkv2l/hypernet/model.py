@@ -163,13 +163,13 @@ class Hypernetwork(nn.Module):
 
     def _perceive_alike(self, features: Tensor, mask: Tensor) -> Tensor:
         """`_perceive` for each group of clips with one mask, without the padding: on a CPU its work isn't free."""
-        patterns, group = mask.unique(dim=0, return_inverse=True)
+        patterns, group = torch.unique(mask, dim=0, return_inverse=True)
         parts: list[Tensor] = []
         for number, pattern in enumerate(patterns):
             own = features[group == number]
             parts.append(self._perceive(own if bool(pattern.all()) else own[:, :, pattern], None))
         order = group.argsort(stable=True).argsort()  # where each clip lies in the parts put together
-        ranks = torch.cat([part.unflatten(0, (-1, features.shape[1])) for part in parts])
+        ranks = torch.cat([part.view(-1, features.shape[1], *part.shape[1:]) for part in parts])
         return ranks[order].flatten(0, 1)
 
     def _perceive(self, features: Tensor, mask: Tensor | None) -> Tensor:

@@ -20,7 +20,7 @@ from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration, Model, mini_frozen, smollm2, weights
 from chunkv2l.models.cache import known_sha256
 from chunkv2l.models.calibration import UNFITTED
-from chunkv2l.vlm.mini import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM
+from chunkv2l.vlm.mini import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
 from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector
 
 SHIPPED: Final = Path(__file__).parent / "mini"
@@ -85,6 +85,7 @@ def load(
         connector.to(device),
         mini_frozen.load_tokenizer(frozen),
         name,
+        reading=reading_precision(device),
     )
     identity: dict[str, str | int | float] = {
         "family": "mini",
