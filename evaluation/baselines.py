@@ -211,7 +211,7 @@ def command(
         each = {name: moment_scores.each(queries, own) for name, own in found.items()}
         tables.append(timed(moment_scores.as_table(rows, "way"), times, skipped))
         printed["moments"] = {"rows": rows, "skipped": skipped}
-        figures = {**printed["moments"], "questions": each}
+        figures = {**printed["moments"], "questions": each, "movies": {str(q.qid): q.vid for q in queries}}
         results.write("baselines", figures, tables[-1], lambda f: moment_scores.draw(f, rows), out=out)
     if questions_path is not None:
         questions = qa_files.read(questions_path, answers=answers)
@@ -225,7 +225,7 @@ def command(
         chance = qa.guessing(questions)
         tables.append(timed(qa.as_table(said, chance, "way"), times, skipped))
         printed["answers"] = {"rows": said, "skipped": skipped, "chance": chance, "rule": rule}
-        figures = {**printed["answers"], "questions": scores}
+        figures = {**printed["answers"], "questions": scores, "movies": {q.id: q.vid for q in questions}}
         results.write("baselines-answers", figures, tables[-1], lambda f: qa.draw(f, said, chance), out=out, seed=seed)
     if as_json:
         terminal.emit_json(printed)

@@ -30,15 +30,16 @@ MARGIN = 0.05
 Scores = Mapping[str, Mapping[str, float]]
 
 
-def scores(spec: str) -> tuple[str, Scores]:
-    """A label, and {question: {measure: score}} of FILE or FILE:ROW.
+def scores(spec: str) -> tuple[str, Scores, Mapping[str, str]]:
+    """A label, {question: {measure: score}} of FILE or FILE:ROW, and which movie each question is about.
 
     Raises:
         InputError: no such file or row, several rows and none named, or a result without each question's scores.
     """
     file, row = (spec, None) if Path(spec).exists() else (spec.rpartition(":")[0] or spec, spec.rpartition(":")[2])
     path = Path(file)
-    rows = results.read(path)["figures"].get("questions")
+    figures = results.read(path)["figures"]
+    rows = figures.get("questions")
     if not isinstance(rows, dict) or not rows:
         raise InputError(f"{path} has no scores of single questions: moments, qa and baselines write them.")
     if row is None and len(rows) > 1:
@@ -47,7 +48,7 @@ def scores(spec: str) -> tuple[str, Scores]:
     row = row if row is not None else next(iter(rows))
     if row not in rows:
         raise InputError(f"{path} has no row {row!r}, but {', '.join(rows)}.")
-    return (f"{path.parent.name}/{path.stem}" if len(rows) == 1 else row), rows[row]
+    return (f"{path.parent.name}/{path.stem}" if len(rows) == 1 else row), rows[row], figures.get("movies", {})
 
 
 def paired(first: Scores, second: Scores, measure: str) -> tuple[list[str], list[float], list[float]]:
@@ -111,6 +112,7 @@ def draw(figure: Figure, found: Mapping[str, Comparison], margins: Mapping[str, 
 @click.option("--measure", "measures", multiple=True, help="R1@0.5, mIoU, accuracy, F1 …; repeat.  [default: all]")
 @click.option("--margin", type=float, multiple=True, help=f"For each --measure, or one for all.  [default: {MARGIN}]")
 @click.option("--rounds", type=click.IntRange(min=100), default=ROUNDS, show_default=True, help="Bootstrap samples.")
+@click.option("--by-movie", is_flag=True, help="Draw whole movies, not questions: for few movies with many questions.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @results.out_option
@@ -120,6 +122,7 @@ def command(
     measures: tuple[str, ...],
     margin: tuple[float, ...],
     rounds: int,
+    by_movie: bool,
     seed: int,
     as_json: bool,
     out: Path,
@@ -130,9 +133,10 @@ def command(
     python -m evaluation equivalence frames/qa.json adapter/qa.json --measure F1 --margin .05
     python -m evaluation equivalence moments.json:fts moments.json:route --measure R1@0.5
 
-    A margin is the loss that you would call none. Writes equivalence.json, .md and .png to --out.
+    A margin is the loss that you would call none. Questions about one movie are alike: where a few movies have many
+    questions, --by-movie gives the honest, wider intervals. Writes equivalence.json, .md and .png to --out.
     """
-    (a, ours), (b, theirs) = scores(first), scores(second)
+    (a, ours, about), (b, theirs, _) = scores(first), scores(second)
     chosen = measures or tuple(common(ours, theirs))
     if len(margin) > 1 and len(margin) != len(chosen):
         raise InputError(f"{len(chosen)} measures need one --margin, or {len(chosen)} of them, not {len(margin)}.")
@@ -142,8 +146,11 @@ def command(
     margins = dict(zip(chosen, each, strict=True))
     found = {}
     for measure in chosen:
-        _, x, y = paired(ours, theirs, measure)
-        found[measure] = compare(x, y, rounds=rounds, seed=seed)
+        ids, x, y = paired(ours, theirs, measure)
+        if by_movie and not about.keys() >= set(ids):
+            raise InputError(f"{first} doesn't say which movies its questions are about: leave --by-movie out.")
+        clusters = [about[id] for id in ids] if by_movie else None
+        found[measure] = compare(x, y, rounds=rounds, seed=seed, clusters=clusters)
     if not found:
         raise InputError("The two results have no measure in common.")
     names = (a, b) if a != b else ("A", "B")
@@ -157,7 +164,7 @@ def command(
         }
         for measure, c in found.items()
     }
-    figures = {"A": a, "B": b, "rounds": rounds, "measures": figures}
+    figures = {"A": a, "B": b, "rounds": rounds, "by_movie": by_movie, "measures": figures}
     results.write("equivalence", figures, table, lambda f: draw(f, found, margins, names), out=out, seed=seed)
     if as_json:
         terminal.emit_json(figures)

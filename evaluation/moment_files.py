@@ -25,11 +25,14 @@ from evaluation.metrics import Window
 from evaluation.qvhighlights import MomentQuery, read_queries
 
 
-def read(path: Path, format: str = "auto") -> list[MomentQuery]:
+def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQuery]:
     """The queries of a file; "auto" tells its format from what is in it.
 
     Annotations without length (both Charades-STA and ActivityNet Captions have some) are left out, and counted in a
     line on stderr; in QVHighlights' own format they are an error.
+
+    Args:
+        truths: whether every query must have its windows; without, QVHighlights' test split can be read.
 
     Raises:
         InputError: the file can't be read, isn't in the format, or has no query in it; the sentence says where.
@@ -38,7 +41,7 @@ def read(path: Path, format: str = "auto") -> list[MomentQuery]:
         format = guess(path)
     if format not in FORMATS:
         raise InputError(f'There is no format "{format}"; choose one of {", ".join(FORMATS)}.')
-    return FORMATS[format](path)
+    return read_queries(path, truths) if format == "qvhighlights" else FORMATS[format](path)
 
 
 def guess(path: Path) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from chunkv2l import terminal
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query import parse
@@ -112,11 +113,12 @@ def command(
     python -m evaluation moments --queries highlight_val.jsonl --score predictions.jsonl
 
     The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach. Predictions are
-    written, and read, in QVHighlights' submission format. Writes moments.json, .md and .png to --out.
+    written, and read, in QVHighlights' submission format; its test split, which has no answers, can be predicted.
+    Writes moments.json, .md and .png to --out.
     """
     if len(policies) > 1 and (predictions or scored):
         raise InputError("One file of predictions is one policy's: give --policy once.")
-    queries = moment_files.read(queries_path, format)
+    queries = moment_files.read(queries_path, format, truths=predictions is None or scored is not None)
     given = qvhighlights.read_predictions(scored, queries) if scored is not None else []
     files = asking.indexes(index_path, queries) if index_path is not None else {}
     if files:
@@ -135,11 +137,18 @@ def command(
             found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
     if predictions is not None:
         qvhighlights.write_predictions(predictions, next(iter(found.values())))
+        if unknown := sum(not query.windows for query in queries):
+            terminal.say(f"{predictions} is written; {unknown} queries have no true windows, so nothing is scored.")
+            return
     cuts = {vid: asking.segments(path) for vid, path in files.items()}
     rows = {name: score(queries, one, cuts) for name, one in found.items()}
     results.write(
         "moments",
-        {"rows": rows, "questions": {name: each(queries, one) for name, one in found.items()}},
+        {
+            "rows": rows,
+            "questions": {name: each(queries, one) for name, one in found.items()},
+            "movies": {str(query.qid): query.vid for query in queries},
+        },
         as_table(rows),
         lambda figure: draw(figure, rows),
         out=out,

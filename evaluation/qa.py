@@ -218,7 +218,14 @@ def command(
     table = as_table(rows, chance)
     results.write(
         "qa",
-        {"rows": rows, "chance": chance, "rule": rule, "file": path.name, "questions": found},
+        {
+            "rows": rows,
+            "chance": chance,
+            "rule": rule,
+            "file": path.name,
+            "questions": found,
+            "movies": {question.id: question.vid for question in questions},
+        },
         table,
         lambda figure: draw(figure, rows, chance),
         out=out,

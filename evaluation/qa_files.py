@@ -132,12 +132,15 @@ def videomme(row: Mapping[str, Any], number: int, further: Any) -> list[Question
 
 
 def mlvu(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """MLVU's multiple-choice tasks: candidates, and the right one as text."""
-    options = _bare(row["candidates"])
-    answer = _LETTER.sub("", str(row["answer"])) if str(row["answer"]) not in options else str(row["answer"])
+    """MLVU: candidates, and the right one as text; its generation tasks (sub-scene, summary) have an answer alone."""
     vid = PurePosixPath(str(row["video"])).stem
     kind = str(row.get("question_type", ""))
-    return [_choice(str(row.get("question_id", f"{kind}#{number}")), vid, row["question"], options, answer, kind)]
+    id = str(row.get("question_id", f"{kind}#{number}"))
+    if not row.get("candidates"):
+        return [Question(id, vid, _text(row["question"]), (), (_text(row["answer"]),), kind)]
+    options = _bare(row["candidates"])
+    answer = _LETTER.sub("", str(row["answer"])) if str(row["answer"]) not in options else str(row["answer"])
+    return [_choice(id, vid, row["question"], options, answer, kind)]
 
 
 def lvbench(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
@@ -187,6 +190,7 @@ SIGNS: tuple[tuple[str, set[str]], ...] = (
     ("videomme", {"videoID", "question_id", "options"}),
     ("longvideobench", {"id", "correct_choice"}),
     ("mlvu", {"video", "candidates"}),
+    ("mlvu", {"video", "question_type"}),
     ("nextqa", {"video", "question", "answer"}),
 )
 

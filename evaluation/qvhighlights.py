@@ -15,7 +15,7 @@ from evaluation.metrics import Scored, Window
 
 @dataclass(frozen=True)
 class MomentQuery:
-    """A query about one movie (`vid`) and the windows, in seconds, in which it is true."""
+    """A query about one movie (`vid`) and the windows, in seconds, in which it is true; none where that isn't known."""
 
     qid: int | str
     vid: str
@@ -33,10 +33,13 @@ class Prediction:
     windows: tuple[Scored, ...]
 
 
-def read_queries(path: Path) -> list[MomentQuery]:
+def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
     """Read `{"qid", "vid", "query", "relevant_windows": [[start, end], …]}` a line; other keys are ignored.
 
     Without "qid" the line's number counts, without "vid" all queries are about one movie.
+
+    Args:
+        truths: whether every query must have windows; the test split, whose answers aren't published, has none.
 
     Raises:
         InputError: no such file, no query in it, or a line that isn't as said above (the sentence has its number).
@@ -50,8 +53,10 @@ def read_queries(path: Path) -> list[MomentQuery]:
         qid = row.get("qid", number)
         if qid in queries:
             raise InputError(f'{where}: the "qid" {json.dumps(qid)} has been used before; each query needs its own.')
-        windows = tuple((w[0], w[1]) for w in _windows(where, "relevant_windows", row, numbers=(2,)))
-        if not windows:
+        known = truths or "relevant_windows" in row
+        listed = _windows(where, "relevant_windows", row, numbers=(2,)) if known else []
+        windows = tuple((w[0], w[1]) for w in listed)
+        if known and not windows:
             raise InputError(f'{where}: "relevant_windows" is empty; a query is scored by the windows it is true in.')
         if bad := [list(w) for w in windows if not 0 <= w[0] < w[1]]:
             raise InputError(f'{where}: "relevant_windows" has {bad[0]}, which has no length or a negative time.')

@@ -129,8 +129,9 @@ def collect(out: Path, path: Path = DATA) -> list[str]:
         run = {key: result[key] for key in ("command", "hardware", "versions", "seed")}
         data[name] = {"values": values, "run": run}
         taken.append(name)
-    ordered = {name: data[name] for name in LINES if name in data}
-    path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if taken:
+        ordered = {name: data[name] for name in LINES if name in data}
+        path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return taken
 
 

@@ -190,7 +190,7 @@ def _files(command: Any) -> Any:
 @click.option("--with", "given", multiple=True, metavar='NAME="OPTIONS"', help="Further options of a command.")
 @click.option("--no-run", is_flag=True, help="Make the page of results that are there already.")
 @click.option("--collect", is_flag=True, help="Take the README's numbers from the results in --out, into readme.json.")
-@click.option("--readme", "rewrite", is_flag=True, help="Write the README's table from readme.json; runs nothing else.")
+@click.option("--readme", "rewrite", is_flag=True, help="Write the README's table from readme.json.")
 @results.out_option
 def command(
     only: tuple[str, ...],
@@ -206,12 +206,14 @@ def command(
     \b
     python -m evaluation report --index movie.idx --movie movie.mp4 --queries movie.jsonl --images photographs
     python -m evaluation report --images photographs --only longmovie --with longmovie="--segments 32 --queries 50"
-    python -m evaluation report --no-run --collect --readme
+    python -m evaluation report --collect --readme
 
-    Writes report.json and report.md to --out, beside each command's own results, which the page shows.
+    Writes report.json and report.md to --out, beside each command's own results, which the page shows. With nothing but
+    --collect or --readme, nothing is run.
     """
-    if not (rewrite and not collect and not no_run and not any(files.values()) and not only):
-        _report(only, _extra(given), no_run, {f"--{name}": file for name, file in files.items() if file}, out)
+    data = {f"--{name}": file for name, file in files.items() if file}
+    if data or only or no_run or not (collect or rewrite):
+        _report(only, _extra(given), no_run, data, out)
     if collect:
         taken = readme.collect(out)
         terminal.say(f"{readme.DATA.name}: {', '.join(taken) or 'nothing'} taken from the results in {out.name}.")

@@ -105,6 +105,20 @@ def test_two_files_are_compared(files: tuple[Path, Path], tmp_path: Path) -> Non
     assert (tmp_path / "equivalence.png").exists()
 
 
+def test_by_movie_the_intervals_are_those_of_movies(tmp_path: Path) -> None:
+    good = {str(i): {"F1": float(i < 20)} for i in range(40)}
+    bad = {i: {"F1": 0.0} for i in good}
+    movies = {str(i): "a" if i < 20 else "b" for i in range(40)}
+    path = results.write("qa", {"questions": {"x": bad, "y": good}, "movies": movies}, "", out=tmp_path)
+    found = []
+    for options in ((), ("--by-movie",)):
+        result = run(f"{path}:x", f"{path}:y", "--json", "--out", tmp_path, *options)
+        assert result.exit_code == 0, result.output
+        found.append(json.loads(result.stdout)["measures"]["F1"])
+    assert 0.3 < found[0]["low"] < found[0]["high"] < 0.7
+    assert (found[1]["low"], found[1]["high"], found[1]["clusters"]) == (0, 1, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -115,6 +129,7 @@ def test_two_files_are_compared(files: tuple[Path, Path], tmp_path: Path) -> Non
         (("{a}", "{b}:route", "--measure", "F1", "--margin", ".1", "--margin", ".2"), "1 measures need one --margin"),
         (("{a}", "{b}:route", "--margin", "0"), "must be more than 0"),
         (("{a}", "{c}"), "no scores of single questions"),
+        (("{a}", "{b}:route", "--by-movie"), "doesn't say which movies"),
     ],
 )
 def test_what_cannot_be_compared_gets_a_sentence(

@@ -170,6 +170,19 @@ def test_predictions_are_written_and_scored_again_without_a_model(by_rote: list[
     assert [index.asked for index in by_rote] == [[]]
 
 
+def test_a_split_without_answers_is_predicted_and_not_scored(by_rote: list[ByRote], folder: Path, out: Path) -> None:
+    bare = [{key: value for key, value in row.items() if key != "relevant_windows"} for row in ROWS]
+    queries, predictions = write(folder / "test.jsonl", *bare), folder / "submission.jsonl"
+    result = run("--index", folder / "park.idx", "--queries", queries, "--predictions", predictions)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "" and "4 queries have no true windows, so nothing is scored" in result.stderr
+    assert [json.loads(line)["qid"] for line in predictions.read_text().splitlines()] == [7, 8, 9, 10]
+    assert not out.exists()
+    for arguments in (("--index", folder / "park.idx"), ("--score", predictions)):
+        refused = run("--queries", queries, *arguments)
+        assert refused.exit_code == 2 and '"relevant_windows" must be a list' in refused.stderr
+
+
 def test_a_folder_of_indexes_shares_one_model(by_rote: list[ByRote], folder: Path) -> None:
     (folder / "beach.idx").touch()
     rows = [ROWS[0], {**ROWS[1], "vid": "beach"}, ROWS[2]]

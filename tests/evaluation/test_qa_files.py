@@ -82,6 +82,14 @@ def test_letters_are_taken_off_only_where_every_option_has_its_own() -> None:
     assert found.correct == 1
 
 
+def test_mlvus_generation_tasks_are_open_questions(tmp_path: Path) -> None:
+    path = tmp_path / "9_summary.json"
+    row = {"video": "v1.mp4", "question": "What happens?", "answer": "A dog runs.", "question_type": "summary"}
+    path.write_text(json.dumps([row]))
+    (found,) = qa_files.read(path)
+    assert (found.vid, found.options, found.answers, found.kind) == ("v1", (), ("A dog runs.",), "summary")
+
+
 def test_clocks_in_seconds() -> None:
     assert qa_files.windows("00:15-00:19") == ((15, 19),)
     assert qa_files.windows("1:00:15 - 1:00:19, 02:00-02:00") == ((3615, 3619), (120, 121))

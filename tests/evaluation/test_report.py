@@ -65,6 +65,9 @@ def test_each_command_gets_the_files_that_it_has_options_for(ran: list[Any], tmp
     assert set(figures["ran"]) | set(figures["skipped"]) == set(report.ORDER)
     assert result.stdout.strip() == str(out / "report.md")
 
+    assert run("--collect", "--out", tmp_path / "none").exit_code == 0  # nothing to run, nothing to collect
+    assert len(ran) == 3
+
     again = run("--no-run", "--only", "moments", "--out", out)  # the page alone, of what is there
     assert again.exit_code == 0
     assert "## moments" in (out / "report.md").read_text() and "## baselines" not in (out / "report.md").read_text()
