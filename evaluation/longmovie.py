@@ -98,16 +98,10 @@ def ask(index: Index, asked: Asked, policy: policies.Policy, mode: Mode, cold: b
 
 
 def candidates(index: Index, statement: str) -> set[int]:
-    """The segments that a question may choose among within the default budget: those that `query.score` scores."""
-    found: set[int] = set()
-
-    def look(graph: nx.DiGraph, query: Query) -> dict[Node, float]:
-        scores = query.score(segments_of(graph))
-        found.update(node for node, p in scores.items() if p > 0 and isinstance(node, int))
-        return policies.best(scores, 1) if found else {0: 1.0}
-
-    index.ask(statement, policy=look)
-    return found
+    """The segments that `route` scores for a statement within the default budget."""
+    route = index.ask(statement, policy="route").route
+    looks = route.looks if route is not None else ()
+    return {one.node for look in looks for one in look.candidates if isinstance(one.node, int)}
 
 
 def first_of_all(index: Index, statement: str) -> int:

@@ -10,27 +10,27 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat
+from chunkv2l.chapters import pooled, similar_pairs
 from chunkv2l.compose import expand
 from chunkv2l.encoding import mean_scores
 from chunkv2l.errors import InputError
+from chunkv2l.graph import segment_graph
 from chunkv2l.models import Model
-from chunkv2l.policies import spread
 from chunkv2l.query import BUDGET
+from chunkv2l.router import Router
+from chunkv2l.scoring import Scoring
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.images import ImageSet
-from evaluation.photographs import Encoded
+from evaluation.photographs import SECONDS, Encoded
 from evaluation.structure import LEAST, is_absent, make_structure
 
 SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
-FIRST_LOOK: Final = 32
-"""Of the budget, segments that the learned keys choose; the rest is an even spread."""
-_TRIES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _absent(images: ImageSet, movie: Sequence[int], captioned: Sequence[int], rn
 
 
 class Observer:
-    """Scores statements over encoded photographs.
+    """Scores statements over encoded photographs, choosing candidates as `ask` does (captions aside).
 
     Args:
         encoded: by the photographs' numbers.
@@ -102,53 +102,50 @@ class Observer:
     def __init__(self, model: Model, encoded: Mapping[int, Encoded], mu: bool) -> None:
         self.model = model
         self._codes = {number: one.code for number, one in encoded.items()}
+        self._pooled = {number: pooled(one.code.float().numpy()) for number, one in encoded.items()}
         self._keys = {number: one.key for number, one in encoded.items() if one.key is not None}
         self._mu: dict[int, float] = {}
         if mu:
             for some in _batches(list(encoded)):
                 values = mean_scores(model, self._adapters(some))
-                self._mu.update(
-                    {number: value for number, value in zip(some, values, strict=True) if value is not None}
-                )
+                self._mu.update((number, value or 0.0) for number, value in zip(some, values, strict=True))
 
-    @torch.inference_mode()
     def case(self, statement: Statement, budget: int = BUDGET) -> Case:
-        """Scores of at most `budget` segments: by the learned keys, where the model has them; all segments if not."""
-        vlm, bias = self.model.vlm, self.model.hypernet.bias
+        """Scores of at most `budget` segments of the statement's movie."""
         movie = statement.movie
-        likeness = self._likeness(statement)
-        chosen = list(range(len(movie)))
-        if likeness is not None and len(movie) > budget:
-            best = likeness.topk(min(FIRST_LOOK, budget)).indices.tolist()
-            rest = sorted(set(chosen).difference(best))
-            chosen = sorted([*best, *spread(rest, budget - len(best))])
-        alone = vlm.score([statement.text], bias)[0, 0]
-        own = [vlm.score([statement.text], self._adapters([movie[i] for i in some]))[:, 0] for some in _batches(chosen)]
-        mu = torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None
-        right = None if statement.right not in chosen else chosen.index(statement.right)
-        return Case(
-            nats=torch.cat(own).cpu() - alone.cpu(),
-            tokens=vlm.count_tokens(statement.text),
-            segments=len(movie),
-            right=right,
-            present=statement.right is not None,
-            keys=None if likeness is None else likeness[chosen],
-            mu=mu,
+        router = Router(
+            self.model,
+            lambda nodes: torch.stack([self._codes[movie[int(node)]].float() for node in nodes]),
+            [None] * len(movie),
+            lambda: torch.stack([self._keys[number] for number in movie]) if self._keys else None,
         )
-
-    def _likeness(self, statement: Statement) -> Tensor | None:
-        """Cosine of each segment's learned key and the statement's: [N], or None where the model has no keys."""
-        if self.model.keys is None or not self._keys:
-            return None
-        vlm: Any = self.model.vlm
-        states = vlm.statement_states([statement.text], self.model.hypernet.bias)
-        query: Tensor = self.model.keys.of_states(states)[0].cpu()
-        return torch.stack([self._keys[number] for number in statement.movie]) @ query
+        rows = [_Row(SECONDS * i, SECONDS * (i + 1)) for i in range(len(movie))]
+        similar = similar_pairs(np.stack([self._pooled[number] for number in movie]))
+        scoring = Scoring(router, statement.text, budget, lambda text: [], segment_graph(rows, similar))
+        scoring.score(range(len(movie)))
+        nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
+        chosen = sorted(nats)
+        likeness = router.likeness(statement.text)
+        return Case(
+            nats=torch.tensor([nats[i] for i in chosen]),
+            tokens=scoring.tokens,
+            segments=len(movie),
+            right=None if statement.right not in nats else chosen.index(statement.right),
+            present=statement.right is not None,
+            keys=None if likeness is None else torch.tensor([likeness[i] for i in chosen]),
+            mu=torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None,
+        )
 
     def _adapters(self, numbers: Sequence[int]) -> Adapter:
         hypernet = self.model.hypernet
         codes = torch.stack([self._codes[number].float() for number in numbers])
         return concat([expand(hypernet, codes)], bias=hypernet.bias)
+
+
+class _Row(NamedTuple):
+    start: float
+    end: float
+    caption: str = ""
 
 
 def _batches(numbers: Sequence[int], size: int = 48) -> Iterator[Sequence[int]]:
