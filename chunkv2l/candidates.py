@@ -1,11 +1,13 @@
 """Which segments are worth scoring exactly: pure functions on numbers that cost almost nothing to come by. No torch.
 
-A question may score so many segments exactly (its budget), however long the movie is. They are chosen in two looks:
+A question may score so many segments exactly (its budget), however long the movie is. They are chosen in looks:
 
-1. the segments whose learned keys are nearest to the statement, those whose captions or subtitles share words with it,
-   the members of the best chapters, and, where there are no keys, an even spread over the movie;
-2. the neighbours, along `next` both ways and `similar`, of what scored well in the first look, best first; what is left
-   of the budget goes on down the first look's lists.
+1. first the segments whose learned keys are nearest to the statement, and those whose captions or subtitles share
+   words with it; where there are no keys, also members of the best chapters and an even spread over the movie;
+2. then the neighbours, along `next` both ways and `similar`, of what scored well so far, best first; what is left of
+   the budget goes on down the first look's lists. Without keys this is a search of its own, so it gets most of the
+   budget and two rounds. (On 480 unrelated photographs it then meets the best one in .55 of cases, with one round after
+   a first look of half the budget in .20, and with keys in .83: 40 queries, budget 48, keys of R@32 .70.)
 
 A movie with no more segments than the budget is scored whole, and none of this is needed.
 """
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
 from typing import Final
 
 import networkx as nx
@@ -22,8 +23,10 @@ import networkx as nx
 from chunkv2l.graph import neighbours
 from chunkv2l.query import Node
 
-SECOND: Final = 1 / 4
-"""Share of the budget that the second look gets."""
+FIRST: Final = {True: 3 / 4, False: 1 / 4}
+"""Share of the budget that the first look gets, with keys and without."""
+ROUNDS: Final = {True: 1, False: 2}
+"""How often neighbours are looked for, likewise."""
 BY_KEYS: Final = 2 / 3
 """Share that learned keys may fill in the first look: 32 of the default 48."""
 BY_WORDS: Final = 1 / 6
@@ -32,7 +35,7 @@ BY_CHAPTERS: Final = 1 / 6
 """Share for chapters where there are no keys: half of it scores chapters, the other half the best ones' members."""
 LONG: Final = 2
 """Chapters are scored where the movie has so many budgets of segments."""
-SEEDS: Final = 6
+SEEDS: Final = 3
 """Best-scored segments whose neighbours are looked at."""
 
 
@@ -64,7 +67,8 @@ class Choice:
         new: list[int] = []
         for node, source in named:
             if node in self.sources:
-                self.sources[node].append(source)
+                if source not in self.sources[node]:
+                    self.sources[node].append(source)
             elif node in self.wanted and len(new) < most and self.left > 0:
                 self.sources[node] = [source]
                 new.append(node)
@@ -81,7 +85,6 @@ def first_look(
     keys: Sequence[int],
     words: Sequence[int],
     members: Sequence[tuple[int, str]],
-    share: float = 1 - SECOND,
 ) -> list[int]:
     """Choose a first batch.
 
@@ -89,12 +92,11 @@ def first_look(
         keys: segments by their learned keys, nearest first; none where there are no keys.
         words: full-text hits, best first.
         members: segments of the best chapters, with their source.
-        share: of the budget that the batch may have.
 
     Returns:
         The newly chosen, ascending.
     """
-    room = min(choice.left, max(1, round(choice.most * share)))
+    room = min(choice.left, max(1, round(choice.most * FIRST[bool(keys)])))
     new = choice.take(named(words, "words"), min(room, max(1, round(choice.most * BY_WORDS))))
     new += choice.take(named(keys, "key"), min(room - len(new), max(1, round(choice.most * BY_KEYS))))
     new += choice.take(members, room - len(new))
@@ -105,19 +107,28 @@ def first_look(
 
 
 def second_look(
-    choice: Choice, graph: nx.DiGraph, scores: Mapping[int, float], rest: Iterable[tuple[int, str]]
+    choice: Choice, graph: nx.DiGraph, scores: Mapping[int, float], rest: Iterable[tuple[int, str]], most: int
 ) -> list[int]:
-    """Choose what is left of the budget: neighbours of the best-scored, then the rest of other lists.
+    """Choose `most` more: neighbours of the best-scored, then the rest of other lists.
 
     Args:
         scores: of what was chosen so far; more is better.
         rest: what to fill up with, with its source.
+
+    Returns:
+        The newly chosen, ascending.
     """
     best = sorted(scores, key=lambda node: (-scores[node], node))[:SEEDS]
-    rounds = zip_longest(*(_around(graph, seed) for seed in best))  # everyone's nearest first
-    new = choice.take((pair for pair in chain.from_iterable(rounds) if pair is not None), choice.left)
-    new += choice.take(rest, choice.left)
+    new = choice.take(_by_turns([_around(graph, seed) for seed in best]), most)
+    new += choice.take(rest, most - len(new))
     return sorted(new)
+
+
+def _by_turns(lists: Sequence[Sequence[tuple[int, str]]], each: int = 2) -> Iterator[tuple[int, str]]:
+    """Two of the first list, two of the second …, then the next two of each."""
+    for start in range(0, max(map(len, lists), default=0), each):
+        for one in lists:
+            yield from one[start : start + each]
 
 
 def _around(graph: nx.DiGraph, seed: int) -> list[tuple[int, str]]:

@@ -177,8 +177,11 @@ class Scoring:
             members = candidates.best_members(self._graph, self._chapter_nats(), None)[:each]
         choice = Choice(room, set(wanted))
         self._evaluate(dict.fromkeys(candidates.first_look(choice, keys, words, members), ()))
-        rest = [*named(keys, "key"), *((node, "left over") for node in self._evenly(wanted, choice.left))]
-        self._evaluate(dict.fromkeys(candidates.second_look(choice, self._graph, self._segment_nats(), rest), ()))
+        for rounds in range(candidates.ROUNDS[bool(keys)], 0, -1):
+            rest = [*named(keys, "key"), *((node, "left over") for node in self._evenly(wanted, choice.left))]
+            most = choice.left // rounds
+            new = candidates.second_look(choice, self._graph, self._segment_nats(), rest, most)
+            self._evaluate(dict.fromkeys(new, ()))
         self._sources |= {node: tuple(sources) for node, sources in choice.sources.items()}
 
     def _evenly(self, wanted: Sequence[int], count: int) -> list[int]:
