@@ -71,7 +71,7 @@ def as_table(rows: Mapping[str, Score], first: str = "policy") -> str:
 
 
 def draw(figure: Figure, rows: Mapping[str, Score]) -> None:
-    """A group of bars a metric, a bar a row; a line at the ceiling."""
+    """A group of bars a metric, a bar a row; a line at the ceiling of R1@0.5."""
     axes = figure.subplots()
     width = 0.8 / len(rows)
     for number, (name, found) in enumerate(rows.items()):
@@ -79,12 +79,13 @@ def draw(figure: Figure, rows: Mapping[str, Score]) -> None:
         axes.bar(places, [_number(found[column]) for column in COLUMNS], width, label=name)
     ceiling = next((found["ceiling"] for found in rows.values() if found["ceiling"] is not None), None)
     if ceiling is not None:
-        axes.axhline(ceiling, color="grey", linestyle=":", label="ceiling of R1@0.5")
+        place = COLUMNS.index("R1@0.5")
+        axes.hlines(ceiling, place - 0.45, place + 0.45, color="black", linestyle=":", label="ceiling of R1@0.5")
     axes.set_xticks(range(len(COLUMNS)), COLUMNS)
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("share, mean IoU, mAP")
-    axes.legend(fontsize="small")
     axes.set_title("Moments found")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
 
 
 def _number(value: Any) -> float:

@@ -120,17 +120,18 @@ def as_table(rows: Mapping[str, Mapping[str, Any]], chance: float | None, first:
 
 
 def draw(figure: Figure, rows: Mapping[str, Mapping[str, Any]], chance: float | None) -> None:
-    """Bars of the main measure; a line at chance."""
+    """A bar a row for the main measures; a line at chance."""
     axes = figure.subplots()
     measures = [m for m in ("accuracy", "F1") if any(m in row for row in rows.values())]
     for number, measure in enumerate(measures):
-        width = 0.8 / len(measures)
-        places = [i - 0.4 + width * (number + 0.5) for i in range(len(rows))]
-        axes.bar(places, [row.get(measure, 0.0) for row in rows.values()], width, label=measure)
+        height = 0.8 / len(measures)
+        places = [i - 0.4 + height * (number + 0.5) for i in range(len(rows))]
+        axes.barh(places, [row.get(measure, 0.0) for row in rows.values()], height, label=measure)
     if chance is not None:
-        axes.axhline(chance, color="grey", linestyle=":", label="chance")
-    axes.set_xticks(range(len(rows)), list(rows))
-    axes.set_ylim(0, 1)
+        axes.axvline(chance, color="grey", linestyle=":", label="chance")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
     axes.legend(fontsize="small")
     axes.set_title("Questions answered")
 
