@@ -13,6 +13,7 @@ from chunkv2l.errors import ChunkV2LError
 COMMANDS = {
     "baselines": "evaluation.baselines",
     "bench": "evaluation.bench",
+    "build": "evaluation.build_cost",
     "calibration": "evaluation.calibration",
     "composition": "evaluation.composition",
     "demo-movie": "evaluation.demo_movie",
