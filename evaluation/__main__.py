@@ -25,6 +25,7 @@ COMMANDS = {
     "moments": "evaluation.moments",
     "relations": "evaluation.relations",
     "qa": "evaluation.qa",
+    "random-smolvlm": "evaluation.random_smolvlm",
     "report": "evaluation.report",
 }
 
