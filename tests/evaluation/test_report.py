@@ -165,12 +165,16 @@ def test_numbers_go_from_results_into_the_json_and_into_the_readme(tmp_path: Pat
 def test_every_line_shows_its_numbers() -> None:
     ways = ("captions, full text", "captions, embeddings", "every segment's frames in context")
     row = {"R1@0.5": 0.235, "R5@0.5": 0.65, "ceiling": 1.0, "n": 34}
+    cost = {"realtime": {"total": 6.13}, "peak_bytes": 2_340_000_000}
     figures = {
         "rows": {**dict.fromkeys(ways, row), "route": row},
-        "readme": {"realtime": 6.13, "warm_s": 0.61, "cold_s": 5.02, "fp16_bytes": 132_100, "int8_bytes": 70_900},
+        "builds": [{"minutes": 5.0}, {"minutes": 60.0, "segments": 500, "index_bytes": 35_450_000, **cost}],
+        "readme": {"warm_s": 0.61, "cold_s": 5.02},
     }
     shown = {name: line.show(line.pick(figures)) for name, line in readme.LINES.items()}
     assert shown["moments-first"] == ".23 (1.00)" or shown["moments-first"] == ".24 (1.00)"
     assert shown["moments-words"] == shown["moments-meaning"] == shown["moments-frames"]
     assert (shown["build-realtime"], shown["ask-seconds"]) == ("6.1", ".6 s / 5.0 s")
-    assert shown["index-bytes"] == "71 KB / 132 KB"
+    assert (shown["index-bytes"], shown["build-memory"]) == ("71 KB", "2.3 GB")
+    with pytest.raises(KeyError):
+        readme.LINES["build-memory"].pick({"builds": [{"minutes": 5.0, "peak_bytes": 1}]})  # no hour
