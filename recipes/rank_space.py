@@ -40,10 +40,12 @@ def main(path: str, question: str) -> None:
         weights = {number: span.score / len(span.segments) for span in answer.spans[:4] for number in span.segments}
         total = sum(weights.values())
         whole = index.compose({number: weight / total for number, weight in weights.items()})
-        values = singular_values(whole).mean(dim=0)
+        values = singular_values(whole).mean(dim=0).tolist()
+        shown = [value for value in values if value > 1e-3 * values[0]]
         click.echo(f"Scenes {', '.join(map(str, weights))}: {whole.rank} ranks. Singular values, mean of the blocks:")
-        for number, value in enumerate(values.tolist(), start=1):
-            click.echo(f"{number:4}  {value:8.3f}  {'█' * round(50 * value / float(values[0]))}")
+        for number, value in enumerate(shown, start=1):
+            click.echo(f"{number:4}  {value:8.3f}  {'█' * round(50 * value / values[0])}")
+        click.echo(f"The other {len(values) - len(shown)} are less than a thousandth of the first.")
         click.echo("\nranks  lost by compress  by truncate  and then it says")
         for rank in [2**k for k in range(10) if 2**k < whole.rank] + [whole.rank]:
             small, _ = compress(whole, rank)
