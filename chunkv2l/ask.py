@@ -18,13 +18,13 @@ import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer import Answer, Route, Timing, counted, describe
-from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.errors import InputError
 from chunkv2l.explain import look
 from chunkv2l.graph import segment_graph
-from chunkv2l.parts import part_of, shared_out
+from chunkv2l.parts import asked_about, shared_out
 from chunkv2l.policies import Policy
 from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, spoken, understood
-from chunkv2l.spans import Span, clock, joined, ranked
+from chunkv2l.spans import Span, apart, joined, ranked
 from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Index:
         if policy is None or (policy == "route" and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
-        graph, within = self._graph_of(parsed)
+        graph, within = asked_about(self.graph, parsed.relation)
         _, load_s = self._loaded()
         started = perf_counter()
 
@@ -208,11 +208,14 @@ class Index:
             text = describe(spans[0], absent)
             composed = first_token = perf_counter()
         elif ordered and parsed.kind == "count":
-            spans = joined(self.segments, list(on_segments), p)
+            spans = joined(self.segments, list(p), p)
             text = counted(spans, absent)
             composed = first_token = perf_counter()
         else:
-            spans = joined(self.segments, list(on_segments), p or policies.shares(on_segments))
+            if ordered:
+                spans = self._walked(parsed, p)
+            else:
+                spans = joined(self.segments, list(on_segments), p or policies.shares(on_segments))
             with watch("compose"):
                 adapter = self.compose(weights)
             composed = perf_counter()
@@ -238,6 +241,12 @@ class Index:
         order = sorted(chosen.keys() | scores.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
         return ranked(self.segments, order, scores)
 
+    def _walked(self, parsed: Parsed, scores: Mapping[int, float]) -> tuple[Span, ...]:
+        """Where `order` led for a text: single segments beside the anchors, or moments."""
+        if parsed.relation is not None and parsed.relation.kind in ("before", "after"):
+            return apart(self.segments, scores)
+        return self._moments(scores, scores)
+
     def _said(self, parsed: Parsed) -> str:
         """The words that a question wants to hear, if the subtitles have any of them; "" if not."""
         words = spoken(parsed.statement) if parsed.kind in ("when", "statement") else ""
@@ -248,23 +257,6 @@ class Index:
     def _search(self, said: str) -> Callable[[str], list[tuple[int, float]]]:
         """Full-text search: for the words that somebody says, where the question is about them."""
         return lambda statement: self.file.search(said or statement)
-
-    def _graph_of(self, parsed: Parsed) -> tuple[nx.DiGraph, tuple[float, float] | None]:
-        """The part of the segment graph that a question is about, and its times if it isn't all of it.
-
-        Raises:
-            NothingFound: the movie doesn't last that long.
-        """
-        relation = parsed.relation
-        if relation is None or not relation.restricts:
-            return self.graph, None
-        duration = self.segments[-1].end
-        if not relation.share and (relation.span[0] or 0.0) >= duration:
-            raise NothingFound(
-                f"The video lasts {clock(duration)}, so there is nothing at or after {clock(relation.span[0] or 0.0)}."
-            )
-        start, end = relation.bounds(duration)
-        return part_of(self.graph, start, end), (start, end)
 
     def compose(self, weights: Mapping[Node, float]) -> Adapter:
         """One adapter from weighted segments and groups: their ranks side by side, the hypernetwork's bias once, last.

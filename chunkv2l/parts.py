@@ -6,8 +6,27 @@ from collections.abc import Mapping
 
 import networkx as nx
 
-from chunkv2l.graph import members
+from chunkv2l.errors import NothingFound
+from chunkv2l.graph import members, segments
 from chunkv2l.query import Node
+from chunkv2l.relations import Relation
+from chunkv2l.spans import clock
+
+
+def asked_about(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiGraph, tuple[float, float] | None]:
+    """The part of the segment graph that a question is about, and its times (seconds) if it isn't all of it.
+
+    Raises:
+        NothingFound: the movie doesn't last that long.
+    """
+    if relation is None or not relation.restricts:
+        return graph, None
+    duration = graph.nodes[segments(graph)[-1]]["end"]
+    begin = relation.span[0] or 0.0
+    if not relation.share and begin >= duration:
+        raise NothingFound(f"The video lasts {clock(duration)}, so there is nothing at or after {clock(begin)}.")
+    start, end = relation.bounds(duration)
+    return part_of(graph, start, end), (start, end)
 
 
 def part_of(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:

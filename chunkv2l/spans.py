@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -56,18 +56,34 @@ def ranked(
     for seed in order:
         if seed not in free:
             continue
-        least = max(MERGE_LEAST, MERGE_SHARE * scores.get(seed, 0.0))
-        first = last = seed
-        if scores.get(seed, 0.0) >= MERGE_LEAST:
-            while first - 1 in free and scores.get(first - 1, 0.0) > least:
-                first -= 1
-            while last + 1 in free and scores.get(last + 1, 0.0) > least:
-                last += 1
+        first, last = grown(seed, free, scores)
         free.difference_update(range(first, last + 1))
         spans.append(_span(segments, first, last, scores))
         if len(spans) == most:
             break
     return tuple(spans)
+
+
+def grown(seed: int, free: Container[int], scores: Mapping[int, float]) -> tuple[int, int]:
+    """The first and last segment of the moment around a seed, by the rule of `ranked`.
+
+    Args:
+        free: the segments that may belong to it.
+    """
+    least = max(MERGE_LEAST, MERGE_SHARE * scores.get(seed, 0.0))
+    first = last = seed
+    if scores.get(seed, 0.0) >= MERGE_LEAST:
+        while first - 1 in free and scores.get(first - 1, 0.0) > least:
+            first -= 1
+        while last + 1 in free and scores.get(last + 1, 0.0) > least:
+            last += 1
+    return first, last
+
+
+def apart(segments: Sequence[Timed], scores: Mapping[int, float]) -> tuple[Span, ...]:
+    """Every segment a span of its own, best first."""
+    order = sorted(scores, key=lambda number: (-scores[number], number))
+    return tuple(_span(segments, number, number, scores) for number in order)
 
 
 def joined(segments: Sequence[Timed], numbers: Sequence[int], scores: Mapping[int, float]) -> tuple[Span, ...]:

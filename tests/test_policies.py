@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,9 @@ from chunkv2l.cli_options import BUILT_IN_POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import neighbours, segment_graph, segments
 from chunkv2l.query import Node, Query, parse
+from tests.pieces import chapters, pieces
 
-
-@dataclass(frozen=True)
-class Piece:
-    start: float
-    end: float
-    caption: str
-
-
-GRAPH = segment_graph([Piece(4.0 * i, 4.0 * i + 4, f"caption {i}") for i in range(10)])
+GRAPH = segment_graph(pieces(10))
 
 
 class Scores:
@@ -109,6 +102,89 @@ def test_fts_takes_the_best_hits_and_never_scores() -> None:
 def test_timeline_is_spread_evenly(k: int, expected: list[int]) -> None:
     weights = policies.timeline(GRAPH, query(), k)
     assert sorted(weights) == expected and sum(weights.values()) == pytest.approx(1.0)
+
+
+def test_window_takes_in_what_lies_around_the_best() -> None:
+    assert policies.window(GRAPH, query()) == pytest.approx({2: 0.5, 3: 0.25, 1: 0.25})
+    assert policies.window(GRAPH, query(), reach=2) == pytest.approx({2: 0.4, 3: 0.2, 4: 0.1, 1: 0.2, 0: 0.1})
+    two = policies.window(GRAPH, query(scorer=Scores({0: 0.3, 1: 0.1})), top_k=2)  # neighbours of each other
+    assert two == pytest.approx({0: 0.875 / 1.625, 1: 0.625 / 1.625, 2: 0.125 / 1.625})
+    assert policies.window(GRAPH, query("What happens?")) == policies.timeline(GRAPH, query())
+
+
+def test_diffuse_moves_belief_along_edges() -> None:
+    alike = segment_graph(pieces(10), [(2, 8, 0.9), (5, 8, 0.9)])
+    scorer = Scores({2: 0.4, 5: 0.4, 0: 0.2})
+    weights = policies.diffuse(alike, query(scorer=scorer), top_k=3)
+    assert set(weights) == {2, 5, 8} and sum(weights.values()) == pytest.approx(1.0)  # two likely ones lead to 8
+    assert weights[2] > weights[8] and weights[5] > weights[8]
+    plain = policies.diffuse(GRAPH, query(scorer=scorer), top_k=10)
+    assert plain[2] > plain[3] > plain[9] and plain[4] > plain[9]  # without similar edges it walks along next
+    assert policies.diffuse(GRAPH, query("What happens?")) == policies.timeline(GRAPH, query())
+    assert policies.diffuse(GRAPH, query(scorer=Scores()), top_k=2) == {0: 0.5, 1: 0.5}
+
+
+def test_diffuse_is_personalised_pagerank() -> None:
+    """Against the definition: a walker's stationary distribution, solved as a linear system."""
+    import numpy as np
+
+    alike = segment_graph(pieces(6), [(0, 4, 0.8), (1, 5, 0.3)])
+    start = {1: 0.75, 3: 0.25}
+    found = policies.diffuse(alike, query(scorer=Scores({1: 0.3, 3: 0.1})), top_k=6)
+    steps = np.zeros((6, 6))
+    for a, b, data in alike.edges(data=True):
+        steps[a, b] += data.get("similar", 0.0) + 0.5 * ("next" in data)
+        steps[b, a] += 0.5 * ("next" in data)
+    steps /= steps.sum(1, keepdims=True)
+    restart = np.array([start.get(i, 0.0) for i in range(6)])
+    expected = np.linalg.solve(np.eye(6) - 0.5 * steps.T, 0.5 * restart)
+    assert [found[i] for i in range(6)] == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_chapters_come_first_then_their_segments() -> None:
+    movie = segment_graph(pieces(16), (), chapters(16, 4))
+    scores: dict[Node, float] = {"g0": 0.1, "g1": 0.5, "g2": 0.05, "g3": 0.3, 5: 0.2, 13: 0.1, 1: 0.05, 9: 0.9}
+    scorer = Scores(scores)
+    weights = policies.chapters(movie, query(scorer=scorer), top_k=3)
+    assert weights == pytest.approx({5: 0.2 / 0.35, 13: 0.1 / 0.35, 1: 0.05 / 0.35})  # 9 lies in a chapter that lost
+    assert scorer.limits == [24, None]
+    assert policies.chapters(GRAPH, query(), top_k=2) == policies.route(GRAPH, query(), 2)
+    assert policies.chapters(movie, query("What happens?")) == policies.timeline(movie, query())
+
+
+@pytest.mark.parametrize(
+    ("question", "spoken", "name"),
+    [
+        ("When does a dog bark?", False, "route"),
+        ("What is on the table?", False, "route"),
+        ("A dog barks.", False, "route"),
+        ("When does she say hello?", True, "fts"),
+        ("When does she say hello?", False, "route"),
+        ("What happens?", False, "timeline"),
+        ("What is this movie about?", True, "timeline"),
+        ("What happens in the first minute?", False, "timeline"),
+        ("When does a dog bark in the first minute?", False, "route"),
+        ("What happens after a dog barks?", False, "order"),
+        ("How many times does a dog bark in the first minute?", True, "order"),
+        ("When is the last time that a dog barks?", False, "order"),
+    ],
+)
+def test_the_policy_for_a_kind_of_question(question: str, spoken: bool, name: str) -> None:
+    assert policies.choose(parse(question), spoken) == name
+
+
+@pytest.mark.parametrize("name", list(policies.BUILT_IN))
+@pytest.mark.parametrize("question", ["When does a dog bark?", "What happens?", "What happens after a dog barks?"])
+@pytest.mark.parametrize("part", [None, range(4, 9), range(7, 8)])
+def test_every_policy_works_with_and_without_chapters_and_on_a_part(
+    name: str, question: str, part: range | None
+) -> None:
+    rich = segment_graph(pieces(10), [(2, 8, 0.9)], chapters(10, 5))
+    for whole in (GRAPH, rich):
+        graph = whole if part is None else whole.subgraph(part)
+        asked = query(question, Scores({2: 0.4, 5: 0.3, 7: 0.2, "g1": 0.5}, hits={7: 1.0}))
+        weights = policies.run(name, policies.BUILT_IN[name], graph, asked)
+        assert set(weights) <= set(graph)
 
 
 def test_every_built_in_says_when_to_use_it() -> None:
@@ -205,7 +281,7 @@ def test_what_cant_be_loaded_is_a_sentence(tmp_path: Path, spec: str, message: s
     ("result", "message"),
     [
         ({10: 1.0}, "node 10, which is not in the graph"),
-        ({"g0": 1.0}, "'g0', which is not in the graph"),
+        ({"g0": 1.0}, r"'g0', which is not in the graph \(segments 0 to 9\)"),
         ({(1, 2): 1.0}, "not in the graph"),
         ({1: float("nan")}, "must be finite"),
         ({1: float("inf")}, "must be finite"),
@@ -220,6 +296,15 @@ def test_what_cant_be_loaded_is_a_sentence(tmp_path: Path, spec: str, message: s
 def test_a_bad_result_is_a_sentence(result: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         policies.run("mine", lambda graph, query: result, GRAPH, query())
+
+
+def test_groups_are_nodes_too() -> None:
+    movie = segment_graph(pieces(8), (), chapters(8, 4))
+    assert policies.check("mine", {"g1": 1, 3: 0.5}, movie) == {"g1": 1.0, 3: 0.5}
+    with pytest.raises(InputError, match=r"'g2', which is not in the graph \(segments 0 to 7, groups g0 to g1\)"):
+        policies.check("mine", {"g2": 1.0}, movie)
+    with pytest.raises(InputError, match="gives node 'g1' the weight nan"):
+        policies.check("mine", {"g1": float("nan")}, movie)
 
 
 def test_weights_may_be_negative_integers_or_numpy() -> None:

@@ -10,12 +10,10 @@ import networkx as nx
 from chunkv2l.graph import neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query import Node, Query
+from chunkv2l.spans import grown
 
 IS_THERE: Final = 0.25
 """A segment shows an event if its p is at least this share of the best segment's."""
-SAME: Final = 0.5
-"""Neighbours of an anchor belong to it if their p is more than this share of its best segment's."""
-
 Run = tuple[int, int]
 """First and last segment, both included."""
 
@@ -66,17 +64,16 @@ def occurrences(p: Mapping[int, float], least: float = IS_THERE) -> list[Run]:
 
 
 def anchors(p: Mapping[int, float], most: int) -> list[Run]:
-    """The likeliest places of an event, best first: each a segment and the neighbours that score nearly as well."""
+    """The likeliest places of an event, best first: each a segment and the neighbours that score nearly as well.
+
+    Neighbours belong together by the rule for spans (`spans.ranked`).
+    """
     free = {node for node, value in p.items() if value > 0} or set(p)
     found: list[Run] = []
     for node in sorted(p, key=lambda node: (-p[node], node)):
         if node not in free or len(found) == most:
             continue
-        first = last = node
-        while first - 1 in free and p[first - 1] > SAME * p[node]:
-            first -= 1
-        while last + 1 in free and p[last + 1] > SAME * p[node]:
-            last += 1
+        first, last = grown(node, free, p)
         free.difference_update(range(first, last + 1))
         found.append((first, last))
     return found
