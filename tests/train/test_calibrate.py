@@ -48,27 +48,27 @@ def test_keys_and_mu_count_as_said() -> None:
 
 def test_known_numbers_are_found_again() -> None:
     truth = Calibration(tau=0.6, gamma=0.7, beta=-1.0, key=3.0)
-    fitted = fit(drawn(1200, truth))
+    fitted = fit(drawn(800, truth))
     found = fitted.calibration
     assert found.tau == pytest.approx(truth.tau, rel=0.3)
     assert found.gamma == pytest.approx(truth.gamma, abs=0.2)
     assert found.beta == pytest.approx(truth.beta, abs=0.3)
     assert found.key == pytest.approx(truth.key, abs=0.6)
     assert not found.mu
-    assert fitted.cases == 1200 and fitted.left_out == 0
+    assert fitted.cases == 800 and fitted.left_out == 0
     assert fitted.nll < fitted.before and fitted.held_out["key"] < fitted.held_out[""]
-    assert fitted.nll <= mean_nll(drawn(1200, truth), truth) + 1e-4  # on its own cases a fit is at least as good
+    assert fitted.nll <= mean_nll(drawn(800, truth), truth) + 1e-4  # on its own cases a fit is at least as good
 
 
 def test_a_key_that_says_nothing_is_not_used() -> None:
-    fitted = fit(drawn(300, Calibration(tau=0.8, gamma=0.5, beta=-0.5, key=0.0), seed=3))
+    fitted = fit(drawn(240, Calibration(tau=0.8, gamma=0.5, beta=-0.5, key=0.0), seed=3))
     assert fitted.calibration.key == 0.0 and not fitted.calibration.mu
     assert set(fitted.held_out) == {"", "key", "mu", "mu key"}
 
 
 def test_mu_is_used_where_segments_like_every_statement() -> None:
     cases = []
-    for case in drawn(300, Calibration(tau=0.8, beta=-0.5), seed=4):
+    for case in drawn(240, Calibration(tau=0.8, beta=-0.5), seed=4):
         assert case.mu is not None
         mu = 6 * case.mu
         cases.append(Case(case.nats + mu, case.tokens, case.segments, case.right, case.present, case.keys, mu))
@@ -76,7 +76,7 @@ def test_mu_is_used_where_segments_like_every_statement() -> None:
 
 
 def test_the_fit_is_the_same_twice() -> None:
-    cases = drawn(200, Calibration(beta=-0.5))
+    cases = drawn(80, Calibration(beta=-0.5))
     assert fit(cases, seed=1) == fit(cases, seed=1)
 
 
