@@ -20,6 +20,7 @@ COMMANDS = {
     "detectors": "evaluation.detectors",
     "equivalence": "evaluation.equivalence",
     "hour-movie": "evaluation.hour_movie",
+    "latency": "evaluation.latency",
     "longmovie": "evaluation.longmovie",
     "memory": "evaluation.memory",
     "moments": "evaluation.moments",

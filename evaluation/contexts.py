@@ -1,0 +1,112 @@
+"""Any number of frames before a question, as the bare frozen model reads them: what an index is timed against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chunkv2l.frames import Clip
+from chunkv2l.inject import inject
+from chunkv2l.vlm.mini import MiniVLM
+from chunkv2l.vlm.mini_parts import MAX_FRAMES
+
+
+@dataclass(frozen=True)
+class Look:
+    """Frames uint8 [H, W, 3], shrunk, spread over so many seconds."""
+
+    frames: tuple[NDArray[np.uint8], ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Embeddings: what was seen [S, D], with all that stands before the question, and the rest [Q, D]."""
+
+    seen: Tensor
+    rest: Tensor
+
+
+class Reader:
+    """A frozen model that reads frames in its context, and tells the first token only."""
+
+    def __init__(self, vlm: Any) -> None:
+        self._vlm = vlm
+
+    def most_frames(self, pictures: Sequence[NDArray[np.uint8]], question: str) -> int:
+        """How many frames fit into the model's context, with the question and a token of answer."""
+        limit = int(self._vlm.decoder.model.config.max_position_embeddings)
+        few, more = (
+            self.look(Look(tuple(pictures[i % len(pictures)] for i in range(n)), 60.0 * n), question) for n in (2, 10)
+        )
+        each = -(-(len(more.seen) - len(few.seen)) // 8)
+        return max(1, 2 + (limit - 1 - len(few.seen) - len(few.rest)) // each)
+
+    @torch.inference_mode()
+    def look(self, look: Look, question: str) -> Prompt:
+        """Look at the frames."""
+        vlm, count = self._vlm, len(look.frames)
+        times = tuple(look.seconds * n / count for n in range(count))
+        if isinstance(vlm, MiniVLM):  # it looks at so many at a time: the others follow
+            clips = [
+                Clip(look.frames[n : n + MAX_FRAMES], times[n : n + MAX_FRAMES], look.seconds, 1.0)
+                for n in range(0, count, MAX_FRAMES)
+            ]
+            seen = torch.cat([vlm.decoder.embed(vlm.prompts.opening), *vlm._look(clips)])
+            return Prompt(seen, vlm.decoder.embed(vlm.prompts.behind_frames(question)))
+        clip = Clip(look.frames, times, look.seconds, 1.0)
+        ids = vlm.clip_ids(clip, question, answer=True)
+        last = len(ids) - 1 - ids[::-1].index(vlm._image_id)
+        whole = vlm._clip_prompts([clip], question)[0]
+        return Prompt(whole[: last + 2], whole[last + 2 :])  # a mark closes each picture
+
+    @torch.inference_mode()
+    def read(self, prompt: Prompt) -> int:
+        """Read it all; returns the first token of the answer."""
+        embeds = torch.cat([prompt.seen, prompt.rest])[None]
+        with inject(self._vlm.targets, None):
+            return self._token(self._vlm.decoder.run(embeds, self._ones(embeds.shape[1])))
+
+    @torch.inference_mode()
+    def keep(self, prompt: Prompt) -> Any:
+        """The key-value cache of what was seen."""
+        from transformers import DynamicCache
+
+        cache: Any = DynamicCache()
+        with inject(self._vlm.targets, None):
+            self._vlm.decoder.run(prompt.seen[None], self._ones(len(prompt.seen)), cache)
+        return cache
+
+    @torch.inference_mode()
+    def go_on(self, prompt: Prompt, cache: Any) -> int:
+        """Read the question on a kept cache, which is afterwards as before; returns the first token."""
+        begin, count = len(prompt.seen), len(prompt.rest)
+        places = torch.arange(begin, begin + count, device=prompt.rest.device)[None]
+        with inject(self._vlm.targets, None):
+            out = self._vlm.decoder.run(prompt.rest[None], self._ones(begin + count), cache, position_ids=places)
+        token = self._token(out)
+        cache.crop(-count)
+        return token
+
+    def bytes_of(self, cache: Any) -> int:
+        """What a cache takes."""
+        return sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
+
+    def seconds(self, run: Callable[[], int]) -> float:
+        """How long it takes until the token is known."""
+        started = perf_counter()
+        run()
+        return perf_counter() - started
+
+    def _ones(self, count: int) -> Tensor:
+        return torch.ones(1, count, dtype=torch.long, device=self._vlm.device)
+
+    def _token(self, out: Any) -> int:
+        return int(self._vlm.decoder.head(out.last_hidden_state[:, -1]).argmax(-1))
