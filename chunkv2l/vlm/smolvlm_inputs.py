@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -95,15 +97,28 @@ class PixelRule:
 
         Each is shrunk, then stretched to the square whatever its shape was, both Lanczos; one tile a frame.
         """
-        mean = np.asarray(self.mean, dtype=np.float32)[:, None, None]
-        std = np.asarray(self.std, dtype=np.float32)[:, None, None]
         out = np.empty((len(frames), 3, self.tile, self.tile), dtype=np.float32)
-        for row, frame in zip(out, frames, strict=True):
+        levels = self._levels()
+
+        def fill(row: NDArray[np.float32], frame: NDArray[np.uint8]) -> None:
             picture = Image.fromarray(np.ascontiguousarray(shrink(frame, self.longest_edge)))
             square = np.asarray(picture.resize((self.tile, self.tile), Image.Resampling.LANCZOS))
-            scaled = (square.transpose(2, 0, 1).astype(np.float64) * self.scale).astype(np.float32)
-            row[:] = (scaled - mean) / std
+            for channel in range(3):
+                np.take(levels[channel], square[..., channel], out=row[channel], mode="clip")
+
+        if len(frames) < 2:
+            for row, frame in zip(out, frames, strict=True):
+                fill(row, frame)
+        else:
+            with ThreadPoolExecutor(min(len(frames), os.cpu_count() or 1)) as pool:
+                list(pool.map(fill, out, frames))
         return out
+
+    def _levels(self) -> NDArray[np.float32]:
+        """What each of a channel's 256 values becomes, float32 [3, 256]: computed in the reference's order."""
+        mean, std = (np.asarray(values, dtype=np.float32)[:, None] for values in (self.mean, self.std))
+        scaled = (np.arange(256, dtype=np.float64) * self.scale).astype(np.float32)
+        return np.asarray((scaled[None] - mean) / std, dtype=np.float32)
 
 
 def pixel_rule(folder: Path, image_size: int) -> PixelRule:
