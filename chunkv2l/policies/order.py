@@ -12,8 +12,10 @@ from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query import Node, Query
 from chunkv2l.spans import grown
 
-IS_THERE: Final = 0.25
-"""A segment shows an event if its p is at least this share of the best segment's."""
+IS_THERE: Final = 0.5
+"""A segment shows an event if its p is at least this share of the best segment's. Which says more than p against "not
+there" does: of 20 first and 20 last times among events that occur 2 to 5 times in 32 photographs, .42 were right with
+.5, .38 with .25, .30 where p had to reach that of "not there" too; a logistic fit of both evidences found .40."""
 Run = tuple[int, int]
 """First and last segment, both included."""
 
