@@ -208,9 +208,7 @@ def test_stretches_of_nothing(tmp_path: Path, start: float, end: float) -> None:
 
 def test_a_container_that_cant_hold_the_movie(tmp_path: Path) -> None:
     movie = write(tmp_path / "m.mp4")
-    with pytest.raises(
-        InputError, match=r"are coded as h264, which a webm file can't hold: name the clip .mkv"
-    ):
+    with pytest.raises(InputError, match=r"are coded as h264, which a webm file can't hold: name the clip .mkv"):
         cut_clip(movie, 1.0, 2.0, tmp_path / "out.webm")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
 
@@ -276,9 +274,7 @@ def test_the_movie_is_found_beside_the_index_by_its_content(tmp_path: Path) -> N
     with IndexFile(index_of(movie, tmp_path / "m.idx")) as index:
         assert find_movie(index) == movie
         moved = movie.rename(tmp_path / "other" / "called otherwise.mp4")
-        with pytest.raises(
-            InputError, match=r"movie m.mp4 isn't beside .*m.idx: say where it is with --movie FILE"
-        ):
+        with pytest.raises(InputError, match=r"movie m.mp4 isn't beside .*m.idx: say where it is with --movie FILE"):
             find_movie(index)
         assert find_movie(index, moved) == moved
         with pytest.raises(InputError, match="There is no movie"):
