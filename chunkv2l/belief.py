@@ -7,7 +7,7 @@ statement's:
     p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
 
 The sums run over the segments that were scored; those that weren't have p = 0, while N counts them: what was left out
-is taken to say nothing of the statement. κ is 0 where keys don't help, and key_i where an index has none.
+is taken to say nothing of the statement. κ is 0 where keys don't help.
 """
 
 from __future__ import annotations

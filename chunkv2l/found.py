@@ -17,7 +17,7 @@ class Candidate:
         start, end: seconds.
         sources: why it was scored: "all" (everything was), "key 3" (third by learned keys), "words 1" (first full-text
             hit), "after 17", "before 17", "like 17" (beside what scored well), "in g2", "spread", "left over".
-        key: the cosine of its learned key and the statement's; None where there are no keys, or for a chapter.
+        key: the cosine of its learned key and the statement's; None where there are none, or nobody needed them.
         nats: S − μ.
         p: its probability; of a chapter, among chapters.
         weight: what the policy gave it.

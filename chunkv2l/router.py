@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -40,12 +40,14 @@ CPU_ROWS, GPU_ROWS = 64, 256
 
 @dataclass
 class _Known:
-    """What is known of a statement: T, log p under the bias alone, its learned query [K], scores by node."""
+    """What is known of a statement: T, log p under the bias alone, its learned query [K]; and by node, scores, and
+    cosines of keys where the calibration weighs them."""
 
     tokens: int
     alone: float | None = None
     query: Tensor | None = None
     scores: dict[Node, float] = field(default_factory=dict)
+    likeness: dict[Node, float] = field(default_factory=dict)
 
 
 class Router:
@@ -95,6 +97,8 @@ class Router:
         with self._lock, torch.inference_mode():
             known = self._recall(statement)
             missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in known.scores]
+            if missing and self._weighs_keys:
+                self._query(statement, watch)  # finds what the statement alone scores, too
             rows = self._rows()
             for first in range(0, len(missing), rows):
                 some = missing[first : first + rows]
@@ -106,6 +110,17 @@ class Router:
                         raise InputError(f"The code of {what} is damaged (it scores {score}): build with --force.")
                     known.scores[node] = score - known.alone - (self._mu[node] if isinstance(node, int) else 0.0)
             return {node: known.scores[node] for node in nodes}
+
+    def scored_likeness(self, statement: str, nodes: Iterable[AnyNode]) -> dict[AnyNode, float] | None:
+        """key_i of segments and chapters that `nats` has scored; None where the calibration doesn't weigh keys.
+
+        Made from their codes, so that it doesn't matter whether an index has keys.
+        """
+        if not self._weighs_keys:
+            return None
+        with self._lock:
+            known = self._recall(statement)
+            return {node: known.likeness[node] for node in nodes}
 
     def likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
         """The cosine of each segment's learned key and the statement's; None where there are no keys.
@@ -148,6 +163,10 @@ class Router:
 
     # ---- within
 
+    @property
+    def _weighs_keys(self) -> bool:
+        return self.model.keys is not None and self.model.calibration.key != 0
+
     def _recall(self, statement: str) -> _Known:
         known = self._known.get(statement)
         if known is None:
@@ -174,15 +193,24 @@ class Router:
         hypernet, vlm = self.model.hypernet, self.model.vlm
         with watch("codes"):
             codes = self._codes(nodes)
+        if self._weighs_keys:
+            with watch("keys"):
+                known.likeness |= zip(nodes, self._cosines(codes, known), strict=True)
+        with watch("expand"):
             if known.alone is None:
                 codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
-        with watch("expand"):
             adapters = expand(hypernet, codes)
         with watch("score"), inject(vlm.targets, hypernet.bias):
             scores: list[float] = vlm.score([statement], adapters)[:, 0].tolist()
         if known.alone is None:
             known.alone = scores.pop()
         return scores
+
+    def _cosines(self, codes: Tensor, known: _Known) -> list[float]:
+        keys = self.model.keys
+        assert keys is not None and known.query is not None
+        found: list[float] = (keys.of_codes(codes.to(self.model.vlm.device)).float().cpu() @ known.query).tolist()
+        return found
 
     def _rows(self) -> int:
         bias = self.model.hypernet.bias

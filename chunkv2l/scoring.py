@@ -152,13 +152,13 @@ class Scoring:
         """Everything that was scored, likeliest first, segments before chapters."""
         found: list[tuple[Node, float]] = sorted(self._segment_p()[0].items(), key=lambda item: -item[1])
         found += sorted(self._chapter_p().items(), key=lambda item: -item[1])
-        known = self._likeness
-        return [
-            Scored(
-                node, self._sources[node], known[node] if known and isinstance(node, int) else None, self.nats[node], p
-            )
-            for node, p in found
-        ]
+        return [Scored(node, self._sources[node], self._key_of(node), self.nats[node], p) for node, p in found]
+
+    def _key_of(self, node: Node) -> float | None:
+        if self._likeness is not None and isinstance(node, int):
+            return self._likeness[node]
+        known = self._router.scored_likeness(self.statement, [node])
+        return None if known is None else known[node]
 
     # ---- choosing
 
@@ -174,13 +174,13 @@ class Scoring:
         if not keys and groups and len(wanted) >= candidates.LONG * room:
             each = max(1, round(room * candidates.BY_CHAPTERS / 2))
             room -= self._chapters([group for group in groups if group not in self.nats], each)
-            members = candidates.best_members(self._graph, self._chapter_nats(), None)[:each]
+            members = candidates.best_members(self._graph, self._chapter_p(), None)[:each]
         choice = Choice(room, set(wanted))
         self._evaluate(dict.fromkeys(candidates.first_look(choice, keys, words, members), ()))
         for rounds in range(candidates.ROUNDS[bool(keys)], 0, -1):
             rest = [*named(keys, "key"), *((node, "left over") for node in self._evenly(wanted, choice.left))]
             most = choice.left // rounds
-            new = candidates.second_look(choice, self._graph, self._segment_nats(), rest, most)
+            new = candidates.second_look(choice, self._graph, self._segment_p()[0], rest, most)
             self._evaluate(dict.fromkeys(new, ()))
         self._sources |= {node: tuple(sources) for node, sources in choice.sources.items()}
 
@@ -215,8 +215,6 @@ class Scoring:
 
     def _evaluate(self, nodes: Mapping[Node, tuple[str, ...]]) -> None:
         self._purse.spend(len(nodes))
-        if self._router.model.calibration.key:
-            self._look_at_keys()  # before the scores: it finds out what the statement alone scores
         self.nats |= self._router.nats(self.statement, list(nodes), self._watch)
         self._sources |= nodes
 
@@ -231,14 +229,12 @@ class Scoring:
         nats = self._segment_nats()
         if not nats:
             return {}, None
-        likeness = None if self._likeness is None else {node: self._likeness[node] for node in nats}
-        return self._shared_out(nats, self.segments, likeness)
+        return self._shared_out(nats, self.segments)
 
     def _chapter_p(self) -> dict[str, float]:
         nats = self._chapter_nats()
-        return self._shared_out(nats, len(self._graph) - self.segments, None)[0] if nats else {}
+        return self._shared_out(nats, len(self._graph) - self.segments)[0] if nats else {}
 
-    def _shared_out(
-        self, nats: Mapping[AnyNode, float], count: int, likeness: Mapping[AnyNode, float] | None
-    ) -> tuple[dict[AnyNode, float], float]:
+    def _shared_out(self, nats: Mapping[AnyNode, float], count: int) -> tuple[dict[AnyNode, float], float]:
+        likeness = self._router.scored_likeness(self.statement, nats)
         return probabilities(nats, self.tokens, count, self._router.model.calibration, likeness)

@@ -194,10 +194,27 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
     assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * likeness[i] for i in z}, abs=1e-5)
 
 
-def test_an_index_without_keys_does_without_them() -> None:
-    movie = Movie(60, keyed(kappa=2.0))
-    graph = segment_graph(pieces(60))
-    question = Scoring(Router(movie.model, movie, [None] * 60), TEXT, 12, lambda _: [], graph)
+def test_keys_count_the_same_where_the_index_has_none() -> None:
+    movie = Movie(10, keyed(kappa=2.0))
+    bare = Scoring(Router(movie.model, movie, [None] * 10), TEXT, 48, lambda _: [], segment_graph(pieces(10)))
+    assert bare.score(range(10)) == pytest.approx(movie.scoring(48).score(range(10)), abs=1e-6)
+    assert bare.candidates()[0].likeness is not None and movie.keys_read == 0
+
+
+def test_keys_count_for_chapters_too() -> None:
+    movie = Movie(12, keyed(kappa=2.0), each=4)
+    question = movie.scoring(None)
+    p = question.score(["g0", "g1", "g2"])
+    router = movie.router()
+    nats = router.nats(TEXT, ["g0", "g1", "g2"])
+    likeness = router.scored_likeness(TEXT, nats)
+    assert likeness is not None and len(set(likeness.values())) == 3
+    assert p == pytest.approx(probabilities(nats, question.tokens, 3, movie.model.calibration, likeness)[0], abs=1e-6)
+
+
+def test_an_index_without_keys_is_searched_without_them() -> None:
+    movie = Movie(60, keyed())
+    question = Scoring(Router(movie.model, movie, [None] * 60), TEXT, 12, lambda _: [], segment_graph(pieces(60)))
     p = question.score(range(60))
     assert sum(value > 0 for value in p.values()) == 12
     assert {one.likeness for one in question.candidates()} == {None}
