@@ -23,6 +23,7 @@ COMMANDS = {
     "latency": "evaluation.latency",
     "longmovie": "evaluation.longmovie",
     "memory": "evaluation.memory",
+    "mini": "evaluation.mini",
     "moments": "evaluation.moments",
     "relations": "evaluation.relations",
     "qa": "evaluation.qa",
