@@ -7,9 +7,11 @@ scores, up to rounding, wherever it was built and is asked. One thing may not: o
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
-from chunkv2l.inject import inject
+from chunkv2l.inject import exclusive, inject
 from chunkv2l.vlm.family import Family
 from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts
@@ -103,7 +105,7 @@ class MiniVLM(Family):
         """
         rows = self._clip_prompts(clips, "")
         lengths = [row.shape[0] for row in rows]
-        text: Any = self.decoder.model
+        _, text = self._readers
         config = self.language.config
         shape = (len(rows), config.num_hidden_layers, max(lengths), config.hidden_size)
         states = rows[0].new_zeros(shape, dtype=self.reading)
@@ -133,15 +135,22 @@ class MiniVLM(Family):
             raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
         frames = [shrink(frame) for clip in clips for frame in clip.frames]
         step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
+        vision, _ = self._readers
         with self._reading():
             parts = [
-                see(self.vision, to_tensor(np.stack(frames[start : start + step]), self.device))
+                see(vision, to_tensor(np.stack(frames[start : start + step]), self.device))
                 for start in range(0, len(frames), step)
             ]
         grids = torch.cat([part.grid for part in parts]).split_with_sizes(counts)
         classes = torch.cat([part.cls for part in parts]).split_with_sizes(counts)
         seen = [Seen(grid[None], cls[None]) for grid, cls in zip(grids, classes, strict=True)]
         return [self.connector(clip)[0] for clip in seen]
+
+    @cached_property
+    def _readers(self) -> tuple[Any, Any]:
+        """The vision and the text model that clips are read with."""
+        with exclusive(self.targets):  # a copy would take another thread's adapter along
+            return lowered(self.vision, self.reading), lowered(self.decoder.model, self.reading)
 
     def _reading(self) -> AbstractContextManager[object]:
         if self.reading == torch.float32:
@@ -196,6 +205,17 @@ def reading_precision(device: torch.device | str) -> torch.dtype:
     """
     found = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return torch.bfloat16 if torch.device(device).type == "cpu" and found is not None and found() else torch.float32
+
+
+def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The model with its matrices in another precision: autocast would cast them at every call. The rest is shared."""
+    if dtype == torch.float32:
+        return model
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            memo |= {id(p): nn.Parameter(p.to(dtype), requires_grad=False) for p in module.parameters()}
+    return copy.deepcopy(model, memo)
 
 
 def sample_times(duration: float) -> list[float]:
