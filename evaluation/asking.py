@@ -77,10 +77,9 @@ def weights(
 ) -> dict[Node, float]:
     """What a policy composes for a question; none where nothing is found.
 
-    None chooses as `ask` does: `route`, or `timeline` for questions about the movie as a whole.
+    None chooses by the kind of question, as `ask` does.
     """
-    chosen = policy or ("route" if parse(question).statement else "timeline")
-    _, function = policies.load(chosen, top_k)
+    _, function = policies.load(policy or policies.choose(parse(question)), top_k)
 
     def stop(graph: nx.DiGraph, query: Query) -> Mapping[Node, float]:
         raise _Weighed(function(graph, query))
@@ -92,6 +91,13 @@ def weights(
     except _Weighed as found:
         return found.weights
     raise AssertionError("ask ran no policy")
+
+
+def prompt(question: str, policy: str | None = None) -> str:
+    """What the model is asked under what the policy composes: without the order in time that the adapter stands for."""
+    parsed = parse(question)
+    ordered = policies.choose(parsed) == "order"
+    return parsed.prompt(question, ordered and policy in (None, "order"))
 
 
 def adapter(index: Index, weights: Mapping[Node, float]) -> Adapter | None:

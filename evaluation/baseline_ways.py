@@ -175,7 +175,9 @@ def under(movie: Movie, question: Question, adapter: Adapter | None, rule: Rule)
 
 def routed(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
     """`chunkv2l ask`."""
-    return under(movie, question, asking.adapter(movie.index, asking.weights(movie.index, question.question)), rule)
+    weights = asking.weights(movie.index, question.question)
+    prompt = asking.prompt(question.question)
+    return qa.answer(movie.index, question, asking.adapter(movie.index, weights), rule, prompt)[1]
 
 
 def read_words(movie: Movie, question: Question, rule: Rule) -> qa.Scores:

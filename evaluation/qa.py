@@ -39,16 +39,19 @@ Scores = dict[str, float]
 """One question's: "accuracy" and what the other rules would choose, or "F1" and "exact"; "evidence" where known."""
 
 
-def answer(index: Index, question: Question, adapter: Adapter | None, rule: Rule = "mean") -> tuple[str, Scores]:
-    """Answer a question under an adapter (None: the bias alone) and score the answer."""
+def answer(
+    index: Index, question: Question, adapter: Adapter | None, rule: Rule = "mean", prompt: str | None = None
+) -> tuple[str, Scores]:
+    """Answer a question under an adapter (None: the bias alone) and score the answer; `prompt`: other words for it."""
+    asked = prompt or question.question
     model = index.model
     bias = model.hypernet.bias
     adapter = bias if adapter is None else adapter
     with exclusive(model.vlm.targets):
         if not question.options:
-            text = model.vlm.generate([question.question], adapter, MAX_NEW_TOKENS)[0].strip()
+            text = model.vlm.generate([asked], adapter, MAX_NEW_TOKENS)[0].strip()
             return text, said(question, text)
-        nats = answers.nats(model.vlm, question.question, question.options, adapter, bias)
+        nats = answers.nats(model.vlm, asked, question.options, adapter, bias)
     return question.options[answers.choose(nats, rule)], chosen(question, nats, rule)
 
 
@@ -87,7 +90,8 @@ def ask_all(
             for question in (question for question in questions if question.vid == vid):
                 for name, policy in zip(names, policies, strict=True):
                     weights = asking.weights(index, question.question, policy, **options)
-                    _, scores = answer(index, question, asking.adapter(index, weights), rule)
+                    prompt = asking.prompt(question.question, policy)
+                    _, scores = answer(index, question, asking.adapter(index, weights), rule, prompt)
                     seen = evidence(index, question, weights)
                     found[name][question.id] = scores if seen is None else {**scores, "evidence": seen}
                 found[BLIND][question.id] = answer(index, question, None, rule)[1]

@@ -140,6 +140,14 @@ def test_weights_are_the_policys_and_nothing_is_generated(folder: Path, monkeypa
         assert whole == {}
 
 
+def test_order_in_time_is_left_to_the_adapter_where_ours_or_order_composes_it() -> None:
+    question = "What does the dog do after the man sits down?"
+    for policy in (None, "order"):
+        assert "after" not in asking.prompt(question, policy) and "dog" in asking.prompt(question, policy)
+    assert asking.prompt(question, "concat") == question
+    assert asking.prompt("What does the dog do?") == "What does the dog do?"
+
+
 def test_questions_about_no_index_get_a_sentence(folder: Path) -> None:
     result = run(folder, "--questions", FILES_OF_OTHERS)
     assert result.exit_code == 2 and "lack an index" in result.stderr
