@@ -31,8 +31,8 @@ from chunkv2l.policies.built_in import (
     timeline,
     window,
 )
+from chunkv2l.policies.in_time import order
 from chunkv2l.policies.loading import BUILT_IN, check, load, run
-from chunkv2l.policies.order import order
 from chunkv2l.query import Parsed
 
 __all__ = [
