@@ -255,3 +255,21 @@ def test_a_damaged_chapter_is_named() -> None:
     movie.own[1] = torch.nan
     with pytest.raises(InputError, match="chapter g1 is damaged"):
         movie.scoring(None).score(["g0", "g1"])
+
+
+@pytest.mark.parametrize("each", [0, 4, 30])
+@pytest.mark.parametrize("model", [keyed(), fake_model(), keyed(kappa=3.0)])
+def test_no_question_costs_more_than_its_budget(model: FakeModel, each: int) -> None:
+    for budget in (1, 2, 3, 7, 16, 59, 60, 61, 100):
+        movie = Movie(60, model, each)
+        question = movie.scoring(budget, hits=[4, 5])
+        groups = [f"g{i}" for i in range(60 // each)] if each else []
+        question.score(groups, limit=3)
+        p = question.score([*range(60), *groups])
+        assert len(movie.read) <= budget and len(p) == 60 + len(groups)
+        told = question.candidates()
+        assert len(told) == len(movie.read) == len(set(movie.read)) and all(one.sources for one in told)
+        if budget > 3:
+            assert any(isinstance(one.node, int) for one in told)
+        if budget == 100:
+            assert all(value > 0 for value in p.values())
