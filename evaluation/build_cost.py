@@ -286,7 +286,7 @@ def command(
         for piece in tqdm(pieces, desc="builds", leave=False, disable=None):
             costs.append(Cost(**in_process("measure", piece.resolve(), **given)))
     lines = slopes(costs)
-    header = ["", *(f"{cost.minutes:.0f} min" for cost in costs)]
+    header = ["", *(f"{cost.minutes:.{0 if cost.minutes >= 10 else 1}f} min" for cost in costs)]
     grown = ", ".join(f"{line.slope:+.3f} {name.replace('_mb', ' MB')}" for name, line in lines.items())
     text = f"{table.markdown(header, rows(costs, apart))}\n\nA minute of movie more costs: {grown}."
     figures = {
