@@ -118,9 +118,11 @@ class Router:
         """
         if not self._weighs_keys:
             return None
+        wanted = list(nodes)
         with self._lock:
+            self.nats(statement, wanted)  # no work, unless so many statements were scored since that this was forgotten
             known = self._recall(statement)
-            return {node: known.likeness[node] for node in nodes}
+            return {node: known.likeness[node] for node in wanted}
 
     def likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
         """The cosine of each segment's learned key and the statement's; None where there are no keys.

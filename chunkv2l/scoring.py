@@ -163,7 +163,7 @@ class Scoring:
     # ---- choosing
 
     def _segments(self, wanted: Sequence[int], room: int) -> None:
-        """Score the candidates among these segments, in two looks."""
+        """Score the candidates among these segments, in looks (`chunkv2l.candidates`)."""
         if room < 1 or not wanted:
             return
         likeness = self._look_at_keys()
@@ -189,16 +189,14 @@ class Scoring:
 
     def _chapters(self, wanted: Sequence[str], room: int) -> int:
         """Score the best of these chapters, at most `room`; how many that were."""
+        source = "all"
         if len(wanted) > room:
-            watch = self._watch
-            likeness = self._router.chapter_likeness(self.statement, watch)
-            order = sorted(wanted) if likeness is None else sorted(wanted, key=lambda g: -likeness[int(g[1:])])
+            likeness = self._router.chapter_likeness(self.statement, self._watch)
             if likeness is None:
-                order = [order[place] for place in candidates.spread(range(len(order)), room)]
-            wanted = order[:room]
-            self._evaluate(dict.fromkeys(wanted, ("spread",) if likeness is None else ("key",)))
-        else:
-            self._evaluate(dict.fromkeys(wanted, ("all",)))
+                wanted, source = [wanted[place] for place in candidates.spread(range(len(wanted)), room)], "spread"
+            else:
+                wanted, source = sorted(wanted, key=lambda group: -likeness[int(group[1:])])[:room], "key"
+        self._evaluate(dict.fromkeys(wanted, (source,)))
         return len(wanted)
 
     def _look_at_keys(self) -> list[float] | None:

@@ -240,6 +240,16 @@ def test_what_was_left_out_counts_as_nothing_but_is_among_n() -> None:
     assert absent == pytest.approx(expected) and absent > least
 
 
+def test_a_statement_that_the_router_forgot_is_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkv2l.router.STATEMENTS_KEPT", 1)
+    movie = Movie(10, keyed(kappa=2.0))
+    question = movie.scoring(48)
+    query = question.query("When does it?", "when")
+    p = query.score(range(10))
+    query.about(OTHER).score(range(10))
+    assert query.score(range(10)) == p and question.candidates()[0].likeness is not None
+
+
 def test_only_a_part_of_the_movie_may_be_asked_about() -> None:
     movie = Movie(30, fake_model())
     part = segment_graph(pieces(30)).subgraph(range(10, 20))
