@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from evaluation.__main__ import main
 from evaluation.longmovie import Asked, Found, Kept, Mode, Movie, make_movies, summary
 from evaluation.photographs import Encoder, Take, write_movie
 from tests.evaluation.photograph_sets import write_set
+from tests.evaluation.test_photographs import keys
 from tests.fake_vlm import fake_model
 
 
@@ -57,26 +59,27 @@ def test_what_is_counted_by_hand() -> None:
 
 
 def test_candidates_are_bounded_by_the_budget_and_exhaustive_has_all(images: ImageSet, tmp_path: Path) -> None:
-    model: Model = fake_model()
+    model: Model = replace(fake_model(), keys=keys())
     numbers = random.Random(0).sample(range(len(images)), 60)
     made = Encoder(model, tmp_path / "cache").takes([Take(images.jpegs[number]) for number in numbers])
     path = write_movie(tmp_path / "a.idx", model, made)
     asked = [Asked("A dog and snow.", 3), Asked("A cat runs near grass.", 30)]
-    runs = list(Movie(path, None, model, dict(BUILT_IN)).run(asked, timed=1, exhaustive=1))
+    bare = write_movie(tmp_path / "bare.idx", model, made, keys=False)
+    runs = list(Movie(path, bare, model, dict(BUILT_IN)).run(asked, timed=1, exhaustive=1))
     (found, kept), (later, nothing) = runs
     assert {name for mode, name in found if mode == "budgeted"} == set(BUILT_IN)
     assert found["budgeted", "route"].seconds is not None and found["exhaustive", "route"].seconds is not None
     assert found["exhaustive", "mean"].seconds is None  # its scores were there already
     assert {mode for mode, _ in later} == {"budgeted"} and not nothing
     assert later["budgeted", "route"].seconds is None
-    assert set(kept) == {"without keys"}
+    assert set(kept) == {"with keys", "without keys"}
     with chunkv2l.open(path, model=model) as index:
         some = longmovie.candidates(index, "A dog and snow.")
         assert len(some) == 48
         best = longmovie.first_of_all(index, "A dog and snow.")
         nats = index.router.nats("A dog and snow.", range(60))
         assert best == max(nats, key=lambda i: nats[i])
-        assert kept["without keys"] == Kept(best == 3, 3 in some)
+        assert kept["with keys"] == Kept(best == 3, 3 in some)
 
 
 def test_the_command_writes_what_it_found(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
