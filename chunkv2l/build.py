@@ -55,11 +55,11 @@ Cut = tuple[Segment, Clip, NDArray[uint8]]
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 8
+BATCH: Final = 32
 """Segments that are encoded together and stored in one transaction: what a build that is killed loses at most."""
 RULES: Final = {"batch": BATCH, "chapter_frames": grouping.FRAMES}
 """What an index's rows depend on besides the user's settings."""
-AHEAD: Final = 4
+AHEAD: Final = BATCH
 """Segments that are read ahead of the model."""
 
 

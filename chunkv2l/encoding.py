@@ -19,6 +19,8 @@ from chunkv2l.values import one_line
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
+AT_ONCE: Final = 8
+"""Clips that are read together: their states take some 100 MB each."""
 CAPTION_TOKENS: Final = 40
 MU_STATEMENTS: Final = (
     "A man is talking.",
@@ -47,11 +49,14 @@ class Made:
 def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
     """Codes first; everything else is made from the codes as they are stored, as asking will see them."""
     run.tell("encode")
-    with run.clock("encode"):
-        states, mask = model.vlm.encode(clips)
+    blobs: list[bytes] = []
+    for first in range(0, len(clips), AT_ONCE):
+        with run.clock("encode"):
+            states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
+        with run.clock("hypernet"):
+            blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
+            del states
     with run.clock("hypernet"):
-        blobs = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
-        del states
         bias = model.hypernet.bias
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs]).to(bias.A.device)  # [n, L, r, d]
         adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]

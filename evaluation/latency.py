@@ -118,13 +118,13 @@ def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
     """Seconds a segment for states and code, in batches as `build` makes them."""
     import torch
 
-    from chunkv2l.build import BATCH
+    from chunkv2l.encoding import AT_ONCE
 
     def run() -> float:
         started = perf_counter()
         with torch.inference_mode():
-            for first in range(0, len(clips), BATCH):
-                states, mask = model.vlm.encode(clips[first : first + BATCH])
+            for first in range(0, len(clips), AT_ONCE):
+                states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
                 model.hypernet.encode(states, mask).cpu()
         return (perf_counter() - started) / len(clips)
 

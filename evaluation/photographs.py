@@ -23,10 +23,10 @@ from tqdm import tqdm
 from chunkv2l import codes as packing
 from chunkv2l.adapter import concat
 from chunkv2l.blobs import key_to_bytes
-from chunkv2l.build import BATCH, to_jpeg
+from chunkv2l.build import to_jpeg
 from chunkv2l.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.compose import expand
-from chunkv2l.encoding import mean_scores, write_captions
+from chunkv2l.encoding import AT_ONCE, mean_scores, write_captions
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import Pictures
 from chunkv2l.models import Model
@@ -117,8 +117,8 @@ class Encoder:
         missing = [i for i, file in enumerate(files) if not _readable(file)]
         missing = list({files[i]: i for i in missing}.values())
         with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
-            for begin in range(0, len(missing), BATCH):
-                some = missing[begin : begin + BATCH]
+            for begin in range(0, len(missing), AT_ONCE):
+                some = missing[begin : begin + AT_ONCE]
                 for i, made in zip(some, self._make([clips[i] for i in some], captions), strict=True):
                     _write(files[i], made)
                 bar.update(len(some))
@@ -128,8 +128,8 @@ class Encoder:
         """`encode` of filmed takes; only one batch's frames are in memory at a time."""
         made: list[Encoded] = []
         with tqdm(total=len(takes), unit="clip", desc="filming", disable=None, leave=False) as bar:
-            for begin in range(0, len(takes), BATCH):
-                some = takes[begin : begin + BATCH]
+            for begin in range(0, len(takes), AT_ONCE):
+                some = takes[begin : begin + AT_ONCE]
                 made += self.encode([self.film(take) for take in some])
                 bar.update(len(some))
         return made

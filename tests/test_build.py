@@ -7,6 +7,7 @@ import logging
 import signal
 import sqlite3
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,17 @@ from chunkv2l.store import Writer
 from chunkv2l.verify import verify
 from tests.fake_vlm import FakeModel, fake_model
 from tests.indexes import rows_of, write_index
+from tests.killed_builds import batches_of_eight
 from tests.movies import block_movie
 
 SEGMENTS = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        batches_of_eight(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

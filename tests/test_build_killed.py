@@ -8,25 +8,33 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chunkv2l import grouping
-from chunkv2l.build import BATCH, build
+from chunkv2l.build import build
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.verify import verify
 from tests.fake_vlm import fake_model
 from tests.indexes import rows_of
-from tests.killed_builds import DELAY, DETECTOR
+from tests.killed_builds import DELAY, DETECTOR, batches_of_eight
 from tests.movies import block_movie
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 Deaths = list[tuple[Path, dict[str, Any]]]
 """Indexes, and how a build of each is to die: see `killed_builds`."""
 SEGMENTS = 28  # three whole batches and a half; each scene has four, so that there are seven chapters, in two batches
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        batches_of_eight(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def killed(movie: Path, deaths: Deaths) -> list[str]:
 def finish(movie: Path, out: Path, wanted: dict[str, Any]) -> int:
     """Build to the end and compare; returns how many segments were there already."""
     report = build(movie, out, model=fake_model(), detector=DETECTOR)
-    assert report.segments == SEGMENTS and report.resumed % BATCH in (0, SEGMENTS % BATCH)
+    assert report.segments == SEGMENTS and report.resumed % 8 in (0, SEGMENTS % 8)
     assert rows_of(out) == wanted
     assert verify(out) == []
     assert [p.name for p in out.parent.iterdir()] == [out.name]
