@@ -11,10 +11,12 @@ import click
 import torch
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.train.bench import prepare
 from chunkv2l.train.config import read_config
 from chunkv2l.train.curves import draw
 from chunkv2l.train.decoder import compiled, run_block
-from chunkv2l.train.run import load_reader, prepare, train_hypernet, train_vlm
+from chunkv2l.train.files import load_reader
+from chunkv2l.train.run import train_hypernet, train_vlm
 from chunkv2l.train.speed import of_run
 from chunkv2l.train.vlm_stage import Reader
 

@@ -7,14 +7,15 @@ frames share the answer's tokens, but their prompt goes on from the visual token
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from chunkv2l.errors import InputError
 from chunkv2l.train.questions import (
     Described,
     NegativeNouns,
@@ -26,10 +27,29 @@ from chunkv2l.train.questions import (
     scene_row,
 )
 from chunkv2l.train.spoken import through_when
-from chunkv2l.vlm.mini_text import Prompts
 
 Row = tuple[int, str, str]
 """(position of the clip in the batch, question, answer)"""
+
+
+class Written(Protocol):
+    """How a VLM's prompts and answers are written, as token ids: `mini_text.Prompts`, or `words.Words` for any VLM."""
+
+    def ask(self, question: str) -> list[int]:
+        """The text-only prompt; "" is the caption prompt."""
+        ...
+
+    def behind_frames(self, question: str) -> list[int]:
+        """What follows a clip's frames when the question is asked with them in context."""
+        ...
+
+    def answer(self, text: str) -> list[int]:
+        """What is trained: the text and the end of turn, one token."""
+        ...
+
+    def text(self, ids: list[int]) -> str:
+        """What the model said."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,14 @@ class Mix:
     """tokens of a row's answer that are trained (at most 20 of a statement): one long caption would pad all rows"""
     through_when: float = 0.3
     """share of statements that went through a when-question and back"""
+    cut: float = 0.0
+    """share of clips that are cut from two or three images"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cut < 1:
+            raise InputError(f"The mix's cut must be a share from 0 to below 1, not {self.cut!r}.")
+        if lacking := sorted(set(self.kinds) - set(self.clips)):
+            raise InputError(f"The mix doesn't say how many clips a batch of the kind {lacking[0]!r} has.")
 
 
 class Batches(IterableDataset[Batch]):
@@ -93,23 +121,29 @@ class Batches(IterableDataset[Batch]):
         described: Sequence[Described],
         pools: Sequence[tuple[Sequence[int], float]],
         negatives: NegativeNouns,
-        prompts: Prompts,
+        prompts: Written,
         mix: Mix,
         *,
         seed: int = 0,
         start: int = 0,
         rank: int = 0,
+        members: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         """
         Args:
             described: what is known of image i.
             pools: (image numbers, weight): a pool is drawn with its weight, then an image of it uniformly.
             start: number of the first batch (of a resumed run).
+            members: of what is cut from several images, those; they aren't drawn beside it, nor where there are fewer
+                frames than parts.
             rank: of this process: all draw the same kinds and sizes, so that none waits for another, but other images.
         """
         self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
         self.seed, self.start, self.rank = seed, start, rank
-        self._images = len({image for pool, _ in pools for image in pool})
+        self._members = members or {}
+        singles = {image for pool, _ in pools for image in pool if image not in self._members}
+        # however they are drawn, this many don't share an image
+        self._images = len(singles) // max((len(parts) for parts in self._members.values()), default=1)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = torch.utils.data.get_worker_info()
@@ -133,7 +167,7 @@ class Batches(IterableDataset[Batch]):
         draw = rng.randrange(60)
         captions = rng.random() < 0.5
         rng = random.Random(f"{self.seed}/{number}/{self.rank}")
-        images = self._draw(count, rng)
+        images = self._draw(count, frames, rng)
         statements = [self._statement(self.described[image], rng) for image in images]
         if kind == "vlm":
             rows = self._vlm(images, rng)
@@ -145,12 +179,17 @@ class Batches(IterableDataset[Batch]):
             rows = [(i, "", text) for i, text in enumerate(statements)]
         return replace(self._batch(kind, images, rows, statements, frames, parts), draw=draw)
 
-    def _draw(self, count: int, rng: random.Random) -> list[int]:
+    def _draw(self, count: int, frames: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]
         chosen: dict[int, None] = {}
+        seen: set[int] = set()
         while len(chosen) < count:
             pool = rng.choices(self.pools, weights)[0][0]
-            chosen[rng.choice(pool)] = None
+            image = rng.choice(pool)
+            parts = self._members.get(image, (image,))
+            if len(parts) <= frames and seen.isdisjoint(parts):
+                chosen[image] = None
+                seen.update(parts)
         images = list(chosen)
         rng.shuffle(images)
         return images

@@ -20,11 +20,10 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batch
-from chunkv2l.train.decoder import Decoder, Past, Runner, forward, go_on, read
-from chunkv2l.train.features import FeatureBank
+from chunkv2l.train.clips import Clips
+from chunkv2l.train.clips import read_states as read_states
+from chunkv2l.train.decoder import Decoder, Runner, forward
 from chunkv2l.train.losses import distil, info_nce, pair_nce, row_sums, short_weight, token_nll
-from chunkv2l.train.vlm_stage import Sight
-from chunkv2l.vlm.mini_parts import unit_states
 
 Figures = dict[str, Tensor]
 
@@ -68,42 +67,45 @@ class Weights:
 class HypernetStage:
     trained: Trained
     decoder: Decoder
-    bank: FeatureBank
-    sight: Sight
-    tail: Tensor
-    """ids that close the clip's turn when its states are read"""
+    source: Clips
+    """what a batch's images are, and the generator's draws"""
     generator: torch.Generator
     runner: Runner
     weights: Weights = Weights()
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
-        batch = batch.to(self.bank.first.device)
-        with torch.no_grad():
-            prefix = self.sight.prefix(self.bank.clips(batch.images, batch.frames, self.generator))
-            states, past = read_states(self.decoder, prefix, self.tail)
-            states = self._thinned(states, batch.draw)
+        batch = batch.to(self.source.device)
+        watched = self.source.clips(batch.images, batch.frames, self.generator)
+        states, mask = self._thinned(watched.states, watched.mask, batch.draw)
         if batch.kind == "find":
-            return self._find(batch, states)
-        with torch.autocast(states.device.type, torch.bfloat16):
-            codes = self.trained.hypernet.encode(states)
+            del watched
+            return self._find(batch, states, mask)
+        codes = self._codes(states, mask)
         a, b = self._factors(codes)
         teacher = None
-        if self.weights.distil and batch.kind in ("internalise", "compose"):
-            with torch.no_grad():
-                teacher = go_on(self.decoder, past, batch.owner, self.decoder.embed(batch.behind_ids), prefix.shape[1])
-        del past
+        if self.weights.distil and watched.teacher is not None:
+            teacher = watched.teacher(batch.owner, batch.behind_ids)
+        del watched, states, mask
         keys, figures = self._keys(batch, codes)
         hidden, name = self._internalise(batch, a, b) if batch.kind == "internalise" else self._compose(batch, a, b)
         return self._answered(batch, hidden, teacher, name, keys, figures)
 
-    def _thinned(self, states: Tensor, draw: int) -> Tensor:
-        """A random choice of the clip's tokens, the same for all clips: [B, L, S', D]."""
+    def _thinned(self, states: Tensor, mask: Tensor | None, draw: int) -> tuple[Tensor, Tensor | None]:
+        """A random choice of the clips' tokens, the same for all: [B, L, S', D]; the first one where some are short."""
         share = self.weights.kept[draw % len(self.weights.kept)]
         if share >= 1:
-            return states
+            return states, mask
         count = states.shape[2]
         order = torch.randperm(count, device=states.device, generator=self.generator)
-        return states[:, :, order[: max(1, round(share * count))].sort().values]
+        order = order[: max(1, round(share * count))].sort().values
+        if mask is None:
+            return states[:, :, order], None
+        order[0] = 0  # every clip has it
+        return states[:, :, order], mask[:, order]
+
+    def _codes(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        with torch.autocast(states.device.type, torch.bfloat16):
+            return self.trained.hypernet.encode(states, mask)
 
     def _factors(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """A [B, L, r, I] and scaling · B [B, L, r, D] in the decoder's precision."""
@@ -184,9 +186,8 @@ class HypernetStage:
         found = (similarity.argmax(0) == right).float().mean()
         return nce, {"key": nce.detach() / several.count(), "key_found": found}
 
-    def _find(self, batch: Batch, states: Tensor) -> tuple[Tensor, Figures]:
-        with torch.autocast(states.device.type, torch.bfloat16):
-            codes = self.trained.hypernet.encode(states)
+    def _find(self, batch: Batch, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures]:
+        codes = self._codes(states, mask)
         blank, said = self._said(batch)
         keys, figures = self._key_nce(codes, said)
         count = min(self.weights.scored, codes.shape[0])
@@ -215,22 +216,6 @@ def mean_state(hidden: Tensor, labels: Tensor) -> Tensor:
     """The mean output state [Q, D], float32, of a statement's own tokens."""
     spoken = (labels != -100).unsqueeze(-1)
     return (hidden.float() * spoken).sum(1) / spoken.sum(1)
-
-
-def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor) -> tuple[Tensor, Past]:
-    """What the hypernetwork reads: the input of every text block, each state over its root mean square.
-
-    Args:
-        prefix: [B, P, D], opening and visual tokens.
-        tail: [t] ids.
-
-    Returns:
-        [B, L, P + t, D] in the decoder's precision; the keys and values of prefix and tail.
-    """
-    tokens = decoder.embed(tail).expand(prefix.shape[0], -1, -1)
-    past, states = read(decoder, torch.cat([prefix, tokens], dim=1), states=True)
-    assert states is not None
-    return unit_states(states), past
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chunkv2l.train.batches import pad
 from chunkv2l.train.decoder import forward
-from chunkv2l.train.hypernet_stage import HypernetStage, mean_state, read_states
+from chunkv2l.train.hypernet_stage import HypernetStage, mean_state
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.questions import Described, NegativeNouns, exists_row, scene_row
 from chunkv2l.vlm.mini_text import Prompts
@@ -25,12 +25,13 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Measure:
-    """Measures a stage on its own bank's images.
+    """Measures a stage on its own source's images.
 
     Args:
-        stage: the trained parts, and the bank whose image i is described by `described[i]`.
+        stage: the trained parts, and the source whose image i is described by `described[i]`.
         frames: frames a clip.
         rows: text rows that go through the decoder at once.
+        batch: clips that are looked at at once.
     """
 
     stage: HypernetStage
@@ -39,20 +40,23 @@ class Measure:
     prompts: Prompts
     frames: int = 4
     rows: int = 256
+    batch: int = 64
 
     @torch.no_grad()
-    def clips(self, batch: int = 64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """prefix [N, P, D], codes [N, L, r, d], A and B of every image's clip (without bias)."""
+    def clips(self) -> tuple[Tensor, Tensor, Tensor]:
+        """codes [N, L, r, d], A and B of every image's clip (without bias)."""
         parts = []
-        for begin in range(0, len(self.described), batch):
-            images = torch.arange(begin, min(begin + batch, len(self.described)))
-            prefix = self.stage.sight.prefix(self.stage.bank.clips(images, self.frames))
-            states, _ = read_states(self.stage.decoder, prefix, self.stage.tail)
-            with torch.autocast(states.device.type, torch.bfloat16, enabled=states.dtype == torch.bfloat16):
-                codes = self.stage.trained.hypernet.encode(states)
-            parts.append((prefix, codes, *self.stage._factors(codes)))
-        prefixes, codes_, a, b = (torch.cat(column) for column in zip(*parts, strict=True))
-        return prefixes, codes_, a, b
+        for images in self._batches():
+            watched = self.stage.source.clips(images, self.frames)
+            low = watched.states.dtype == torch.bfloat16
+            with torch.autocast(watched.states.device.type, torch.bfloat16, enabled=low):
+                codes = self.stage.trained.hypernet.encode(watched.states, watched.mask)
+            parts.append((codes, *self.stage._factors(codes)))
+        codes_, a, b = (torch.cat(column) for column in zip(*parts, strict=True))
+        return codes_, a, b
+
+    def _batches(self) -> list[Tensor]:
+        return list(torch.split(torch.arange(len(self.described)), self.batch))
 
     @torch.no_grad()
     def nll(
@@ -65,7 +69,7 @@ class Measure:
                 (self.prompts.ask(q), self.prompts.answer(x)[: None if end else -1])
                 for q, x in pairs[begin : begin + self.rows]
             ]
-            ids, labels = (t.to(self.stage.bank.first.device) for t in pad(rows))
+            ids, labels = (t.to(self.stage.source.device) for t in pad(rows))
             chosen = slice(None) if which is None else which[begin : begin + self.rows]
             factors = (None, None) if a is None or b is None else (a[chosen], b[chosen])
             hidden, _ = forward(self.stage.decoder, self.stage.decoder.embed(ids), *factors, runner=self.stage.runner)
@@ -75,34 +79,29 @@ class Measure:
         return torch.cat(sums), torch.cat(counts)
 
     @torch.no_grad()
-    def nll_behind(self, pairs: Sequence[Pair], prefix: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with the frames in context: pair q behind clip q."""
-        sums, counts = [], []
-        for begin in range(0, len(pairs), self.rows):
-            rows = [
-                (self.prompts.behind_frames(q), self.prompts.answer(x)) for q, x in pairs[begin : begin + self.rows]
-            ]
-            ids, labels = (t.to(prefix.device) for t in pad(rows))
-            own = torch.arange(len(rows), device=prefix.device)
-            hidden = self.stage.sight.behind(prefix[begin : begin + len(rows)], own, ids, self.stage.decoder)
-            values, row = token_nll(hidden, self.stage.decoder.head, labels)
-            sums.append(row_sums(values, row, len(rows)))
-            counts.append((labels != -100).sum(1))
-        return torch.cat(sums), torch.cat(counts)
+    def nll_behind(self, *lists: Sequence[Pair]) -> list[tuple[Tensor, Tensor]]:
+        """The same with the frames in context, of several lists: pair q of each behind clip q; none without a teacher."""
+        found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in lists]
+        for images in self._batches():
+            teacher = self.stage.source.clips(images, self.frames).teacher
+            if teacher is None:
+                return []
+            for pairs, parts in zip(lists, found, strict=True):
+                chosen = pairs[int(images[0]) : int(images[-1]) + 1]
+                rows = [(self.prompts.behind_frames(q), self.prompts.answer(x)) for q, x in chosen]
+                ids, labels = (t.to(self.stage.source.device) for t in pad(rows))
+                hidden = teacher(torch.arange(len(rows), device=ids.device), ids)
+                values, row = token_nll(hidden, self.stage.decoder.head, labels)
+                parts.append((row_sums(values, row, len(rows)), (labels != -100).sum(1)))
+        return [(torch.cat([s for s, _ in parts]), torch.cat([c for _, c in parts])) for parts in found]
 
-    @torch.no_grad()
     def context(self) -> dict[str, float]:
-        """Frames in context only: caption NLL a token, yes/no accuracy (for stage 1)."""
-        count = len(self.described)
-        parts = [
-            self.stage.sight.prefix(self.stage.bank.clips(torch.arange(i, min(i + 64, count)), self.frames))
-            for i in range(0, count, 64)
-        ]
-        prefix = torch.cat(parts)
-        asked, other = self._yes_no()
-        right = self.nll_behind(asked, prefix)[0] < self.nll_behind(other, prefix)[0]
-        figures = {"nll_context": _mean(*self.nll_behind(self._captions(), prefix))}
-        return {**figures, "yesno_context": right.float().mean().item()}
+        """Frames in context only: caption NLL a token, yes/no accuracy; nothing where they can't be had."""
+        if not (found := self.nll_behind(self._captions(), *self._yes_no())):
+            return {}
+        captions, asked, other = found
+        right = asked[0] < other[0]
+        return {"nll_context": _mean(*captions), "yesno_context": right.float().mean().item()}
 
     def _captions(self) -> list[Pair]:
         return [("", image.captions[i % len(image.captions)]) for i, image in enumerate(self.described)]
@@ -115,28 +114,25 @@ class Measure:
 
     def captions(self) -> dict[str, float]:
         """Caption NLL a token: frames in context, right clip's adapter, bias alone, a wrong clip's; yes/no accuracy."""
-        prefix, _, a, b = self.clips()
+        _, a, b = self.clips()
         count = len(self.described)
         pairs = self._captions()
         own = torch.arange(count, device=a.device)
         full_a, full_b = self.stage.with_bias(a, b)
         bias_a, bias_b = self.stage.bias(1)
-        figures = {
-            "nll_context": _mean(*self.nll_behind(pairs, prefix)),
+        figures = self.context() | {
             "nll_adapter": _mean(*self.nll(pairs, full_a, full_b, own)),
             "nll_wrong": _mean(*self.nll(pairs, full_a, full_b, (own + 1) % count)),
             "nll_bias": _mean(*self.nll(pairs, bias_a, bias_b)),
         }
         asked, other = self._yes_no()
-        right = self.nll_behind(asked, prefix)[0] < self.nll_behind(other, prefix)[0]
-        figures["yesno_context"] = right.float().mean().item()
         right = self.nll(asked, full_a, full_b, own)[0] < self.nll(other, full_a, full_b, own)[0]
         figures["yesno_adapter"] = right.float().mean().item()
         return {key: round(value, 4) for key, value in figures.items()}
 
     def find(self, sizes: Sequence[int] = (8, 64, 256)) -> dict[str, float]:
         """Text → segment: R@1 and R@5 among N, by the router's score; learned keys alone at the largest N."""
-        _, codes, a, b = self.clips()
+        codes, a, b = self.clips()
         full_a, full_b = self.stage.with_bias(a, b)
         figures: dict[str, float] = {}
         largest = max(size for size in sizes if size <= len(self.described))
@@ -180,7 +176,7 @@ class Measure:
     @torch.no_grad()
     def generate(self, count: int, longest: int = 24) -> list[str]:
         """Greedy captions from the first `count` clips' adapters, as token strings."""
-        _, _, a, b = self.clips()
+        _, a, b = self.clips()
         a, b = self.stage.with_bias(a[:count], b[:count])
         ids = torch.tensor([self.prompts.ask("")] * count, device=a.device)
         start = ids.shape[1]
@@ -191,7 +187,7 @@ class Measure:
 
     def compose(self, sizes: Sequence[int] = (2, 4, 8, 16), groups: int = 24) -> dict[str, float]:
         """Questions that one of N clips answers: NLL under the right clip alone, the bias alone, sum, and mean."""
-        _, _, a, b = self.clips()
+        _, a, b = self.clips()
         rng = random.Random(7)
         bias = self.stage.bias(1)
         full = self.stage.with_bias(a, b)

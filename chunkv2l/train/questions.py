@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from chunkv2l.train.nouns import mentioned, mentioned_in_any, with_article
+from chunkv2l.train.nouns import NOUNS, mentioned, mentioned_in_any, with_article
 
 DESCRIBE = (
     "Describe the video.",
@@ -76,10 +76,14 @@ def clean(caption: str) -> str:
 
 @dataclass(frozen=True)
 class Described:
-    """What is known of one image: captions (cleaned sentences) and class names; either may be empty."""
+    """What is known of one image: captions (cleaned sentences) and class names; either may be empty.
+
+    `joined` is for clips cut from several images: sentences that tell all of them, where a caption tells one.
+    """
 
     captions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
     @cached_property
     def nouns(self) -> frozenset[str]:
@@ -103,10 +107,12 @@ class NegativeNouns:
         return cls(tuple(counts), tuple(counts.values()))
 
     def draw(self, absent_from: frozenset[str], rng: random.Random) -> str:
-        while True:
+        """One that isn't there; any of the lexicon where captions mention no other."""
+        for _ in range(64 if self.nouns else 0):
             noun = rng.choices(self.nouns, self.weights)[0]
             if noun not in absent_from:
                 return noun
+        return rng.choice([noun for noun in NOUNS if noun not in absent_from])
 
 
 def exists(noun: str) -> str:
@@ -118,7 +124,12 @@ def scene_with(noun: str) -> str:
 
 
 def caption_row(image: Described, rng: random.Random) -> tuple[str, str]:
-    return "", rng.choice(image.captions)
+    return "", telling(image, rng)
+
+
+def telling(image: Described, rng: random.Random) -> str:
+    """A caption; of a cut clip half of the time a sentence about all of it."""
+    return rng.choice(image.joined if image.joined and rng.random() < 0.5 else image.captions)
 
 
 def exists_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
@@ -138,8 +149,10 @@ def scene_row(image: Described, rng: random.Random, avoid: frozenset[str] = froz
 
 
 def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
-    """A colour or a count, where a caption gives one."""
-    rows = []
+    """A colour or a count, where a caption gives one; not of a cut clip, where it would hold for a part only."""
+    rows: list[tuple[str, str]] = []
+    if image.joined:
+        return None
     for caption in image.captions:
         text = caption.lower()
         for color, thing in _COLOR_OF.findall(text):
@@ -171,7 +184,7 @@ def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random
             rows.append(exists_row(image, negatives, rng))
         elif number % 4 == 2:
             row = scene_row(image, rng) if rng.random() < 0.6 else None
-            rows.append(row or (rng.choice(DESCRIBE), rng.choice(image.captions)))
+            rows.append(row or (rng.choice(DESCRIBE), telling(image, rng)))
         else:
             row = detail_row(image, rng) if rng.random() < 0.3 else None
             rows.append(row or exists_row(image, negatives, rng))
@@ -186,7 +199,7 @@ def question_row(image: Described, negatives: NegativeNouns, rng: random.Random)
     if draw < 0.50:
         return caption_row(image, rng)
     if draw < 0.60:
-        return rng.choice(DESCRIBE), rng.choice(image.captions)
+        return rng.choice(DESCRIBE), telling(image, rng)
     if draw < 0.74:
         return scene_row(image, rng) or caption_row(image, rng)
     if draw < 0.94:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from chunkv2l.train.batches import Batch
+from chunkv2l.train.bench import Bench, bank_clips, stage_one, stage_two
 from chunkv2l.train.decoder import run_block
+from chunkv2l.train.files import fresh
 from chunkv2l.train.hypernet_stage import Trained
-from chunkv2l.train.run import Bench, batches_of, compile_projection, fresh, stage_one, stage_two
+from chunkv2l.train.run import compile_projection
 from chunkv2l.train.vlm_stage import Reader
 
 PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
@@ -95,14 +97,15 @@ def of_run(bench: Bench, count: int) -> list[Speed]:
     speeds = []
     for kind in bench.config.mix.kinds:
         mix = replace(bench.config.mix, kinds={kind: 1.0})
-        source = batches_of(replace(bench, config=replace(bench.config, mix=mix)), bench.described, True, 0)
+        source = replace(bench, config=replace(bench.config, mix=mix)).batches(0, skip_taught=True)
         batches = {kind: [source.make(number) for number in range(6 + count)]}
         if kind == "vlm":
             one = stage_one(bench, reader)
             speeds += measure(one.loss, replace(one, runner=run_block).loss, reader, batches, peak=peak)
         else:
             trained = fresh(bench.config).to(bench.device)
-            two = stage_two(bench, trained, reader.requires_grad_(False), bench.bank, bench.decoder)
+            clips = bank_clips(bench, reader.requires_grad_(False), bench.bank, bench.decoder)
+            two = stage_two(bench, trained, clips)
             eager = replace(two, runner=run_block).loss
 
             def prepare(trained: Trained = trained) -> None:

@@ -7,16 +7,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from chunkv2l.train.decoder import forward
-from chunkv2l.train.hypernet_stage import HypernetStage
+from chunkv2l.train.clips import BankClips
+from chunkv2l.train.decoder import Runner, forward
 from chunkv2l.train.questions import Described, clean
 
 
 @torch.no_grad()
 def sample_captions(
-    stage: HypernetStage,
+    source: BankClips,
     images: Tensor,
     tokenizer: object,
+    generator: torch.Generator,
+    runner: Runner,
     *,
     each: int = 1,
     temperature: float = 0.7,
@@ -30,16 +32,16 @@ def sample_captions(
     for begin in range(0, images.shape[0], batch):
         chosen = images[begin : begin + batch]
         for _ in range(each):
-            prefix = stage.sight.prefix(stage.bank.clips(chosen, frames, stage.generator))
-            tail = stage.decoder.embed(stage.tail).expand(prefix.shape[0], -1, -1)
+            prefix = source.sight.prefix(source.bank.clips(chosen, frames, generator))
+            tail = source.decoder.embed(source.tail).expand(prefix.shape[0], -1, -1)
             x = torch.cat([prefix, tail], dim=1)
             ids = torch.empty(prefix.shape[0], 0, dtype=torch.long, device=x.device)
             for _ in range(longest):
-                hidden, _ = forward(stage.decoder, x, runner=stage.runner)
-                logits = (hidden[:, -1] @ stage.decoder.head.T).float() / temperature
-                token = torch.multinomial(logits.softmax(-1), 1, generator=stage.generator)
+                hidden, _ = forward(source.decoder, x, runner=runner)
+                logits = (hidden[:, -1] @ source.decoder.head.T).float() / temperature
+                token = torch.multinomial(logits.softmax(-1), 1, generator=generator)
                 ids = torch.cat([ids, token], dim=1)
-                x = torch.cat([x, stage.decoder.embed(token)], dim=1)
+                x = torch.cat([x, source.decoder.embed(token)], dim=1)
                 if bool((ids == end).any(1).all()):
                     break
             for row, sequence in enumerate(ids.tolist()):

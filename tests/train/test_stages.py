@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.train.batches import Batch, Batches, Mix
+from chunkv2l.train.clips import BankClips
 from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
@@ -115,7 +116,8 @@ def hypernet_stage() -> HypernetStage:
     sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
     tail = torch.tensor(PROMPTS.behind_frames(""))
     generator = torch.Generator().manual_seed(4)
-    return HypernetStage(Trained(Hypernetwork(config)), decoder, tiny_bank(6), sight, tail, generator, run_block)
+    source = BankClips(decoder, tiny_bank(6), sight, tail)
+    return HypernetStage(Trained(Hypernetwork(config)), decoder, source, generator, run_block)
 
 
 @pytest.mark.parametrize("kind", ["internalise", "compose", "find"])

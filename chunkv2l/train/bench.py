@@ -1,0 +1,128 @@
+"""What both stages of `mini`'s training work with: its frozen parts, and the photographs and videos as it sees them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chunkv2l.models import mini_frozen
+from chunkv2l.train import several
+from chunkv2l.train.batches import Batches
+from chunkv2l.train.clips import BankClips
+from chunkv2l.train.config import RunConfig
+from chunkv2l.train.decoder import Decoder, Runner, compiled, from_llama, run_block
+from chunkv2l.train.features import FeatureBank, build_bank
+from chunkv2l.train.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.images import Motion
+from chunkv2l.train.material import Material, batches_of, load_material
+from chunkv2l.train.measure import Measure
+from chunkv2l.train.questions import Described
+from chunkv2l.train.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
+from chunkv2l.vlm.mini_text import Prompts
+
+_STILL = Motion(least=0.85, mirror=False)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that both stages work with."""
+
+    config: RunConfig
+    rank: int
+    device: torch.device
+    tokenizer: Any
+    prompts: Prompts
+    decoder: Decoder
+    runner: Runner
+    material: Material
+    bank: FeatureBank
+    dev_bank: FeatureBank
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def generator(self, salt: int = 0) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + salt)
+
+    def say(self, text: str) -> None:
+        if self.leads:
+            print(text, flush=True)
+
+    def batches(
+        self, start: int, *, described: tuple[Described, ...] | None = None, skip_taught: bool = False
+    ) -> Batches:
+        """The run's batches from number `start` on, for this process."""
+        return batches_of(
+            self.material,
+            self.config,
+            self.prompts,
+            described=described,
+            skip_taught=skip_taught,
+            start=start,
+            rank=self.rank,
+        )
+
+
+def prepare(config: RunConfig) -> Bench:
+    """Load the frozen parts, film all photographs, look at them once."""
+    rank, _, device = several.start()
+    began = time.monotonic()
+    material = load_material(config)
+    frozen = mini_frozen.load(mini_frozen.fetch())
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    decoder = from_llama(frozen.language.to(device), dtype)
+    runner: Runner = compiled() if config.compile else run_block
+    vision = frozen.vision.to(device, dtype)
+    sets = [(one, src.takes, src.motion) for one, src in zip(material.sets, material.sources, strict=True)]
+    bank = build_bank(vision, sets, dtype=dtype, cuts=[cut.members for cut in material.cuts])
+    dev_bank = build_bank(vision, [(material.dev, 1, _STILL)], seed=1, dtype=dtype)
+    bench = Bench(
+        config, rank, device, frozen.tokenizer, Prompts(frozen.tokenizer), decoder, runner, material, bank, dev_bank
+    )
+    bench.say(f"{len(bank)} images, {bank.grid.shape[0]} keyframes, {time.monotonic() - began:.0f} s")
+    return bench
+
+
+def _sight(bench: Bench, reader: Reader, decoder: Decoder) -> Sight:
+    return Sight(decoder, reader.connector, torch.tensor(bench.prompts.opening, device=bench.device))
+
+
+def _tail(bench: Bench) -> Tensor:
+    return torch.tensor(bench.prompts.behind_frames(""), device=bench.device)
+
+
+def stage_one(bench: Bench, reader: Reader) -> VlmStage:
+    config = bench.config
+    questions = REHEARSED[: config.rehearsed]
+    return VlmStage(
+        reader,
+        bench.decoder,
+        bench.bank,
+        _sight(bench, reader, bench.decoder),
+        rehearsal(bench.decoder, bench.prompts, bench.device, bench.runner, questions),
+        bench.generator(1),
+        bench.runner,
+        blur=config.blur,
+        drop=config.drop,
+        short=config.short,
+    )
+
+
+def bank_clips(bench: Bench, reader: Reader, bank: FeatureBank, decoder: Decoder) -> BankClips:
+    """The bank's clips as the reader shows them to its decoder."""
+    return BankClips(decoder, bank, _sight(bench, reader, decoder), _tail(bench))
+
+
+def stage_two(bench: Bench, trained: Trained, source: BankClips) -> HypernetStage:
+    return HypernetStage(trained, source.decoder, source, bench.generator(2), bench.runner, bench.config.weights)
+
+
+def measure_on_dev(bench: Bench, trained: Trained, reader: Reader, decoder: Decoder) -> Measure:
+    """What measures the run on the images that are kept aside."""
+    stage = stage_two(bench, trained, bank_clips(bench, reader, bench.dev_bank, decoder))
+    return Measure(stage, bench.material.dev.described, bench.material.negatives, bench.prompts)

@@ -1,0 +1,100 @@
+"""Where a batch's clips come from: what the hypernetwork reads of each, and the VLM with their frames in context.
+
+`BankClips` makes `mini`'s from the bank of vision features; `encoded.EncodedClips` has those of any other VLM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from chunkv2l.train.decoder import Decoder, Past, go_on, read
+from chunkv2l.train.features import FeatureBank
+from chunkv2l.train.vlm_stage import Sight
+from chunkv2l.vlm.mini_parts import unit_states
+
+Teacher = Callable[[Tensor, Tensor], Tensor]
+"""(owner [Q], ids [Q, T] that follow the frames) → the VLM's output states [Q, T, D], clip `owner`'s frames read."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A batch of B clips.
+
+    Attributes:
+        states: [B, L, S, D], what the hypernetwork reads.
+        mask: [B, S], 1 where a token is real; None where all are.
+        teacher: the VLM with the frames in context; None where that can't be had.
+    """
+
+    states: Tensor
+    mask: Tensor | None
+    teacher: Teacher | None
+
+
+class Clips(Protocol):
+    """A supply of clips."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
+        """A clip of each image [B] (or stretch of a video), of about `frames` frames; nothing in it has a gradient.
+
+        Without a generator the same clips every time.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BankClips:
+    """`mini`'s clips: vision features from the bank, through the connector, read by the decoder.
+
+    Args:
+        tail: ids that close the clip's turn when its states are read.
+    """
+
+    decoder: Decoder
+    bank: FeatureBank
+    sight: Sight
+    tail: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.bank.first.device
+
+    @torch.no_grad()
+    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
+        prefix = self.sight.prefix(self.bank.clips(images, frames, generator))
+        states, past = read_states(self.decoder, prefix, self.tail)
+        return Watched(states, None, behind(self.decoder, past, prefix.shape[1]))
+
+
+def behind(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:
+    """The teacher that goes on from what was read, of which only the first `keep` tokens count."""
+
+    @torch.no_grad()
+    def teacher(owner: Tensor, ids: Tensor) -> Tensor:
+        return go_on(decoder, past, owner, decoder.embed(ids), keep)
+
+    return teacher
+
+
+def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor) -> tuple[Tensor, Past]:
+    """What `mini`'s hypernetwork reads: the input of every text block, each state over its root mean square.
+
+    Args:
+        prefix: [B, P, D], opening and visual tokens.
+        tail: [t] ids.
+
+    Returns:
+        [B, L, P + t, D] in the decoder's precision; the keys and values of prefix and tail.
+    """
+    tokens = decoder.embed(tail).expand(prefix.shape[0], -1, -1)
+    past, states = read(decoder, torch.cat([prefix, tokens], dim=1), states=True)
+    assert states is not None
+    return unit_states(states), past

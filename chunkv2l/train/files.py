@@ -1,0 +1,82 @@
+"""The files that `mini`'s two stages write and start from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from chunkv2l.errors import InputError
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.train.config import RunConfig
+from chunkv2l.train.hypernet_stage import Trained
+from chunkv2l.train.vlm_stage import Reader
+
+MINI = HypernetConfig(
+    num_layers=30,
+    hidden_size=576,
+    intermediate_size=1536,
+    latent_size=256,
+    rank=8,
+    num_blocks=5,
+    num_heads=8,
+    num_kv_heads=4,
+    head_dim=64,
+)
+
+
+def fresh(config: RunConfig) -> Trained:
+    """A hypernetwork of the run's sizes, untrained."""
+    sizes: dict[str, Any] = dict(config.hypernet)
+    return Trained(Hypernetwork(replace(MINI, **sizes)), config.key_dropout)
+
+
+def save_reader(reader: Reader, path: Path) -> None:
+    save_file({k: v.detach().cpu().contiguous() for k, v in reader.state_dict().items()}, path)
+
+
+def load_reader(reader: Reader, path: Path) -> None:
+    """Raises InputError where the file isn't a reader of this size."""
+    try:
+        reader.load_state_dict(_read(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} isn't a reader of this run's sizes: {_last_line(error)}") from None
+
+
+def load_trained(trained: Trained, path: Path) -> None:
+    """Weights of an earlier run; keys of another shape are left as they are, untrained.
+
+    Raises:
+        InputError: the file isn't a hypernetwork of this run's sizes.
+    """
+    state = _read(path)
+    shapes = {name: value.shape for name, value in trained.state_dict().items()}
+    if any(shapes.get(name) != value.shape for name, value in state.items() if name.startswith("keys.")):
+        state = {name: value for name, value in state.items() if not name.startswith("keys.")}
+        state |= {name: value for name, value in trained.state_dict().items() if name.startswith("keys.")}
+    try:
+        trained.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path} isn't a hypernetwork of this run's sizes: {_last_line(error)}") from None
+
+
+def save_trained(trained: Trained, path: Path) -> None:
+    """Hypernetwork, keys and temperature, under prefixes, as `mini` is loaded from."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in trained.state_dict().items()}
+    save_file(tensors, path, {"config": json.dumps(asdict(trained.hypernet.config))})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} can't be read as a safetensors file ({error}).") from None
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()
