@@ -58,10 +58,12 @@ def make_statements(
         raise InputError(f"Movies of {max(sizes)} photographs can't be made of {len(pool)}: ask for smaller --sizes.")
     captioned = [i for i, one in enumerate(images.described) if one.captions]
     made = []
+    gone = [number < round(count * absent) for number in range(count)]
+    rng.shuffle(gone)  # taking turns, too, whether something is there would depend on the size
     for number in range(count):
         size = sizes[number % len(sizes)]
         movie = _movie(images, pool, size, number // len(sizes) % 2 == 1, rng)
-        if (number + 1) * absent // 1 > number * absent // 1:
+        if gone[number]:
             made.append(Statement(_absent(images, movie, captioned, rng), movie, None))
         else:
             right = rng.randrange(size)
