@@ -95,7 +95,10 @@ def test_readme_policy_runs_from_its_file() -> None:
         def about(self, query: Query, statement: str) -> Query:
             raise NotImplementedError
 
-    graph = nx.path_graph(3, create_using=nx.DiGraph)
+    graph = nx.DiGraph()
+    graph.add_edge(0, 1, next=0.0)
+    graph.add_edge(1, 2, next=0.0)
+    graph.add_edge(1, 0, similar=0.5)
     name, policy = policies.load(f"{ROOT / 'recipes' / 'best_and_next.py'}:best_and_next")
     query = Query("What does the man do?", "The man do.", "what", scorer=Scores())
     assert policies.run(name, policy, graph, query) == {1: 0.7, 2: 0.3}

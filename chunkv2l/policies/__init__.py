@@ -8,9 +8,11 @@ out weigh nothing. A keyword `top_k` makes a policy listen to --top-k.
 Your own: `--policy path/to/file.py:function`, or the function itself from Python. Five lines are enough:
 
     def best_and_next(graph, query):
-        scores = query.score(graph.nodes)
+        scores = query.score(segments(graph))
         best = max(scores, key=scores.get)
-        return {best: 0.7, **{node: 0.3 for node in graph.successors(best)}}
+        return {best: 0.7, **{node: 0.3 for node in neighbours(graph, best, "next")}}
+
+(`segments` and `neighbours` are chunkv2l.graph's.)
 
 Which built-in is for what: `choose` takes one by the kind of question, and every one's docstring says when to use it.
 """
