@@ -23,10 +23,11 @@ from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Calibration, Model, load_model
 from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
 from chunkv2l.train.images import ImageSet, load_images
-from evaluation import calibration_report, metrics, qvhighlights, results
+from evaluation import calibration_report, metrics, qvhighlights
 from evaluation.moments import question
 from evaluation.observe import SIZES, Observer, make_statements
-from evaluation.photographs import CACHE, Encoder, Take
+from evaluation.photograph_options import photograph_options
+from evaluation.photographs import Encoder, Take
 from evaluation.reliability import at_threshold, bins, brier, calibration_error, separation, trade_off
 from evaluation.structure import make_structure
 
@@ -176,7 +177,6 @@ def _checked(movie: Path | None, queries: Path | None, fitting: bool, write: Pat
 
 
 @click.command("calibration")
-@click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl.")
 @click.option("--fit", "fitting", is_flag=True, help="Fit the calibration to these photographs.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Where --fit puts it, as JSON.")
 @click.option("--calibration", "given", type=click.Path(path_type=Path), help="Judge this JSON, not the model's own.")
@@ -187,12 +187,7 @@ def _checked(movie: Path | None, queries: Path | None, fitting: bool, write: Pat
 @click.option("--mu/--no-mu", default=True, show_default=True, help="Whether --fit tries μ.")
 @click.option("--movie", type=click.Path(exists=True, path_type=Path), help="Index or movie, to be asked too.")
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's queries, QVHighlights' JSONL.")
-@click.option("--limit", type=click.IntRange(min=2), help="Photographs of the set to use.")
-@click.option("--model", "name", default="mini", show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where encoded photographs are kept.")
-@click.option("--seed", default=0, show_default=True)
-@results.out_option
+@photograph_options
 def command(
     stem: Path,
     fitting: bool,

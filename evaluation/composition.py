@@ -32,7 +32,8 @@ from chunkv2l.train.images import ImageSet, load_images
 from chunkv2l.train.questions import Described, scene_row
 from evaluation import answers, results
 from evaluation.composition_report import Told, draw, figures_of, table_of
-from evaluation.photographs import CACHE, Encoder, Take, halves, write_movie
+from evaluation.photograph_options import photograph_options
+from evaluation.photographs import Encoder, Take, halves, write_movie
 from evaluation.token_f1 import best_f1
 
 PARTS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -172,17 +173,11 @@ def two_halves(encoder: Encoder, images: ImageSet, numbers: Sequence[int], folde
 
 
 @click.command("composition")
-@click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl.")
 @click.option("--parts", multiple=True, type=click.IntRange(min=1), help="Numbers of parts; may be repeated.")
 @click.option("--groups", default=32, show_default=True, type=click.IntRange(min=1), help="Questions.")
 @click.option("--clips", default=64, show_default=True, type=click.IntRange(min=0), help="Clips of the two halves.")
-@click.option("--limit", type=click.IntRange(min=2), help="Photographs of the set to use.")
 @click.option("--policy", "named", multiple=True, help="Policies, by name or FILE.py:function; all if left out.")
-@click.option("--model", "name", default="mini", show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where encoded clips are kept.")
-@click.option("--seed", default=0, show_default=True)
-@results.out_option
+@photograph_options
 def command(
     stem: Path,
     parts: tuple[int, ...],

@@ -29,8 +29,9 @@ from chunkv2l.graph import segments as segments_of
 from chunkv2l.models import Model, load_model
 from chunkv2l.query import BUDGET, Node, Query
 from chunkv2l.train.images import ImageSet, load_images
-from evaluation import longmovie_report, metrics, results
-from evaluation.photographs import CACHE, SECONDS, Encoder, Take, write_movie
+from evaluation import longmovie_report, metrics
+from evaluation.photograph_options import photograph_options
+from evaluation.photographs import SECONDS, Encoder, Take, write_movie
 from evaluation.structure import Structure, make_structure
 
 Mode = Literal["budgeted", "exhaustive"]
@@ -197,18 +198,12 @@ def _line(values: Sequence[Found]) -> dict[str, float | int | None]:
 
 
 @click.command("longmovie")
-@click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl.")
 @click.option("--segments", "sizes", multiple=True, type=int, help="Segments of a movie; may be repeated.")
 @click.option("--queries", default=200, show_default=True, type=click.IntRange(min=1), help="For each size.")
 @click.option("--exhaustive", type=click.IntRange(min=0), help="Queries asked exhaustively too; all if left out.")
 @click.option("--timed", default=10, show_default=True, type=click.IntRange(min=0), help="Queries of each size timed.")
-@click.option("--limit", type=click.IntRange(min=1), help="Photographs of the set to use.")
 @click.option("--policy", "named", multiple=True, help="Policies, by name or FILE.py:function; all if left out.")
-@click.option("--model", "name", default="mini", show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where encoded photographs are kept.")
-@click.option("--seed", default=0, show_default=True)
-@results.out_option
+@photograph_options
 def command(
     stem: Path,
     sizes: tuple[int, ...],

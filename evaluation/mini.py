@@ -28,7 +28,8 @@ from evaluation import mini_lines, qvhighlights, results
 from evaluation.metrics import recall
 from evaluation.mini_lines import Ratio, Shown
 from evaluation.moments import question
-from evaluation.photographs import CACHE, Encoder
+from evaluation.photograph_options import photograph_options
+from evaluation.photographs import Encoder
 from evaluation.table import markdown
 
 SIZES: Final = (8, 64, 256)
@@ -101,8 +102,6 @@ def table_of(figures: dict[str, Any]) -> str:
 
 
 @click.command("mini")
-@click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl.")
-@click.option("--limit", type=click.IntRange(min=8), help="Photographs of the set to use.")
 @click.option("--questions", default=1000, show_default=True, type=click.IntRange(min=2), help="Of every line.")
 @click.option(
     "--largest", default=256, show_default=True, type=click.IntRange(min=8), help="Segments searched, at most."
@@ -110,12 +109,8 @@ def table_of(figures: dict[str, Any]) -> str:
 @click.option("--line", "wanted", multiple=True, type=click.Choice(LINES), help="May be repeated; all if left out.")
 @click.option("--movie", type=click.Path(path_type=Path), help="Movie or index, to be asked --queries.")
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's, QVHighlights' JSONL.")
-@click.option("--model", "name", default="mini", show_default=True, help="Or a folder of its trained parts.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where encoded photographs are kept.")
-@click.option("--seed", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@results.out_option
+@photograph_options
 def command(
     stem: Path,
     limit: int | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -265,45 +265,43 @@ def scene_questions(
 @torch.inference_mode()
 def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
     """Of what the right clip's adapter gains over the bias alone, the share that N clips' sum and mean keep."""
-    model = shown.model
-    found: dict[str, list[float]] = {"right": [], "sum": [], "mean": [], "bias": []}
-    tokens = []
-    for group, place, question, answer in scene_questions(shown, size, count, rng):
-        prompt = asked(model, question)
-        ways = {
-            "right": shown.composed([group[place]], [1.0]),
-            "sum": shown.composed(group, [1.0] * size),
-            "mean": shown.composed(group, [1.0 / size] * size),
-            "bias": model.hypernet.bias,
-        }
-        for name, adapter in ways.items():
-            value, length = nats(model, prompt, answer, adapter)
-            found[name].append(value)
-        tokens.append(float(length))
-        if len(tokens) == count:
-            break
-    return _shares(f"of {size}", found, tokens)
+
+    def ways(group: list[int], question: str) -> dict[str, Adapter]:
+        return {name: shown.composed(group, [w] * size) for name, w in (("sum", 1.0), ("mean", 1.0 / size))}
+
+    return _kept(shown, size, count, rng, ways)
 
 
 @torch.inference_mode()
 def best_of(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
     """The same of the router's best 4 of N with its weights."""
-    model = shown.model
-    found: dict[str, list[float]] = {"right": [], "router's best 4": [], "bias": []}
-    tokens = []
-    for group, place, question, answer in scene_questions(shown, size, count, rng):
-        z = routed(model, *scores(shown, group, [statement(question)]))[:, 0]
+
+    def ways(group: list[int], question: str) -> dict[str, Adapter]:
+        z = routed(shown.model, *scores(shown, group, [statement(question)]))[:, 0]
         best = z.topk(min(COMPOSED, size))
         chosen = [group[i] for i in best.indices.tolist()]
+        return {"router's best 4": shown.composed(chosen, best.values.softmax(0).tolist())}
+
+    return _kept(shown, size, count, rng, ways)
+
+
+def _kept(
+    shown: Shown,
+    size: int,
+    count: int,
+    rng: random.Random,
+    ways: Callable[[list[int], str], dict[str, Adapter]],
+) -> dict[str, Ratio]:
+    """What compositions of a group, by name, keep of the right clip's gain over the bias alone."""
+    model = shown.model
+    found: dict[str, list[float]] = {}
+    tokens: list[float] = []
+    for group, place, question, answer in scene_questions(shown, size, count, rng):
         prompt = asked(model, question)
-        ways = {
-            "right": shown.composed([group[place]], [1.0]),
-            "router's best 4": shown.composed(chosen, best.values.softmax(0).tolist()),
-            "bias": model.hypernet.bias,
-        }
-        for name, adapter in ways.items():
+        controls = {"right": shown.composed([group[place]], [1.0]), "bias": model.hypernet.bias}
+        for name, adapter in {**controls, **ways(group, question)}.items():
             value, length = nats(model, prompt, answer, adapter)
-            found[name].append(value)
+            found.setdefault(name, []).append(value)
         tokens.append(float(length))
         if len(tokens) == count:
             break

@@ -28,7 +28,8 @@ from chunkv2l.models import load_model
 from chunkv2l.spans import Span
 from chunkv2l.train.images import load_images
 from evaluation import metrics, results
-from evaluation.photographs import CACHE, SECONDS, Encoder, Take, write_movie
+from evaluation.photograph_options import photograph_options
+from evaluation.photographs import SECONDS, Encoder, Take, write_movie
 from evaluation.relation_cases import KINDS, LEAST, Ordered, Question, make_ordered
 from evaluation.table import markdown, share
 
@@ -158,15 +159,9 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
 
 
 @click.command("relations")
-@click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl.")
 @click.option("--movies", default=6, show_default=True, type=click.IntRange(min=1), help="25 questions each.")
 @click.option("--segments", default=32, show_default=True, type=click.IntRange(min=LEAST), help="Of each movie.")
-@click.option("--limit", type=click.IntRange(min=1), help="Photographs of the set to use.")
-@click.option("--model", "name", default="mini", show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="Where encoded photographs are kept.")
-@click.option("--seed", default=0, show_default=True)
-@results.out_option
+@photograph_options
 def command(
     stem: Path,
     movies: int,
