@@ -11,6 +11,7 @@ import click
 import torch
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.train import any_vlm
 from chunkv2l.train.bench import prepare
 from chunkv2l.train.config import read_config
 from chunkv2l.train.curves import draw
@@ -23,7 +24,7 @@ from chunkv2l.train.vlm_stage import Reader
 
 @click.group()
 def main() -> None:
-    """Train `mini`'s own parts."""
+    """Train a hypernetwork for any VLM, or `mini`'s own parts."""
     torch.set_float32_matmul_precision("high")
 
 
@@ -41,8 +42,11 @@ def vlm(config: Path) -> None:
 @main.command()
 @_config
 def hypernet(config: Path) -> None:
-    """Stage 2: the hypernetwork, from the reader that stage 1 wrote."""
+    """A hypernetwork for the VLM that is named as `model`; without one, mini's stage 2, from stage 1's reader."""
     run = read_config(config)
+    if run.model:
+        print(f"written: {any_vlm.train(run)}")
+        return
     bench = prepare(run)
     reader = Reader(bench.decoder, run.lora_rank).to(bench.device)
     if run.reader is None:

@@ -162,7 +162,7 @@ class Batches(IterableDataset[Batch]):
         count = min(count, self._images)
         parts = 1
         if kind == "compose":
-            parts = rng.choice(self.mix.parts)
+            parts = min(rng.choice(self.mix.parts), count)
             count = max(1, count // parts) * parts
         draw = rng.randrange(60)
         captions = rng.random() < 0.5

@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """A set of photographs to draw clips from.
+    """A set of photographs or videos to draw clips from.
 
     Attributes:
-        stem: `data / stem` names the set's two files.
+        stem: `data / stem` names the set's two files, or a folder of videos.
         weight: how often the set is drawn, relative to the others; 0 leaves it out.
-        takes: how often each photograph is filmed.
-        motion: how; `{"still": 1}` stands for one still frame.
+        takes: how often each photograph is filmed; of a video, parts that clips are made of, the first all of it.
+        motion: how; `{"still": 1}` stands for one still frame. Of a video only `least` counts.
         taught: it has no texts: the trained VLM captions it before stage 2, and stage 1 leaves it out.
     """
 
@@ -43,13 +43,19 @@ class RunConfig:
     dev: str
     schedule: Schedule
     mix: Mix
+    model: str = ""
+    """the VLM that a hypernetwork is trained for: a name, folder or hub's OWNER/NAME; "" for `mini`'s own two stages"""
+    cache: Path | None = None
+    """of any VLM: where its encoded clips are kept; `clips` in `out` if not given"""
+    tokens: int = 0
+    """of any VLM: of a clip that are kept, drawn at random; all if 0"""
     reader: Path | None = None
     """stage 2: the weights that stage 1 wrote"""
     start: Path | None = None
     """weights to start from, of an earlier run of the same stage"""
     lora_rank: int = 8
     hypernet: dict[str, int] = field(default_factory=dict)
-    """sizes that differ from `mini`'s"""
+    """sizes that differ from `mini`'s, or for another VLM from the released hypernetworks'"""
     rehearsed: int = 32
     """general questions whose bare answers stage 1 rehearses"""
     blur: float = 0.0
@@ -107,7 +113,7 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     mix = values.get("mix", {})
     values["mix"] = _made(Mix, _tuples(mix), "mix")
     values["weights"] = _made(Weights, _tuples(values.get("weights", {})), "weights")
-    for name in ("data", "out", "reader", "start"):
+    for name in ("data", "out", "reader", "start", "cache"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     return _made(RunConfig, values, str(path))

@@ -54,7 +54,7 @@ def draw(log: Path, out: Path) -> None:
     """Draw a run's log.
 
     Raises:
-        InputError: the log can't be read, or matplotlib isn't there.
+        InputError: the log can't be read or has nothing to draw, the picture can't be written, or no matplotlib.
     """
     rows = read_log(log)
     try:
@@ -63,6 +63,8 @@ def draw(log: Path, out: Path) -> None:
         raise InputError('Drawing needs matplotlib: pip install "chunkv2l[plot]".') from None
     panels = {title: [n for n in names if series(rows, n)[0]] for title, names in _PANELS.items()}
     panels = {title: names for title, names in panels.items() if names}
+    if not panels:
+        raise InputError(f"{log} has none of the figures that are drawn: the run has logged no step yet.")
     figure = Figure(figsize=(9, 3.2 * len(panels)), layout="constrained")
     for number, (title, names) in enumerate(panels.items()):
         axes = figure.add_subplot(len(panels), 1, number + 1)
@@ -74,4 +76,7 @@ def draw(log: Path, out: Path) -> None:
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, ncols=2)
-    figure.savefig(out, dpi=120)
+    try:
+        figure.savefig(out, dpi=120)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{out} can't be written ({str(error).splitlines()[0]}).") from None

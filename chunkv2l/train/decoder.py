@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
 import torch.fx.experimental._config
 from torch import Tensor
 from torch.nn import functional as F
+
+from chunkv2l.errors import InputError
+from chunkv2l.vlm.text import TextDecoder
 
 
 class Block(NamedTuple):
@@ -75,6 +79,27 @@ def from_llama(model: Any, dtype: torch.dtype = torch.bfloat16) -> Decoder:
         config.rms_norm_eps,
         config.rope_parameters["rope_theta"],
     )
+
+
+def from_text(text: TextDecoder, dtype: torch.dtype = torch.bfloat16) -> Decoder:
+    """The weights of a VLM's language model.
+
+    Raises:
+        InputError: it isn't a Llama as these functions compute it.
+    """
+    config: Any = text.model.config
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    odd = [
+        ("biases", getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False)),
+        (f"rotary embeddings of the type {rope_type!r}", rope_type != "default"),
+        (f"the activation {config.hidden_act!r}", config.hidden_act != "silu"),
+        ("heads of another width", head_dim * config.num_attention_heads != config.hidden_size),
+        ("a head with a bias", getattr(text.head, "bias", None) is not None),
+    ]
+    if found := [name for name, there in odd if there]:
+        raise InputError(f"This language model can't be trained for: it has {', '.join(found)}.")
+    return from_llama(SimpleNamespace(model=text.model, lm_head=text.head, config=config), dtype)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chunkv2l.train.batches import pad
+from chunkv2l.train.batches import Written, pad
 from chunkv2l.train.decoder import forward
 from chunkv2l.train.hypernet_stage import HypernetStage, mean_state
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.questions import Described, NegativeNouns, exists_row, scene_row
-from chunkv2l.vlm.mini_text import Prompts
 
 Pair = tuple[str, str]
 
@@ -37,7 +36,7 @@ class Measure:
     stage: HypernetStage
     described: Sequence[Described]
     negatives: NegativeNouns
-    prompts: Prompts
+    prompts: Written
     frames: int = 4
     rows: int = 256
     batch: int = 64
@@ -80,7 +79,7 @@ class Measure:
 
     @torch.no_grad()
     def nll_behind(self, *lists: Sequence[Pair]) -> list[tuple[Tensor, Tensor]]:
-        """The same with the frames in context, of several lists: pair q of each behind clip q; none without a teacher."""
+        """The same with the frames in context, of several lists: pair q behind clip q. None without a teacher."""
         found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in lists]
         for images in self._batches():
             teacher = self.stage.source.clips(images, self.frames).teacher
@@ -135,13 +134,14 @@ class Measure:
         codes, a, b = self.clips()
         full_a, full_b = self.stage.with_bias(a, b)
         figures: dict[str, float] = {}
-        largest = max(size for size in sizes if size <= len(self.described))
+        fitting = [size for size in sizes if size <= len(self.described)]
+        if not fitting:
+            return {}
+        largest = max(fitting)
         matrix = self._scores(
             [image.captions[1 % len(image.captions)] for image in self.described[:largest]], full_a, full_b
         )
-        for size in sizes:
-            if size > largest:
-                continue
+        for size in fitting:
             ranks = []
             for begin in range(0, largest - size + 1, size):
                 block = matrix[begin : begin + size, begin : begin + size]  # [clips, texts]
@@ -177,6 +177,7 @@ class Measure:
     def generate(self, count: int, longest: int = 24) -> list[str]:
         """Greedy captions from the first `count` clips' adapters, as token strings."""
         _, a, b = self.clips()
+        count = min(count, len(a))
         a, b = self.stage.with_bias(a[:count], b[:count])
         ids = torch.tensor([self.prompts.ask("")] * count, device=a.device)
         start = ids.shape[1]
@@ -193,6 +194,8 @@ class Measure:
         full = self.stage.with_bias(a, b)
         figures: dict[str, float] = {}
         for size in sizes:
+            if size > len(self.described):
+                continue
             pairs, owners, members = [], [], []
             for group in range(max(groups, 128 // size)):
                 chosen = [(group * size + k) % len(self.described) for k in range(size)]
@@ -203,6 +206,8 @@ class Measure:
                         pairs.append(row)
                         owners.append(k)
                         members.append(chosen)
+            if not pairs:
+                continue
             which = torch.tensor(owners, device=a.device)
             figures[f"{size} right"] = _mean(*self.nll(pairs, *full, which))
             figures[f"{size} bias"] = _mean(*self.nll(pairs, *bias))

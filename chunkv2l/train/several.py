@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -22,7 +23,8 @@ def start() -> tuple[int, int, torch.device]:
     device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    # one may have much more to encode than the others
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=12))
     return dist.get_rank(), dist.get_world_size(), device
 
 
@@ -54,6 +56,12 @@ def same(tensors: Sequence[Tensor]) -> None:
     if together():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
+
+
+def wait() -> None:
+    """Go on when all processes have come here."""
+    if together():
+        dist.barrier()
 
 
 def count() -> int:
