@@ -23,7 +23,7 @@ class Calibration:
         gamma: γ, how the scale grows with a statement's tokens.
         beta: β; the larger, the more often "not there".
         mu: whether μ is used (each segment's mean score over fixed statements, computed at build) or 0.
-        key: κ, what the likeness of a segment's learned key to the statement's (a cosine) counts; 0 where there is none.
+        key: κ, what the cosine of a segment's learned key and the statement's counts; 0 where there are no keys.
 
     Raises:
         InputError: a number that isn't finite, or τ not above 0.
