@@ -13,10 +13,9 @@ import torch
 from chunkv2l.errors import InputError
 from chunkv2l.train.features import build_bank
 from chunkv2l.train.images import Motion, load_images
-from chunkv2l.train.material import load_set
+from chunkv2l.train.material import AnySet, load_set
 from chunkv2l.train.videos import Stretch, VideoSet, load_videos
-from chunkv2l.vlm.mini import SIZE
-from chunkv2l.vlm.mini_parts import GRID, Seen
+from chunkv2l.vlm.mini_parts import GRID, SIZE, Seen
 from tests import media
 from tests.evaluation.photograph_sets import write_set
 
@@ -46,7 +45,7 @@ def row(**changes: Any) -> dict[str, Any]:
 def test_rows_become_stretches(folder: Path) -> None:
     videos = load_set(written(folder, row(), "", row(captions=["Green", ""], start=2, end=4)))
     assert isinstance(videos, VideoSet) and len(videos) == 2 and videos.name == folder.name
-    assert (videos.stretches[0].start, videos.stretches[0].end) == (0.0, pytest.approx(6.0, abs=0.05))
+    assert videos.stretches[0].start == 0.0 and videos.stretches[0].end == pytest.approx(6.0, abs=0.05)
     assert [one.captions for one in videos.described] == [("All is red.",), ("Green.",)]
     clip = videos.stretches[1].clip(media.at(0.0, 1.9), media.whole)
     assert [media.colour(frame)[1] > 200 for frame in clip.frames] == [True, True] and clip.duration == 2.0
@@ -109,7 +108,7 @@ def test_the_bank_has_a_videos_own_frames(folder: Path, tmp_path: Path, monkeypa
     photographs = load_images(write_set(tmp_path, 20), 3)
     videos = load_videos(written(folder, row(), row(start=2, end=4)))
     vision: Any = _Vision()
-    sets = [(photographs, 2, Motion()), (videos, 2, Motion(least=0.9))]
+    sets: list[tuple[AnySet, int, Motion]] = [(photographs, 2, Motion()), (videos, 2, Motion(least=0.9))]
     bank = build_bank(vision, sets, dtype=torch.float32, cuts=[(0, 3), (4, 1, 3)])
     assert bank.keyframes.tolist() == [4, 4, 4, 6, 2] and len(bank) == 5
     generator = torch.Generator().manual_seed(0)
