@@ -204,7 +204,7 @@ class HypernetStage:
         own = -row_sums(nll, row, len(rows)).view(count, hard)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
         tokens = (batch.said_labels != -100).sum(1)
-        alone = -row_sums(prior, prior_row, codes.shape[0])
+        alone = -row_sums(prior, prior_row, codes.shape[0]).detach()  # or it would learn to make its own texts unlikely
         scores = (own - alone[texts]) / tokens[texts].sqrt() / self.trained.log_temperature.exp()
         nce, found = pair_nce(scores, texts, codes.shape[0])
         caption = -own[:, 0].sum() / tokens[:count].sum()
