@@ -19,6 +19,7 @@ from chunkv2l.values import is_line
 from chunkv2l.verify import verify
 from tests.fake_vlm import fake_model
 from tests.indexes import rows_of
+from tests.killed_builds import batches_of_eight
 from tests.movies import block_movie
 
 SRT = """1
@@ -300,7 +301,10 @@ def test_their_content_decides_whether_an_index_is_up_to_date(movie: Path, tmp_p
         assert index.segments[1].speech == "Look at the horse!"
 
 
-def test_a_part_of_other_subtitles_is_started_over(movie: Path, tmp_path: Path) -> None:
+def test_a_part_of_other_subtitles_is_started_over(
+    movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches_of_eight(monkeypatch)
     movie.with_suffix(".srt").write_text(SPOKEN)
     whole = make(movie, out=tmp_path / "whole.idx", detector="fixed:1").index
 
