@@ -192,7 +192,8 @@ def yes_no(shown: Shown, count: int, rng: random.Random) -> dict[str, Ratio]:
 @torch.inference_mode()
 def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor | None]:
     """S [clips, texts] without the texts' own prior, T [texts], and learned keys' cosines [clips, texts]."""
-    model, vlm = shown.model, shown.model.vlm
+    model = shown.model
+    vlm: Any = model.vlm
     rows = []
     for begin in range(0, len(numbers), CHUNK):
         own = concat([shown.adapters(numbers[begin : begin + CHUNK])], bias=model.hypernet.bias)
@@ -202,7 +203,7 @@ def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[
     if model.keys is None or shown.keys is None:
         return torch.cat(rows), tokens, None
     with exclusive(vlm.targets):
-        states = torch.stack([vlm.read(text, model.hypernet.bias)[1] for text in texts])
+        states = vlm.statement_states(texts, model.hypernet.bias)
     return torch.cat(rows), tokens, shown.keys[list(numbers)] @ model.keys.of_states(states).cpu().T
 
 

@@ -23,6 +23,7 @@ from chunkv2l import terminal
 from chunkv2l.errors import InputError
 from evaluation.metrics import Window
 from evaluation.qvhighlights import MomentQuery, read_queries
+from evaluation.text_files import read_text
 
 
 def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQuery]:
@@ -46,7 +47,7 @@ def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQu
 
 def guess(path: Path) -> str:
     """Which of `FORMATS` a file is in."""
-    text = _text(path).lstrip()
+    text = read_text(path).lstrip()
     first = text.split("\n", 1)[0]
     if "##" in first and not first.startswith("{"):
         return "charades"
@@ -62,7 +63,7 @@ def charades(path: Path) -> list[MomentQuery]:
     """Charades-STA: `VID START END##sentence.` a line, seconds; a query's id is its line's number."""
 
     def rows() -> Iterator[tuple[int, str, str, Any]]:
-        for number, line in enumerate(_text(path).splitlines(), start=1):
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
             if not line.strip():
                 continue
             head, found, sentence = line.partition("##")
@@ -94,7 +95,7 @@ FORMATS: Mapping[str, Callable[[Path], list[MomentQuery]]] = {
 
 def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str, str, Any]]:
     try:
-        videos = json.loads(_text(path))
+        videos = json.loads(read_text(path))
     except (ValueError, RecursionError):
         raise InputError(f"{path} isn't JSON.") from None
     if not isinstance(videos, dict):
@@ -150,12 +151,3 @@ def _first_value(text: str) -> Any:
         return decoder.raw_decode(text[end:].lstrip().removeprefix(":").lstrip())[0] if isinstance(key, str) else None
     except (ValueError, RecursionError):
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} isn't text.") from None

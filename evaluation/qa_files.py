@@ -29,6 +29,7 @@ from typing import Any
 
 from chunkv2l.errors import InputError
 from evaluation.metrics import Window
+from evaluation.text_files import read_text
 
 LETTERS = "ABCDEFGHIJ"
 _LETTER = re.compile(r"^\s*\(?([A-J])[.):]\)?\s*")
@@ -242,7 +243,7 @@ def _text(value: Any) -> str:
 
 
 def _rows(path: Path) -> Rows:
-    text = _read(path)
+    text = read_text(path)
     if path.suffix == ".csv" or not text.lstrip().startswith(("{", "[")):
         return list(csv.DictReader(io.StringIO(text)))
     try:
@@ -262,18 +263,9 @@ def _rows(path: Path) -> Rows:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(_read(path))
+        value = json.loads(read_text(path))
     except (ValueError, RecursionError):
         raise InputError(f"{path} isn't JSON.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path} isn't a JSON object.")
     return value
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} isn't text.") from None
