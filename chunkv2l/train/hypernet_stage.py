@@ -4,8 +4,8 @@
   with the frames in context as a second target;
 - compose: several clips' adapters side by side, weighted as the policies do, the bias once; one clip answers, and the
   VLM with that clip's frames in context is a second target here too;
-- find: symmetric InfoNCE over router scores (clips × texts), of which only the hardest by their learned keys are
-  computed; and over the keys themselves, in every batch, whatever its kind.
+- find: symmetric InfoNCE over router scores (clips × texts), of which only those of clips that the learned keys
+  mix up are computed; and over the keys themselves, in every batch, whatever its kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chunkv2l.train.batches import Batch
 from chunkv2l.train.clips import Clips
 from chunkv2l.train.clips import read_states as read_states
 from chunkv2l.train.decoder import Decoder, Runner, forward
-from chunkv2l.train.losses import distil, info_nce, pair_nce, row_sums, short_weight, token_nll
+from chunkv2l.train.losses import distil, group_nce, info_nce, neighbourhoods, row_sums, short_weight, token_nll
 
 Figures = dict[str, Tensor]
 
@@ -48,7 +48,7 @@ class Weights:
         find: InfoNCE over router scores, a batch of its kind.
         key: InfoNCE over learned keys, every batch.
         scored: clips of a batch of the kind "find" that get router scores; all have keys.
-        hard: texts that each of them is scored with: its own and the nearest by keys.
+        hard: of how many of them each is told apart: groups that the keys take for each other.
         short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
         kept: shares of a clip's tokens that the hypernetwork reads, drawn a batch: less is faster, and harder to
             memorise.
@@ -186,28 +186,31 @@ class HypernetStage:
         found = (similarity.argmax(0) == right).float().mean()
         return nce, {"key": nce.detach() / several.count(), "key_found": found}
 
+    @torch.no_grad()
+    def _groups(self, codes: Tensor, said: Tensor, size: int, count: int) -> Tensor:
+        """Clips that the keys mix up, with noise: [count, size]."""
+        similarity = self._similarity(codes, said) * self.trained.keys.log_scale.exp()
+        noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
+        return neighbourhoods(similarity - noise, size, count)
+
     def _find(self, batch: Batch, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures]:
         codes = self._codes(states, mask)
         blank, said = self._said(batch)
         keys, figures = self._key_nce(codes, said)
-        count = min(self.weights.scored, codes.shape[0])
-        hard = min(self.weights.hard, codes.shape[0])
-        with torch.no_grad():  # each clip's own text, and others that its key takes for its own
-            similarity = self._similarity(codes[:count], said)
-            noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
-            liking = similarity * self.trained.keys.log_scale.exp() - noise
-            liking.fill_diagonal_(torch.inf)
-            texts = liking.topk(hard, dim=1).indices  # [clips, hard], its own first
-        rows = texts.flatten()
-        hidden = self.answer(batch.said_ids[rows], *self.with_bias(*self._factors(codes[:count])))
-        nll, row = token_nll(hidden, self.decoder.head, batch.said_labels[rows])
-        own = -row_sums(nll, row, len(rows)).view(count, hard)  # log p of those texts under each clip
+        size = min(self.weights.hard, codes.shape[0])
+        groups = self._groups(codes, said, size, max(1, min(self.weights.scored, codes.shape[0]) // size))
+        rows = groups[:, None].expand(-1, size, -1).flatten()  # of each clip all texts of its group
+        ids, labels = batch.said_ids[rows], batch.said_labels[rows]
+        hidden = self.answer(ids, *self.with_bias(*self._factors(codes[groups.flatten()])))
+        nll, row = token_nll(hidden, self.decoder.head, labels)
+        own = -row_sums(nll, row, len(rows)).view(-1, size, size)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
-        tokens = (batch.said_labels != -100).sum(1)
+        tokens = (batch.said_labels != -100).sum(1)[groups]  # [groups, texts]
         alone = -row_sums(prior, prior_row, codes.shape[0]).detach()  # or it would learn to make its own texts unlikely
-        scores = (own - alone[texts]) / tokens[texts].sqrt() / self.trained.log_temperature.exp()
-        nce, found = pair_nce(scores, texts, codes.shape[0])
-        caption = -own[:, 0].sum() / tokens[:count].sum()
+        scores = (own - alone[groups][:, None]) / tokens[:, None].sqrt() / self.trained.log_temperature.exp()
+        texts = batch.said_ids[groups]
+        nce, found = group_nce(scores, (texts[:, :, None] == texts[:, None]).all(-1))
+        caption = -own.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
         figures |= {"find": nce.detach(), "found": found}
         return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
 

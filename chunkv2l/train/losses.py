@@ -75,20 +75,41 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def pair_nce(scores: Tensor, texts: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Symmetric InfoNCE where each clip was scored with some of the texts only.
+def neighbourhoods(liking: Tensor, size: int, count: int) -> Tensor:
+    """Groups of clips that take each other's texts for their own: numbers [count, size], no clip twice.
 
     Args:
-        scores: [clips, h], over the temperature.
-        texts: [clips, h], which text each score is of; the first is the clip's own, text i of clip i.
-        count: of texts, at least as many as clips; as many if None. Texts without a clip of their own only mislead.
+        liking: [clips, texts], text i is clip i's; what is high is hard to tell apart.
+        size: clips of a group, so that count · size are at most all.
+
+    A clip that is still free (the lowest number) begins a group; those free ones join that like its text, and whose
+    texts it likes, most.
+    """
+    mutual = (liking + liking.T).fill_diagonal_(torch.inf)
+    free = torch.ones(len(liking), dtype=torch.bool, device=liking.device)
+    groups = []
+    for _ in range(count):
+        first = free.int().argmax()
+        group = mutual[first].masked_fill(~free, -torch.inf).topk(size).indices
+        free[group] = False
+        groups.append(group)
+    return torch.stack(groups)
+
+
+def group_nce(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric InfoNCE within groups: of a clip against its group's texts, of a text against its group's clips.
+
+    Args:
+        scores: [groups, clips, texts], over the temperature; the diagonals are right.
+        same: [groups, clips, texts], bool: which texts say what the clip's own says; they don't count against it.
 
     Returns:
-        the loss; the share of texts whose own clip scores highest among the clips that were scored with them.
+        the loss; the share of texts whose own clip scores highest in its group.
     """
-    clips = scores.shape[0]
-    right = torch.arange(clips, device=scores.device)
-    table = scores.new_full((clips, count or clips), -torch.inf).scatter(1, texts, scores)  # [clips, texts]
-    columns = table[:, :clips].T
-    loss = (F.cross_entropy(table, right) + F.cross_entropy(columns, right)) / 2
-    return loss, (columns.argmax(1) == right).float().mean().detach()
+    size = scores.shape[1]
+    own = torch.eye(size, dtype=torch.bool, device=scores.device)
+    scores = scores.masked_fill(same & ~own, -torch.inf)
+    target = torch.arange(size, device=scores.device).repeat(len(scores))
+    rows, columns = scores.flatten(0, 1), scores.transpose(1, 2).flatten(0, 1)
+    loss = (F.cross_entropy(rows, target) + F.cross_entropy(columns, target)) / 2
+    return loss, (columns.argmax(1) == target).float().mean().detach()

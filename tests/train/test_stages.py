@@ -17,7 +17,7 @@ from chunkv2l.train.clips import BankClips
 from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
-from chunkv2l.train.losses import info_nce, pair_nce
+from chunkv2l.train.losses import group_nce, info_nce, neighbourhoods
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
 from chunkv2l.train.speed import measure
@@ -196,21 +196,27 @@ def test_a_prefix_that_is_read_once_counts_as_if_every_row_had_read_it() -> None
     torch.testing.assert_close(states, expected)
 
 
-def test_pairs_that_were_not_scored_count_for_nothing() -> None:
-    table = torch.tensor([[3.0, 1.0, -1.0], [0.5, 2.0, 0.0], [4.0, 0.2, 1.0]])
-    texts = torch.tensor([[0, 2], [1, 0], [2, 0]])
-    loss, found = pair_nce(table.gather(1, texts), texts)
-    rows = [(3.0, -1.0), (2.0, 0.5), (1.0, 4.0)]  # each clip's own text first
-    columns = [(3.0, 0.5, 4.0), (2.0,), (1.0, -1.0)]  # each text's own clip first
-    nll = [math.log(sum(math.exp(x) for x in pair)) - pair[0] for pair in [*rows, *columns]]
+def test_groups_are_of_clips_that_are_mixed_up() -> None:
+    place = torch.tensor([0.0, 5.0, 0.1, 5.2, 0.3, 9.0, 5.1])
+    liking = -(place[:, None] - place[None]).abs()
+    assert neighbourhoods(liking, 3, 2).sort().values.tolist() == [[0, 2, 4], [1, 3, 6]]
+
+
+def test_one_group_of_all_gives_the_plain_loss() -> None:
+    table = torch.randn(4, 4)
+    loss, found = group_nce(table[None], torch.eye(4, dtype=torch.bool)[None])
+    torch.testing.assert_close(loss, info_nce(table, 1.0))
+    assert float(found) == pytest.approx(float((table.argmax(0) == torch.arange(4)).float().mean()))
+
+
+def test_a_text_that_says_the_same_does_not_count_against_a_clip() -> None:
+    table = torch.tensor([[3.0, 9.0, -1.0], [9.0, 2.0, 0.0], [4.0, 0.2, 1.0]])
+    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    loss, found = group_nce(table[None], same[None])
+    others = [(3.0, -1.0), (2.0, 0.0), (1.0, 4.0, 0.2), (3.0, 4.0), (2.0, 0.2), (1.0, -1.0, 0.0)]  # the right one first
+    nll = [math.log(sum(math.exp(x) for x in row)) - row[0] for row in others]
     assert float(loss) == pytest.approx(sum(nll) / 6, abs=1e-6)
     assert float(found) == pytest.approx(2 / 3)
-
-
-def test_all_pairs_give_the_plain_loss() -> None:
-    table = torch.randn(4, 4)
-    texts = torch.stack([(torch.arange(4) + i) % 4 for i in range(4)])
-    torch.testing.assert_close(pair_nce(table.gather(1, texts), texts)[0], info_nce(table, 1.0))
 
 
 @pytest.mark.parametrize(
