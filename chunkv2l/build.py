@@ -27,6 +27,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
+from chunkv2l.memory import set_large_apart
 from chunkv2l.meta import OWN
 from chunkv2l.movies import probe
 from chunkv2l.origin import describe, differences
@@ -101,6 +102,7 @@ def build(
     _check_out(out, movie)
     Writer.check_free(out)
     run = Run(info.duration, progress)
+    set_large_apart()
     with run.listening():
         subtitles = take_subtitles(movie, settings.subtitles, info.duration)
         own = _own(model, hypernet)

@@ -12,6 +12,7 @@ from chunkv2l import codes as packing
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.blobs import key_to_bytes
 from chunkv2l.frames import Clip
+from chunkv2l.memory import give_back
 from chunkv2l.progress import Run
 from chunkv2l.settings import BuildSettings
 from chunkv2l.values import one_line
@@ -55,7 +56,8 @@ def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run)
             states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
         with run.clock("hypernet"):
             blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
-            del states
+            del states, mask
+        give_back()
     with run.clock("hypernet"):
         bias = model.hypernet.bias
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs]).to(bias.A.device)  # [n, L, r, d]
@@ -72,6 +74,8 @@ def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run)
         run.tell("captions")
         with run.clock("captions"):
             captions = write_captions(model, adapters)
+    del codes, adapters
+    give_back()
     return [Made(*values) for values in zip(blobs, captions, mus, keys, strict=True)]
 
 

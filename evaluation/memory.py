@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Growth:
         early, late: at the early minute, and at the movie's end.
         minutes: of the early mark, and of the whole movie.
         by_minute: the peak at each whole minute.
+        seconds, cpu_seconds: of the clock, and those that CPUs worked on it, which others on the machine change less.
     """
 
     begin: int
@@ -46,6 +48,7 @@ class Growth:
     by_minute: tuple[int, ...]
     segments: int
     seconds: float
+    cpu_seconds: float
     index_bytes: int
 
     @property
@@ -61,6 +64,7 @@ def measure(movie: Path, model: str | Model, early: float, **options: Any) -> Gr
         ChunkV2LError: the system doesn't tell a process's peak, or the movie ends before the early mark.
     """
     marks: dict[float, int] = {}
+    begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         report = build(movie, Path(folder) / "a.idx", model=model, progress=_watch(marks, early), **options)
     minutes = report.movie["duration"] / 60
@@ -75,6 +79,7 @@ def measure(movie: Path, model: str | Model, early: float, **options: Any) -> Gr
         tuple(by_minute),
         report.segments,
         report.seconds,
+        time.process_time() - begun,
         report.index_bytes,
     )
 
@@ -137,5 +142,6 @@ def show(growth: Growth, as_json: bool = False) -> None:
     terminal.emit(
         f"peak memory {growth.begin / 1e6:.0f} MB before the first segment, {growth.early / 1e6:.0f} MB at minute "
         f"{early:g}, {growth.late / 1e6:.0f} MB at minute {late:.1f}: {growth.ratio:.3f} times as much\n"
-        f"{growth.segments} segments in {growth.seconds:.0f} s, index {growth.index_bytes / 1e6:.1f} MB"
+        f"{growth.segments} segments in {growth.seconds:.0f} s ({growth.cpu_seconds:.0f} s of CPUs), "
+        f"index {growth.index_bytes / 1e6:.1f} MB"
     )
