@@ -1,9 +1,9 @@
 """Memory that was freed but not given back to the system.
 
 glibc keeps what is freed, to use it again, and behind tensors of ever other sizes it fits less and less: over half an
-hour of movie a build's peak rose by 5 %, in a heap of which a third was free. So large tensors get mappings of their own,
-which go back as soon as they are freed, and the rest goes back after each few clips. Both together lowered the peak
-from 2.30 to 2.07 GB.
+hour of movie a build's peak rose by 5 %, in a heap of which a third was free. So large tensors get mappings of their
+own, which go back as soon as they are freed, and the rest goes back after each few clips. Both together lowered the
+peak from 2.30 to 2.07 GB.
 """
 
 from __future__ import annotations
