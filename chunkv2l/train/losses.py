@@ -69,10 +69,11 @@ def distil(hidden: Tensor, teacher: Tensor, head: Tensor, labels: Tensor, teache
 
 
 def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
-    """Symmetric InfoNCE over scores [B, B] (clips × texts); the diagonal is right (van den Oord et al. 2018)."""
-    target = torch.arange(scores.shape[0], device=scores.device)
+    """Symmetric InfoNCE over scores [..., B, B] (clips × texts); diagonals are right (van den Oord et al. 2018)."""
     logits = scores / temperature
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    target = torch.arange(scores.shape[-1], device=scores.device).expand(scores.shape[:-1]).flatten()
+    rows, columns = logits.flatten(0, -2), logits.transpose(-1, -2).flatten(0, -2)
+    return (F.cross_entropy(rows, target) + F.cross_entropy(columns, target)) / 2
 
 
 def neighbourhoods(liking: Tensor, size: int, count: int) -> Tensor:
@@ -106,10 +107,7 @@ def group_nce(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the loss; the share of texts whose own clip scores highest in its group.
     """
-    size = scores.shape[1]
-    own = torch.eye(size, dtype=torch.bool, device=scores.device)
+    own = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(same & ~own, -torch.inf)
-    target = torch.arange(size, device=scores.device).repeat(len(scores))
-    rows, columns = scores.flatten(0, 1), scores.transpose(1, 2).flatten(0, 1)
-    loss = (F.cross_entropy(rows, target) + F.cross_entropy(columns, target)) / 2
-    return loss, (columns.argmax(1) == target).float().mean().detach()
+    right = torch.arange(scores.shape[-1], device=scores.device)
+    return info_nce(scores, 1.0), (scores.argmax(1) == right).float().mean().detach()
