@@ -54,6 +54,7 @@ def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run)
     for first in range(0, len(clips), AT_ONCE):
         with run.clock("encode"):
             states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
+        give_back()
         with run.clock("hypernet"):
             blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
             del states, mask
