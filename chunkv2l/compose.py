@@ -26,9 +26,15 @@ CODES_AT_ONCE: Final = 64
 N = TypeVar("N", bound=Node)
 
 
-def expand(hypernet: Hypernetwork, codes: Tensor) -> Adapter:
-    """Adapters of stored codes [n, L, r, d], on the hypernetwork's device, without the bias: A [n, L, r, I]."""
-    return hypernet.expand(codes.to(hypernet.head.weight.device))
+def expand(hypernet: Hypernetwork, codes: Tensor, precision: torch.dtype = torch.float32) -> Adapter:
+    """Adapters of stored codes [n, L, r, d], on the hypernetwork's device, without the bias: A [n, L, r, I].
+
+    Args:
+        precision: float32, or a lower one that the factors are computed and returned in.
+    """
+    device = hypernet.head.weight.device
+    with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        return hypernet.expand(codes.to(device))
 
 
 @torch.no_grad()

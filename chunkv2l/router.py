@@ -2,13 +2,14 @@
 
 S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b), in nats, for statement t, segment i and the
 bias adapter Δ_b. `chunkv2l.belief` makes probabilities of scores, `chunkv2l.scoring` decides which segments a question
-scores. Chapters are scored like segments, by codes of their own.
+scores. Chapters are scored like segments, by codes of their own. Where the VLM has a coarse way to score, both log p of
+a coarse S_i are its: what is off alike in both cancels out.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
@@ -27,6 +28,7 @@ from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
+    from chunkv2l.vlm.base import TextScorer
 
 __all__ = ["Router", "Scoring", "probabilities"]
 
@@ -39,14 +41,25 @@ CPU_ROWS, GPU_ROWS = 64, 256
 
 
 @dataclass
+class _Scores:
+    """A way of scoring, the precision of its adapters, and what it has found: log p under the bias alone, and S − μ by
+    node."""
+
+    scorer: TextScorer
+    precision: torch.dtype = torch.float32
+    alone: float | None = None
+    nats: dict[Node, float] = field(default_factory=dict)
+
+
+@dataclass
 class _Known:
-    """What is known of a statement: T, log p under the bias alone, its learned query [K]; and by node, scores, and
-    cosines of keys where the calibration weighs them."""
+    """What is known of a statement: T, scores (`coarse` and `exact` are one where the VLM has no coarse way), its
+    learned query [K]; and by node, cosines of keys where the calibration weighs them."""
 
     tokens: int
-    alone: float | None = None
+    exact: _Scores
+    coarse: _Scores
     query: Tensor | None = None
-    scores: dict[Node, float] = field(default_factory=dict)
     likeness: dict[Node, float] = field(default_factory=dict)
 
 
@@ -87,8 +100,13 @@ class Router:
         with self._lock:
             return self._recall(statement).tokens
 
-    def nats(self, statement: str, nodes: Sequence[AnyNode], watch: Watch | None = None) -> dict[AnyNode, float]:
+    def nats(
+        self, statement: str, nodes: Sequence[AnyNode], watch: Watch | None = None, *, coarse: bool = False
+    ) -> dict[AnyNode, float]:
         """S_i − μ_i of segments (numbers) and chapters ("g0" …, μ = 0), in as few batches as memory allows.
+
+        Args:
+            coarse: the VLM's coarse way will do, where it has one; what is known exactly is told exactly.
 
         Raises:
             InputError: a code that scores no number.
@@ -96,20 +114,22 @@ class Router:
         watch = watch or Watch()
         with self._lock, torch.inference_mode():
             known = self._recall(statement)
-            missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in known.scores]
+            new = known.coarse if coarse else known.exact
+            told = ChainMap(known.exact.nats, new.nats)
+            missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in told]
             if missing and self._weighs_keys:
                 self._query(statement, watch)  # finds what the statement alone scores, too
             rows = self._rows()
             for first in range(0, len(missing), rows):
                 some = missing[first : first + rows]
-                scores = self._score(statement, known, some, watch)
-                assert known.alone is not None
+                scores = self._score(statement, known, new, some, watch)
+                assert new.alone is not None
                 for node, score in zip(some, scores, strict=True):
                     if not math.isfinite(score):
                         what = f"segment {node}" if isinstance(node, int) else f"chapter {node}"
                         raise InputError(f"The code of {what} is damaged (it scores {score}): build with --force.")
-                    known.scores[node] = score - known.alone - (self._mu[node] if isinstance(node, int) else 0.0)
-            return {node: known.scores[node] for node in nodes}
+                    new.nats[node] = score - new.alone - (self._mu[node] if isinstance(node, int) else 0.0)
+            return {node: told[node] for node in nodes}
 
     def scored_likeness(self, statement: str, nodes: Iterable[AnyNode]) -> dict[AnyNode, float] | None:
         """key_i of segments and chapters that `nats` has scored; None where the calibration doesn't weigh keys.
@@ -120,7 +140,7 @@ class Router:
             return None
         wanted = list(nodes)
         with self._lock:
-            self.nats(statement, wanted)  # no work, unless so many statements were scored since that this was forgotten
+            self.nats(statement, wanted, coarse=True)  # no work, unless so much was scored since that it was forgotten
             known = self._recall(statement)
             return {node: known.likeness[node] for node in wanted}
 
@@ -172,7 +192,10 @@ class Router:
     def _recall(self, statement: str) -> _Known:
         known = self._known.get(statement)
         if known is None:
-            known = self._known[statement] = _Known(self.model.vlm.count_tokens(statement))
+            vlm = self.model.vlm
+            exact = _Scores(vlm)
+            coarse = exact if vlm.coarse is None else _Scores(vlm.coarse, vlm.coarse.precision)
+            known = self._known[statement] = _Known(vlm.count_tokens(statement), exact, coarse)
         self._known.move_to_end(statement)
         while len(self._known) > STATEMENTS_KEPT:
             self._known.popitem(last=False)
@@ -185,27 +208,27 @@ class Router:
         if known.query is None:
             with watch("statement"):
                 alone, state = self.model.vlm.read(statement, self.model.hypernet.bias)
-                known.alone = alone if known.alone is None else known.alone
+                known.exact.alone = alone if known.exact.alone is None else known.exact.alone
                 known.query = keys.of_states(state[None])[0].float().cpu()
         return known.query
 
-    def _score(self, statement: str, known: _Known, nodes: Sequence[Node], watch: Watch) -> list[float]:
-        """log p under each node's adapter and the bias. Where log p under the bias alone isn't known, an adapter of
-        zeros in the same batch finds it: that costs a row instead of a pass."""
-        hypernet, vlm = self.model.hypernet, self.model.vlm
+    def _score(self, statement: str, known: _Known, new: _Scores, nodes: Sequence[Node], watch: Watch) -> list[float]:
+        """log p under each node's adapter and the bias, in the way of `new`. Where log p under the bias alone isn't
+        known, an adapter of zeros in the same batch finds it: that costs a row instead of a pass."""
+        hypernet, scorer = self.model.hypernet, new.scorer
         with watch("codes"):
             codes = self._codes(nodes)
         if self._weighs_keys:
             with watch("keys"):
                 known.likeness |= zip(nodes, self._cosines(codes, known), strict=True)
         with watch("expand"):
-            if known.alone is None:
+            if new.alone is None:
                 codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
-            adapters = expand(hypernet, codes)
-        with watch("score"), inject(vlm.targets, hypernet.bias):
-            scores: list[float] = vlm.score([statement], adapters)[:, 0].tolist()
-        if known.alone is None:
-            known.alone = scores.pop()
+            adapters = expand(hypernet, codes, new.precision)
+        with watch("score" if new is known.exact else "score coarsely"), inject(scorer.targets, hypernet.bias):
+            scores: list[float] = scorer.score([statement], adapters)[:, 0].tolist()
+        if new.alone is None:
+            new.alone = scores.pop()
         return scores
 
     def _cosines(self, codes: Tensor, known: _Known) -> list[float]:

@@ -2,13 +2,17 @@
 
 A score costs one of the budget, whether of a segment or of a chapter. Where more segments are asked about than the
 budget allows, `chunkv2l.candidates` says which are scored.
+
+Where the model has a coarse way to score, candidates are scored that way first, and then those that come out best once
+more, exactly: what a question is answered with is exact, what decides who may be among the best need not be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from heapq import nlargest
+from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from chunkv2l.router import Router
 
 Search = Callable[[str], Sequence[tuple[int, float]]]
+
+EXACT: Final = 8
+"""So many segments that come out best, and so many chapters, are scored exactly: twice what `route` composes."""
 
 
 class Purse:
@@ -119,6 +126,7 @@ class Scoring:
             return {node: 1.0 / self.segments for node in wanted}
         segments = [int(node) for node in wanted if isinstance(node, int) and node not in self.nats]
         chapters = [node for node in wanted if isinstance(node, str) and node not in self.nats]
+        known = len(self.nats)
         room = self._purse.left if limit is None else min(limit, self._purse.left)
         try:
             if len(segments) + len(chapters) <= room:
@@ -127,6 +135,8 @@ class Scoring:
                 half = room if limit is not None else room // 2 or room  # their members will be asked about next
                 spent = self._chapters(chapters, room // 4 if segments else half)
                 self._segments(segments, room - spent)
+            if len(self.nats) > known:
+                self._settle()
         except ChunkV2LError:
             raise
         except Exception as error:  # not the policy's fault, which is where this would come out
@@ -213,8 +223,13 @@ class Scoring:
 
     def _evaluate(self, nodes: Mapping[Node, tuple[str, ...]]) -> None:
         self._purse.spend(len(nodes))
-        self.nats |= self._router.nats(self.statement, list(nodes), self._watch)
+        self.nats |= self._router.nats(self.statement, list(nodes), self._watch, coarse=True)
         self._sources |= nodes
+
+    def _settle(self) -> None:
+        """Score what came out best exactly; that costs nothing of the budget."""
+        best: list[Node] = [*_best(self._segment_p()[0]), *_best(self._chapter_p())]
+        self.nats |= self._router.nats(self.statement, best, self._watch)
 
     def _segment_nats(self) -> dict[int, float]:
         return {node: value for node, value in self.nats.items() if isinstance(node, int)}
@@ -236,3 +251,7 @@ class Scoring:
     def _shared_out(self, nats: Mapping[AnyNode, float], count: int) -> tuple[dict[AnyNode, float], float]:
         likeness = self._router.scored_likeness(self.statement, nats)
         return probabilities(nats, self.tokens, count, self._router.model.calibration, likeness)
+
+
+def _best(p: Mapping[AnyNode, float]) -> list[AnyNode]:
+    return nlargest(EXACT, p, key=p.__getitem__)

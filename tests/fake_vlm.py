@@ -24,6 +24,7 @@ from chunkv2l.frames import Clip
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.inject import inject
 from chunkv2l.models import UNFITTED, Model
+from chunkv2l.vlm.base import CoarseScorer
 
 LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
 SIDE = 16  # pixels of what is kept of a frame
@@ -61,6 +62,7 @@ class FakeVLM(nn.Module):
     name = "fake"
     caption_question = ""
     exact_frames = False
+    coarse: CoarseScorer | None = None
 
     def __init__(self, seed: int = 0, delay: float = 0.0) -> None:
         super().__init__()

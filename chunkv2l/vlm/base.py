@@ -14,7 +14,42 @@ from chunkv2l.adapter import Adapter
 from chunkv2l.frames import Clip
 
 
-class VLM(Protocol):
+class TextScorer(Protocol):
+    """What says how likely a statement is: a model, or its coarse way.
+
+    Symbols: L text blocks, I intermediate size (`down_proj` maps I to D, the hidden size).
+    """
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        """The L `down_proj` modules in block order: where `inject` puts an adapter."""
+        ...
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        """log p(statement | scoring prompt) in nats, summed over the statement's tokens, end of turn excluded.
+
+        Args:
+            adapter: none or one (A [L, R, I]): returns [1, T]; or N of them (A [N, L, R, I]): returns [N, T].
+
+        Returns:
+            float32 [N, T]; log-softmax in float32.
+        """
+        ...
+
+
+class CoarseScorer(TextScorer, Protocol):
+    """A way to score that is faster than the model's own and a little off, with targets of its own.
+
+    Its numbers compare with each other, not with the model's.
+    """
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What its adapters may be expanded in."""
+        ...
+
+
+class VLM(TextScorer, Protocol):
     """A frozen vision-language model: text in, text out, and the per-layer states that a hypernetwork reads.
 
     Symbols: L text blocks, D hidden size, I intermediate size (`down_proj` maps I to D), S tokens of a clip.
@@ -31,8 +66,8 @@ class VLM(Protocol):
     def device(self) -> torch.device: ...
 
     @property
-    def targets(self) -> Sequence[nn.Module]:
-        """The L `down_proj` modules in block order: where `inject` puts an adapter."""
+    def coarse(self) -> CoarseScorer | None:
+        """The model's coarse way to score; None where nothing is faster than its own."""
         ...
 
     def sample_times(self, duration: float, fps: float) -> list[float]:
@@ -65,17 +100,6 @@ class VLM(Protocol):
 
         Args:
             adapter: none (the bare model), one for all questions (A [L, R, I]), or one per question (A [Q, L, R, I]).
-        """
-        ...
-
-    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        """log p(statement | scoring prompt) in nats, summed over the statement's tokens, end of turn excluded.
-
-        Args:
-            adapter: none or one (A [L, R, I]): returns [1, T]; or N of them (A [N, L, R, I]): returns [N, T].
-
-        Returns:
-            float32 [N, T]; log-softmax in float32.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
+from chunkv2l.vlm.base import CoarseScorer
 from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, pad, score
 
@@ -32,6 +34,10 @@ class Family(ABC):
     @property
     def targets(self) -> Sequence[nn.Module]:
         return self.decoder.targets
+
+    @property
+    def coarse(self) -> CoarseScorer | None:
+        return None
 
     # --- what a family says of itself ----------------------------------------------------------------------------
 
@@ -70,7 +76,11 @@ class Family(ABC):
         return [self._text(row) for row in rows]
 
     def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        return score(self.decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
+        return self.score_through(self.decoder, statements, adapter)
+
+    def score_through(self, decoder: TextDecoder, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        """`score`, by a language model that stands in for the family's own."""
+        return score(decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
 
     @torch.no_grad()
     def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
@@ -131,3 +141,24 @@ class Family(ABC):
         """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
         ids = [self.statement_ids(item) for item in statements]
         return torch.cat([score(self.decoder, prompt, ids) for prompt in self._clip_prompts(clips, "")])
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A family's coarse way to score: its language model in a lower precision, under autocast.
+
+    Attributes:
+        decoder: a copy of the family's, its matrices in `precision`; it has hooks of its own.
+    """
+
+    family: Family
+    decoder: TextDecoder
+    precision: torch.dtype
+
+    @property
+    def targets(self) -> Sequence[nn.Module]:
+        return self.decoder.targets
+
+    def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
+        with torch.autocast(self.decoder.device.type, dtype=self.precision):
+            return self.family.score_through(self.decoder, statements, adapter)

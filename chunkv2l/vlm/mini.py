@@ -1,8 +1,8 @@
 """`mini`, the default frozen model: SmolLM2-135M-Instruct, which reads frames through DINOv2 and a trained connector.
 
 Everything runs in float32, on a GPU as well: so small a model needs no less, and an index then has the same codes and
-scores, up to rounding, wherever it was built and is asked. One thing may not: on a CPU with matrix units for bfloat16
-(AMX) clips are read in mixed precision, `reading_precision`.
+scores, up to rounding, wherever it was built and is asked. Two things may not, on a CPU with matrix units for bfloat16
+(AMX, `reading_precision`): clips are read in mixed precision, and so is the first look at what a statement scores.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import copy
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive, inject
-from chunkv2l.vlm.family import Family
+from chunkv2l.vlm.family import Family, Lowered
 from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts
 from chunkv2l.vlm.plain import plain, special_strings
@@ -57,8 +58,8 @@ class MiniVLM(Family):
         tokenizer: SmolLM2's.
         name: what the index calls it.
         base_model: what exported adapters say that they belong to.
-        reading: the precision in which frames and clips are read, float32 or bfloat16 (autocast); asking is in float32
-            always.
+        reading: the precision in which frames and clips are read and statements scored coarsely, float32 or bfloat16
+            (autocast); the rest is in float32 always.
     """
 
     caption_question = ""
@@ -105,7 +106,6 @@ class MiniVLM(Family):
         """
         rows = self._clip_prompts(clips, "")
         lengths = [row.shape[0] for row in rows]
-        _, text = self._readers
         config = self.language.config
         shape = (len(rows), config.num_hidden_layers, max(lengths), config.hidden_size)
         states = rows[0].new_zeros(shape, dtype=self.reading)
@@ -113,9 +113,9 @@ class MiniVLM(Family):
         for length in sorted(set(lengths)):
             chosen = [number for number, own in enumerate(lengths) if own == length]
             batch = torch.stack([rows[number] for number in chosen])
-            with inject(self.targets, None), self._reading():  # not another thread's adapter
-                hidden = text(inputs_embeds=batch, output_hidden_states=True, use_cache=False).hidden_states
-            for block, state in enumerate(hidden[:-1]):
+            with inject(self._reader.targets, None), self._reading():  # not another thread's adapter
+                found = self._reader.model(inputs_embeds=batch, output_hidden_states=True, use_cache=False)
+            for block, state in enumerate(found.hidden_states[:-1]):
                 states[chosen, block, :length] = unit_states(state).to(self.reading)
         real = torch.tensor(lengths, device=self.device)[:, None]
         return states, (torch.arange(max(lengths), device=self.device) < real).long()
@@ -135,10 +135,9 @@ class MiniVLM(Family):
             raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
         frames = [shrink(frame) for clip in clips for frame in clip.frames]
         step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
-        vision, _ = self._readers
         with self._reading():
             parts = [
-                see(vision, to_tensor(np.stack(frames[start : start + step]), self.device))
+                see(self._eye, to_tensor(np.stack(frames[start : start + step]), self.device))
                 for start in range(0, len(frames), step)
             ]
         grids = torch.cat([part.grid for part in parts]).split_with_sizes(counts)
@@ -147,10 +146,15 @@ class MiniVLM(Family):
         return [self.connector(clip)[0] for clip in seen]
 
     @cached_property
-    def _readers(self) -> tuple[Any, Any]:
-        """The vision and the text model that clips are read with."""
+    def _eye(self) -> Any:
+        """The vision model that frames are looked at with."""
+        return lowered(self.vision, self.reading)
+
+    @cached_property
+    def _reader(self) -> TextDecoder:
+        """The language model that clips are read with, and statements scored coarsely."""
         with exclusive(self.targets):  # a copy would take another thread's adapter along
-            return lowered(self.vision, self.reading), lowered(self.decoder.model, self.reading)
+            return replace(self.decoder, model=lowered(self.decoder.model, self.reading))
 
     def _reading(self) -> AbstractContextManager[object]:
         if self.reading == torch.float32:
@@ -158,6 +162,13 @@ class MiniVLM(Family):
         return torch.autocast(self.device.type, dtype=self.reading)
 
     # --- words ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def coarse(self) -> Lowered | None:
+        if self.reading == torch.float32:
+            return None
+        head = lowered(self.language.lm_head, self.reading)
+        return Lowered(self, replace(self._reader, head=head), self.reading)
 
     def _plain(self, text: str) -> str:
         return plain(text, self._special)

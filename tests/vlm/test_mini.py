@@ -307,10 +307,9 @@ def test_clips_may_be_read_in_mixed_precision_and_words_stay_in_float32() -> Non
     embeds = torch.randn(2, 7, whole.language.config.hidden_size, generator=torch.Generator().manual_seed(0))
     images = to_tensor(np.stack(clips[0].frames), whole.device)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):  # what autocast would cast is cast beforehand
-        vision, text = fast._readers
-        found = text(inputs_embeds=embeds).last_hidden_state
+        found = fast._reader.model(inputs_embeds=embeds).last_hidden_state
         close(found, whole.decoder.model(inputs_embeds=embeds).last_hidden_state, 0.0)
-        close(see(vision, images).grid, see(whole.vision, images).grid, 0.0)
+        close(see(fast._eye, images).grid, see(whole.vision, images).grid, 0.0)
     assert torch.equal(whole.score(STATEMENTS), fast.score(STATEMENTS))
     assert {p.dtype for p in (*fast.language.parameters(), *fast.vision.parameters())} == {torch.float32}
     assert whole.generate(["What is it?"]) == fast.generate(["What is it?"])
