@@ -165,7 +165,7 @@ class Index:
             policy: a built-in's name, "FILE.py:function", or a function (graph, query) -> {node: weight}; None chooses
                 by the kind of question (`policies.choose`).
             top_k: segments to compose, for policies that take it; None leaves the policy's default.
-            budget: segments that may be scored exactly; None or "all" for every one.
+            budget: segments that may be scored; None or "all" for every one.
 
         Raises:
             InputError: an empty question, a bad policy, or an index that doesn't belong to the model; NothingFound, its

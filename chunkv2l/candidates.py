@@ -1,6 +1,6 @@
-"""Which segments are worth scoring exactly: pure functions on numbers that cost almost nothing to come by. No torch.
+"""Which segments are worth scoring: pure functions on numbers that cost almost nothing to come by. No torch.
 
-A question may score so many segments exactly (its budget), however long the movie is. They are chosen in looks:
+A question may score so many segments (its budget), however long the movie is. They are chosen in looks:
 
 1. first the segments whose learned keys are nearest to the statement, and those whose captions or subtitles share
    words with it; where there are no keys, also members of the best chapters and an even spread over the movie;

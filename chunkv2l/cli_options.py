@@ -95,7 +95,7 @@ budget_option = click.option(
     metavar="N|all",
     default=48,
     show_default=True,
-    help="How many segments may be scored exactly.",
+    help="How many segments may be scored.",
 )
 explain_option = click.option(
     "--explain", is_flag=True, help="Print how it was found, too: candidates, scores, weights, time by step."

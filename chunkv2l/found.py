@@ -10,7 +10,7 @@ from chunkv2l.relations import Relation
 
 @dataclass(frozen=True)
 class Candidate:
-    """One segment, or chapter, that was scored exactly.
+    """One segment, or chapter, that was scored.
 
     Attributes:
         rank: from 1, by p, of its kind.

@@ -16,7 +16,7 @@ from chunkv2l.relations import Order, Relation, clause, take_order
 from chunkv2l.stretches import AUXILIARIES, take_stretch
 
 BUDGET = 48
-"""Segments that are scored exactly for a question, unless asked otherwise."""
+"""Segments that are scored for a question, unless asked otherwise."""
 MAX_QUESTION = 2000
 """Characters."""
 EXAMPLE = "When does a dog catch the ball?"
@@ -207,7 +207,7 @@ def understood(question: str) -> Parsed:
 
 
 def allowed(budget: int | str | None) -> int | None:
-    """How many segments may be scored exactly for one question; None for all.
+    """How many segments may be scored for one question; None for all.
 
     Raises:
         InputError: neither "all" nor a number from 1 on.
@@ -242,7 +242,7 @@ class Query:
     relation: Relation | None = None
     """Order in time, None where the question names none; `statement` is then the anchor's."""
     budget: int | None = BUDGET
-    """How many segments may be scored exactly for this question; None for all."""
+    """How many segments may be scored for this question; None for all."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:

@@ -153,7 +153,7 @@ def cold(index: Path, question: str, extra: Sequence[str]) -> float:
     "--frames", type=click.IntRange(min=1), multiple=True, default=(8, 16, 32, 64, 128, 256), show_default=True
 )
 @click.option("--limit/--no-limit", default=True, show_default=True, help="Also as many as the context holds.")
-@click.option("--budget", default=BUDGET, show_default=True, help="Segments that are scored exactly.")
+@click.option("--budget", default=BUDGET, show_default=True, help="Segments that are scored.")
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
 @click.option("--patience", default=240.0, show_default=True, help="Seconds for the rounds of one number of frames.")
 @click.option(

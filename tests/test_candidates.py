@@ -1,4 +1,4 @@
-"""Which segments are worth scoring exactly: on lists and graphs made by hand."""
+"""Which segments are worth scoring: on lists and graphs made by hand."""
 
 from __future__ import annotations
 
