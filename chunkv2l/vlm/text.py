@@ -25,6 +25,8 @@ MAX_ROWS = 64
 MAX_TOKENS = 8192
 """A batch holds at most this many tokens, padding included (a single longer row goes alone)."""
 _LOGIT_ROWS = 1024
+_SOFTMAX_ROWS = 32
+"""On a CPU so few rows of logits are normalised at a time that what comes in between stays in its caches."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,21 @@ def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Ten
         return rows.embeds.new_zeros(len(rows.embeds), dtype=torch.float32)
     with inject(decoder.targets, adapter):
         hidden: Tensor = decoder.run(rows.embeds, rows.mask).last_hidden_state
-    values = []
+    values: list[Tensor] = []
     for start in range(0, len(rows.labels), _LOGIT_ROWS):
         places, labels = (item[start : start + _LOGIT_ROWS] for item in (rows.places, rows.labels))
-        logits = decoder.head(hidden.flatten(0, 1)[places]).float()
-        values.append(logits.gather(-1, labels[:, None])[:, 0] - logits.logsumexp(-1))
+        values += _log_p(decoder.head(hidden.flatten(0, 1)[places]), labels)
     # Placed, then summed: an index_add's order, so its rounding, isn't the same twice on a GPU.
     table = hidden.new_zeros(rows.mask.shape[0] * rows.width, dtype=torch.float32)
     return table.index_copy(0, rows.slots, torch.cat(values)).view(-1, rows.width).sum(1)
+
+
+def _log_p(logits: Tensor, labels: Tensor) -> Iterator[Tensor]:
+    """log p of each label [M] by its row of logits [M, V], in float32, some rows at a time."""
+    step = _SOFTMAX_ROWS if logits.device.type == "cpu" else len(labels)
+    for start in range(0, len(labels), step):
+        some, own = logits[start : start + step].float(), labels[start : start + step]
+        yield some.gather(-1, own[:, None])[:, 0] - some.logsumexp(-1)
 
 
 def log_likelihood(

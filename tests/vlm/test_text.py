@@ -136,9 +136,10 @@ def test_score_without_and_with_one_adapter() -> None:
     assert score(decoder(), PROMPTS[0], [], None).shape == (1, 0)
 
 
-def test_logits_are_made_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rows", "at_a_time"), [("_LOGIT_ROWS", 4), ("_SOFTMAX_ROWS", 1), ("_SOFTMAX_ROWS", 4)])
+def test_logits_are_made_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: str, at_a_time: int) -> None:
     whole = score(decoder(), PROMPTS[0], [[11, 12, 13], [14, 15]], random_adapters(3))
-    monkeypatch.setattr("chunkv2l.vlm.text._LOGIT_ROWS", 4)
+    monkeypatch.setattr(f"chunkv2l.vlm.text.{rows}", at_a_time)
     torch.testing.assert_close(
         score(decoder(), PROMPTS[0], [[11, 12, 13], [14, 15]], random_adapters(3)), whole, atol=1e-5, rtol=0.0
     )
