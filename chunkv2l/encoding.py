@@ -48,24 +48,26 @@ class Made:
 
 @torch.inference_mode()
 def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
-    """Codes first; everything else is made from the codes as they are stored, as asking will see them."""
+    """Codes and keys first; all else is made from the codes as they are stored, as asking will see them."""
     run.tell("encode")
     blobs: list[bytes] = []
+    keys: list[bytes | None] = []
     for first in range(0, len(clips), AT_ONCE):
         with run.clock("encode"):
             states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
         give_back()
         with run.clock("hypernet"):
             blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
+            if model.keys is None:
+                keys += [None] * len(states)
+            else:
+                keys += [key_to_bytes(key) for key in model.keys.of_clips(states, mask)]
             del states, mask
         give_back()
     with run.clock("hypernet"):
         bias = model.hypernet.bias
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs]).to(bias.A.device)  # [n, L, r, d]
         adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]
-        keys: list[bytes | None] = [None] * len(clips)
-        if model.keys is not None:
-            keys = [key_to_bytes(key) for key in model.keys.of_codes(codes)]
     mus: list[float | None] = [None] * len(clips)
     if model.calibration.mu:
         with run.clock("scores"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -54,13 +54,12 @@ class _Scores:
 @dataclass
 class _Known:
     """What is known of a statement: T, scores (`coarse` and `exact` are one where the VLM has no coarse way), its
-    learned query [K]; and by node, cosines of keys where the calibration weighs them."""
+    learned query [K]."""
 
     tokens: int
     exact: _Scores
     coarse: _Scores
     query: Tensor | None = None
-    likeness: dict[Node, float] = field(default_factory=dict)
 
 
 class Router:
@@ -72,22 +71,19 @@ class Router:
         codes: Callable[[Sequence[Node]], Tensor],
         mu: Sequence[float | None],
         keys: Callable[[], Tensor | None] = lambda: None,
-        chapters: Callable[[], Tensor] | None = None,
     ) -> None:
         """
         Args:
             codes: segment numbers, or names of chapters, -> their codes, [n, L, r, d].
             mu: each segment's mean score in nats, or None where the model doesn't use it; one a segment.
             keys: reads all segments' learned keys [N, K], None where the index has none; called once, when needed.
-            chapters: reads all chapters' codes [C, L, r, d]; called once, when needed.
         """
         self.model = model
         self._codes = codes
         self._mu = [value or 0.0 for value in mu]
-        self._read_keys, self._chapters = keys, chapters
+        self._read_keys = keys
         self._keys: Tensor | None = None
         self._has_keys: bool | None = None if model.keys is not None else False
-        self._chapter_keys: Tensor | None = None
         self._lock = RLock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
@@ -117,8 +113,6 @@ class Router:
             new = known.coarse if coarse else known.exact
             told = ChainMap(known.exact.nats, new.nats)
             missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in told]
-            if missing and self._weighs_keys:
-                self._query(statement, watch)  # finds what the statement alone scores, too
             rows = self._rows()
             for first in range(0, len(missing), rows):
                 some = missing[first : first + rows]
@@ -130,19 +124,6 @@ class Router:
                         raise InputError(f"The code of {what} is damaged (it scores {score}): build with --force.")
                     new.nats[node] = score - new.alone - (self._mu[node] if isinstance(node, int) else 0.0)
             return {node: told[node] for node in nodes}
-
-    def scored_likeness(self, statement: str, nodes: Iterable[AnyNode]) -> dict[AnyNode, float] | None:
-        """key_i of segments and chapters that `nats` has scored; None where the calibration doesn't weigh keys.
-
-        Made from their codes, so that it doesn't matter whether an index has keys.
-        """
-        if not self._weighs_keys:
-            return None
-        wanted = list(nodes)
-        with self._lock:
-            self.nats(statement, wanted, coarse=True)  # no work, unless so much was scored since that it was forgotten
-            known = self._recall(statement)
-            return {node: known.likeness[node] for node in wanted}
 
     def likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
         """The cosine of each segment's learned key and the statement's; None where there are no keys.
@@ -168,26 +149,7 @@ class Router:
                 found: list[float] = (self._keys @ query).tolist()
             return found
 
-    def chapter_likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
-        """The same for chapters, whose keys are made from their codes; None where the model has no keys."""
-        watch = watch or Watch()
-        keys = self.model.keys
-        if keys is None or self._chapters is None:
-            return None
-        with self._lock, torch.inference_mode():
-            query = self._query(statement, watch)
-            with watch("keys"):
-                if self._chapter_keys is None:
-                    codes = self._chapters().to(self.model.vlm.device)
-                    self._chapter_keys = keys.of_codes(codes).float().cpu()
-                found: list[float] = (self._chapter_keys @ query).tolist()
-            return found
-
     # ---- within
-
-    @property
-    def _weighs_keys(self) -> bool:
-        return self.model.keys is not None and self.model.calibration.key != 0
 
     def _recall(self, statement: str) -> _Known:
         known = self._known.get(statement)
@@ -202,14 +164,12 @@ class Router:
         return known
 
     def _query(self, statement: str, watch: Watch) -> Tensor:
-        """The statement's side of the keys [K]; the same pass gives its log p under the bias alone."""
-        known, keys = self._recall(statement), self.model.keys
-        assert keys is not None
+        """The statement's side of the keys [K]."""
+        known, keys, sentences = self._recall(statement), self.model.keys, self.model.sentences
+        assert keys is not None and sentences is not None
         if known.query is None:
             with watch("statement"):
-                alone, state = self.model.vlm.read(statement, self.model.hypernet.bias)
-                known.exact.alone = alone if known.exact.alone is None else known.exact.alone
-                known.query = keys.of_states(state[None])[0].float().cpu()
+                known.query = keys.of_sentences(sentences([statement]))[0].float().cpu()
         return known.query
 
     def _score(self, statement: str, known: _Known, new: _Scores, nodes: Sequence[Node], watch: Watch) -> list[float]:
@@ -218,9 +178,6 @@ class Router:
         hypernet, scorer = self.model.hypernet, new.scorer
         with watch("codes"):
             codes = self._codes(nodes)
-        if self._weighs_keys:
-            with watch("keys"):
-                known.likeness |= zip(nodes, self._cosines(codes, known), strict=True)
         with watch("expand"):
             if new.alone is None:
                 codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
@@ -230,12 +187,6 @@ class Router:
         if new.alone is None:
             new.alone = scores.pop()
         return scores
-
-    def _cosines(self, codes: Tensor, known: _Known) -> list[float]:
-        keys = self.model.keys
-        assert keys is not None and known.query is not None
-        found: list[float] = (keys.of_codes(codes.to(self.model.vlm.device)).float().cpu() @ known.query).tolist()
-        return found
 
     def _rows(self) -> int:
         bias = self.model.hypernet.bias

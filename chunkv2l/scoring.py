@@ -20,6 +20,7 @@ from chunkv2l import candidates
 from chunkv2l.belief import AnyNode, probabilities
 from chunkv2l.candidates import Choice, named
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.graph import members
 from chunkv2l.query import Node, Query
 from chunkv2l.watch import Watch
 
@@ -164,11 +165,11 @@ class Scoring:
         found += sorted(self._chapter_p().items(), key=lambda item: -item[1])
         return [Scored(node, self._sources[node], self._key_of(node), self.nats[node], p) for node, p in found]
 
-    def _key_of(self, node: Node) -> float | None:
-        if self._likeness is not None and isinstance(node, int):
-            return self._likeness[node]
-        known = self._router.scored_likeness(self.statement, [node])
-        return None if known is None else known[node]
+    def _key_of(self, node: AnyNode) -> float | None:
+        """The likeness of a segment's key, of a chapter its likeliest segment's; None where keys weren't looked at."""
+        if self._likeness is None:
+            return None
+        return max(self._likeness[i] for i in ([node] if isinstance(node, int) else members(self._graph, node)))
 
     # ---- choosing
 
@@ -201,11 +202,10 @@ class Scoring:
         """Score the best of these chapters, at most `room`; how many that were."""
         source = "all"
         if len(wanted) > room:
-            likeness = self._router.chapter_likeness(self.statement, self._watch)
-            if likeness is None:
+            if self._look_at_keys() is None:
                 wanted, source = [wanted[place] for place in candidates.spread(range(len(wanted)), room)], "spread"
             else:
-                wanted, source = sorted(wanted, key=lambda group: -likeness[int(group[1:])])[:room], "key"
+                wanted, source = sorted(wanted, key=lambda group: -(self._key_of(group) or 0.0))[:room], "key"
         self._evaluate(dict.fromkeys(wanted, (source,)))
         return len(wanted)
 
@@ -249,8 +249,11 @@ class Scoring:
         return self._shared_out(nats, len(self._graph) - self.segments)[0] if nats else {}
 
     def _shared_out(self, nats: Mapping[AnyNode, float], count: int) -> tuple[dict[AnyNode, float], float]:
-        likeness = self._router.scored_likeness(self.statement, nats)
-        return probabilities(nats, self.tokens, count, self._router.model.calibration, likeness)
+        calibration = self._router.model.calibration
+        likeness = None
+        if calibration.key and self._look_at_keys() is not None:
+            likeness = {node: self._key_of(node) or 0.0 for node in nats}
+        return probabilities(nats, self.tokens, count, calibration, likeness)
 
 
 def _best(p: Mapping[AnyNode, float]) -> list[AnyNode]:

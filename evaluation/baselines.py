@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError, InputError
-from evaluation import asking, minilm, moment_files, moment_scores, qa, qa_files, results
+from chunkv2l.models import minilm
+from evaluation import asking, moment_files, moment_scores, qa, qa_files, results
 from evaluation.answers import RULES, Rule
 from evaluation.asking import About
 from evaluation.baseline_ways import ANSWERING, FINDING, Embed, Movie, Way

@@ -200,11 +200,10 @@ def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[
         with exclusive(vlm.targets):
             rows.append(torch.cat([vlm.score([text], own).cpu() for text in texts], dim=1))
     tokens = torch.tensor([float(vlm.count_tokens(text)) for text in texts])
-    if model.keys is None or shown.keys is None:
+    if model.keys is None or model.sentences is None or shown.keys is None:
         return torch.cat(rows), tokens, None
-    with exclusive(vlm.targets):
-        states = vlm.statement_states(texts, model.hypernet.bias)
-    return torch.cat(rows), tokens, shown.keys[list(numbers)] @ model.keys.of_states(states).cpu().T
+    asked = model.keys.of_sentences(model.sentences(texts)).float().cpu()
+    return torch.cat(rows), tokens, shown.keys[list(numbers)] @ asked.T
 
 
 def routed(model: Model, s: Tensor, tokens: Tensor, keys: Tensor | None) -> Tensor:

@@ -169,7 +169,7 @@ class Encoder:
             mus = mean_scores(self.model, adapters)
         keys = None
         if self.model.keys is not None:
-            keys = self.model.keys.of_codes(codes.to(hypernet.bias.A.device)).float().cpu()
+            keys = self.model.keys.of_clips(states, mask).float().cpu()
         for i, text in enumerate(texts):
             yield Encoded(codes[i].half(), text, None if keys is None else keys[i], mus[i])
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.inject import inject
@@ -149,16 +148,6 @@ class FakeVLM(nn.Module):
                 row.append(logits.log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum())
             rows.append(torch.stack(row))
         return torch.stack(rows)
-
-    def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
-        prompt, target = self.prompt_ids(""), self._ids(statement)
-        self.prompts.append(prompt)
-        if not target:
-            raise InputError("A statement without a word has no states.")
-        with inject(self.targets, adapter):
-            states = self._states(torch.tensor([[*prompt, *target]]))[0, len(prompt) - 1 :]
-        likely = self.head(states[:-1]).log_softmax(-1).gather(-1, torch.tensor(target)[:, None])
-        return float(likely.sum()), states[1:].mean(0)
 
     def count_tokens(self, statement: str) -> int:
         return len(self._ids(statement))

@@ -291,13 +291,14 @@ def test_models_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         return tmp_path / "cache"
 
     monkeypatch.setattr("chunkv2l.models.mini_frozen.fetch", fetch)
+    monkeypatch.setattr("chunkv2l.models.minilm.fetch", fetch)
     assert cli.run(["models", "fetch", "mini"]) == 0
     assert cli.run(["models", "fetch", "mini", "--from", str(tmp_path)]) == 0
-    assert asked == [None, tmp_path] and str(tmp_path / "cache") in capsys.readouterr().out
+    assert asked == [None, None, tmp_path, tmp_path] and str(tmp_path / "cache") in capsys.readouterr().out
     assert cli.run(["models", "fetch", "mini", "--from", str(tmp_path / "nowhere")]) == 2
     assert cli.run(["models", "fetch", "smolvlm2-500m", "--from", str(tmp_path)]) == 2
     assert cli.run(["models", "fetch", "maxi"]) == 2
-    assert "no model called 'maxi'" in capsys.readouterr().err and len(asked) == 2
+    assert "no model called 'maxi'" in capsys.readouterr().err and len(asked) == 4
 
 
 @pytest.mark.parametrize(("level", "code"), [("ok", 0), ("note", 0), ("problem", 1)])

@@ -17,9 +17,11 @@ from chunkv2l.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.found import Route
 from chunkv2l.graph import groups, neighbours
+from chunkv2l.query import statement
 from chunkv2l.watch import Watch
 from tests import indexes
 from tests.fake_vlm import FakeModel, fake_model
+from tests.keyed import unit_keys
 from tests.test_scoring import keyed
 from tests.written import random_codes, write_index
 
@@ -43,7 +45,7 @@ def rich(path: Path, model: FakeModel, speech: dict[int, str] | None = None) -> 
         ["the cat sits" if i % 7 else "a dog catches the ball" for i in range(COUNT)],
         codes=codes,
         kind="fp32",
-        keys=None if model.keys is None else model.keys.of_codes(codes),
+        keys=None if model.keys is None else unit_keys(COUNT),
         speech=speech,
         meta=meta,
         chapters=chapters,
@@ -140,7 +142,11 @@ def test_chapters_are_scored_composed_and_told(index: Index) -> None:
     answer = index.ask("What is on the grass?", policy="chapters", budget=24)
     candidates = route_of(answer).looks[0].candidates
     chapters = [one for one in candidates if isinstance(one.node, str)]
-    assert len(chapters) == 6 and [one.rank for one in chapters] == list(range(1, 7)) and chapters[0].key is None
+    assert len(chapters) == 6 and [one.rank for one in chapters] == list(range(1, 7))
+    likeness = index.router.likeness(statement("What is on the grass?"))
+    assert likeness is not None and chapters[0].key is not None
+    first = 10 * int(str(chapters[0].node)[1:])
+    assert chapters[0].key == pytest.approx(max(likeness[first : first + 10]))
     best = {str(one.node) for one in chapters[:3]}
     assert all(f"g{int(node) // 10}" in best for node, _ in route_of(answer).weights)
     assert any(line.split()[1].startswith("g") for line in explain.lines(answer)[3:-1])

@@ -24,12 +24,12 @@ from chunkv2l.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import FRAMES, Pictures
-from chunkv2l.hypernet.keys import Keys
 from chunkv2l.index import IndexFile
 from chunkv2l.scenes import Segment
 from chunkv2l.verify import verify
 from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, fake_model
 from tests.indexes import rows_of
+from tests.keyed import by_words, random_keys
 from tests.movies import block_movie
 
 SCENES = 6
@@ -190,21 +190,28 @@ def test_short_movies_are_one_chapter(tmp_path: Path) -> None:
 
 
 def with_keys(model: FakeModel) -> FakeModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        keys = Keys(LAYERS, RANK, LATENT, HIDDEN, size=12)
-        torch.nn.init.normal_(keys.pool)
-    return replace(model, keys=keys.requires_grad_(False))
+    return replace(model, keys=random_keys(LAYERS, HIDDEN, 12), sentences=by_words)
 
 
-def test_learned_keys_are_those_of_the_codes_as_they_are_stored(movie: Path, built: Path, tmp_path: Path) -> None:
+def test_learned_keys_are_those_of_the_clips(
+    movie: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = with_keys(fake_model())
+    encode = model.vlm.encode
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def noted(clips: Sequence[Clip]) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(encode(clips))
+        return seen[-1]
+
+    monkeypatch.setattr(model.vlm, "encode", noted)
     path = make(movie, tmp_path / "a.idx", model)
     assert model.keys is not None
     with IndexFile(path) as index, IndexFile(built) as without:
         found = index.keys()
         assert found is not None and found.shape == (SEGMENTS, 12) and without.keys() is None
-        torch.testing.assert_close(found, model.keys.of_codes(index.codes()))
+        expected = torch.cat([model.keys.of_clips(states, mask) for states, mask in seen])[:SEGMENTS]  # then chapters
+        torch.testing.assert_close(found, expected)
         torch.testing.assert_close(found.norm(dim=1), torch.ones(SEGMENTS))
         assert len({tuple(key.tolist()) for key in found}) > SEGMENTS // 2
     with closing(sqlite3.connect(path)) as connection:

@@ -12,11 +12,11 @@ from torch import Tensor
 from chunkv2l.belief import probabilities, strengths
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
-from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration
 from chunkv2l.query import Node
 from chunkv2l.router import Router, Scoring
-from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, fake_model
+from tests.fake_vlm import HIDDEN, LAYERS, FakeModel, fake_model
+from tests.keyed import by_words, random_keys, unit_keys
 from tests.pieces import chapters, pieces
 from tests.written import random_codes
 
@@ -26,10 +26,8 @@ OTHER = "The cat sits."
 
 def keyed(kappa: float = 0.0) -> FakeModel:
     """A model with random learned keys."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        keys = Keys(LAYERS, RANK, LATENT, HIDDEN, size=6)
-    return replace(fake_model(), keys=keys.requires_grad_(False).eval(), calibration=Calibration(key=kappa))
+    keys = random_keys(LAYERS, HIDDEN)
+    return replace(fake_model(), keys=keys, sentences=by_words, calibration=Calibration(key=kappa))
 
 
 class Movie:
@@ -48,10 +46,10 @@ class Movie:
 
     def keys(self) -> Tensor | None:
         self.keys_read += 1
-        return None if self.model.keys is None else self.model.keys.of_codes(self.codes)
+        return None if self.model.keys is None else unit_keys(self.count)
 
     def router(self) -> Router:
-        return Router(self.model, self, [None] * self.count, self.keys, lambda: self.own)
+        return Router(self.model, self, [None] * self.count, self.keys)
 
     def scoring(
         self,
@@ -65,8 +63,7 @@ class Movie:
 
     def likeness(self, text: str = TEXT) -> list[float]:
         assert self.model.keys is not None
-        _, state = self.model.vlm.read(text, self.model.hypernet.bias)
-        found: list[float] = (self.model.keys.of_codes(self.codes) @ self.model.keys.of_states(state[None])[0]).tolist()
+        found: list[float] = (unit_keys(self.count) @ self.model.keys.of_sentences(by_words([text]))[0]).tolist()
         return found
 
 
@@ -97,11 +94,11 @@ def test_a_movie_within_the_budget_is_scored_whole_and_needs_no_key() -> None:
     assert len(movie.model.vlm.prompts) == 1  # one pass: the bias alone went with the segments
 
 
-def test_a_statement_is_read_in_one_pass_before_its_candidates_are_chosen() -> None:
+def test_candidates_are_chosen_without_a_pass_of_the_model() -> None:
     movie = Movie(60, keyed())
     question = movie.scoring(12)
     question.score(range(60))
-    assert len(movie.model.vlm.prompts) == 3  # the statement with its states, the first look, the second
+    assert len(movie.model.vlm.prompts) == 2  # the first look, the second
     whole = movie.scoring(None)
     whole.score(range(60))
     assert {node: whole.nats[node] for node in question.nats} == pytest.approx(question.nats, abs=1e-5)
@@ -151,10 +148,8 @@ def test_more_chapters_than_half_the_budget_are_chosen_by_their_keys() -> None:
     question = movie.scoring(12)
     p = question.score([f"g{i}" for i in range(24)])
     assert len(movie.read) == 6 and sum(value > 0 for value in p.values()) == 6
-    assert movie.model.keys is not None
-    _, state = movie.model.vlm.read(TEXT, movie.model.hypernet.bias)
-    likeness = movie.model.keys.of_codes(movie.own) @ movie.model.keys.of_states(state[None])[0]
-    assert {int(str(node)[1:]) for node in movie.read} == set(likeness.topk(6).indices.tolist())
+    best = torch.tensor(movie.likeness()).view(24, 5).amax(1)  # a chapter's likeliest segment
+    assert {int(str(node)[1:]) for node in movie.read} == set(best.topk(6).indices.tolist())
     question.score(range(5))
     assert len(movie.read) == 11
 
@@ -194,22 +189,22 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
     assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * likeness[i] for i in z}, abs=1e-5)
 
 
-def test_keys_count_the_same_where_the_index_has_none() -> None:
+def test_where_the_index_has_no_keys_scores_alone_count() -> None:
     movie = Movie(10, keyed(kappa=2.0))
     bare = Scoring(Router(movie.model, movie, [None] * 10), TEXT, 48, lambda _: [], segment_graph(pieces(10)))
-    assert bare.score(range(10)) == pytest.approx(movie.scoring(48).score(range(10)), abs=1e-6)
-    assert bare.candidates()[0].likeness is not None and movie.keys_read == 0
+    assert bare.score(range(10)) == pytest.approx(Movie(10, keyed()).scoring(48).score(range(10)), abs=1e-6)
+    assert bare.candidates()[0].likeness is None
 
 
-def test_keys_count_for_chapters_too() -> None:
+def test_a_chapters_key_counts_as_its_likeliest_segments() -> None:
     movie = Movie(12, keyed(kappa=2.0), each=4)
     question = movie.scoring(None)
     p = question.score(["g0", "g1", "g2"])
-    router = movie.router()
-    nats = router.nats(TEXT, ["g0", "g1", "g2"])
-    likeness = router.scored_likeness(TEXT, nats)
-    assert likeness is not None and len(set(likeness.values())) == 3
+    nats = movie.router().nats(TEXT, ["g0", "g1", "g2"])
+    own = movie.likeness()
+    likeness = {f"g{i}": max(own[4 * i : 4 * i + 4]) for i in range(3)}
     assert p == pytest.approx(probabilities(nats, question.tokens, 3, movie.model.calibration, likeness)[0], abs=1e-6)
+    assert {one.node: one.likeness for one in question.candidates()} == pytest.approx(likeness, abs=1e-6)
 
 
 def test_an_index_without_keys_is_searched_without_them() -> None:

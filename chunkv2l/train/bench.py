@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.models import mini_frozen
+from chunkv2l.models.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batches
 from chunkv2l.train.clips import BankClips
@@ -21,6 +22,7 @@ from chunkv2l.train.images import Motion
 from chunkv2l.train.material import Material, batches_of, load_material
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described
+from chunkv2l.train.sentences import sentence_encoder
 from chunkv2l.train.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
 from chunkv2l.vlm.mini_text import Prompts
 
@@ -41,6 +43,7 @@ class Bench:
     material: Material
     bank: FeatureBank
     dev_bank: FeatureBank
+    sentences: Sentences
 
     @property
     def leads(self) -> bool:
@@ -82,7 +85,17 @@ def prepare(config: RunConfig) -> Bench:
     bank = build_bank(vision, sets, dtype=dtype, cuts=[cut.members for cut in material.cuts])
     dev_bank = build_bank(vision, [(material.dev, 1, _STILL)], seed=1, dtype=dtype)
     bench = Bench(
-        config, rank, device, frozen.tokenizer, Prompts(frozen.tokenizer), decoder, runner, material, bank, dev_bank
+        config,
+        rank,
+        device,
+        frozen.tokenizer,
+        Prompts(frozen.tokenizer),
+        decoder,
+        runner,
+        material,
+        bank,
+        dev_bank,
+        sentence_encoder(device),
     )
     bench.say(f"{len(bank)} images, {bank.grid.shape[0]} keyframes, {time.monotonic() - began:.0f} s")
     return bench
@@ -119,7 +132,10 @@ def bank_clips(bench: Bench, reader: Reader, bank: FeatureBank, decoder: Decoder
 
 
 def stage_two(bench: Bench, trained: Trained, source: BankClips) -> HypernetStage:
-    return HypernetStage(trained, source.decoder, source, bench.generator(2), bench.runner, bench.config.weights)
+    config = bench.config
+    return HypernetStage(
+        trained, source.decoder, source, bench.generator(2), bench.runner, bench.sentences, config.weights
+    )
 
 
 def measure_on_dev(bench: Bench, trained: Trained, reader: Reader, decoder: Decoder) -> Measure:

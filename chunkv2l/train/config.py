@@ -67,7 +67,7 @@ class RunConfig:
     weights: Weights = field(default_factory=Weights)
     """stage 2: of the parts of the loss"""
     key_dropout: float = 0.0
-    """stage 2: share of pooled codes and of states that learned keys do without in training"""
+    """stage 2: share of what learned keys pool that they do without in training"""
     compile: bool = True
     workers: int = 8
     dev_images: int = 512

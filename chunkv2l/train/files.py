@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.models import weights
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.hypernet_stage import Trained
 from chunkv2l.train.vlm_stage import Reader
@@ -54,9 +54,11 @@ def load_trained(trained: Trained, path: Path) -> None:
     Raises:
         InputError: the file isn't a hypernetwork of this run's sizes.
     """
-    state = _read(path)
+    state = {"log_temperature": trained.log_temperature.detach(), **_read(path)}  # shipped ones lack it
     shapes = {name: value.shape for name, value in trained.state_dict().items()}
-    if any(shapes.get(name) != value.shape for name, value in state.items() if name.startswith("keys.")):
+    if {name: value.shape for name, value in state.items() if name.startswith("keys.")} != {
+        name: shape for name, shape in shapes.items() if name.startswith("keys.")
+    }:
         state = {name: value for name, value in state.items() if not name.startswith("keys.")}
         state |= {name: value for name, value in trained.state_dict().items() if name.startswith("keys.")}
     try:
@@ -72,10 +74,7 @@ def save_trained(trained: Trained, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} can't be read as a safetensors file ({error}).") from None
+    return weights.read(path)[0]
 
 
 def _last_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batch
 from chunkv2l.train.clips import Clips
@@ -33,9 +34,8 @@ class Trained(nn.Module):
 
     def __init__(self, hypernet: Hypernetwork, key_dropout: float = 0.0) -> None:
         super().__init__()
-        c = hypernet.config
         self.hypernet = hypernet
-        self.keys = Keys(c.num_layers, c.rank, c.latent_size, c.hidden_size, inner=512, dropout=key_dropout)
+        self.keys = Keys(hypernet.config.num_layers, hypernet.config.hidden_size, dropout=key_dropout)
         self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
 
@@ -71,22 +71,23 @@ class HypernetStage:
     """what a batch's images are, and the generator's draws"""
     generator: torch.Generator
     runner: Runner
+    sentences: Sentences
     weights: Weights = Weights()
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
         batch = batch.to(self.source.device)
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
+        keys, figures, similarity = self._keys(batch, states, mask)
         if batch.kind == "find":
             del watched
-            return self._find(batch, states, mask)
+            return self._find(batch, self._codes(states, mask), similarity, keys, figures)
         codes = self._codes(states, mask)
         a, b = self._factors(codes)
         teacher = None
         if self.weights.distil and watched.teacher is not None:
             teacher = watched.teacher(batch.owner, batch.behind_ids)
         del watched, states, mask
-        keys, figures = self._keys(batch, codes)
         hidden, name = self._internalise(batch, a, b) if batch.kind == "internalise" else self._compose(batch, a, b)
         return self._answered(batch, hidden, teacher, name, keys, figures)
 
@@ -160,45 +161,32 @@ class HypernetStage:
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         return hidden, f"compose_{'sum' if way < 1 else 'mean' if way < 3 else 'route'}"
 
-    def _said(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Output states [B, T, D] of every clip's statement under the bias alone, and their mean a statement [B, D]."""
-        hidden = self.answer(batch.said_ids, *self.bias(batch.said_ids.shape[0]))
-        return hidden, mean_state(hidden, batch.said_labels)
+    def _keys(self, batch: Batch, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures, Tensor]:
+        """InfoNCE over learned keys and the clips of all processes: the more there are, the better it separates them.
 
-    def _keys(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Figures]:
-        """InfoNCE over learned keys; the statements' side of the language model learns nothing from it."""
-        with torch.no_grad():
-            states = self._said(batch)[1]
-        return self._key_nce(codes, states)
-
-    def _similarity(self, codes: Tensor, states: Tensor) -> Tensor:
-        """Learned keys against learned queries: [clips, texts]."""
+        The third is this process's own table [clips, texts] of cosines.
+        """
         keys = self.trained.keys
-        return keys.of_codes(codes) @ keys.of_states(states).T
+        own, asked = keys.of_clips(states, mask), keys.of_sentences(self.sentences(batch.said))
+        scale = keys.log_scale.exp()
+        table = several.gathered(own) @ several.gathered(asked).T
+        nce = info_nce(table * scale, 1.0) * several.count()
+        right = torch.arange(table.shape[0], device=table.device)
+        figures = {"key": nce.detach() / several.count(), "key_found": (table.argmax(0) == right).float().mean()}
+        return nce, figures, (own @ asked.T).detach()
 
-    def _key_nce(self, codes: Tensor, states: Tensor) -> tuple[Tensor, Figures]:
-        """InfoNCE over the clips of all processes: the more there are, the better it separates them."""
-        keys = self.trained.keys
-        own, asked = several.gathered(keys.of_codes(codes)), several.gathered(keys.of_states(states))
-        similarity = own @ asked.T
-        nce = info_nce(similarity * keys.log_scale.exp(), 1.0) * several.count()
-        right = torch.arange(similarity.shape[0], device=similarity.device)
-        found = (similarity.argmax(0) == right).float().mean()
-        return nce, {"key": nce.detach() / several.count(), "key_found": found}
-
-    @torch.no_grad()
-    def _groups(self, codes: Tensor, said: Tensor, size: int, count: int) -> Tensor:
+    def _groups(self, similarity: Tensor, size: int, count: int) -> Tensor:
         """Clips that the keys mix up, with noise: [count, size]."""
-        similarity = self._similarity(codes, said) * self.trained.keys.log_scale.exp()
         noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
-        return neighbourhoods(similarity - noise, size, count)
+        return neighbourhoods(similarity * self.trained.keys.log_scale.exp().detach() - noise, size, count)
 
-    def _find(self, batch: Batch, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures]:
-        codes = self._codes(states, mask)
-        blank, said = self._said(batch)
-        keys, figures = self._key_nce(codes, said)
+    def _find(
+        self, batch: Batch, codes: Tensor, similarity: Tensor, keys: Tensor, figures: Figures
+    ) -> tuple[Tensor, Figures]:
+        with torch.no_grad():  # the prior: learning from it would make clips' own texts unlikely under the bias
+            blank = self.answer(batch.said_ids, *self.bias(batch.said_ids.shape[0]))
         size = min(self.weights.hard, codes.shape[0])
-        groups = self._groups(codes, said, size, max(1, min(self.weights.scored, codes.shape[0]) // size))
+        groups = self._groups(similarity, size, max(1, min(self.weights.scored, codes.shape[0]) // size))
         rows = groups[:, None].expand(-1, size, -1).flatten()  # of each clip all texts of its group
         ids, labels = batch.said_ids[rows], batch.said_labels[rows]
         hidden = self.answer(ids, *self.with_bias(*self._factors(codes[groups.flatten()])))
@@ -206,19 +194,13 @@ class HypernetStage:
         own = -row_sums(nll, row, len(rows)).view(-1, size, size)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
         tokens = (batch.said_labels != -100).sum(1)[groups]  # [groups, texts]
-        alone = -row_sums(prior, prior_row, codes.shape[0]).detach()  # or it would learn to make its own texts unlikely
+        alone = -row_sums(prior, prior_row, codes.shape[0])
         scores = (own - alone[groups][:, None]) / tokens[:, None].sqrt() / self.trained.log_temperature.exp()
         texts = batch.said_ids[groups]
         nce, found = group_nce(scores, (texts[:, :, None] == texts[:, None]).all(-1))
         caption = -own.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
         figures |= {"find": nce.detach(), "found": found}
         return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
-
-
-def mean_state(hidden: Tensor, labels: Tensor) -> Tensor:
-    """The mean output state [Q, D], float32, of a statement's own tokens."""
-    spoken = (labels != -100).unsqueeze(-1)
-    return (hidden.float() * spoken).sum(1) / spoken.sum(1)
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:

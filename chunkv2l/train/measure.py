@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chunkv2l.train.batches import Written, pad
 from chunkv2l.train.decoder import forward
-from chunkv2l.train.hypernet_stage import HypernetStage, mean_state
+from chunkv2l.train.hypernet_stage import HypernetStage
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.questions import Described, NegativeNouns, exists_row, scene_row
 
@@ -131,7 +131,7 @@ class Measure:
 
     def find(self, sizes: Sequence[int] = (8, 64, 256)) -> dict[str, float]:
         """Text → segment: R@1 and R@5 among N, by the router's score; learned keys alone at the largest N."""
-        codes, a, b = self.clips()
+        _, a, b = self.clips()
         full_a, full_b = self.stage.with_bias(a, b)
         figures: dict[str, float] = {}
         fitting = [size for size in sizes if size <= len(self.described)]
@@ -149,7 +149,7 @@ class Measure:
             rank = torch.cat(ranks)
             figures[f"R@1/{size}"] = (rank < 1).float().mean().item()
             figures[f"R@5/{size}"] = (rank < 5).float().mean().item()
-        similarity = self._similarity(codes[:largest])
+        similarity = self._similarity(largest)
         rank = (similarity > similarity.diagonal()).sum(0)
         for top in (1, 5, 32):
             figures[f"key R@{top}/{largest}"] = (rank < top).float().mean().item()
@@ -165,13 +165,15 @@ class Measure:
         return out
 
     @torch.no_grad()
-    def _similarity(self, codes: Tensor) -> Tensor:
-        """Learned keys against learned queries [clips, texts]."""
-        texts = [image.captions[1 % len(image.captions)] for image in self.described[: codes.shape[0]]]
-        rows = [(self.prompts.ask(""), self.prompts.answer(text)[:-1]) for text in texts]
-        ids, labels = (t.to(codes.device) for t in pad(rows))
-        states = mean_state(self.stage.answer(ids, *self.stage.bias(1)), labels)
-        return self.stage._similarity(codes.float(), states).cpu()
+    def _similarity(self, count: int) -> Tensor:
+        """Learned keys of the first `count` clips against learned queries of their texts [clips, texts]."""
+        texts = [image.captions[1 % len(image.captions)] for image in self.described[:count]]
+        asked = self.stage.trained.keys.of_sentences(self.stage.sentences(texts))
+        own = []
+        for images in torch.split(torch.arange(count), self.batch):
+            watched = self.stage.source.clips(images, self.frames)
+            own.append(self.stage.trained.keys.of_clips(watched.states, watched.mask))
+        return (torch.cat(own) @ asked.T).cpu()
 
     @torch.no_grad()
     def generate(self, count: int, longest: int = 24) -> list[str]:

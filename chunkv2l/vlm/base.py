@@ -103,21 +103,6 @@ class VLM(TextScorer, Protocol):
         """
         ...
 
-    def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
-        """What `score` gives for one statement, and what a learned key is compared with: both from one pass.
-
-        Args:
-            adapter: none, or one (A [L, R, I]).
-
-        Returns:
-            log p(statement | scoring prompt) in nats; the mean of the output states of the statement's tokens, float32
-            [D].
-
-        Raises:
-            InputError: a statement without a word.
-        """
-        ...
-
     def count_tokens(self, statement: str) -> int:
         """T of DESIGN's router score: the statement's tokens, final full stop included, end of turn excluded."""
         ...

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
-from chunkv2l.inject import inject
 from chunkv2l.vlm.base import CoarseScorer
 from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.text import MAX_ROWS, TextDecoder, pad, score
+from chunkv2l.vlm.text import TextDecoder, score
 
 
 class Family(ABC):
@@ -81,44 +79,6 @@ class Family(ABC):
     def score_through(self, decoder: TextDecoder, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
         """`score`, by a language model that stands in for the family's own."""
         return score(decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
-
-    @torch.no_grad()
-    def read(self, statement: str, adapter: Adapter | None = None) -> tuple[float, Tensor]:
-        prompt, ids = self.prompt_ids(""), self.statement_ids(statement)
-        if not ids:
-            raise InputError("A statement without a word has no states.")
-        embeds = self.decoder.embed([*prompt, *ids])[None]
-        with inject(self.targets, adapter):
-            hidden = self.decoder.run(embeds, embeds.new_ones(1, embeds.shape[1], dtype=torch.long))
-        states: Tensor = hidden.last_hidden_state[0, len(prompt) - 1 :]
-        logits = self.decoder.head(states[:-1]).float()
-        likely = logits.gather(-1, torch.tensor(ids, device=self.device)[:, None])[:, 0] - logits.logsumexp(-1)
-        return float(likely.sum()), states[1:].float().mean(0)
-
-    @torch.no_grad()
-    def statement_states(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        """Each statement's output states behind the scoring prompt, their mean: float32 [T, D].
-
-        Under the bias adapter they are what `Keys.of_states` takes.
-
-        Args:
-            adapter: none, or one (A [L, R, I]).
-
-        Raises:
-            InputError: a statement without a word.
-        """
-        prompt = self.prompt_ids("")
-        means = [self.decoder.embed([]).float()]
-        for start in range(0, len(statements), MAX_ROWS):
-            texts = [self.statement_ids(item) for item in statements[start : start + MAX_ROWS]]
-            if not all(texts):
-                raise InputError("A statement without a word has no states.")
-            embeds, mask = pad([self.decoder.embed([*prompt, *ids]) for ids in texts])
-            with inject(self.targets, adapter):
-                states = self.decoder.run(embeds, mask).last_hidden_state[:, len(prompt) :].float()
-            spoken = mask[:, len(prompt) :, None]
-            means.append((states * spoken).sum(1) / spoken.sum(1))
-        return torch.cat(means)
 
     # --- the same with the frames in context: what adapters are compared with -------------------------------------
 

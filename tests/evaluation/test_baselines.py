@@ -15,7 +15,8 @@ import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.build import build
 from chunkv2l.errors import ChunkV2LError, InputError
-from evaluation import answers, baseline_ways, baselines, in_context, minilm, qa, results
+from chunkv2l.models import minilm
+from evaluation import answers, baseline_ways, baselines, in_context, qa, results
 from evaluation.__main__ import main
 from evaluation.baseline_ways import ANSWERING, FINDING, Movie
 from evaluation.qa_files import Question

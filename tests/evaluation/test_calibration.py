@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor
 
 import chunkv2l
-from chunkv2l.adapter import Adapter
 from chunkv2l.errors import InputError
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.calibrate import Case
@@ -27,7 +24,8 @@ from evaluation.photographs import Encoder, Take, write_movie
 from evaluation.structure import is_absent
 from tests.evaluation.photograph_sets import write_set
 from tests.evaluation.test_photographs import keys
-from tests.fake_vlm import HIDDEN, FakeVLM, fake_model
+from tests.fake_vlm import fake_model
+from tests.keyed import by_words
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +68,8 @@ def test_cases_are_the_routers_scores(images: ImageSet, tmp_path: Path) -> None:
     assert observer.case(Statement("A dog runs.", (4, 2, 0), None)).present is False
 
 
-def test_keys_choose_what_is_scored_beyond_the_budget(
-    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def states(vlm: FakeVLM, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        return torch.ones(len(statements), HIDDEN)
-
-    monkeypatch.setattr(FakeVLM, "statement_states", states, raising=False)
-    model: Model = replace(fake_model(), keys=keys())
+def test_keys_choose_what_is_scored_beyond_the_budget(images: ImageSet, tmp_path: Path) -> None:
+    model: Model = replace(fake_model(), keys=keys(), sentences=by_words)
     made = Encoder(model, tmp_path).takes([Take(images.jpegs[i]) for i in range(40)])
     observer = Observer(model, dict(enumerate(made)), mu=False)
     whole = observer.case(Statement("A dog.", tuple(range(40)), 7), budget=40)

@@ -21,6 +21,7 @@ from evaluation.photographs import Encoder, Take, write_movie
 from tests.evaluation.photograph_sets import write_set
 from tests.evaluation.test_photographs import keys
 from tests.fake_vlm import fake_model
+from tests.keyed import by_words
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_what_is_counted_by_hand() -> None:
 
 
 def test_candidates_are_bounded_by_the_budget_and_exhaustive_has_all(images: ImageSet, tmp_path: Path) -> None:
-    model: Model = replace(fake_model(), keys=keys())
+    model: Model = replace(fake_model(), keys=keys(), sentences=by_words)
     numbers = random.Random(0).sample(range(len(images)), 60)
     made = Encoder(model, tmp_path / "cache").takes([Take(images.jpegs[number]) for number in numbers])
     path = write_movie(tmp_path / "a.idx", model, made)

@@ -17,8 +17,9 @@ from chunkv2l.frames import Clip
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration
 from evaluation.photographs import Encoder, Take, filmed, halves, write_movie
-from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, FakeVLM, fake_model
+from tests.fake_vlm import HIDDEN, LAYERS, FakeModel, FakeVLM, fake_model
 from tests.indexes import jpeg, rows_of
+from tests.keyed import by_words, random_keys
 
 TIMES = (0.0, 1.0, 2.0, 3.0)
 
@@ -83,8 +84,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_a_movie_of_photographs_is_asked_like_any_other(tmp_path: Path) -> None:
-    model = fake_model()
-    model = FakeModel(model.name, model.vlm, model.hypernet, model.calibration, model.identity, keys=keys())
+    model = replace(fake_model(), keys=keys(), sentences=by_words)
     made = Encoder(model, tmp_path).takes([Take(jpeg((number, 9, 9))) for number in range(0, 250, 50)])
     path = write_movie(tmp_path / "a.idx", model, made)
     with chunkv2l.open(path, model=model) as index:
@@ -102,11 +102,7 @@ def test_a_movie_of_photographs_is_asked_like_any_other(tmp_path: Path) -> None:
 
 
 def keys() -> Keys:
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        made = Keys(LAYERS, RANK, LATENT, HIDDEN, size=6)
-        torch.nn.init.normal_(made.pool)
-    return made.requires_grad_(False)
+    return random_keys(LAYERS, HIDDEN)
 
 
 def sides(left: int, right: int) -> bytes:

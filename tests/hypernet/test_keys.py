@@ -1,60 +1,78 @@
-"""Learned keys: unit vectors that don't depend on how long a movie's batch is, and that training can move."""
+"""Learned keys: unit vectors that don't depend on what else is in a batch, and that training can move."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from chunkv2l.hypernet.keys import Keys
+from chunkv2l.hypernet.keys import SENTENCE, Keys
+from tests.keyed import by_words, random_keys
 
-LAYERS, RANK, LATENT, HIDDEN = 3, 2, 8, 16
+LAYERS, HIDDEN, SIZE = 7, 16, 5
+STATEMENTS = ("A dog runs.", "Two cats sleep.", "A red car stops.")
 
 
 def keys() -> Keys:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = Keys(LAYERS, RANK, LATENT, HIDDEN, size=5)
-        torch.nn.init.normal_(made.pool)
+    return random_keys(LAYERS, HIDDEN, SIZE)
+
+
+def states(count: int, tokens: int = 6) -> Tensor:
+    made: Tensor = torch.randn(count, LAYERS, tokens, HIDDEN, generator=torch.Generator().manual_seed(1))
     return made
 
 
-def codes(count: int) -> torch.Tensor:
-    random = torch.randn(count, LAYERS, RANK, LATENT, generator=torch.Generator().manual_seed(1))
-    return torch.nn.functional.normalize(random, dim=-1)
-
-
 def test_keys_and_queries_are_unit_vectors_a_row_each() -> None:
-    states = torch.randn(4, HIDDEN, generator=torch.Generator().manual_seed(2))
-    for made in (keys().of_codes(codes(6)), keys().of_states(states), keys().of_states(states.bfloat16())):
-        assert made.shape[1] == 5
-        torch.testing.assert_close(made.norm(dim=-1), torch.ones(len(made)))
-    torch.testing.assert_close(keys().of_codes(codes(6))[2:3], keys().of_codes(codes(6)[2:3]))
+    made = keys()
+    for found in (
+        made.of_clips(states(6)),
+        made.of_clips(states(6).bfloat16()),
+        made.of_sentences(by_words(STATEMENTS)),
+    ):
+        assert found.shape[1] == SIZE and found.dtype == torch.float32
+        torch.testing.assert_close(found.norm(dim=-1), torch.ones(len(found)))
+    torch.testing.assert_close(made.of_clips(states(6))[2:3], made.of_clips(states(6)[2:3]))
 
 
-def test_each_channel_is_pooled_with_weights_of_its_own() -> None:
-    made, given = keys(), codes(1)
-    weights = made.pool.flatten(0, 1).softmax(0)
-    pooled = torch.stack(
-        [(given.flatten(1, 2)[0, :, channel] * weights[:, channel]).sum() for channel in range(LATENT)]
-    )
-    expected = torch.nn.functional.normalize(made.key(pooled), dim=0)
-    torch.testing.assert_close(made.of_codes(given)[0], expected)
-    made.pool.data[0, 0] += 50  # all of the weight on the first vector
-    first = torch.nn.functional.normalize(made.key(given[0, 0, 0]), dim=0)
-    torch.testing.assert_close(made.of_codes(given)[0], first, atol=1e-5, rtol=0.0)
+def test_tokens_are_pooled_by_what_each_head_likes() -> None:
+    made, given = keys(), states(2)
+    seen = made.norm(torch.cat([given[:, 0], given[:, LAYERS // 3]], dim=-1))
+    values = made.value(seen)
+    pooled = []
+    for liking in made.liking:
+        shares = (values * liking).sum(-1).softmax(1)
+        pooled.append((shares[..., None] * values).sum(1))
+    expected = torch.nn.functional.normalize(made.key(torch.cat(pooled, dim=1)), dim=-1)
+    torch.testing.assert_close(made.of_clips(given), expected)
+
+
+def test_padding_has_no_say() -> None:
+    made, given = keys(), states(2)
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
+    found = made.of_clips(given, mask)
+    torch.testing.assert_close(found[0], made.of_clips(given[:1, :, :4])[0])
+    torch.testing.assert_close(found[1], made.of_clips(given[1:])[0])
+
+
+def test_other_blocks_are_not_looked_at() -> None:
+    made, given = keys(), states(1)
+    assert made.blocks == (0, 2)
+    other = given.clone()
+    other[:, [1, 3, 4, 5, 6]] = 9
+    torch.testing.assert_close(made.of_clips(other), made.of_clips(given))
 
 
 def test_gradients_reach_everything_that_makes_a_similarity() -> None:
-    made = keys()
-    states = torch.randn(2, HIDDEN, generator=torch.Generator().manual_seed(3))
-    ((made.of_codes(codes(2)) * made.of_states(states)).sum() * made.log_scale.exp()).backward()  # type: ignore[no-untyped-call]
+    made = keys().requires_grad_(True)
+    similarity = made.of_clips(states(3)) @ made.of_sentences(by_words(STATEMENTS)).T
+    (similarity.diagonal().sum() * made.log_scale.exp()).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in made.parameters())
 
 
-def test_a_bent_query_is_a_unit_vector_and_dropout_is_for_training_alone() -> None:
-    made = Keys(LAYERS, RANK, LATENT, HIDDEN, size=5, inner=12, dropout=0.5)
-    states = torch.randn(4, HIDDEN)
-    assert not torch.equal(made.of_states(states), made.of_states(states))
+def test_dropout_is_for_training_alone() -> None:
+    made = Keys(LAYERS, HIDDEN, SIZE, dropout=0.5)
+    texts = torch.randn(4, SENTENCE)
+    assert not torch.equal(made.of_sentences(texts), made.of_sentences(texts))
+    assert not torch.equal(made.of_clips(states(2)), made.of_clips(states(2)))
     made.eval()
-    torch.testing.assert_close(made.of_states(states), made.of_states(states))
-    torch.testing.assert_close(made.of_states(states).norm(dim=-1), torch.ones(4))
-    assert made.of_codes(codes(2)).shape == (2, 5)
+    torch.testing.assert_close(made.of_sentences(texts), made.of_sentences(texts))
+    torch.testing.assert_close(made.of_clips(states(2)), made.of_clips(states(2)))

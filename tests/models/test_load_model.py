@@ -10,7 +10,7 @@ import pytest
 
 from chunkv2l import models
 from chunkv2l.errors import InputError
-from chunkv2l.models import UNFITTED, hub, mini_frozen, mini_model, smolvlm
+from chunkv2l.models import UNFITTED, hub, mini_frozen, mini_model, minilm, smolvlm
 from chunkv2l.models.device import choose
 from tests import frames2lora, tiny_mini_files, tiny_smolvlm
 
@@ -92,9 +92,10 @@ def test_fetching(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return empty
 
     monkeypatch.setattr(mini_frozen, "fetch", fetch)
-    assert models.fetch_model("mini", empty).text == f"mini is in {empty}."
+    monkeypatch.setattr(minilm, "fetch", fetch)
+    assert models.fetch_model("mini", empty).text == f"mini is in {empty} and {empty}."
     assert models.fetch_model("mini").here
-    assert asked == [empty, None]
+    assert asked == [empty, empty, None, None]
 
 
 def test_importing_the_registry_loads_no_torch() -> None:

@@ -86,10 +86,9 @@ def test_statements_find_their_clips_by_adapters_alone_and_by_keys_alone() -> No
     model = real_mini.model()
     scores = vlm().score(STATEMENTS, adapters()) - vlm().score(STATEMENTS, model.hypernet.bias)
     assert scores.argmax(0).tolist() == RIGHT
-    assert model.keys is not None
+    assert model.keys is not None and model.sentences is not None
     with torch.no_grad():
-        asked = torch.stack([vlm().read(statement, model.hypernet.bias)[1] for statement in STATEMENTS])
-        similarity = model.keys.of_codes(codes()) @ model.keys.of_states(asked).T
+        similarity = model.keys.of_clips(*encoded()) @ model.keys.of_sentences(model.sentences(STATEMENTS)).T
     assert similarity.argmax(0).tolist() == RIGHT
 
 

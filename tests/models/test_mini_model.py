@@ -73,7 +73,7 @@ def test_the_loaded_model_is_the_trained_one(folder: Path, monkeypatch: pytest.M
     adapters = concat([model.hypernet.expand(codes)], bias=model.hypernet.bias)
     close(model.vlm.score(["A dog."], adapters), tiny_mini.tiny().vlm.score(["A dog."], adapters), 1e-3)
     assert model.keys is not None
-    assert model.keys.of_codes(codes).shape == (2, 16)
+    assert model.keys.of_clips(states, mask).shape == (2, 16) and model.sentences is not None
     assert not any(p.requires_grad for p in (*model.hypernet.parameters(), *model.keys.parameters()))
     assert not model.hypernet.training
 
@@ -192,7 +192,7 @@ def test_a_training_runs_file_and_its_packed_form(tmp_path: Path) -> None:
     with torch.no_grad():
         codes, expected = packed.encode(features), network.encode(features)
         assert float((codes - expected).norm() / expected.norm()) < 0.03
-        assert torch.cosine_similarity(packed_keys.of_codes(codes), keys.of_codes(expected)).min() > 0.99
+        assert torch.cosine_similarity(packed_keys.of_clips(features), keys.of_clips(features)).min() > 0.99
 
 
 @pytest.mark.usefixtures("sizes")
@@ -224,7 +224,7 @@ def lose_a_tensor(state: State) -> None:
 
 
 def lose_a_key(state: State) -> None:
-    del state["keys.pool"]
+    del state["keys.norm.weight"]
 
 
 def other_key(state: State) -> None:
@@ -236,7 +236,7 @@ def other_key(state: State) -> None:
     ("spoil", "metadata", "sentence"),
     [
         (lose_a_tensor, {}, "isn't a complete hypernetwork: bias_A.down_proj missing"),
-        (lose_a_key, {}, "keys that can't be used: .*pool"),
+        (lose_a_key, {}, "keys that can't be used: .*norm.weight"),
         (other_key, {}, "keys that can't be used: .*query.weight"),
         (dict.clear, {}, "isn't a hypernetwork's checkpoint"),
         (lambda _: None, {"config": ""}, "its configuration can't be read"),

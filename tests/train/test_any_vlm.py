@@ -27,6 +27,7 @@ from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.words import Words
 from tests import frames2lora, media, tiny_mini, tiny_mini_files, tiny_smolvlm
 from tests.evaluation.photograph_sets import write_set
+from tests.keyed import by_words
 
 SIZES = {"latent_size": 32, "rank": 2, "num_blocks": 1, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16}
 
@@ -75,6 +76,11 @@ def configured(folder: Path, **changes: Any) -> Path:
     path = folder / "run.json"
     path.write_text(json.dumps(values))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_vlm, "sentence_encoder", lambda device: by_words)
 
 
 @pytest.fixture(scope="module")

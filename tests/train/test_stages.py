@@ -25,6 +25,7 @@ from chunkv2l.train.spoken import through_when
 from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
 from chunkv2l.vlm.mini_text import Prompts
+from tests.keyed import by_words
 
 HIDDEN, INNER, LAYERS, VOCABULARY = 32, 48, 3, 128
 CAPTIONS = (
@@ -117,7 +118,7 @@ def hypernet_stage() -> HypernetStage:
     tail = torch.tensor(PROMPTS.behind_frames(""))
     generator = torch.Generator().manual_seed(4)
     source = BankClips(decoder, tiny_bank(6), sight, tail)
-    return HypernetStage(Trained(Hypernetwork(config)), decoder, source, generator, run_block)
+    return HypernetStage(Trained(Hypernetwork(config)), decoder, source, generator, run_block, by_words)
 
 
 @pytest.mark.parametrize("kind", ["internalise", "compose", "find"])

