@@ -7,7 +7,7 @@ show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -28,6 +28,8 @@ from chunkv2l.spans import Span, apart, joined, ranked
 from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from chunkv2l.adapter import Adapter
     from chunkv2l.index import IndexFile
     from chunkv2l.models import Model
@@ -133,6 +135,14 @@ class Index:
                 self._unreported += perf_counter() - started
             return self._model
 
+    @cached_property
+    def _codes(self) -> Callable[[Sequence[Node]], Tensor]:
+        """The nodes' codes [n, L, r, d], kept where the model is if that is a GPU."""
+        from chunkv2l.held import Held
+
+        device = self.model.vlm.device
+        return self.file.codes if device.type == "cpu" else Held(self.file.codes, len(self), device)
+
     @property
     def router(self) -> Router:
         """Scores over this index's segments, remembered from question to question."""
@@ -142,7 +152,7 @@ class Index:
 
                 self._router = Router(
                     self.model,
-                    self.file.codes,
+                    self._codes,
                     [segment.mu for segment in self.segments],
                     self.file.keys,
                 )
@@ -273,7 +283,7 @@ class Index:
         from chunkv2l.compose import compose
 
         checked = policies.check("given", weights, self.graph)
-        return compose(self.model.hypernet, self.file.codes, checked)
+        return compose(self.model.hypernet, self._codes, checked)
 
     def _check_own(self) -> None:
         """Ask for the files that the index was built with and whose paths it doesn't know."""

@@ -19,7 +19,7 @@ from numpy import uint8
 from numpy.typing import NDArray
 from PIL import Image
 
-from chunkv2l import grouping
+from chunkv2l import grouping, side_by_side
 from chunkv2l.checks import check_header
 from chunkv2l.cutting import cut
 from chunkv2l.encoding import MU_STATEMENTS, make, mean_scores, write_captions
@@ -29,10 +29,11 @@ from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
 from chunkv2l.memory import set_large_apart
 from chunkv2l.meta import OWN
-from chunkv2l.movies import probe
+from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.origin import describe, differences
 from chunkv2l.prefetch import Prefetch
 from chunkv2l.progress import BuildReport, Progress, Run
+from chunkv2l.reading import Task
 from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
 from chunkv2l.store import NewSegment, NewSubtitle, Writer
@@ -110,7 +111,7 @@ def build(
             model = _load(model, hypernet, device)
         wanted = describe(movie, info, model, settings, RULES, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
-        job = _Job(movie, model, settings, wanted, cues, Spoken(cues), run)
+        job = _Job(movie, info, model, settings, wanted, cues, Spoken(cues), run)
         if not force and out.exists() and _up_to_date(out, wanted, run):
             return run.report(out, wanted["movie"], nothing_to_do=True)
         with Writer(out) as writer:
@@ -180,6 +181,7 @@ class _Job:
     """What one build is to make, and of what."""
 
     movie: Path
+    info: MovieInfo
     model: Model
     settings: BuildSettings
     wanted: dict[str, Any]
@@ -242,6 +244,20 @@ def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
 def _cut(job: _Job) -> Iterator[Cut]:
     """The movie's segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
+    taking, count = getattr(vlm, "taking", None), side_by_side.processes()
+    if taking and isinstance(settings.detector, str) and side_by_side.pays(job.info, vlm.device.type, count):
+        task = Task(
+            path=str(job.movie),
+            sample_times=taking[0],
+            shrink=taking[1],
+            detector=settings.detector,
+            reader=settings.reader,
+            min_length=settings.min_length,
+            max_length=settings.max_length,
+            exact=vlm.exact_frames,
+            room=side_by_side.ROOM,
+        )
+        return side_by_side.cut_side_by_side(task, count)
     return cut(
         job.movie,
         vlm.sample_times,

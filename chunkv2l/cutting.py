@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator
+from math import inf
 
 from scenedetect.detector import SceneDetector
 
@@ -20,7 +21,7 @@ from chunkv2l.movies import probe
 from chunkv2l.prefetch import Prefetch
 from chunkv2l.readers import STALL_TIMEOUT, check_reader, read_frames
 from chunkv2l.readers.base import Image
-from chunkv2l.sampling import DETECT_RATE, KEPT_SIDE, Sampler, SampleTimes, Shrink, look
+from chunkv2l.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, SampleTimes, Shrink, look
 from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
 from chunkv2l.segmenter import Segmenter
 
@@ -40,7 +41,10 @@ def cut(
     max_length: float = MAX_LENGTH,
     exact: bool = False,
     stall_timeout: float = STALL_TIMEOUT,
-) -> Generator[tuple[Segment, Clip, Image], None, None]:
+    start: float = 0.0,
+    stop: float = inf,
+    room: int = ROOM,
+) -> Generator[tuple[Segment, Clip, Image], None, bool]:
     """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
 
     The same file gives the same segments and frames every time. Closing the generator stops the threads.
@@ -53,6 +57,12 @@ def cut(
         min_length, max_length: of a segment, seconds.
         exact: keep every frame whole, so that clips are those of `read_clip`, to the pixel; takes more memory.
         stall_timeout: seconds without a picture after which a reader is given up.
+        start, stop: the stretch of the movie that is read, seconds. The first segment starts at `start`, whatever is
+            there; those that aren't final at `stop` are left out (`side_by_side` has use for that).
+        room: bytes that whole frames may take, where they are kept.
+
+    Returns:
+        Whether the movie has ended.
 
     Raises:
         InputError: at the first `next`: not a movie, no such detector or reader.
@@ -61,12 +71,14 @@ def cut(
     check_reader(reader)
     found = make_detector(detector, min_length, max_length)
     info = probe(path)
-    segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length)
+    segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length, start)
     end = 0.0
-    frames = read_frames(info, reader, side=None if exact else KEPT_SIDE, stall_timeout=stall_timeout)
-    with Sampler(sample_times, info.fps) as sampler:
+    frames = read_frames(info, reader, start=start, side=None if exact else KEPT_SIDE, stall_timeout=stall_timeout)
+    with Sampler(sample_times, info.fps, room) as sampler:
         with Prefetch(look(frames, info, shrink, exact), _AHEAD) as looks:
             for item in looks:
+                if item.time >= stop:
+                    return False
                 end = item.end
                 if item.kept is not None:
                     sampler.keep(item.kept)
@@ -80,6 +92,7 @@ def cut(
             logger.warning("The pictures end at %.2f s, %s: the rest is missing.", end, promised)
         for segment in segmenter.finish(end):
             yield segment, *sampler.take(segment)
+    return True
 
 
 def detect(

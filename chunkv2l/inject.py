@@ -101,6 +101,21 @@ def inject(targets: Sequence[nn.Module], adapter: Adapter | None) -> Iterator[No
             injector.remove()
 
 
+def applied(targets: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor, float]] | None:
+    """What `inject` blocks add to the targets' outputs now: factors and scaling, block by block, outermost first.
+
+    Returns:
+        None where anything else watches or changes a target.
+    """
+    found = []
+    for target in targets:
+        hooks: list[Any] = list(target._forward_hooks.values())
+        if target._forward_pre_hooks or not all(isinstance(hook, _Hook) for hook in hooks):
+            return None
+        found += [(hook.A, hook.B, hook.scaling) for hook in hooks if hook.A is not None]
+    return found
+
+
 def apply(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
     """y + scaling · Bᵀ(A x), in y's dtype.
 

@@ -40,17 +40,23 @@ class Segmenter:
     Args:
         fps: frames a second that will be pushed, on average.
         min_length, max_length: seconds.
+        start: where the first segment starts, seconds; no frame comes before it.
     """
 
     def __init__(
-        self, detector: Detector, fps: float, min_length: float = MIN_LENGTH, max_length: float = MAX_LENGTH
+        self,
+        detector: Detector,
+        fps: float,
+        min_length: float = MIN_LENGTH,
+        max_length: float = MAX_LENGTH,
+        start: float = 0.0,
     ) -> None:
         check_lengths(min_length, max_length)
         self._detector = detector
         self._rate = Fraction(fps).limit_denominator(10_000)
         self._min, self._max = min_length, max_length
         self._margin = max(min_length, max_length / 8)  # a split leaves no sliver
-        self._start = 0.0
+        self._start = start
         self._cuts: list[float] = []  # reported, after _start, ascending
         self._times: list[float] = []  # of the frames since _start and one before
         self._sums: list[NDArray[np.float64]] = [

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo-movie": "evaluation.demo_movie",
     "detectors": "evaluation.detectors",
     "equivalence": "evaluation.equivalence",
+    "gpu": "evaluation.gpu",
     "hour-movie": "evaluation.hour_movie",
     "latency": "evaluation.latency",
     "longmovie": "evaluation.longmovie",

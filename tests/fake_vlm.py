@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -112,14 +112,25 @@ class FakeVLM(nn.Module):
     def prompt_ids(self, question: str) -> list[int]:
         return [VOCABULARY.index(START), *self._ids(question)]
 
-    def generate(self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64) -> list[str]:
+    def generate(
+        self,
+        questions: Sequence[str],
+        adapter: Adapter | None = None,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
         time.sleep(self.delay * len(questions))
-        return [
-            self._generate(question, adapter[i] if adapter is not None and adapter.leading else adapter, max_new_tokens)
-            for i, question in enumerate(questions)
-        ]
+        out = []
+        for i, question in enumerate(questions):
+            own = adapter[i] if adapter is not None and adapter.leading else adapter
+            out.append(self._generate(question, own, max_new_tokens, on_first_token))
+            on_first_token = None
+        return out
 
-    def _generate(self, question: str, adapter: Adapter | None, max_new_tokens: int) -> str:
+    def _generate(
+        self, question: str, adapter: Adapter | None, max_new_tokens: int, on_first_token: Callable[[], None] | None
+    ) -> str:
         prompt = self.prompt_ids(question)
         self.prompts.append(prompt)
         said: list[int] = []
@@ -129,6 +140,9 @@ class FakeVLM(nn.Module):
                 for i in (*said, VOCABULARY.index(START)):
                     logits[i] = -torch.inf  # says nothing twice
                 token = int(logits.argmax())
+                if on_first_token is not None:
+                    on_first_token()
+                    on_first_token = None
                 if token == VOCABULARY.index(END) and said:
                     break
                 said.append(token)

@@ -116,8 +116,8 @@ def test_frames_that_find_no_room_are_shrunk_early_and_alike(
     def found(room: int) -> list[Any]:
         shrunk.clear()
         most.clear()
-        monkeypatch.setattr(cutting, "Sampler", lambda times, fps: Counting(times, fps, room))
-        return list(cut(path, wanted, shrink, detector="fixed:4", reader=reader, exact=True))
+        monkeypatch.setattr(cutting, "Sampler", Counting)
+        return list(cut(path, wanted, shrink, detector="fixed:4", reader=reader, exact=True, room=room))
 
     ample = found(1 << 30)
     one = max(most) // most.index(max(most))  # bytes of a frame, about

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -95,11 +95,19 @@ class VLM(TextScorer, Protocol):
         """Token ids of the text-only prompt for a question; no visual token. "" gives the caption prompt."""
         ...
 
-    def generate(self, questions: Sequence[str], adapter: Adapter | None = None, max_new_tokens: int = 64) -> list[str]:
+    def generate(
+        self,
+        questions: Sequence[str],
+        adapter: Adapter | None = None,
+        max_new_tokens: int = 64,
+        *,
+        on_first_token: Callable[[], None] | None = None,
+    ) -> list[str]:
         """Greedy answers, without special tokens, up to the model's end of turn.
 
         Args:
             adapter: none (the bare model), one for all questions (A [L, R, I]), or one per question (A [Q, L, R, I]).
+            on_first_token: called once, when the first token is known.
         """
         ...
 

@@ -44,9 +44,40 @@ def greedy(
     for chunk in chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
         part = some_of(adapter, slice(chunk.start, chunk.stop), decoder.device)
         with exclusive(decoder.targets):
-            out += _greedy_batch(decoder, embedded[chunk.start : chunk.stop], part, max_new_tokens, on_first_token)
+            rows = embedded[chunk.start : chunk.stop]
+            out += _replayed(decoder, rows, part, max_new_tokens, on_first_token) or _greedy_batch(
+                decoder, rows, part, max_new_tokens, on_first_token
+            )
         on_first_token = None
     return out
+
+
+def _replayed(
+    decoder: TextDecoder,
+    prompts: Sequence[Tensor],
+    adapter: Adapter | None,
+    max_new_tokens: int,
+    on_first_token: Callable[[], None] | None,
+) -> list[list[int]] | None:
+    """`_greedy_batch` by graphs (`vlm/graphs.py`); None where there are none for it."""
+    if decoder.graphs is None:
+        return None
+    embeds, mask = pad(prompts)
+    speech = decoder.graphs.speech(embeds, adapter, max_new_tokens)
+    if speech is None:
+        return None
+    out: list[list[int]] = [[] for _ in prompts]
+    tokens = speech.begin(embeds, mask.sum(1), adapter)
+    while True:
+        for row, value in zip(out, tokens, strict=True):
+            if not _ended(row, decoder.end_ids):
+                row.append(value)
+        if on_first_token is not None:
+            on_first_token()
+            on_first_token = None
+        if max(map(len, out)) == max_new_tokens or all(_ended(row, decoder.end_ids) for row in out):
+            return out
+        tokens = speech.go_on()
 
 
 def _greedy_batch(

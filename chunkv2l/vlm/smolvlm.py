@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from chunkv2l.vlm import smolvlm_inputs as inputs
 from chunkv2l.vlm.family import Family
 from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.text import TextDecoder, pad
+
+if TYPE_CHECKING:
+    from chunkv2l.sampling import SampleTimes, Shrink
 
 CAPTION_PROMPT = "Describe the video."
 _FRAMES_AT_ONCE = 32
@@ -62,6 +66,8 @@ class SmolVLM(Family):
         self._whole: str = getattr(tokenizer, "global_image_token", None) or "<global-img>"
         self._image_id: int = config.image_token_id
         self._special = special_strings(tokenizer)
+        self._told: tuple[str | None, list[int]] = (None, [])  # the last statement, and its tokens
+        self._caption_ids: list[int] = []
         self.frame_tokens: int = (pixels.tile // config.vision_config.patch_size // config.scale_factor) ** 2
         self.decoder = TextDecoder(
             self.model.model.text_model,
@@ -76,6 +82,12 @@ class SmolVLM(Family):
 
     def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return inputs.shrink(image, self.pixels.longest_edge)
+
+    @property
+    def taking(self) -> tuple[SampleTimes, Shrink]:
+        """`sample_times` and `shrink` by themselves, as other processes can be given them."""
+        times = partial(inputs.sample_times, max_frames=self.max_frames)
+        return times, partial(inputs.shrink, longest_edge=self.pixels.longest_edge)
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Clip], padding: str = "right") -> tuple[Tensor, Tensor]:
@@ -126,7 +138,7 @@ class SmolVLM(Family):
         frames = [frame for clip in clips for frame in clip.frames]
         out = []
         for start in range(0, len(frames), _FRAMES_AT_ONCE):
-            pixels = torch.from_numpy(self.pixels.pixels(frames[start : start + _FRAMES_AT_ONCE]))
+            pixels = self._pixels(frames[start : start + _FRAMES_AT_ONCE])
             # The reference casts pixels to bfloat16 whatever the model runs in.
             pixels = pixels.to(self.device, torch.bfloat16).to(self.model.dtype)
             found = self.model.model.get_image_features(pixel_values=pixels[None])
@@ -134,6 +146,13 @@ class SmolVLM(Family):
             found = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
             out.append(found.reshape(-1, found.shape[-1]))
         return torch.cat(out)
+
+    def _pixels(self, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """`PixelRule.pixels`, float32 [F, 3, tile, tile]; a GPU is sent bytes, which become the same numbers there."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(self.pixels.pixels(frames))
+        squares = torch.from_numpy(self.pixels.squares(frames)).to(self.device)
+        return looked_up(squares, torch.from_numpy(self.pixels.levels()).to(self.device))
 
     # --- words ---------------------------------------------------------------------------------------------------
 
@@ -152,14 +171,28 @@ class SmolVLM(Family):
         return rendered
 
     def prompt_ids(self, question: str) -> list[int]:
-        return self._ids(self._plain(question) or CAPTION_PROMPT, answer=True)
+        if question:
+            return self._ids(self._plain(question) or CAPTION_PROMPT, answer=True)
+        self._caption_ids = self._caption_ids or self._ids(CAPTION_PROMPT, answer=True)
+        return list(self._caption_ids)
 
     def statement_ids(self, statement: str) -> list[int]:
         """The statement's tokens as they follow the caption prompt, with the leading space that answers have."""
+        told, ids = self._told
+        if told == statement:  # a question scores one statement many times
+            return list(ids)
         turn = self._turn(CAPTION_PROMPT, answer=True)
         whole = self.tokenizer(f"{turn} {self._plain(statement).strip()}", add_special_tokens=False)["input_ids"]
-        ids: list[int] = whole[len(self.prompt_ids("")) :]
-        return ids
+        ids = whole[len(self.prompt_ids("")) :]
+        self._told = (statement, ids)
+        return list(ids)
 
     def _text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+
+def looked_up(squares: Tensor, levels: Tensor) -> Tensor:
+    """What each of a channel's values becomes: uint8 [F, H, W, 3] by levels [3, 256] -> [F, 3, H, W]."""
+    planes = squares.int().permute(3, 0, 1, 2)
+    pairs = zip(levels, planes, strict=True)
+    return torch.stack([level.index_select(0, plane.reshape(-1)).view(plane.shape) for level, plane in pairs], dim=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -93,32 +93,50 @@ class PixelRule:
     scale: float = 1 / 255
 
     def pixels(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> float32 [F, 3, tile, tile].
-
-        Each is shrunk, then stretched to the square whatever its shape was, both Lanczos; one tile a frame.
-        """
+        """`squares` as the vision tower has them, each value looked up in `levels`: float32 [F, 3, tile, tile]."""
         out = np.empty((len(frames), 3, self.tile, self.tile), dtype=np.float32)
-        levels = self._levels()
+        levels = self.levels()
 
         def fill(row: NDArray[np.float32], frame: NDArray[np.uint8]) -> None:
-            picture = Image.fromarray(np.ascontiguousarray(shrink(frame, self.longest_edge)))
-            square = np.asarray(picture.resize((self.tile, self.tile), Image.Resampling.LANCZOS))
+            square = self._square(frame)
             for channel in range(3):
                 np.take(levels[channel], square[..., channel], out=row[channel], mode="clip")
 
-        if len(frames) < 2:
-            for row, frame in zip(out, frames, strict=True):
-                fill(row, frame)
-        else:
-            with ThreadPoolExecutor(min(len(frames), os.cpu_count() or 1)) as pool:
-                list(pool.map(fill, out, frames))
+        _side_by_side(fill, out, frames)
         return out
 
-    def _levels(self) -> NDArray[np.float32]:
+    def squares(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> uint8 [F, tile, tile, 3].
+
+        Each is shrunk, then stretched to the square whatever its shape was, both Lanczos; one tile a frame.
+        """
+        out = np.empty((len(frames), self.tile, self.tile, 3), dtype=np.uint8)
+
+        def fill(row: NDArray[np.uint8], frame: NDArray[np.uint8]) -> None:
+            row[:] = self._square(frame)
+
+        _side_by_side(fill, out, frames)
+        return out
+
+    def _square(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        picture = Image.fromarray(np.ascontiguousarray(shrink(frame, self.longest_edge)))
+        return np.asarray(picture.resize((self.tile, self.tile), Image.Resampling.LANCZOS))
+
+    def levels(self) -> NDArray[np.float32]:
         """What each of a channel's 256 values becomes, float32 [3, 256]: computed in the reference's order."""
         mean, std = (np.asarray(values, dtype=np.float32)[:, None] for values in (self.mean, self.std))
         scaled = (np.arange(256, dtype=np.float64) * self.scale).astype(np.float32)
         return np.asarray((scaled[None] - mean) / std, dtype=np.float32)
+
+
+def _side_by_side(fill: Callable[[Any, NDArray[np.uint8]], None], rows: Any, frames: Sequence[Any]) -> None:
+    """Fill each row from its frame, in threads where there are several."""
+    if len(frames) < 2:
+        for row, frame in zip(rows, frames, strict=True):
+            fill(row, frame)
+        return
+    with ThreadPoolExecutor(min(len(frames), os.cpu_count() or 1)) as pool:
+        list(pool.map(fill, rows, frames))
 
 
 def pixel_rule(folder: Path, image_size: int) -> PixelRule:

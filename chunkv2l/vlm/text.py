@@ -8,9 +8,11 @@ log-softmax is in float32 and computed only where a label is.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,14 @@ from torch import Tensor, nn
 from chunkv2l.adapter import Adapter
 from chunkv2l.inject import inject
 
+if TYPE_CHECKING:
+    from chunkv2l.vlm.graphs import Graphs
+
 Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
 
+GRAPHS = "CHUNKV2L_CUDA_GRAPHS"
+"""The environment variable that lets passes on a GPU be CUDA graphs; off until that is measured on one."""
 MAX_ROWS = 64
 MAX_TOKENS = 8192
 """A batch holds at most this many tokens, padding included (a single longer row goes alone)."""
@@ -65,16 +72,38 @@ class TextDecoder:
         embedded: Tensor = table(ids)
         return embedded
 
+    @cached_property
+    def graphs(self) -> Graphs | None:
+        """How short passes are made faster: None on a CPU, and unless `GRAPHS` is set to 1."""
+        from chunkv2l.vlm.graphs import Graphs
+
+        return Graphs(self) if self.device.type == "cuda" and os.environ.get(GRAPHS) == "1" else None
+
+    def states(self, embeds: Tensor, mask: Tensor, adapter: Adapter | None) -> Tensor:
+        """The normed output [B, S, D] of right-padded rows under an adapter, or one each (see `inject`).
+
+        Args:
+            embeds: [B, S, D].
+            mask: [B, S], 1 where a row is real; elsewhere the output means nothing.
+        """
+        if self.graphs is not None and not torch.is_grad_enabled():
+            found = self.graphs.states(embeds, adapter)
+            if found is not None:
+                return found
+        with inject(self.targets, adapter):
+            out: Tensor = self.run(embeds, mask).last_hidden_state
+        return out
+
     def run(self, embeds: Tensor, mask: Tensor, cache: Any = None, position_ids: Tensor | None = None) -> Any:
         """The text model's output, adding to `cache`: embeds [B, S, D], mask [B, tokens in the cache + S]."""
         if cache is None:
             return self.model(inputs_embeds=embeds, attention_mask=mask, use_cache=False)
-        named = {_cache_name(type(self.model)): cache}
+        named = {cache_name(type(self.model)): cache}
         return self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, use_cache=True, **named)
 
 
-def _cache_name(kind: type[nn.Module]) -> str:
-    # transformers 5.24 renamed past_key_values.
+def cache_name(kind: type[nn.Module]) -> str:
+    """What a module of transformers calls the cache that it is given; 5.24 renamed past_key_values."""
     return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
@@ -152,8 +181,7 @@ def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Ten
     """Summed log-probabilities of each row's labels, float32 [B]."""
     if not rows.width:
         return rows.embeds.new_zeros(len(rows.embeds), dtype=torch.float32)
-    with inject(decoder.targets, adapter):
-        hidden: Tensor = decoder.run(rows.embeds, rows.mask).last_hidden_state
+    hidden = decoder.states(rows.embeds, rows.mask, adapter)
     values: list[Tensor] = []
     for start in range(0, len(rows.labels), _LOGIT_ROWS):
         places, labels = (item[start : start + _LOGIT_ROWS] for item in (rows.places, rows.labels))

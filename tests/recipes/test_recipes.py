@@ -88,9 +88,9 @@ def test_two_movies(other: Path, index: Index, monkeypatch: pytest.MonkeyPatch) 
         asked: list[Any] = []
         generate = index.model.vlm.generate
 
-        def noted(questions: Any, adapter: Any, *rest: Any) -> list[str]:
+        def noted(questions: Any, adapter: Any, *rest: Any, **named: Any) -> list[str]:
             asked.append(adapter)
-            return generate(questions, adapter, *rest)
+            return generate(questions, adapter, *rest, **named)
 
         monkeypatch.setattr(index.model.vlm, "generate", noted)
         said, together = two_movies.ask_both(index, second, QUESTION)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from chunkv2l.vlm import smolvlm_inputs as inputs
+from chunkv2l.vlm.smolvlm import looked_up
 from tests import frames2lora, tiny_smolvlm
 
 SIZES = [(720, 1280), (1280, 720), (101, 333), (480, 480), (384, 215), (215, 384), (216, 384), (7, 640), (20, 30)]
@@ -80,6 +81,15 @@ def test_pixels_equal_transformers_pil_processor(height: int, width: int, tile: 
         )
         theirs = processor([[image]], return_tensors="np")["pixel_values"][0]
         assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_bytes_that_a_gpu_looks_up_are_the_same_pixels(count: int) -> None:
+    rule = inputs.PixelRule(48, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    frames = [noise(30 + n, 50) for n in range(count)]
+    found = looked_up(torch.from_numpy(rule.squares(frames)), torch.from_numpy(rule.levels()))
+    assert found.shape == (count, 3, 48, 48)
+    assert torch.equal(found, torch.from_numpy(rule.pixels(frames)))
 
 
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (1, 384), (384, 1), (1, 5000)])
