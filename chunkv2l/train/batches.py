@@ -94,7 +94,7 @@ def pad(rows: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> tuple
 class Mix:
     """What a stage draws: relative shares of batch kinds, clips and rows of each, frame counts."""
 
-    kinds: dict[str, float]  # "vlm", "internalise", "compose", "find"
+    kinds: dict[str, float]  # "vlm"; "internalise", "compose", "find", "keys"
     clips: dict[str, int]
     rows_per_clip: int = 2
     frames: tuple[int, ...] = (2, 4, 4, 8)

@@ -5,7 +5,8 @@
 - compose: several clips' adapters side by side, weighted as the policies do, the bias once; one clip answers, and the
   VLM with that clip's frames in context is a second target here too;
 - find: symmetric InfoNCE over router scores (clips × texts), of which only those of clips that the learned keys
-  mix up are computed; and over the keys themselves, in every batch, whatever its kind.
+  mix up are computed; and over the keys themselves, in every batch, whatever its kind. Keys and hypernetwork share no
+  weights: batches of the kind "keys" leave the hypernetwork as it is.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class HypernetStage:
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
         keys, figures, similarity = self._keys(batch, states, mask)
+        if batch.kind == "keys":
+            return keys, figures
         if batch.kind == "find":
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)

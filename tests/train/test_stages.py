@@ -121,7 +121,7 @@ def hypernet_stage() -> HypernetStage:
     return HypernetStage(Trained(Hypernetwork(config)), decoder, source, generator, run_block, by_words)
 
 
-@pytest.mark.parametrize("kind", ["internalise", "compose", "find"])
+@pytest.mark.parametrize("kind", ["internalise", "compose", "find", "keys"])
 def test_each_objective_lowers_its_loss(kind: str, tmp_path: Path) -> None:
     stage = hypernet_stage()
     source = batches(kind)
@@ -256,6 +256,15 @@ def test_speed_counts_the_products_of_a_step() -> None:
     assert [speed.kind for speed in speeds] == ["internalise"]
     assert speeds[0].clips_s == pytest.approx(6 * speeds[0].steps_s, rel=0.05) and speeds[0].share is None
     assert all(p.grad is None for p in stage.trained.parameters())
+
+
+def test_keys_alone_leave_the_hypernetwork_as_it_is() -> None:
+    stage = hypernet_stage()
+    loss, figures = stage.loss(batches("keys").make(0), 0.0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert set(figures) == {"key", "key_found"}
+    assert all(p.grad is None for p in stage.trained.hypernet.parameters())
+    assert any(p.grad is not None for p in stage.trained.keys.parameters())
 
 
 def test_clips_beyond_those_that_are_scored_still_have_keys() -> None:
