@@ -278,6 +278,15 @@ def test_when_asks_for_an_event_within_the_budget(tmp_path: Path, model: FakeMod
     assert answer.not_there == event.not_there
 
 
+def test_the_first_time_in_a_long_movie_stays_within_the_budget(tmp_path: Path, model: FakeModel) -> None:
+    with Index(write_index(tmp_path / "movie.idx", random_codes(60)), model) as index:
+        answer = index.ask("When is the first time that the dog catches the ball?", budget=20)
+    (look,) = answer.route.looks if answer.route is not None else ()
+    assert len(look.candidates) == 20 and {i for span in answer.spans for i in span.segments} <= {
+        one.node for one in look.candidates
+    }
+
+
 def test_order_over_an_index_asks_for_no_more_than_it_needs(index: Index, model: FakeModel) -> None:
     index.ask("When does a dog run?")
     calls = len(model.vlm.prompts)
