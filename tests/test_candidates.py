@@ -30,11 +30,11 @@ def test_spread_is_even(k: int, expected: list[int]) -> None:
     assert spread(range(10), k) == expected
 
 
-def test_keys_fill_two_thirds_of_the_budget_and_words_a_sixth() -> None:
-    chosen = choice(100)
+def test_keys_fill_most_of_the_budget_and_words_a_twelfth() -> None:
+    chosen = choice(100, 24)
     new = first_look(chosen, keys=range(99, -1, -1), words=[3, 50, 4], members=[])
-    assert new == sorted([3, 50, *range(99, 92, -1)])  # 2 by words, then keys up to three quarters of 12
-    assert chosen.sources[3][0] == "words 1" and chosen.sources[99] == ["key 1"] and chosen.left == 3
+    assert new == sorted([3, 50, *range(99, 79, -1)])  # 2 by words, then keys up to eleven twelfths of 24
+    assert chosen.sources[3][0] == "words 1" and chosen.sources[99] == ["key 1"] and chosen.left == 2
 
 
 def test_a_segment_that_several_lists_name_counts_once_and_has_all_its_names() -> None:
