@@ -105,7 +105,7 @@ def test_what_looks_like_the_best_segment_is_the_event_and_nothing_else() -> Non
 
 
 def test_segments_that_look_alike_are_the_event_together() -> None:
-    alike = segment_graph(pieces(10), [(1, 6, 0.9), (1, 9, 0.7), (6, 9, 0.8)])
+    alike = segment_graph(pieces(10), [(1, 6, 0.9), (3, 9, 0.6), (6, 9, 0.8)])  # 1 and 9 by way of 6
     p = {1: 0.1, 3: 0.25, 6: 0.12, 9: 0.09}
     assert event(alike, p) == {1, 6, 9} and event(GRAPH, p) == {3}
     assert event(alike, {1: 0.02, 3: 0.25, 6: 0.02}) == {3}
