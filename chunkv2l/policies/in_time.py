@@ -35,8 +35,9 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """What comes before or after something, the first or last time, how many times: for questions about order in time.
 
     - after, before: the segment that follows (precedes) the anchor, for each of the router's best `top_k` anchors, with
-      the share of belief that its anchor has; at the movie's end (beginning) the anchor's own. Where the question asks
-      when something happens there, that is looked for among all segments behind (ahead of) the best anchor.
+      the share of belief that its anchor's best segment has, so that the best anchor leads; at the movie's end
+      (beginning) the anchor's own. Where the question asks when something happens there, that is looked for among all
+      segments behind (ahead of) the best anchor.
     - while: the anchor's own segments, as `route` weighs them.
     - first, last: the earliest, latest occurrence of the event; segments next to each other are one. Where there are
       `similar` edges, segments that look alike count together, and such a group is the event if it is the likeliest.
@@ -61,7 +62,7 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     weights: dict[Node, float] = {}
     for run in runs:
         node = beside(graph, run, relation.kind == "after")
-        weights[node] = weights.get(node, 0.0) + sum(p[i] for i in range(run[0], run[1] + 1))
+        weights[node] = weights.get(node, 0.0) + max(p[i] for i in range(run[0], run[1] + 1))
     return shares(weights)
 
 
