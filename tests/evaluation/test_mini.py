@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from chunkv2l.hypernet import Hypernetwork
-from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.images import load_images
 from evaluation import mini, mini_lines
@@ -23,6 +22,7 @@ from evaluation.mini_lines import HardNegatives, Ratio, Shown
 from evaluation.photographs import Encoder
 from tests import tiny_mini
 from tests.evaluation.photograph_sets import write_set
+from tests.keyed import by_words, random_keys
 from tests.tiny_mini_files import CONFIG
 
 
@@ -33,10 +33,10 @@ def small_model() -> Model:
         network = Hypernetwork(CONFIG)
         nn.init.normal_(network.scaler_B["down_proj"])
         nn.init.normal_(network.bias_B["down_proj"], std=0.1)
-        keys = Keys(CONFIG.num_layers, CONFIG.rank, CONFIG.latent_size, CONFIG.hidden_size, 8).requires_grad_(False)
+        keys = random_keys(CONFIG.num_layers, CONFIG.hidden_size, 8)
     fitted = Calibration(tau=2.0, gamma=0.5, key=3.0)
     network = network.requires_grad_(False).eval()
-    return Model("mini", tiny_mini.tiny().vlm, network, fitted, {"hypernet": "b" * 64}, keys.eval())
+    return Model("mini", tiny_mini.tiny().vlm, network, fitted, {"hypernet": "b" * 64}, keys, by_words)
 
 
 @pytest.fixture(scope="module")
