@@ -36,7 +36,7 @@ $(MOVIE): evaluation/demo_movie.py | $(STAMP)
 	$(BIN)/python -m evaluation demo-movie -o $@
 
 test: $(STAMP) ## run the tests (the quick ones: some minutes on two cores)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check
