@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -202,9 +203,8 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     count = 0
     batch: list[Cut] = []
     with Pictures(writer.path.parent) as pictures:
-        with Prefetch(_cut(job), AHEAD) as cuts:
+        with Prefetch(_kept(_cut(job), pictures), AHEAD) as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):
-                pictures.add(item[0], item[1])
                 if count > len(stored):
                     batch.append(item)
                     if count % BATCH == 0:
@@ -220,6 +220,14 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
         if not count:
             raise InputError(f"{job.movie} has no picture that can be decoded.")
         return store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
+
+
+def _kept(cuts: Generator[Cut, None, object], pictures: Pictures) -> Generator[Cut, None, None]:
+    """The cuts, each once its frames for the chapters are kept: where they are read, as the model has enough to do."""
+    with closing(cuts):
+        for segment, clip, picture in cuts:
+            pictures.add(segment, clip)
+            yield segment, clip, picture
 
 
 def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
@@ -241,7 +249,7 @@ def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     return stored
 
 
-def _cut(job: _Job) -> Iterator[Cut]:
+def _cut(job: _Job) -> Generator[Cut, None, object]:
     """The movie's segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
     taking, count = getattr(vlm, "taking", None), side_by_side.processes()

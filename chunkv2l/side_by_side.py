@@ -17,6 +17,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import accumulate
 from math import ceil, inf
 from pathlib import Path
 from threading import Condition, Thread
@@ -29,7 +30,8 @@ from chunkv2l.sampling import cores
 
 logger = logging.getLogger("chunkv2l")
 
-LENGTH: Final = 90.0
+LENGTH: Final = 120.0
+SHORT: Final = 12.0
 WARM: Final = 16.0
 TAIL: Final = 32.0
 ROOM: Final = 640 << 20
@@ -55,15 +57,14 @@ def cut_side_by_side(
     """What `cutting.cut` gives, by `count` processes.
 
     Args:
-        length, warm, tail: seconds of a stretch (None: `LENGTH` at most, and as many for each process), and read before
-            and behind it.
+        length: seconds of a stretch; None: `LENGTH` at most, the first ones less.
+        warm, tail: seconds that are read before it and behind it.
 
     Raises:
         InputError, ChunkV2LError: as `cut`.
     """
     info = probe(task.path)
-    length = length or info.duration / (count * ceil(info.duration / (count * LENGTH)))
-    borders = [length * k for k in range(max(1, ceil(info.duration / length)))]
+    borders = _borders(info.duration, count) if length is None else _even(info.duration, length)
     stops = [*(border + tail for border in borders[1:]), inf]
     parts = [Part(max(0.0, border - warm), stop) for border, stop in zip(borders, stops, strict=True)]
     number, place = 0, 0
@@ -87,6 +88,23 @@ def cut_side_by_side(
         while (item := alone.at(place)) is not None:
             yield item
             place += 1
+
+
+def _borders(duration: float, count: int) -> list[float]:
+    """Where stretches begin, seconds: the first `count` of them grow up to `LENGTH`, as what comes first is used first.
+
+    A movie too short for that is shared equally.
+    """
+    growing = [max(LENGTH * number / count, SHORT) for number in range(1, count + 1)]
+    begun = sum(growing)
+    if duration <= begun:
+        return _even(duration, duration / count)
+    rest = _even(duration - begun, (duration - begun) / ceil((duration - begun) / LENGTH))
+    return [*accumulate(growing[:-1], initial=0.0), *(begun + border for border in rest)]
+
+
+def _even(duration: float, length: float) -> list[float]:
+    return [length * number for number in range(max(1, ceil(duration / length - 1e-9)))]
 
 
 class _Stretch:

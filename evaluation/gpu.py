@@ -11,7 +11,6 @@ does.
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,6 @@ import torch
 from chunkv2l import side_by_side, terminal
 from chunkv2l.errors import InputError
 from chunkv2l.query import BUDGET
-from chunkv2l.vlm.text import GRAPHS
 from evaluation import gpu_movie, latency, random_smolvlm, results, table
 from evaluation.build_cost import STAGES, head
 
@@ -146,7 +144,6 @@ def command(
     folder = work / shape
     if not (folder / random_smolvlm.HYPERNET).is_file():
         random_smolvlm.make(folder, random_smolvlm.SHAPES[shape])
-    os.environ[GRAPHS] = "1"
     model = load_model(str(folder), str(folder / random_smolvlm.HYPERNET), device)
     short = work / f"short{movie.suffix}"
     head(movie, short, min(60 * before_minutes, 60 * minutes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -67,7 +68,7 @@ def test_where_neighbours_never_agree_one_reads_the_rest(movie: Path) -> None:
     same(list(cut_side_by_side(ruler, 2, length=20.0, warm=1.0, tail=0.5)), expected)
 
 
-def test_stretches_are_shared_out_evenly(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stretches_grow_and_are_shared_out_evenly(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Parts(Exception):
         pass
 
@@ -75,13 +76,24 @@ def test_stretches_are_shared_out_evenly(movie: Path, monkeypatch: pytest.Monkey
         raise Parts(*[part.start for part in parts])
 
     monkeypatch.setattr(side_by_side, "_running", tell)
-    monkeypatch.setattr(side_by_side, "LENGTH", 20.0)
-    duration = probe(movie).duration
-    assert 40 < duration < 60
-    for count, each in ((2, 4), (3, 3), (4, 4)):
+
+    def begins(length: float, shortest: float, count: int) -> list[float]:
+        monkeypatch.setattr(side_by_side, "LENGTH", length)
+        monkeypatch.setattr(side_by_side, "SHORT", shortest)
         with pytest.raises(Parts) as found:
             next(cut_side_by_side(task(movie), count, warm=0.0))
-        assert found.value.args == pytest.approx([duration / each * n for n in range(each)])
+        return list(found.value.args)
+
+    monkeypatch.setattr(side_by_side, "_running", tell)
+    duration = probe(movie).duration
+    assert 40 < duration < 60
+    for count in (2, 4):  # too short for stretches that grow
+        assert begins(90.0, 12.0, count) == pytest.approx([duration / count * n for n in range(count)])
+    first = [4.0, 20 / 3, 10.0]  # they grow, and the others share the rest
+    begun = sum(first)
+    each = (duration - begun) / math.ceil((duration - begun) / 10.0)
+    others = [begun + each * n for n in range(round((duration - begun) / each))]
+    assert begins(10.0, 4.0, 3) == pytest.approx([0.0, first[0], first[0] + first[1], *others])
 
 
 def test_closing_it_leaves_no_process(movie: Path) -> None:

@@ -31,6 +31,7 @@ MOST_TOKENS: Final = 8192
 """Passes of more tokens, padding included, keep a GPU busy without graphs."""
 WORTH: Final = 2
 """How often a size comes before it is recorded, which takes as long as several passes."""
+LONG: Final = 16
 KEPT: Final = 32
 """Graphs kept, those used last."""
 _REMEMBERED: Final = 1000  # sizes that came
@@ -76,30 +77,34 @@ class Graphs:
         """
         with exclusive(self._targets):
             with torch.inference_mode():
-                found = self._find(embeds, adapter, 0)
+                found = self._find(embeds, adapter, 0, WORTH)
                 if found is None:
                     return None
                 found.load(embeds, adapter)
                 states = found.replay()
             return states[: embeds.shape[0], : embeds.shape[1]].clone()  # out here, so that gradients may be taken
 
-    def speech(self, embeds: Tensor, adapter: Adapter | None, most: int) -> Speech | None:
+    def speech(self, embeds: Tensor, adapter: Adapter | None, most: int, hurry: bool = True) -> Speech | None:
         """Greedy answers of at most `most` tokens to right-padded prompts [B, S, D]; None as in `states`.
 
         The caller holds `exclusive` until it is done with it.
+
+        Args:
+            hurry: the first token is waited for. Otherwise a size is recorded when it first comes: that takes less
+                time than `LONG` tokens without a graph.
         """
         with torch.inference_mode():
-            found = self._find(embeds, adapter, most)
+            found = self._find(embeds, adapter, most, WORTH if hurry or most < LONG else 0)
             return None if found is None else Speech(found)
 
-    def _find(self, embeds: Tensor, adapter: Adapter | None, most: int) -> Pass | None:
+    def _find(self, embeds: Tensor, adapter: Adapter | None, most: int, worth: int) -> Pass | None:
         form = None if self._failed else self._form(embeds, adapter, most)
         if form is None or form.rows * max(form.tokens, form.room) > MOST_TOKENS:
             return None
         if form in self._made:
             self._made.move_to_end(form)
             return self._made[form]
-        if self._seen[form] < WORTH:
+        if self._seen[form] < worth:
             if len(self._seen) > _REMEMBERED:
                 self._seen.clear()
             self._seen[form] += 1

@@ -63,7 +63,7 @@ def _replayed(
     if decoder.graphs is None:
         return None
     embeds, mask = pad(prompts)
-    speech = decoder.graphs.speech(embeds, adapter, max_new_tokens)
+    speech = decoder.graphs.speech(embeds, adapter, max_new_tokens, hurry=on_first_token is not None)
     if speech is None:
         return None
     out: list[list[int]] = [[] for _ in prompts]

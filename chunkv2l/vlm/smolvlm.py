@@ -14,6 +14,7 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
+from chunkv2l.vlm import lanczos
 from chunkv2l.vlm import smolvlm_inputs as inputs
 from chunkv2l.vlm.family import Family
 from chunkv2l.vlm.plain import plain, special_strings
@@ -151,8 +152,7 @@ class SmolVLM(Family):
         """`PixelRule.pixels`, float32 [F, 3, tile, tile]; a GPU is sent bytes, which become the same numbers there."""
         if self.device.type == "cpu":
             return torch.from_numpy(self.pixels.pixels(frames))
-        squares = torch.from_numpy(self.pixels.squares(frames)).to(self.device)
-        return looked_up(squares, torch.from_numpy(self.pixels.levels()).to(self.device))
+        return pixels_on(self.device, self.pixels, frames)
 
     # --- words ---------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,21 @@ class SmolVLM(Family):
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 
-def looked_up(squares: Tensor, levels: Tensor) -> Tensor:
+def pixels_on(device: torch.device, rule: inputs.PixelRule, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """`rule.pixels(frames)`, computed on a device that is sent the frames' bytes: float32 [F, 3, tile, tile].
+
+    They are the same numbers. Resampling a few hundred frames for a batch of clips would keep every core busy.
+    """
+    small = [np.ascontiguousarray(inputs.shrink(frame, rule.longest_edge)) for frame in frames]
+    squares = torch.empty(len(small), rule.tile, rule.tile, 3, dtype=torch.uint8, device=device)
+    for shape in {frame.shape for frame in small}:  # a movie's frames have one
+        chosen = [number for number, frame in enumerate(small) if frame.shape == shape]
+        pictures = torch.from_numpy(np.stack([small[number] for number in chosen]))
+        squares[chosen] = lanczos.resize(pictures.to(device), rule.tile, rule.tile)
+    return _looked_up(squares, torch.from_numpy(rule.levels()).to(device))
+
+
+def _looked_up(squares: Tensor, levels: Tensor) -> Tensor:
     """What each of a channel's values becomes: uint8 [F, H, W, 3] by levels [3, 256] -> [F, 3, H, W]."""
     planes = squares.int().permute(3, 0, 1, 2)
     pairs = zip(levels, planes, strict=True)

@@ -93,7 +93,11 @@ class PixelRule:
     scale: float = 1 / 255
 
     def pixels(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """`squares` as the vision tower has them, each value looked up in `levels`: float32 [F, 3, tile, tile]."""
+        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> float32 [F, 3, tile, tile].
+
+        Each is shrunk, then stretched to the square whatever its shape was, both Lanczos, one tile a frame; then each
+        value is looked up in `levels`.
+        """
         out = np.empty((len(frames), 3, self.tile, self.tile), dtype=np.float32)
         levels = self.levels()
 
@@ -101,19 +105,6 @@ class PixelRule:
             square = self._square(frame)
             for channel in range(3):
                 np.take(levels[channel], square[..., channel], out=row[channel], mode="clip")
-
-        _side_by_side(fill, out, frames)
-        return out
-
-    def squares(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> uint8 [F, tile, tile, 3].
-
-        Each is shrunk, then stretched to the square whatever its shape was, both Lanczos; one tile a frame.
-        """
-        out = np.empty((len(frames), self.tile, self.tile, 3), dtype=np.uint8)
-
-        def fill(row: NDArray[np.uint8], frame: NDArray[np.uint8]) -> None:
-            row[:] = self._square(frame)
 
         _side_by_side(fill, out, frames)
         return out

@@ -27,7 +27,7 @@ Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
 
 GRAPHS = "CHUNKV2L_CUDA_GRAPHS"
-"""The environment variable that lets passes on a GPU be CUDA graphs; off until that is measured on one."""
+"""The environment variable that, set to 0, keeps passes on a GPU from being CUDA graphs."""
 MAX_ROWS = 64
 MAX_TOKENS = 8192
 """A batch holds at most this many tokens, padding included (a single longer row goes alone)."""
@@ -74,10 +74,10 @@ class TextDecoder:
 
     @cached_property
     def graphs(self) -> Graphs | None:
-        """How short passes are made faster: None on a CPU, and unless `GRAPHS` is set to 1."""
+        """How short passes are made faster: None on a CPU, and where `GRAPHS` is set to 0."""
         from chunkv2l.vlm.graphs import Graphs
 
-        return Graphs(self) if self.device.type == "cuda" and os.environ.get(GRAPHS) == "1" else None
+        return Graphs(self) if self.device.type == "cuda" and os.environ.get(GRAPHS) != "0" else None
 
     def states(self, embeds: Tensor, mask: Tensor, adapter: Adapter | None) -> Tensor:
         """The normed output [B, S, D] of right-padded rows under an adapter, or one each (see `inject`).

@@ -211,7 +211,7 @@ def test_cuda_graphs_score_as_eager_passes_do(on_gpu: TextDecoder) -> None:
             adapter = adapters(count, seed=seed, device="cuda")
             found, expected = (scored(one, PROMPTS[0], adapter, around) for one in (decoder, eager))
             torch.testing.assert_close(found, expected, atol=close, rtol=0)
-    assert len(graphs) == 2
+    assert len(graphs) == 3  # 24 adapters' statements are too many rows for one pass
 
 
 @pytest.mark.gpu

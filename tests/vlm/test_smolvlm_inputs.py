@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from chunkv2l.vlm import smolvlm_inputs as inputs
-from chunkv2l.vlm.smolvlm import looked_up
+from chunkv2l.vlm.smolvlm import pixels_on
 from tests import frames2lora, tiny_smolvlm
 
 SIZES = [(720, 1280), (1280, 720), (101, 333), (480, 480), (384, 215), (215, 384), (216, 384), (7, 640), (20, 30)]
@@ -83,12 +83,11 @@ def test_pixels_equal_transformers_pil_processor(height: int, width: int, tile: 
         assert np.array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_bytes_that_a_gpu_looks_up_are_the_same_pixels(count: int) -> None:
-    rule = inputs.PixelRule(48, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-    frames = [noise(30 + n, 50) for n in range(count)]
-    found = looked_up(torch.from_numpy(rule.squares(frames)), torch.from_numpy(rule.levels()))
-    assert found.shape == (count, 3, 48, 48)
+def test_a_device_that_is_sent_bytes_makes_the_same_pixels() -> None:
+    rule = inputs.PixelRule(512, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    frames = [noise(*size) for size in ((216, 384), (480, 300), (216, 384), (30, 50))]
+    found = pixels_on(torch.device("cpu"), rule, frames)
+    assert found.shape == (4, 3, 512, 512)
     assert torch.equal(found, torch.from_numpy(rule.pixels(frames)))
 
 
