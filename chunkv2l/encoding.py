@@ -16,6 +16,7 @@ from chunkv2l.memory import give_back
 from chunkv2l.progress import Run
 from chunkv2l.settings import BuildSettings
 from chunkv2l.values import one_line
+from chunkv2l.vlm.text import stacked
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -53,16 +54,18 @@ def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run)
     blobs: list[bytes] = []
     keys: list[bytes | None] = []
     for first in range(0, len(clips), AT_ONCE):
+        some = clips[first : first + AT_ONCE]
         with run.clock("encode"):
-            states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
+            seen = model.vlm.look(some)
+            states, mask = model.vlm.encode(some, seen)
         give_back()
         with run.clock("hypernet"):
             blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
             if model.keys is None:
-                keys += [None] * len(states)
+                keys += [None] * len(some)
             else:
-                keys += [key_to_bytes(key) for key in model.keys.of_clips(states, mask)]
-            del states, mask
+                keys += [key_to_bytes(key) for key in model.keys.of_clips(*stacked(seen))]
+            del seen, states, mask
         give_back()
     with run.clock("hypernet"):
         bias = model.hypernet.bias

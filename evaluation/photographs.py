@@ -35,6 +35,7 @@ from chunkv2l.settings import BuildSettings
 from chunkv2l.store import NewChapter, NewSegment, Writer
 from chunkv2l.train.images import Motion, decode, film
 from chunkv2l.values import to_json
+from chunkv2l.vlm.text import stacked
 
 SECONDS = 4.0
 """How long each photograph is seen."""
@@ -159,7 +160,9 @@ class Encoder:
     @torch.inference_mode()
     def _make(self, clips: Sequence[Clip], captions: bool) -> Iterator[Encoded]:
         vlm, hypernet = self.model.vlm, self.model.hypernet
-        states, mask = vlm.encode([self._shrunk(clip) for clip in clips])
+        clips = [self._shrunk(clip) for clip in clips]
+        seen = vlm.look(clips)
+        states, mask = vlm.encode(clips, seen)
         blobs = [packing.to_bytes(code, CODES) for code in hypernet.encode(states, mask)]
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs])  # as they are stored
         adapters = concat([expand(hypernet, codes)], bias=hypernet.bias)
@@ -169,7 +172,7 @@ class Encoder:
             mus = mean_scores(self.model, adapters)
         keys = None
         if self.model.keys is not None:
-            keys = self.model.keys.of_clips(states, mask).float().cpu()
+            keys = self.model.keys.of_clips(*stacked(seen)).float().cpu()
         for i, text in enumerate(texts):
             yield Encoded(codes[i].half(), text, None if keys is None else keys[i], mus[i])
 

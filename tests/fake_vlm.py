@@ -24,6 +24,7 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.inject import inject
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.vlm.base import CoarseScorer
+from chunkv2l.vlm.text import pad
 
 LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
 SIDE = 16  # pixels of what is kept of a frame
@@ -90,19 +91,18 @@ class FakeVLM(nn.Module):
     def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
-    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
-        time.sleep(self.delay * len(clips))
+    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
         rows = []
         for clip in clips:
             pictures = torch.from_numpy(np.stack(clip.frames)).float() / 255  # [F, H, W, 3]
             cell = SIDE // GRID
             cells = pictures.reshape(-1, GRID, cell, GRID, cell, 3).mean(dim=(2, 4))  # [F, GRID, GRID, 3]
             rows.append(self.patch(cells.flatten(0, 2)))  # [S, D]
-        longest = max(row.shape[0] for row in rows)
-        x = torch.zeros(len(rows), longest, HIDDEN)
-        mask = torch.zeros(len(rows), longest, dtype=torch.long)
-        for i, row in enumerate(rows):
-            x[i, : row.shape[0]], mask[i, : row.shape[0]] = row, 1
+        return rows
+
+    def encode(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        time.sleep(self.delay * len(clips))
+        x, mask = pad(self.look(clips) if seen is None else seen)
         states = []
         for block in self.blocks:
             states.append(x)

@@ -22,11 +22,11 @@ def _vector(word: str) -> Tensor:
     return made
 
 
-def random_keys(layers: int, hidden: int, size: int = 6, seed: int = 3) -> Keys:
+def random_keys(channels: int, size: int = 6, seed: int = 3) -> Keys:
     """Small, untrained, frozen."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        keys = Keys(layers, hidden, size, value=8, heads=2, inner=12)
+        keys = Keys(channels, size, value=8, heads=2, inner=12)
         torch.nn.init.normal_(keys.liking)
     return keys.requires_grad_(False).eval()
 

@@ -285,7 +285,7 @@ def test_bad_movies_are_told_before_a_model_is_loaded(tmp_path: Path, monkeypatc
 def test_a_movie_that_turns_out_to_be_empty_leaves_nothing(
     movie: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "cut", lambda *_, **__: (nothing for nothing in ()))
+    monkeypatch.setattr(module, "cut", lambda *_, **__: (one for one in list[Any]()))
     with pytest.raises(InputError, match="no picture that can be decoded"):
         make(movie, tmp_path / "a.idx", model)
     assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
+from torch import Tensor
 
 from chunkv2l import codes as packing
 from chunkv2l import grouping
@@ -125,9 +126,9 @@ def test_a_chapters_code_is_the_hypernetworks_of_its_frames(
     model = fake_model()
     encode, seen = model.vlm.encode, list[Clip]()
 
-    def watched(clips: Sequence[Clip]) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(clips: Sequence[Clip], looked: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         seen.extend(clips)
-        return encode(clips)
+        return encode(clips, looked)
 
     monkeypatch.setattr(model.vlm, "encode", watched)
     with IndexFile(make(movie, tmp_path / "a.idx", model, codes="fp32")) as index:
@@ -190,27 +191,29 @@ def test_short_movies_are_one_chapter(tmp_path: Path) -> None:
 
 
 def with_keys(model: FakeModel) -> FakeModel:
-    return replace(model, keys=random_keys(LAYERS, HIDDEN, 12), sentences=by_words)
+    return replace(model, keys=random_keys(HIDDEN, 12), sentences=by_words)
 
 
 def test_learned_keys_are_those_of_the_clips(
     movie: Path, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_keys(fake_model())
-    encode = model.vlm.encode
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    look = model.vlm.look
+    seen: list[Tensor] = []
 
-    def noted(clips: Sequence[Clip]) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(encode(clips))
-        return seen[-1]
+    def noted(clips: Sequence[Clip]) -> list[Tensor]:
+        found = look(clips)
+        seen.extend(found)
+        return found
 
-    monkeypatch.setattr(model.vlm, "encode", noted)
+    monkeypatch.setattr(model.vlm, "look", noted)
     path = make(movie, tmp_path / "a.idx", model)
     assert model.keys is not None
     with IndexFile(path) as index, IndexFile(built) as without:
         found = index.keys()
         assert found is not None and found.shape == (SEGMENTS, 12) and without.keys() is None
-        expected = torch.cat([model.keys.of_clips(states, mask) for states, mask in seen])[:SEGMENTS]  # then chapters
+        assert len(seen) == SEGMENTS + SCENES  # chapters follow: nothing is looked at twice
+        expected = torch.cat([model.keys.of_clips(features[None]) for features in seen[:SEGMENTS]])
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(found.norm(dim=1), torch.ones(SEGMENTS))
         assert len({tuple(key.tolist()) for key in found}) > SEGMENTS // 2

@@ -119,9 +119,9 @@ class Remembering(FakeVLM):
         self.exact_frames = exact
         self.clips: list[Clip] = []
 
-    def encode(self, clips: Any) -> Any:
+    def encode(self, clips: Any, seen: Any = None) -> Any:
         self.clips += clips
-        return super().encode(clips)
+        return super().encode(clips, seen)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -15,7 +15,7 @@ from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration
 from chunkv2l.query import Node
 from chunkv2l.router import Router, Scoring
-from tests.fake_vlm import HIDDEN, LAYERS, FakeModel, fake_model
+from tests.fake_vlm import HIDDEN, FakeModel, fake_model
 from tests.keyed import by_words, random_keys, unit_keys
 from tests.pieces import chapters, pieces
 from tests.written import random_codes
@@ -26,7 +26,7 @@ OTHER = "The cat sits."
 
 def keyed(kappa: float = 0.0) -> FakeModel:
     """A model with random learned keys."""
-    keys = random_keys(LAYERS, HIDDEN)
+    keys = random_keys(HIDDEN)
     return replace(fake_model(), keys=keys, sentences=by_words, calibration=Calibration(key=kappa))
 
 

@@ -21,6 +21,7 @@ from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import BLOCKS, SIZE, Connector
 
 HIDDEN, INTERMEDIATE, LAYERS, SEEN = 32, 48, 3, 24
+CHANNELS = SEEN * len(BLOCKS)
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -75,7 +76,7 @@ def untrained() -> Untrained:
                 initializer_range=0.2,
             )
         )
-        connector = Connector(HIDDEN, width=20, channels=SEEN * len(BLOCKS))
+        connector = Connector(HIDDEN, width=20, channels=CHANNELS)
         decoder = from_llama(language, torch.float32)
         lora = DecoderLora(decoder, rank=2)
         for factor in lora.up.values():

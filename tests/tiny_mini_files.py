@@ -16,7 +16,7 @@ from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import dinov2, mini_frozen, mini_model, minilm, smollm2
 from chunkv2l.train.lora import DecoderLora
 from tests import tiny_mini
-from tests.tiny_mini import HIDDEN, INTERMEDIATE, LAYERS
+from tests.tiny_mini import CHANNELS, HIDDEN, INTERMEDIATE, LAYERS
 
 CONFIG = HypernetConfig(
     LAYERS, HIDDEN, INTERMEDIATE, latent_size=64, rank=2, num_blocks=1, num_heads=2, num_kv_heads=1, head_dim=8
@@ -56,7 +56,7 @@ def trained() -> dict[str, Tensor]:
         network = Hypernetwork(CONFIG)
         nn.init.normal_(network.scaler_B["down_proj"])
         nn.init.normal_(network.bias_B["down_proj"], std=0.1)
-        keys = Keys(LAYERS, HIDDEN, size=16, value=24, heads=3, inner=20)
+        keys = Keys(CHANNELS, size=16, value=24, heads=3, inner=20)
     state = {f"hypernet.{name}": t.detach() for name, t in network.state_dict().items()}
     state |= {f"keys.{name}": t.detach() for name, t in keys.state_dict().items()}
     return state | {"log_temperature": torch.tensor(0.1)}

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
+from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
 from chunkv2l.hypernet.checkpoint import own_config
 from chunkv2l.hypernet.keys import Keys
@@ -82,6 +82,7 @@ def load(
         sentences = minilm.Lazy(device)
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
+    check_keys(keys, connector, network_path)
     built: Any = smollm2.build(language)
     vlm = MiniVLM(
         built.to(device),
@@ -199,7 +200,7 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
         network = build_hypernetwork(own_config(path, metadata), _below(state, "hypernet."), path)
         calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
-            keys = _keys(network.config, _below(state, "keys."))
+            keys = _keys(_below(state, "keys."))
         except InputError as error:
             raise InputError(f"{path} has keys that can't be used: {error}") from None
     c = network.config
@@ -209,6 +210,24 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
             f"{c.hidden_size} against {SIZES[0]} of {SIZES[2]} → {SIZES[1]})."
         )
     return network, keys, calibration
+
+
+def check_keys(keys: Keys | None, connector: Connector, path: Path) -> None:
+    """Refuse keys that don't pool what a reader's connector gets: earlier ones pooled states of text blocks.
+
+    Args:
+        path: where the keys are from.
+
+    Raises:
+        InputError: they don't.
+    """
+    seen = connector.cls.in_features
+    if keys is not None and keys.channels != seen:
+        raise InputError(
+            f"{path} has keys that can't be used: they pool {keys.channels} numbers a token, and what mini sees has "
+            f"{seen}. Keys of earlier versions pooled other things: train them anew, starting from that file "
+            "(recipes/train_mini/keys.json; the hypernetwork stays as it is)."
+        )
 
 
 def with_exact_scaling(network: Hypernetwork) -> Hypernetwork:
@@ -233,7 +252,7 @@ def _is_trained(path: Path) -> bool:
         return False  # load_hypernetwork says what is wrong
 
 
-def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:
+def _keys(state: Mapping[str, Tensor]) -> Keys | None:
     if not state:
         return None
 
@@ -241,14 +260,7 @@ def _keys(config: HypernetConfig, state: Mapping[str, Tensor]) -> Keys | None:
         return state[name].shape[0] if name in state else 1
 
     with torch.device("meta"):
-        keys = Keys(
-            config.num_layers,
-            config.hidden_size,
-            rows("key.weight"),
-            rows("value.weight"),
-            rows("liking"),
-            rows("bend.weight"),
-        )
+        keys = Keys(rows("norm.weight"), rows("key.weight"), rows("value.weight"), rows("liking"), rows("bend.weight"))
     return _filled(keys, state)
 
 
@@ -260,7 +272,7 @@ def _filled(module: Module, state: Mapping[str, Tensor]) -> Module:
     try:
         module.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:
-        raise InputError(f"{str(error).splitlines()[-1].strip().rstrip('.')}.") from None
+        raise InputError(f"{str(error).splitlines()[1].strip().rstrip('.')}.") from None  # the first complaint
     if damaged := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
         raise InputError(f"{damaged[0]} holds values that aren't finite numbers.")
     return module

@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models import smollm2, weights
 from chunkv2l.models.calibration import Calibration
-from chunkv2l.models.mini_model import HYPERNET, READER, adapt, read_hypernet
+from chunkv2l.models.mini_model import HYPERNET, READER, adapt, check_keys, read_hypernet
 
 _UNUSED = ("log_temperature",)
 """What only training needs."""
@@ -33,9 +33,10 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
         InputError: files that `mini` couldn't load.
         ChunkV2LError: the folder can't be written.
     """
-    _, _, fitted = read_hypernet(hypernet)
+    _, keys, fitted = read_hypernet(hypernet)
     with torch.device("meta"):
-        adapt(LlamaForCausalLM(smollm2.config()).state_dict(), reader)
+        connector = adapt(LlamaForCausalLM(smollm2.config()).state_dict(), reader)
+    check_keys(keys, connector, hypernet)
     read, _ = weights.read(reader)
     trained, metadata = weights.read(hypernet)
     if "config" not in metadata or not any(name.startswith("hypernet.") for name in trained):

@@ -1,4 +1,5 @@
-"""Where a batch's clips come from: what the hypernetwork reads of each, and the VLM with their frames in context.
+"""Where a batch's clips come from: what keys pool of each, what the hypernetwork reads, and the VLM with their frames
+in context.
 
 `BankClips` makes `mini`'s from the bank of vision features; `encoded.EncodedClips` has those of any other VLM.
 """
@@ -29,11 +30,15 @@ class Watched:
         states: [B, L, S, D], what the hypernetwork reads.
         mask: [B, S], 1 where a token is real; None where all are.
         teacher: the VLM with the frames in context; None where that can't be had.
+        features: [B, S', C], what the vision side sees and the keys pool; see `vlm.base.VLM.look`.
+        features_mask: [B, S'], as `mask`.
     """
 
     states: Tensor
     mask: Tensor | None
     teacher: Teacher | None
+    features: Tensor
+    features_mask: Tensor | None
 
 
 class Clips(Protocol):
@@ -47,6 +52,12 @@ class Clips(Protocol):
 
         Without a generator the same clips every time.
         """
+        ...
+
+    def features(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`Watched.features` and their mask of the clips that `clips` would give; no text block reads them."""
         ...
 
 
@@ -69,9 +80,16 @@ class BankClips:
 
     @torch.no_grad()
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
-        prefix = self.sight.prefix(self.bank.clips(images, frames, generator))
+        seen = self.bank.clips(images, frames, generator)
+        prefix = self.sight.prefix(seen)
         states, past = read_states(self.decoder, prefix, self.tail)
-        return Watched(states, None, behind(self.decoder, past, prefix.shape[1]))
+        return Watched(states, None, behind(self.decoder, past, prefix.shape[1]), seen.features(), None)
+
+    @torch.no_grad()
+    def features(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.bank.clips(images, frames, generator).features(), None
 
 
 def behind(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:

@@ -48,7 +48,7 @@ class RunConfig:
     cache: Path | None = None
     """of any VLM: where its encoded clips are kept; `clips` in `out` if not given"""
     tokens: int = 0
-    """of any VLM: of a clip that are kept, drawn at random; all if 0"""
+    """of any VLM: of a clip whose states are kept, drawn at random; all if 0"""
     reader: Path | None = None
     """stage 2: the weights that stage 1 wrote"""
     start: Path | None = None

@@ -1,7 +1,8 @@
 """Clips that the VLM itself has encoded, each once: kept on disk in bfloat16, read back a batch at a time.
 
-A file a take: `states` [L, S, D], what the hypernetwork reads; and, where the VLM with frames in context is to teach,
-`prefix` [P, D], the embedded prompt up to the last of its frames.
+A file a take: `states` [L, S, D], what the hypernetwork reads; `features` [S', C], what the vision side sees and the
+keys pool; and, where the VLM with frames in context is to teach, `prefix` [P, D], the embedded prompt up to the last of
+its frames.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from chunkv2l.train.clips import Teacher, Watched
 from chunkv2l.train.decoder import Decoder, go_on, read
 from chunkv2l.train.shots import Shot
 from chunkv2l.train.words import AnyVLM
+from chunkv2l.vlm.text import stacked
 
 _AT_ONCE = 8
 """Clips that are encoded together."""
@@ -61,6 +64,23 @@ class EncodedClips:
     @torch.no_grad()
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
         """Of each image a take of `frames` seconds, where it has such takes; any, where it has none."""
+        parts = self._parts(images, frames, generator, ("states", "features", "prefix"))
+        states, mask = stacked([part["states"] for part in parts])
+        features, features_mask = stacked([part["features"] for part in parts])
+        prefixes = [part["prefix"] for part in parts if "prefix" in part]
+        teacher = self._teacher(prefixes) if len(prefixes) == len(parts) else None
+        return Watched(states, mask, teacher, features, features_mask)
+
+    @torch.no_grad()
+    def features(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return stacked([part["features"] for part in self._parts(images, frames, generator, ("features",))])
+
+    def _parts(
+        self, images: Tensor, frames: int, generator: torch.Generator | None, names: Sequence[str]
+    ) -> list[dict[str, Tensor]]:
+        """These tensors of each image's take, as far as its file has them."""
         draws = torch.zeros(images.shape[0])
         if generator is not None:
             draws = torch.rand(images.shape[0], generator=generator, device=generator.device)
@@ -70,14 +90,12 @@ class EncodedClips:
             fitting = [take for take in takes if take.seconds == frames] or list(takes)
             chosen.append(fitting[min(int(draw * len(fitting)), len(fitting) - 1)].path)
         with ThreadPoolExecutor(_READERS) as pool:
-            parts = list(pool.map(self._read, chosen))
-        states, mask = _padded([part["states"] for part in parts])
-        prefixes = [part["prefix"] for part in parts if "prefix" in part]
-        return Watched(states, mask, self._teacher(prefixes) if len(prefixes) == len(parts) else None)
+            return list(pool.map(partial(self._read, names=names), chosen))
 
-    def _read(self, path: Path) -> dict[str, Tensor]:
+    def _read(self, path: Path, names: Sequence[str]) -> dict[str, Tensor]:
         try:
-            parts = load_file(path)
+            with safe_open(path, framework="pt") as file:
+                parts = {name: file.get_tensor(name) for name in names if name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise ChunkV2LError(f"The encoded clip {path} can't be read ({error}): start the run again.") from None
         return {name: part.to(self.device, self.decoder.embedding.dtype) for name, part in parts.items()}
@@ -103,19 +121,6 @@ class EncodedClips:
         return teacher
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """States [L, S_i, D] → [B, L, S, D], padded on the right, and the mask [B, S]; None where nothing is padded."""
-    lengths = [row.shape[1] for row in rows]
-    if len(set(lengths)) == 1:
-        return torch.stack(list(rows)), None
-    states = rows[0].new_zeros(len(rows), rows[0].shape[0], max(lengths), rows[0].shape[2])
-    mask = torch.zeros(len(rows), max(lengths), dtype=torch.long, device=states.device)
-    for number, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        states[number, :, :length] = row
-        mask[number, :length] = 1
-    return states, mask
-
-
 @dataclass(frozen=True)
 class Encoder:
     """Encodes what isn't on disk yet.
@@ -125,7 +130,7 @@ class Encoder:
         folder: where clips are kept.
         behind: the ids that follow the frames in the prompt of the VLM's `_clip_prompts(clips, "")`; None where it
             isn't to teach.
-        tokens: of a clip that are kept, drawn at random; all if 0.
+        tokens: of a clip whose states are kept, drawn at random; all if 0.
     """
 
     vlm: AnyVLM
@@ -194,12 +199,13 @@ class Encoder:
     @torch.no_grad()
     def _write(self, some: Sequence[Missing]) -> int:
         clips = [shot.clip(self.vlm, take, seconds) for shot, take, seconds, _ in some]
-        states, mask = self.vlm.encode(clips)
-        prompts = None if self.behind is None else self.vlm._clip_prompts(clips, "")
+        seen = self.vlm.look(clips)
+        states, mask = self.vlm.encode(clips, seen)
+        prompts = None if self.behind is None else self.vlm._clip_prompts(clips, "", seen)
         written = 0
         for number, (*_, path) in enumerate(some):
             own = states[number][:, mask[number].bool()]
-            tensors = {"states": self._some_of(own, path.stem)}
+            tensors = {"states": self._some_of(own, path.stem), "features": seen[number]}
             if prompts is not None and self.behind is not None:
                 tensors["prefix"] = prompts[number][: -len(self.behind)]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,11 +231,14 @@ class Encoder:
 
 
 def _readable(path: Path) -> bool:
-    """Whether a clip is there and whole (a header that promises more than there is, is told when it is opened)."""
+    """Whether a clip is there and whole (a header that promises more than there is, is told when it is opened).
+
+    Files of earlier versions have no features.
+    """
     if not path.is_file():
         return False
     try:
         with safe_open(path, framework="pt") as file:
-            return "states" in file.keys()  # noqa: SIM118
+            return {"states", "features"} <= set(file.keys())
     except (SafetensorError, OSError):
         return False

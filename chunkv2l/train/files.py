@@ -16,6 +16,7 @@ from chunkv2l.models import weights
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.hypernet_stage import Trained
 from chunkv2l.train.vlm_stage import Reader
+from chunkv2l.vlm.mini_parts import CHANNELS
 
 MINI = HypernetConfig(
     num_layers=30,
@@ -33,7 +34,7 @@ MINI = HypernetConfig(
 def fresh(config: RunConfig) -> Trained:
     """A hypernetwork of the run's sizes, untrained."""
     sizes: dict[str, Any] = dict(config.hypernet)
-    return Trained(Hypernetwork(replace(MINI, **sizes)), config.key_dropout)
+    return Trained(Hypernetwork(replace(MINI, **sizes)), CHANNELS, config.key_dropout)
 
 
 def save_reader(reader: Reader, path: Path) -> None:

@@ -6,7 +6,8 @@
   VLM with that clip's frames in context is a second target here too;
 - find: symmetric InfoNCE over router scores (clips × texts), of which only those of clips that the learned keys
   mix up are computed; and over the keys themselves, in every batch, whatever its kind. Keys and hypernetwork share no
-  weights: batches of the kind "keys" leave the hypernetwork as it is.
+  weights, nor what they read: batches of the kind "keys" leave the hypernetwork as it is, and no text block runs for
+  them.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ Figures = dict[str, Tensor]
 
 
 class Trained(nn.Module):
-    """Everything that stage 2 trains."""
+    """Everything that stage 2 trains.
 
-    def __init__(self, hypernet: Hypernetwork, key_dropout: float = 0.0) -> None:
+    Args:
+        channels: C of what the VLM's vision side sees, for the keys.
+        key_dropout: as `Keys` has it.
+    """
+
+    def __init__(self, hypernet: Hypernetwork, channels: int, key_dropout: float = 0.0) -> None:
         super().__init__()
         self.hypernet = hypernet
-        self.keys = Keys(hypernet.config.num_layers, hypernet.config.hidden_size, dropout=key_dropout)
+        self.keys = Keys(channels, dropout=key_dropout)
         self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
 
@@ -51,8 +57,8 @@ class Weights:
         scored: clips of a batch of the kind "find" that get router scores; all have keys.
         hard: of how many of them each is told apart: groups that the keys take for each other.
         short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
-        kept: shares of a clip's tokens that the hypernetwork reads, drawn a batch: less is faster, and harder to
-            memorise.
+        kept: shares of a clip's tokens that the hypernetwork reads, and of its features that the keys pool, drawn a
+            batch: less is faster, and harder to memorise.
     """
 
     distil: float = 0.5
@@ -77,11 +83,14 @@ class HypernetStage:
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
         batch = batch.to(self.source.device)
+        if batch.kind == "keys":
+            seen = self.source.features(batch.images, batch.frames, self.generator)
+            keys, figures, _ = self._keys(batch, *self._thinned(*seen, batch.draw))
+            return keys, figures
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
-        keys, figures, similarity = self._keys(batch, states, mask)
-        if batch.kind == "keys":
-            return keys, figures
+        seen = self._thinned(watched.features, watched.features_mask, batch.draw)
+        keys, figures, similarity = self._keys(batch, *seen)
         if batch.kind == "find":
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)
@@ -94,18 +103,18 @@ class HypernetStage:
         hidden, name = self._internalise(batch, a, b) if batch.kind == "internalise" else self._compose(batch, a, b)
         return self._answered(batch, hidden, teacher, name, keys, figures)
 
-    def _thinned(self, states: Tensor, mask: Tensor | None, draw: int) -> tuple[Tensor, Tensor | None]:
-        """A random choice of the clips' tokens, the same for all: [B, L, S', D]; the first one where some are short."""
+    def _thinned(self, tokens: Tensor, mask: Tensor | None, draw: int) -> tuple[Tensor, Tensor | None]:
+        """A random choice of the clips' tokens [B, ..., S, D], the same for all; the first one where some are short."""
         share = self.weights.kept[draw % len(self.weights.kept)]
         if share >= 1:
-            return states, mask
-        count = states.shape[2]
-        order = torch.randperm(count, device=states.device, generator=self.generator)
+            return tokens, mask
+        count = tokens.shape[-2]
+        order = torch.randperm(count, device=tokens.device, generator=self.generator)
         order = order[: max(1, round(share * count))].sort().values
         if mask is None:
-            return states[:, :, order], None
+            return tokens[..., order, :], None
         order[0] = 0  # every clip has it
-        return states[:, :, order], mask[:, order]
+        return tokens[..., order, :], mask[:, order]
 
     def _codes(self, states: Tensor, mask: Tensor | None) -> Tensor:
         with torch.autocast(states.device.type, torch.bfloat16):
@@ -164,13 +173,13 @@ class HypernetStage:
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         return hidden, f"compose_{'sum' if way < 1 else 'mean' if way < 3 else 'route'}"
 
-    def _keys(self, batch: Batch, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures, Tensor]:
+    def _keys(self, batch: Batch, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures, Tensor]:
         """InfoNCE over learned keys and the clips of all processes: the more there are, the better it separates them.
 
         The third is this process's own table [clips, texts] of cosines.
         """
         keys = self.trained.keys
-        own, asked = keys.of_clips(states, mask), keys.of_sentences(self.sentences(batch.said))
+        own, asked = keys.of_clips(features, mask), keys.of_sentences(self.sentences(batch.said))
         scale = keys.log_scale.exp()
         table = several.gathered(own) @ several.gathered(asked).T
         nce = info_nce(table * scale, 1.0) * several.count()

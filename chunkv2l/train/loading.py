@@ -55,7 +55,7 @@ def load(config: RunConfig, device: torch.device) -> Loaded:
         model = load_model(config.model, hypernet=str(path), device=str(device))
     if not isinstance(model.vlm, MiniVLM | SmolVLM):
         raise InputError(f"{config.model} can't be trained for: its language model isn't one that training knows.")
-    trained = Trained(network, config.key_dropout)
+    trained = Trained(network, model.vlm.channels, config.key_dropout)
     if keys is not None:
         _take(trained, keys)
     frozen = {name: value for name, value in model.identity.items() if name != "hypernet"}

@@ -171,8 +171,7 @@ class Measure:
         asked = self.stage.trained.keys.of_sentences(self.stage.sentences(texts))
         own = []
         for images in torch.split(torch.arange(count), self.batch):
-            watched = self.stage.source.clips(images, self.frames)
-            own.append(self.stage.trained.keys.of_clips(watched.states, watched.mask))
+            own.append(self.stage.trained.keys.of_clips(*self.stage.source.features(images, self.frames)))
         return (torch.cat(own) @ asked.T).cpu()
 
     @torch.no_grad()

@@ -52,7 +52,8 @@ class CoarseScorer(TextScorer, Protocol):
 class VLM(TextScorer, Protocol):
     """A frozen vision-language model: text in, text out, and the per-layer states that a hypernetwork reads.
 
-    Symbols: L text blocks, D hidden size, I intermediate size (`down_proj` maps I to D), S tokens of a clip.
+    Symbols: L text blocks, D hidden size, I intermediate size (`down_proj` maps I to D), S tokens of a clip; C channels
+    of what its vision side sees, the same for all clips.
     """
 
     name: str
@@ -83,8 +84,20 @@ class VLM(TextScorer, Protocol):
         """A decoded frame, uint8 [H, W, 3] RGB, as the model wants it kept until its clip is complete (uint8 RGB)."""
         ...
 
-    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """What the vision side sees of each clip, before any text block: what learned keys pool.
+
+        Returns:
+            of each clip features [S_i, C], frame by frame, float32 or in the model's precision; S_i grows with its
+            frames.
+        """
+        ...
+
+    def encode(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """States that the hypernetwork reads.
+
+        Args:
+            seen: what `look` gave of these clips, so that they aren't looked at again; None to look now.
 
         Returns:
             states [B, L, S, D] float, index i is the input of text block i; mask [B, S], 1 where a token is real.

@@ -39,6 +39,19 @@ class Family(ABC):
 
     # --- what a family says of itself ----------------------------------------------------------------------------
 
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """C of `look`."""
+
+    @abstractmethod
+    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """What the vision side sees of each clip: features [S_i, C].
+
+        Raises:
+            InputError: no clip, or one that can't be looked at.
+        """
+
     @abstractmethod
     def prompt_ids(self, question: str) -> list[int]:
         """Token ids of the text-only prompt for a question; "" gives the caption prompt."""
@@ -52,8 +65,12 @@ class Family(ABC):
         """What an answer's tokens say, without special tokens."""
 
     @abstractmethod
-    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
-        """For each clip [S_i, D]: the prompt with its frames beside the question ("": caption prompt), embedded."""
+    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """For each clip [S_i, D]: the prompt with its frames beside the question ("": caption prompt), embedded.
+
+        Args:
+            seen: what `look` gave of these clips; None to look now.
+        """
 
     # --- what follows from it ------------------------------------------------------------------------------------
 

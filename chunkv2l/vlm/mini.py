@@ -26,7 +26,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive, inject
 from chunkv2l.vlm.family import Family, Lowered
-from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
+from chunkv2l.vlm.mini_parts import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts
 from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.quiet import quiet
@@ -97,14 +97,35 @@ class MiniVLM(Family):
     def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return shrink(image)
 
+    @property
+    def channels(self) -> int:
+        return self.connector.cls.in_features
+
     @torch.no_grad()
-    def encode(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """What the connector gets: `Seen.features` of each clip's frames, [frames · (1 + GRID²), C] float32."""
+        if not clips:
+            raise InputError("There is no clip to look at.")
+        counts = [len(clip.frames) for clip in clips]
+        if wrong := [count for count in counts if not 0 < count <= MAX_FRAMES]:
+            raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
+        frames = [shrink(frame) for clip in clips for frame in clip.frames]
+        step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
+        with self._reading():
+            parts = [
+                see(self._eye, to_tensor(np.stack(frames[start : start + step]), self.device)).features()
+                for start in range(0, len(frames), step)
+            ]
+        return list(torch.cat(parts).split_with_sizes([count * (1 + GRID**2) for count in counts]))
+
+    @torch.no_grad()
+    def encode(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """States [B, L, S, D], index i the input of text block i over its root mean square, and mask [B, S].
 
         All tokens of a user turn that holds the frames and nothing else, and the assistant's header behind it, count.
         The states are in the precision `reading`.
         """
-        rows = self._clip_prompts(clips, "")
+        rows = self._clip_prompts(clips, "", seen)
         lengths = [row.shape[0] for row in rows]
         config = self.language.config
         shape = (len(rows), config.num_hidden_layers, max(lengths), config.hidden_size)
@@ -120,30 +141,16 @@ class MiniVLM(Family):
         real = torch.tensor(lengths, device=self.device)[:, None]
         return states, (torch.arange(max(lengths), device=self.device) < real).long()
 
-    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
+    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
         """For each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
-        if not clips:
-            raise InputError("There is no clip to look at.")
         before = self.decoder.embed(self.prompts.opening)
         behind = self.decoder.embed(self.prompts.behind_frames(self._plain(question)))
-        return [torch.cat([before, visual, behind]) for visual in self._look(clips)]
+        return [torch.cat([before, visual, behind]) for visual in self._look(clips, seen)]
 
-    def _look(self, clips: Sequence[Clip]) -> list[Tensor]:
+    def _look(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Visual tokens of each clip: [frames · tokens_per_frame, D]."""
-        counts = [len(clip.frames) for clip in clips]
-        if wrong := [count for count in counts if not 0 < count <= MAX_FRAMES]:
-            raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
-        frames = [shrink(frame) for clip in clips for frame in clip.frames]
-        step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
-        with self._reading():
-            parts = [
-                see(self._eye, to_tensor(np.stack(frames[start : start + step]), self.device))
-                for start in range(0, len(frames), step)
-            ]
-        grids = torch.cat([part.grid for part in parts]).split_with_sizes(counts)
-        classes = torch.cat([part.cls for part in parts]).split_with_sizes(counts)
-        seen = [Seen(grid[None], cls[None]) for grid, cls in zip(grids, classes, strict=True)]
-        return [self.connector(clip)[0] for clip in seen]
+        seen = self.look(clips) if seen is None else seen
+        return [self.connector(Seen.of_features(features[None]))[0] for features in seen]
 
     @cached_property
     def _eye(self) -> Any:

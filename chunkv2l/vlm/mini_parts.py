@@ -20,16 +20,36 @@ GRID = 8
 BLOCKS = (10, 12)
 """The backbone's blocks whose outputs are read (1 … 12). Block 10 names things better than the last one."""
 
+CHANNELS = 384 * len(BLOCKS)
+"""C, the numbers of a cell: DINOv2 ViT-S/14's width for each of BLOCKS."""
+
 MAX_FRAMES = 8
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = 384 · len(BLOCKS)."""
+    """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = CHANNELS."""
 
     grid: Tensor
     cls: Tensor
+
+    def features(self) -> Tensor:
+        """One row of cells a clip, of grid [..., F, GRID, GRID, C] and cls [..., F, C]: [..., F · (1 + GRID²), C].
+
+        Frames follow one another; of each first the class token, then its cells row by row.
+        """
+        cells = self.grid.flatten(-3, -2)  # [..., F, GRID², C]
+        return torch.cat([self.cls.unsqueeze(-2), cells], dim=-2).flatten(-3, -2)
+
+    @staticmethod
+    def of_features(features: Tensor) -> Seen:
+        """What has these `features` [..., F · (1 + GRID²), C]."""
+        *leading, rows, channels = features.shape
+        each = 1 + GRID**2
+        frames = features.reshape(*leading, rows // each, each, channels)
+        grid = frames[..., 1:, :].reshape(*leading, rows // each, GRID, GRID, channels)
+        return Seen(grid, frames[..., 0, :])
 
 
 @torch.no_grad()
@@ -69,7 +89,7 @@ class Connector(nn.Module):
 
     tokens_per_frame = (GRID // 2) ** 2 + 1
 
-    def __init__(self, hidden_size: int = 576, width: int = 768, channels: int = 384 * len(BLOCKS)) -> None:
+    def __init__(self, hidden_size: int = 576, width: int = 768, channels: int = CHANNELS) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * channels)
         self.up = nn.Linear(4 * channels, width)

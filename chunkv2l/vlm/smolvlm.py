@@ -90,16 +90,41 @@ class SmolVLM(Family):
         times = partial(inputs.sample_times, max_frames=self.max_frames)
         return times, partial(inputs.shrink, longest_edge=self.pixels.longest_edge)
 
+    @property
+    def channels(self) -> int:
+        return int(self.model.config.text_config.hidden_size)
+
     @torch.no_grad()
-    def encode(self, clips: Sequence[Clip], padding: str = "right") -> tuple[Tensor, Tensor]:
+    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """Picture features of each clip as its prompt has them: [frames · frame_tokens, D] in the model's precision."""
+        if not clips:
+            raise InputError("There is no clip to look at.")
+        frames = [frame for clip in clips for frame in clip.frames]
+        out = []
+        for start in range(0, len(frames), _FRAMES_AT_ONCE):
+            pixels = self._pixels(frames[start : start + _FRAMES_AT_ONCE])
+            # The reference casts pixels to bfloat16 whatever the model runs in.
+            pixels = pixels.to(self.device, torch.bfloat16).to(self.model.dtype)
+            found = self.model.model.get_image_features(pixel_values=pixels[None])
+            found = getattr(found, "pooler_output", found)
+            found = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
+            out.append(found.reshape(len(pixels), -1, found.shape[-1]))
+        by_clip = torch.cat(out).split_with_sizes([len(clip.frames) for clip in clips])
+        return [features.flatten(0, 1) for features in by_clip]
+
+    @torch.no_grad()
+    def encode(
+        self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None, *, padding: str = "right"
+    ) -> tuple[Tensor, Tensor]:
         """States [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
 
         Every token of a clip counts: words, time stamps, pictures (SPEC step 1).
 
         Args:
+            seen: what `look` gave of these clips; None to look now.
             padding: the side on which shorter clips are padded; a hypernetwork doesn't see which.
         """
-        embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, answer=False), padding)
+        embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, seen, answer=False), padding)
         text: Any = self.decoder.model
         with inject(self.targets, None):  # not another thread's adapter
             out = text(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True, use_cache=False)
@@ -112,41 +137,25 @@ class SmolVLM(Family):
         )
         return self._ids(words + self._plain(text), answer)
 
-    def _clip_prompts(self, clips: Sequence[Clip], question: str) -> list[Tensor]:
-        return self._embed(clips, question or CAPTION_PROMPT, answer=True)
+    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
+        return self._embed(clips, question or CAPTION_PROMPT, seen, answer=True)
 
-    def _embed(self, clips: Sequence[Clip], text: str, answer: bool) -> list[Tensor]:
+    def _embed(self, clips: Sequence[Clip], text: str, seen: Sequence[Tensor] | None, answer: bool) -> list[Tensor]:
         """For each clip [S_i, D]: its turn's token embeddings with the pictures' features in their places."""
-        if not clips:
-            raise InputError("There is no clip to look at.")
-        rows = [torch.tensor(self.clip_ids(clip, text, answer), device=self.device) for clip in clips]
-        features = self._look(clips)
-        out, start = [], 0
-        for row in rows:
-            embeds = self.decoder.embed_ids(row)
-            places = (row == self._image_id).nonzero()[:, 0]
-            embeds[places] = features[start : start + len(places)].to(embeds.dtype)
-            start += len(places)
-            out.append(embeds)
-        if start != len(features):
-            raise InputError(
-                f"{self.name} gives {len(features)} picture tokens where its prompt has place for {start}."
-            )
-        return out
-
-    def _look(self, clips: Sequence[Clip]) -> Tensor:
-        """Picture features of all clips' frames, in order: [frames · frame_tokens, D]."""
-        frames = [frame for clip in clips for frame in clip.frames]
+        seen = self.look(clips) if seen is None else seen
         out = []
-        for start in range(0, len(frames), _FRAMES_AT_ONCE):
-            pixels = self._pixels(frames[start : start + _FRAMES_AT_ONCE])
-            # The reference casts pixels to bfloat16 whatever the model runs in.
-            pixels = pixels.to(self.device, torch.bfloat16).to(self.model.dtype)
-            found = self.model.model.get_image_features(pixel_values=pixels[None])
-            found = getattr(found, "pooler_output", found)
-            found = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
-            out.append(found.reshape(-1, found.shape[-1]))
-        return torch.cat(out)
+        for clip, features in zip(clips, seen, strict=True):
+            row = torch.tensor(self.clip_ids(clip, text, answer), device=self.device)
+            places = (row == self._image_id).nonzero()[:, 0]
+            if len(places) != len(features):
+                raise InputError(
+                    f"{self.name} gives {len(features)} picture tokens of a clip where its prompt has place for "
+                    f"{len(places)}."
+                )
+            embeds = self.decoder.embed_ids(row)
+            embeds[places] = features.to(embeds.dtype)
+            out.append(embeds)
+        return out
 
     def _pixels(self, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
         """`PixelRule.pixels`, float32 [F, 3, tile, tile]; a GPU is sent bytes, which become the same numbers there."""

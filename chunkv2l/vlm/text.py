@@ -108,15 +108,23 @@ def cache_name(kind: type[nn.Module]) -> str:
 
 
 def pad(rows: Sequence[Tensor], side: str = "right") -> tuple[Tensor, Tensor]:
-    """Rows [S_i, D] -> [B, S, D], zero where padded, and a mask [B, S] int64, 1 where a row is real."""
-    longest = max(row.shape[0] for row in rows)
-    out = rows[0].new_zeros(len(rows), longest, rows[0].shape[-1])
+    """Rows [..., S_i, D] -> [B, ..., S, D], zero where padded, and a mask [B, S] int64, 1 where a row is real."""
+    longest = max(row.shape[-2] for row in rows)
+    out = rows[0].new_zeros(len(rows), *rows[0].shape[:-2], longest, rows[0].shape[-1])
     mask = torch.zeros(len(rows), longest, dtype=torch.long)
     for index, row in enumerate(rows):
-        place = slice(0, row.shape[0]) if side == "right" else slice(longest - row.shape[0], longest)
-        out[index, place] = row
+        length = row.shape[-2]
+        place = slice(0, length) if side == "right" else slice(longest - length, longest)
+        out[index, ..., place, :] = row
         mask[index, place] = 1
     return out, mask.to(out.device)
+
+
+def stacked(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """The same, padded on the right; no mask where all rows are of one length and nothing is padded."""
+    if len({row.shape[-2] for row in rows}) == 1:
+        return torch.stack(list(rows)), None
+    return pad(rows)
 
 
 def is_stack(adapter: Adapter | None) -> bool:

@@ -33,7 +33,7 @@ def small_model() -> Model:
         network = Hypernetwork(CONFIG)
         nn.init.normal_(network.scaler_B["down_proj"])
         nn.init.normal_(network.bias_B["down_proj"], std=0.1)
-        keys = random_keys(CONFIG.num_layers, CONFIG.hidden_size, 8)
+        keys = random_keys(tiny_mini.CHANNELS, 8)
     fitted = Calibration(tau=2.0, gamma=0.5, key=3.0)
     network = network.requires_grad_(False).eval()
     return Model("mini", tiny_mini.tiny().vlm, network, fitted, {"hypernet": "b" * 64}, keys, by_words)

@@ -17,7 +17,7 @@ from chunkv2l.frames import Clip
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import Calibration
 from evaluation.photographs import Encoder, Take, filmed, halves, write_movie
-from tests.fake_vlm import HIDDEN, LAYERS, FakeModel, FakeVLM, fake_model
+from tests.fake_vlm import HIDDEN, FakeModel, FakeVLM, fake_model
 from tests.indexes import jpeg, rows_of
 from tests.keyed import by_words, random_keys
 
@@ -26,19 +26,25 @@ TIMES = (0.0, 1.0, 2.0, 3.0)
 
 @dataclass
 class Counting:
-    """How many clips went through `encode`."""
+    """How many clips went through `encode`, and how many were looked at."""
 
     model: FakeModel
     clips: list[int] = field(default_factory=list)
+    looked: list[int] = field(default_factory=list)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plain = FakeVLM.encode
+        plain, plain_look = FakeVLM.encode, FakeVLM.look
 
-        def encode(vlm: FakeVLM, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+        def encode(vlm: FakeVLM, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
             self.clips.append(len(clips))
-            return plain(vlm, clips)
+            return plain(vlm, clips, seen)
+
+        def look(vlm: FakeVLM, clips: Sequence[Clip]) -> list[Tensor]:
+            self.looked.append(len(clips))
+            return plain_look(vlm, clips)
 
         monkeypatch.setattr(FakeVLM, "encode", encode)
+        monkeypatch.setattr(FakeVLM, "look", look)
 
 
 def test_filming_depends_on_photograph_take_and_seed_alone() -> None:
@@ -72,7 +78,7 @@ def test_each_clip_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(torch.equal(a.code, b.code) and a.caption == b.caption for a, b in zip(made, again[::-1], strict=False))
     Encoder(fake_model(seed=5), tmp_path).takes(takes[:1])
     Encoder(model, tmp_path, seed=1).takes(takes[:1])
-    assert counting.clips == [4, 1, 1]  # another model, another pan
+    assert counting.clips == counting.looked == [4, 1, 1]  # another model, another pan
 
 
 def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
@@ -102,7 +108,7 @@ def test_a_movie_of_photographs_is_asked_like_any_other(tmp_path: Path) -> None:
 
 
 def keys() -> Keys:
-    return random_keys(LAYERS, HIDDEN)
+    return random_keys(HIDDEN)
 
 
 def sides(left: int, right: int) -> bytes:

@@ -88,7 +88,8 @@ def test_statements_find_their_clips_by_adapters_alone_and_by_keys_alone() -> No
     assert scores.argmax(0).tolist() == RIGHT
     assert model.keys is not None and model.sentences is not None
     with torch.no_grad():
-        similarity = model.keys.of_clips(*encoded()) @ model.keys.of_sentences(model.sentences(STATEMENTS)).T
+        seen = torch.stack(vlm().look(real_mini.clips()))
+        similarity = model.keys.of_clips(seen) @ model.keys.of_sentences(model.sentences(STATEMENTS)).T
     assert similarity.argmax(0).tolist() == RIGHT
 
 

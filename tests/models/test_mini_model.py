@@ -16,8 +16,10 @@ from torch import Tensor
 from chunkv2l.adapter import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
+from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import UNFITTED, Calibration, load_model, mini_frozen, mini_model, pack, weights
 from chunkv2l.train.decoder import from_llama
+from chunkv2l.vlm.text import stacked
 from tests import frames2lora, tiny_mini, tiny_mini_files
 from tests.tiny_mini_files import CONFIG
 
@@ -73,7 +75,8 @@ def test_the_loaded_model_is_the_trained_one(folder: Path, monkeypatch: pytest.M
     adapters = concat([model.hypernet.expand(codes)], bias=model.hypernet.bias)
     close(model.vlm.score(["A dog."], adapters), tiny_mini.tiny().vlm.score(["A dog."], adapters), 1e-3)
     assert model.keys is not None
-    assert model.keys.of_clips(states, mask).shape == (2, 16) and model.sentences is not None
+    keys = model.keys.of_clips(*stacked(model.vlm.look(clips)))
+    assert keys.shape == (2, 16) and model.sentences is not None
     assert not any(p.requires_grad for p in (*model.hypernet.parameters(), *model.keys.parameters()))
     assert not model.hypernet.training
 
@@ -192,7 +195,8 @@ def test_a_training_runs_file_and_its_packed_form(tmp_path: Path) -> None:
     with torch.no_grad():
         codes, expected = packed.encode(features), network.encode(features)
         assert float((codes - expected).norm() / expected.norm()) < 0.03
-        assert torch.cosine_similarity(packed_keys.of_clips(features), keys.of_clips(features)).min() > 0.99
+        seen = torch.randn(2, 9, tiny_mini.CHANNELS, generator=torch.Generator().manual_seed(4))
+        assert torch.cosine_similarity(packed_keys.of_clips(seen), keys.of_clips(seen)).min() > 0.99
 
 
 @pytest.mark.usefixtures("sizes")
@@ -252,6 +256,21 @@ def test_a_spoilt_hypernetwork_is_refused(
     spoil(state)
     with pytest.raises(InputError, match=sentence):
         mini_model.read_hypernet(tiny_mini_files.hypernet(tmp_path / "run.safetensors", state, **metadata))
+
+
+@pytest.mark.usefixtures("cache")
+def test_keys_that_pool_states_are_to_be_trained_anew(folder: Path, tmp_path: Path) -> None:
+    state = tiny_mini_files.trained()
+    old = Keys(2 * tiny_mini.HIDDEN, size=16, value=24, heads=3, inner=20)
+    state |= {f"keys.{name}": t.detach() for name, t in old.state_dict().items()}
+    path = tiny_mini_files.hypernet(tmp_path / "old.safetensors", state)
+    sentence = r"old.safetensors has keys .* pool 64 numbers .* sees has 48\..*train them anew.*recipes/train_mini/keys"
+    with pytest.raises(InputError, match=sentence):
+        load_model(str(folder), str(path), "cpu")
+    with pytest.raises(InputError, match=sentence):
+        pack.pack(tmp_path / "reader.safetensors", path, tmp_path / "out")
+    network, keys, _ = mini_model.read_hypernet(path)  # training goes on from it
+    assert network.config == CONFIG and keys is not None and keys.channels == 64
 
 
 def test_hypernetworks_that_are_not_there_or_for_another_model(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from chunkv2l.build import build
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet.keys import Keys
 from chunkv2l.index import IndexFile
 from chunkv2l.models import load_model, mini_model
 from chunkv2l.train import any_vlm, encoded
@@ -124,6 +125,9 @@ def test_states_and_teacher_are_the_vlms_own(config: RunConfig) -> None:
     photograph, video = 1, 7
     watched = bench.clips.clips(torch.tensor([photograph, video]), 1)
     assert watched.mask is not None and len(set(watched.mask.sum(1).tolist())) == 2  # frames of other numbers
+    alone, mask = bench.clips.features(torch.tensor([photograph, video]), 1)
+    assert mask is not None and watched.features_mask is not None
+    assert torch.equal(alone, watched.features) and torch.equal(mask, watched.features_mask)
     assert watched.teacher is not None
     ids = torch.tensor([bench.words.behind_frames("What is it?") + bench.words.answer("A dog.")] * 2)
     hidden = watched.teacher(torch.tensor([1, 0]), ids)
@@ -132,6 +136,9 @@ def test_states_and_teacher_are_the_vlms_own(config: RunConfig) -> None:
         states, _ = vlm.encode([clip])
         own = watched.states[row][:, watched.mask[row].bool()]
         torch.testing.assert_close(own, states[0], rtol=0.02, atol=0.02)  # bfloat16 on disk
+        assert watched.features_mask is not None
+        seen = watched.features[row][watched.features_mask[row].bool()]
+        torch.testing.assert_close(seen, vlm.look([clip])[0], rtol=0.01, atol=0.01)
         prompt = vlm._clip_prompts([clip], "What is it?")[0]
         answer = bench.words.answer("A dog.")
         embeds = torch.cat([prompt, vlm.decoder.embed(answer)])[None]
@@ -145,9 +152,10 @@ def test_clips_are_encoded_once(config: RunConfig, monkeypatch: pytest.MonkeyPat
     files = sorted((config.out / "clips").rglob("*.safetensors"))
     assert len(files) == 6 * 2 + 2 * 2 + 8
     files[0].write_bytes(files[0].read_bytes()[:-8])  # cut short
+    save_file({"states": load_file(files[3])["states"]}, files[3])  # as earlier versions wrote it
     before = {path: path.stat().st_mtime_ns for path in files}
     any_vlm.prepare(config)
-    assert [path for path in files if path.stat().st_mtime_ns != before[path]] == [files[0]]
+    assert [path for path in files if path.stat().st_mtime_ns != before[path]] == [files[0], files[3]]
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     for path in files:
         path.unlink()
@@ -162,7 +170,11 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "8 images, 8 cuts" in result.output
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert {"nll_context", "nll_adapter", "yesno_adapter", "R@1/8"} <= set(rows[-1])
-    states = [load_file(file)["states"] for file in (tmp_path / "run" / "clips").rglob("*.safetensors")]
+    written = [load_file(file) for file in (tmp_path / "run" / "clips").rglob("*.safetensors")]
+    states = [one["states"] for one in written]
+    each = tiny_smolvlm.vlm().frame_tokens
+    assert all(one["features"].dtype == torch.bfloat16 and one["features"].shape[0] % each == 0 for one in written)
+    assert {one["features"].shape[1] for one in written} == {64}  # the tokens of all frames, whatever `tokens` says
     assert {tuple(one.shape) for one in states} == {(4, 40, 64)} and states[0].dtype == torch.bfloat16
     start = tmp_path / "run" / "hypernet.safetensors"
     (tmp_path / "run" / "hypernet.pt").unlink(missing_ok=True)
@@ -208,8 +220,14 @@ def test_a_hypernetwork_for_mini_keeps_its_keys(tmp_path: Path, monkeypatch: pyt
     loaded = load(config, torch.device("cpu"))
     assert loaded.keys_ride_along and loaded.trained.hypernet.config == tiny_mini_files.CONFIG
     again = load(replace(config, start=earlier, hypernet={}), torch.device("cpu"))
+    assert loaded.trained.keys.channels == tiny_mini.CHANNELS
     bias = tiny_mini_files.trained()["hypernet.bias_B.down_proj"]
     assert torch.equal(again.trained.hypernet.bias.B, bias) and again.identity == loaded.identity
+    state = tiny_mini_files.trained()
+    state |= {f"keys.{name}": t.detach() for name, t in Keys(64).state_dict().items()}  # of states, as they once were
+    older = tiny_mini_files.hypernet(tmp_path / "older.safetensors", state)
+    anew = load(replace(config, start=older, hypernet={}), torch.device("cpu"))
+    assert torch.equal(anew.trained.hypernet.bias.B, bias) and anew.trained.keys.channels == tiny_mini.CHANNELS
     path = tmp_path / "hypernet.safetensors"
     any_vlm.save(loaded, path)
     model = mini_model.load(folder, hypernet=str(path))

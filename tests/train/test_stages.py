@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.train import clips
 from chunkv2l.train.batches import Batch, Batches, Mix
 from chunkv2l.train.clips import BankClips
 from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
@@ -24,6 +25,7 @@ from chunkv2l.train.speed import measure
 from chunkv2l.train.spoken import through_when
 from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
+from chunkv2l.vlm.mini_parts import CHANNELS, Seen
 from chunkv2l.vlm.mini_text import Prompts
 from tests.keyed import by_words
 
@@ -89,8 +91,8 @@ def tiny_bank(images: int) -> FeatureBank:
     generator = torch.Generator().manual_seed(1)
     keyframes = torch.full((images,), 2)
     return FeatureBank(
-        torch.randn(images * 2, 8, 8, 768, generator=generator),
-        torch.randn(images * 2, 768, generator=generator),
+        torch.randn(images * 2, 8, 8, CHANNELS, generator=generator),
+        torch.randn(images * 2, CHANNELS, generator=generator),
         torch.arange(images) * 2,
         torch.ones(images, dtype=torch.long),
         keyframes,
@@ -118,7 +120,7 @@ def hypernet_stage() -> HypernetStage:
     tail = torch.tensor(PROMPTS.behind_frames(""))
     generator = torch.Generator().manual_seed(4)
     source = BankClips(decoder, tiny_bank(6), sight, tail)
-    return HypernetStage(Trained(Hypernetwork(config)), decoder, source, generator, run_block, by_words)
+    return HypernetStage(Trained(Hypernetwork(config), CHANNELS), decoder, source, generator, run_block, by_words)
 
 
 @pytest.mark.parametrize("kind", ["internalise", "compose", "find", "keys"])
@@ -265,6 +267,39 @@ def test_keys_alone_leave_the_hypernetwork_as_it_is() -> None:
     assert set(figures) == {"key", "key_found"}
     assert all(p.grad is None for p in stage.trained.hypernet.parameters())
     assert any(p.grad is not None for p in stage.trained.keys.parameters())
+
+
+def test_keys_alone_are_of_what_is_seen_and_no_text_block_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = hypernet_stage()
+    batch = batches("keys").make(0)
+    seen = stage.source.clips(batch.images, batch.frames).features
+    assert seen.shape == (6, 2 * 65, CHANNELS)
+    monkeypatch.setattr(clips, "read_states", None)  # `clips` would need it
+    features, mask = stage.source.features(batch.images, batch.frames)
+    assert mask is None and torch.equal(features, seen)
+    first = Seen.of_features(features)
+    assert isinstance(stage.source, BankClips)
+    assert torch.equal(first.grid, stage.source.bank.clips(batch.images, batch.frames).grid)
+    found = stage.loss(batch, 0.0)[1]["key_found"]
+    keys = stage.trained.keys
+    generator = torch.Generator().manual_seed(4)
+    drawn = keys.of_clips(stage.source.features(batch.images, batch.frames, generator)[0])
+    right = torch.arange(len(batch.said))
+    table = drawn @ keys.of_sentences(by_words(batch.said)).T
+    assert float(found) == float((table.argmax(0) == right).float().mean())
+
+
+def test_states_and_features_are_thinned_each_by_its_own_choice() -> None:
+    stage = replace(hypernet_stage(), weights=Weights(kept=(1.0, 0.5)))
+    tokens = torch.arange(20.0).expand(2, 20)[..., None]  # [B, S, 1]: each its number
+    assert stage._thinned(tokens, None, 0) == (tokens, None)
+    first, second = (stage._thinned(tokens, None, 1)[0][..., 0].tolist() for _ in range(2))
+    assert first != second and first[0] == first[1] == sorted(set(first[0])) and len(first[0]) == 10
+    states = tokens[:, None].expand(2, 3, 20, 1)
+    mask = torch.tensor([[1] * 20, [1] + [0] * 19])
+    some, real = stage._thinned(states, mask, 1)
+    assert real is not None and some.shape == (2, 3, 10, 1) and real.sum(1).tolist() == [10, 1]
+    assert bool((some[:, :, 0] == 0).all())  # the token that every clip has
 
 
 def test_clips_beyond_those_that_are_scored_still_have_keys() -> None:

@@ -93,6 +93,43 @@ def test_a_batch_of_different_lengths_is_padded_on_the_right(monkeypatch: pytest
         close(row[:, :length], expected)
 
 
+def test_what_is_seen_of_a_clip_is_what_its_connector_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny_mini.tiny().vlm
+    clips = [tiny_mini.clip(2, 1), tiny_mini.clip(5, 2), tiny_mini.clip(1, 3)]
+    expected = [see(vlm.vision, to_tensor(np.stack(clip.frames), vlm.device)) for clip in clips]
+    monkeypatch.setattr(mini, "_FRAMES_AT_ONCE", 3)  # a clip's frames fall into different calls
+    found = vlm.look(clips)
+    assert [tuple(one.shape) for one in found] == [(n * 65, vlm.channels) for n in (2, 5, 1)]
+    assert vlm.channels == tiny_mini.CHANNELS
+    for one, seen in zip(found, expected, strict=True):
+        close(one, seen.features())
+        frame = one[-65:]  # the last one's
+        close(frame[0], seen.cls[-1])
+        close(frame[1 + 8 * 3 + 5], seen.grid[-1, 3, 5])
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_features_and_back(leading: tuple[int, ...]) -> None:
+    seen = Seen(torch.randn(*leading, 3, 8, 8, 5), torch.randn(*leading, 3, 5))
+    features = seen.features()
+    assert features.shape == (*leading, 3 * 65, 5)
+    back = Seen.of_features(features)
+    assert torch.equal(back.grid, seen.grid) and torch.equal(back.cls, seen.cls)
+    assert torch.equal(back.features(), features)
+
+
+def test_what_was_seen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny_mini.tiny().vlm
+    clips = [tiny_mini.clip(2, 1), tiny_mini.clip(5, 2), tiny_mini.clip(1, 3)]
+    states, mask = vlm.encode(clips)
+    seen = vlm.look(clips)
+    monkeypatch.setattr(mini, "see", None)
+    again, real = vlm.encode(clips, seen)
+    assert torch.equal(states, again) and torch.equal(mask, real)
+    other, _ = vlm.encode(clips, [seen[0], seen[1] + 0.5, seen[2]])
+    assert torch.equal(other[0], states[0]) and not torch.equal(other[1], states[1])
+
+
 def test_each_frame_is_17_tokens_inside_a_user_turn() -> None:
     vlm = tiny_mini.tiny().vlm
     _, mask = vlm.encode([tiny_mini.clip(8)])
@@ -110,6 +147,8 @@ def test_too_many_or_too_few_frames(frames: int) -> None:
 def test_no_clip_is_an_input_error() -> None:
     with pytest.raises(InputError, match="no clip"):
         tiny_mini.tiny().vlm.encode([])
+    with pytest.raises(InputError, match="no clip"):
+        tiny_mini.tiny().vlm.look([])
 
 
 @pytest.mark.parametrize(

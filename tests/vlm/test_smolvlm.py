@@ -71,7 +71,7 @@ def test_one_clip(hypernet: Hypernetwork) -> None:
 def test_two_clips_of_different_lengths(hypernet: Hypernetwork, padding: str) -> None:
     case = frames2lora.load("e2e_b2_pad")
     vlm = tiny_smolvlm.vlm()
-    states, mask = vlm.encode([tiny_smolvlm.clip(3, told=5), tiny_smolvlm.clip(5)], padding)
+    states, mask = vlm.encode([tiny_smolvlm.clip(3, told=5), tiny_smolvlm.clip(5)], padding=padding)
     assert states.shape == (2, 4, 265, 64)
     expected = case["attention_mask"] if padding == "left" else case["attention_mask"].flip(1)
     assert torch.equal(mask, expected)
@@ -98,9 +98,32 @@ def test_a_batch_equals_its_clips_alone(monkeypatch: pytest.MonkeyPatch) -> None
         close(row[:, real == 1], alone[0], AB)
 
 
+def test_what_was_seen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny_smolvlm.vlm()
+    clips = [tiny_smolvlm.clip(5), tiny_smolvlm.clip(3)]
+    states, mask = vlm.encode(clips)
+    seen = vlm.look(clips)
+    shapes = [(len(clip.frames) * vlm.frame_tokens, vlm.channels) for clip in clips]
+    assert [tuple(one.shape) for one in seen] == shapes and shapes[0] != shapes[1] and vlm.channels == 64
+    close(seen[1], vlm.look(clips[1:])[0], AB)
+    monkeypatch.setattr(vlm.model.model, "get_image_features", None)
+    again, real = vlm.encode(clips, seen)
+    assert torch.equal(states, again) and torch.equal(mask, real)
+    places = torch.tensor(vlm.clip_ids(clips[0], "Internalize this video for later captioning.", False))
+    close(states[0, 0][mask[0] == 1][places == vlm._image_id], seen[0], 0.0)
+
+
+def test_pictures_without_a_place_are_an_input_error() -> None:
+    vlm = tiny_smolvlm.vlm()
+    with pytest.raises(InputError, match="picture tokens of a clip where its prompt has place for"):
+        vlm.encode([tiny_smolvlm.clip(3)], vlm.look([tiny_smolvlm.clip(5)]))
+
+
 def test_no_clip_is_an_input_error() -> None:
     with pytest.raises(InputError, match="no clip"):
         tiny_smolvlm.vlm().encode([])
+    with pytest.raises(InputError, match="no clip"):
+        tiny_smolvlm.vlm().look([])
 
 
 @pytest.mark.parametrize(

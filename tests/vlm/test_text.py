@@ -13,7 +13,7 @@ from chunkv2l.adapter import Adapter, concat
 from chunkv2l.errors import InputError
 from chunkv2l.inject import inject
 from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.text import TextDecoder, log_likelihood, pad, score
+from chunkv2l.vlm.text import TextDecoder, log_likelihood, pad, score, stacked
 from tests import frames2lora, tiny_smolvlm
 
 PROMPTS = [[1, 30, 40, 50], [1, 30], [1, 60, 61, 62, 63, 64, 65], [1, 9, 8], [1, 77, 12]]
@@ -183,3 +183,18 @@ def test_pad_either_side() -> None:
     left, mask = pad(rows, "left")
     assert mask.tolist() == [[1, 1], [0, 1]]
     assert left[1].tolist() == [[0.0] * 3, [2.0] * 3]
+
+
+@pytest.mark.parametrize("leading", [(), (3,)])
+def test_rows_of_different_lengths_are_padded_on_either_side(leading: tuple[int, ...]) -> None:
+    rows = [torch.rand(*leading, length, 2) + 1 for length in (2, 4, 1)]
+    for side, places in (("right", [(0, 2), (0, 4), (0, 1)]), ("left", [(2, 4), (0, 4), (3, 4)])):
+        padded, mask = pad(rows, side)
+        assert padded.shape == (3, *leading, 4, 2) and mask.dtype == torch.long
+        for row, (begin, end), one, real in zip(rows, places, padded, mask, strict=True):
+            assert real.tolist() == [int(begin <= i < end) for i in range(4)]
+            assert torch.equal(one[..., begin:end, :], row) and float(one.sum()) == pytest.approx(float(row.sum()))
+    padded, found = stacked(rows)
+    assert found is not None and torch.equal(padded, pad(rows)[0]) and torch.equal(found, pad(rows)[1])
+    alike, none = stacked([rows[0], rows[0] * 2])
+    assert none is None and torch.equal(alike[1], rows[0] * 2)
