@@ -82,7 +82,7 @@ def load(
         sentences = minilm.Lazy(device)
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
-    check_keys(keys, connector, network_path)
+    check_keys(keys, connector.cls.in_features, network_path)
     built: Any = smollm2.build(language)
     vlm = MiniVLM(
         built.to(device),
@@ -212,20 +212,20 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
     return network, keys, calibration
 
 
-def check_keys(keys: Keys | None, connector: Connector, path: Path) -> None:
+def check_keys(keys: Keys | None, channels: int, path: Path) -> None:
     """Refuse keys that don't pool what a reader's connector gets: earlier ones pooled states of text blocks.
 
     Args:
+        channels: what the connector gets for each cell.
         path: where the keys are from.
 
     Raises:
         InputError: they don't.
     """
-    seen = connector.cls.in_features
-    if keys is not None and keys.channels != seen:
+    if keys is not None and keys.channels != channels:
         raise InputError(
             f"{path} has keys that can't be used: they pool {keys.channels} numbers a token, and what mini sees has "
-            f"{seen}. Keys of earlier versions pooled other things: train them anew, starting from that file "
+            f"{channels}. Keys of earlier versions pooled other things: train them anew, starting from that file "
             "(recipes/train_mini/keys.json; the hypernetwork stays as it is)."
         )
 

@@ -36,7 +36,7 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
     _, keys, fitted = read_hypernet(hypernet)
     with torch.device("meta"):
         connector = adapt(LlamaForCausalLM(smollm2.config()).state_dict(), reader)
-    check_keys(keys, connector, hypernet)
+    check_keys(keys, connector.cls.in_features, hypernet)
     read, _ = weights.read(reader)
     trained, metadata = weights.read(hypernet)
     if "config" not in metadata or not any(name.startswith("hypernet.") for name in trained):

@@ -76,6 +76,8 @@ def prepare(config: RunConfig) -> AnyBench:
         if rank == 0:
             print(text, flush=True)
 
+    if config.teachers:
+        raise InputError("Only mini's own keys can have teachers: leave them out of the configuration.")
     material = load_material(config)
     torch.manual_seed(config.seed + 1)
     loaded = load(config, device)

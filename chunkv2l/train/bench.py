@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chunkv2l.errors import InputError
 from chunkv2l.models import mini_frozen
 from chunkv2l.models.minilm import Sentences
 from chunkv2l.train import several
@@ -17,8 +18,10 @@ from chunkv2l.train.clips import BankClips
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.decoder import Decoder, Runner, compiled, from_llama, run_block
 from chunkv2l.train.features import FeatureBank, build_bank
+from chunkv2l.train.files import load_keys
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained
 from chunkv2l.train.images import Motion
+from chunkv2l.train.key_teachers import KeyTeachers
 from chunkv2l.train.material import Material, batches_of, load_material
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described
@@ -134,8 +137,26 @@ def bank_clips(bench: Bench, reader: Reader, bank: FeatureBank, decoder: Decoder
 def stage_two(bench: Bench, trained: Trained, source: BankClips) -> HypernetStage:
     config = bench.config
     return HypernetStage(
-        trained, source.decoder, source, bench.generator(2), bench.runner, bench.sentences, config.weights
+        trained,
+        source.decoder,
+        source,
+        bench.generator(2),
+        bench.runner,
+        bench.sentences,
+        config.weights,
+        _teachers(bench),
     )
+
+
+def _teachers(bench: Bench) -> KeyTeachers | None:
+    """The run's keys that teach, with the images that nothing is written about."""
+    if not bench.config.teachers:
+        return None
+    silent = [i for i, one in enumerate(bench.material.described) if not (one.captions or one.labels)]
+    if not silent:
+        raise InputError("Teachers are asked about images without texts, and all sources of this run have some.")
+    keys = tuple(load_keys(path).to(bench.device) for path in bench.config.teachers)
+    return KeyTeachers(keys, torch.tensor(silent, device=bench.device))
 
 
 def measure_on_dev(bench: Bench, trained: Trained, reader: Reader, decoder: Decoder) -> Measure:

@@ -68,6 +68,8 @@ class RunConfig:
     """stage 2: of the parts of the loss"""
     key_dropout: float = 0.0
     """stage 2: share of what learned keys pool that they do without in training"""
+    teachers: tuple[Path, ...] = ()
+    """stage 2: hypernetworks of earlier runs, whose keys teach this run's, on the images of sources without texts"""
     compile: bool = True
     workers: int = 8
     dev_images: int = 512
@@ -116,4 +118,5 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     for name in ("data", "out", "reader", "start", "cache"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
+    values["teachers"] = tuple(Path(one) for one in values.get("teachers", []))
     return _made(RunConfig, values, str(path))

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import weights
+from chunkv2l.models.mini_model import check_keys, read_hypernet
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.hypernet_stage import Trained
 from chunkv2l.train.vlm_stage import Reader
@@ -66,6 +68,19 @@ def load_trained(trained: Trained, path: Path) -> None:
         trained.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{path} isn't a hypernetwork of this run's sizes: {_last_line(error)}") from None
+
+
+def load_keys(path: Path) -> Keys:
+    """The learned keys of an earlier run, frozen.
+
+    Raises:
+        InputError: the file isn't a hypernetwork of `mini`'s, or its keys can't be used.
+    """
+    _, keys, _ = read_hypernet(path)
+    if keys is None:
+        raise InputError(f"{path} has no keys that could teach.")
+    check_keys(keys, CHANNELS, path)
+    return keys.eval().requires_grad_(False)
 
 
 def save_trained(trained: Trained, path: Path) -> None:

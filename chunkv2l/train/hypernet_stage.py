@@ -26,7 +26,17 @@ from chunkv2l.train.batches import Batch
 from chunkv2l.train.clips import Clips
 from chunkv2l.train.clips import read_states as read_states
 from chunkv2l.train.decoder import Decoder, Runner, forward
-from chunkv2l.train.losses import distil, group_nce, info_nce, neighbourhoods, row_sums, short_weight, token_nll
+from chunkv2l.train.key_teachers import KeyTeachers
+from chunkv2l.train.losses import (
+    agreement,
+    distil,
+    group_nce,
+    info_nce,
+    neighbourhoods,
+    row_sums,
+    short_weight,
+    token_nll,
+)
 
 Figures = dict[str, Tensor]
 
@@ -54,6 +64,7 @@ class Weights:
         distil: share of the second target, the VLM with frames in context; the rest is cross-entropy.
         find: InfoNCE over router scores, a batch of its kind.
         key: InfoNCE over learned keys, every batch.
+        taught: the keys' teachers, where there are any, a batch of the kind "keys".
         scored: clips of a batch of the kind "find" that get router scores; all have keys.
         hard: of how many of them each is told apart: groups that the keys take for each other.
         short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
@@ -64,6 +75,7 @@ class Weights:
     distil: float = 0.5
     find: float = 0.3
     key: float = 0.2
+    taught: float = 2.0
     scored: int = 128
     hard: int = 16
     short: float = 1.0
@@ -80,12 +92,17 @@ class HypernetStage:
     runner: Runner
     sentences: Sentences
     weights: Weights = Weights()
+    teachers: KeyTeachers | None = None
+    """the keys', asked in batches of their kind"""
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
         batch = batch.to(self.source.device)
         if batch.kind == "keys":
             seen = self.source.features(batch.images, batch.frames, self.generator)
             keys, figures, _ = self._keys(batch, *self._thinned(*seen, batch.draw))
+            if self.teachers is not None:
+                taught = self._taught(self.teachers, batch)
+                return keys + self.weights.taught * taught, figures | {"taught": taught.detach()}
             return keys, figures
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
@@ -186,6 +203,15 @@ class HypernetStage:
         right = torch.arange(table.shape[0], device=table.device)
         figures = {"key": nce.detach() / several.count(), "key_found": (table.argmax(0) == right).float().mean()}
         return nce, figures, (own @ asked.T).detach()
+
+    def _taught(self, teachers: KeyTeachers, batch: Batch) -> Tensor:
+        """How far the keys are from their teachers on half as many images without texts, and the batch's statements."""
+        images = teachers.draw(max(1, len(batch.images) // 2), self.generator)
+        features, mask = self.source.features(images, batch.frames, self.generator)
+        sentences, keys = self.sentences(batch.said), self.trained.keys
+        wanted = teachers.scores(features, mask, sentences)
+        own = keys.of_clips(*self._thinned(features, mask, batch.draw))
+        return agreement(own @ keys.of_sentences(sentences).T * keys.log_scale.exp(), wanted)
 
     def _groups(self, similarity: Tensor, size: int, count: int) -> Tensor:
         """Clips that the keys mix up, with noise: [count, size]."""

@@ -111,3 +111,15 @@ def group_nce(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     scores = scores.masked_fill(same & ~own, -torch.inf)
     right = torch.arange(scores.shape[-1], device=scores.device)
     return info_nce(scores, 1.0), (scores.argmax(1) == right).float().mean().detach()
+
+
+def agreement(scores: Tensor, wanted: Tensor) -> Tensor:
+    """KL between two tables of scores [clips, texts]: over a clip's texts, and over a text's clips; the mean of both.
+
+    As students learn from teachers (Hinton et al. 2015, arXiv 1503.02531).
+    """
+
+    def divergence(mine: Tensor, theirs: Tensor) -> Tensor:
+        return F.kl_div(mine.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="batchmean")
+
+    return (divergence(scores, wanted) + divergence(scores.T, wanted.T)) / 2

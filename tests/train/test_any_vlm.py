@@ -164,6 +164,11 @@ def test_clips_are_encoded_once(config: RunConfig, monkeypatch: pytest.MonkeyPat
         any_vlm.prepare(config)
 
 
+def test_keys_of_any_vlm_have_no_teachers(config: RunConfig) -> None:
+    with pytest.raises(InputError, match="Only mini's own keys can have teachers"):
+        any_vlm.prepare(replace(config, teachers=(Path("h.safetensors"),)))
+
+
 def test_a_run_from_the_command_line(tmp_path: Path) -> None:
     path = configured(tmp_path, mix={**json.loads(configured(tmp_path).read_text())["mix"], "cut": 0.3}, tokens=40)
     result = CliRunner().invoke(main, ["hypernet", "--config", str(path)], catch_exceptions=False)

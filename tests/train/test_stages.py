@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models import weights
+from chunkv2l.models.mini_model import HYPERNET, SHIPPED
 from chunkv2l.train import clips
 from chunkv2l.train.batches import Batch, Batches, Mix
 from chunkv2l.train.clips import BankClips
 from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.features import FeatureBank
+from chunkv2l.train.files import load_keys
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
-from chunkv2l.train.losses import group_nce, info_nce, neighbourhoods
+from chunkv2l.train.key_teachers import KeyTeachers
+from chunkv2l.train.losses import agreement, group_nce, info_nce, neighbourhoods
 from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described, NegativeNouns
 from chunkv2l.train.speed import measure
@@ -287,6 +294,74 @@ def test_keys_alone_are_of_what_is_seen_and_no_text_block_reads_it(monkeypatch: 
     right = torch.arange(len(batch.said))
     table = drawn @ keys.of_sentences(by_words(batch.said)).T
     assert float(found) == float((table.argmax(0) == right).float().mean())
+
+
+def taught_stage() -> HypernetStage:
+    """Teachers that know what the first four images are, asked about the last two."""
+    stage = hypernet_stage()
+    members = tuple(Keys(CHANNELS, value=24, heads=2, inner=20).requires_grad_(False).eval() for _ in range(2))
+    return replace(stage, teachers=KeyTeachers(members, torch.tensor([4, 5]), sharp=2.0))
+
+
+def test_teachers_are_asked_about_their_images_and_the_keys_draw_nearer(tmp_path: Path) -> None:
+    stage = taught_stage()
+    asked: list[list[int]] = []
+    look = stage.source.features
+
+    @dataclass(frozen=True)
+    class Watching:
+        device: torch.device
+        clips: Any
+
+        def features(
+            self, images: Tensor, frames: int, generator: torch.Generator | None = None
+        ) -> tuple[Tensor, Tensor | None]:
+            asked.append(images.tolist())
+            return look(images, frames, generator)
+
+    stage = replace(stage, source=Watching(stage.source.device, stage.source.clips), weights=Weights(taught=50.0))
+    batch = batches("keys").make(0)
+    first = float(stage.loss(batch, 0.0)[1]["taught"])
+    assert asked[0] == batch.images.tolist() and sorted(asked[1]) == [4, 5]
+    schedule = Schedule(steps=30, rate=5e-3, warmup=2, average=0.0)
+    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 30))
+    assert float(stage.loss(batch, 0.0)[1]["taught"]) < 0.5 * first
+
+
+def test_teachers_say_their_mean() -> None:
+    stage = taught_stage()
+    teachers = stage.teachers
+    assert teachers is not None
+    features, mask = stage.source.features(torch.tensor([0, 3]), 2)
+    sentences = by_words(["A dog.", "A cat.", "A boat."])
+    tables = [
+        (one.of_clips(features, mask) @ one.of_sentences(sentences).T).numpy() * float(one.log_scale.exp())
+        for one in teachers.keys
+    ]
+    expected = torch.from_numpy(tables[0] + tables[1])  # 2 · their mean
+    torch.testing.assert_close(teachers.scores(features, mask, sentences), expected)
+    drawn = teachers.draw(9, torch.Generator().manual_seed(0))
+    assert sorted(drawn.tolist()) == [4, 5] and len(teachers.draw(1, torch.Generator().manual_seed(0))) == 1
+
+
+def test_tables_agree_with_themselves_alone() -> None:
+    scores = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+    assert float(agreement(scores, scores)) == pytest.approx(0, abs=1e-6)
+    other = scores.clone()
+    other[1, 2] += 2
+    rows = (other[1].log_softmax(0).exp() * (other[1].log_softmax(0) - scores[1].log_softmax(0))).sum() / 4
+    column = other[:, 2].log_softmax(0)
+    columns = (column.exp() * (column - scores[:, 2].log_softmax(0))).sum() / 3
+    assert float(agreement(scores, other)) == pytest.approx(float((rows + columns) / 2), rel=1e-5)
+
+
+def test_shipped_keys_can_teach(tmp_path: Path) -> None:
+    keys = load_keys(SHIPPED / HYPERNET)
+    assert keys.channels == CHANNELS and not any(p.requires_grad for p in keys.parameters())
+    state, metadata = weights.read(SHIPPED / HYPERNET)
+    weights.write(tmp_path / "h.safetensors", {n: t for n, t in state.items() if "keys." not in n}, metadata)
+    with pytest.raises(InputError, match="has no keys that could teach"):
+        load_keys(tmp_path / "h.safetensors")
 
 
 def test_states_and_features_are_thinned_each_by_its_own_choice() -> None:
