@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
@@ -24,6 +25,9 @@ from evaluation import asking, moment_files, qvhighlights, results
 from evaluation.metrics import Scored
 from evaluation.moment_scores import as_table, draw, each, score
 from evaluation.qvhighlights import MomentQuery, Prediction
+
+if TYPE_CHECKING:
+    from chunkv2l.answer import Answer
 
 BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
 
@@ -51,19 +55,46 @@ def predict(
     with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
         for vid, index in asking.opened(files, device):
             for query in (query for query in queries if query.vid == vid):
-                own = windows(index, question(query.query), **options)
-                found[query.qid] = Prediction(query.qid, vid, query.query, own)
+                own = ask(index, question(query.query), **options)
+                told = () if own is None else saliency(own, index.segments[-1].end)
+                found[query.qid] = Prediction(query.qid, vid, query.query, spans_of(own), told)
                 bar.update()
     return [found[query.qid] for query in queries]
 
 
 def windows(index: Index, question: str, **options: Any) -> tuple[Scored, ...]:
     """The answer's spans, best first; none where nothing is found."""
+    return spans_of(ask(index, question, **options))
+
+
+def ask(index: Index, question: str, **options: Any) -> Answer | None:
+    """The answer; None where nothing is found."""
     try:
-        spans = index.ask(question, **options).spans
+        return index.ask(question, **options)
     except NothingFound:
-        return ()
-    return tuple((span.start, span.end, span.score) for span in spans)
+        return None
+
+
+def spans_of(answer: Answer | None) -> tuple[Scored, ...]:
+    return () if answer is None else tuple((span.start, span.end, span.score) for span in answer.spans)
+
+
+def saliency(answer: Answer, duration: float) -> tuple[float, ...]:
+    """Of every `CLIP` seconds the probability of the segment in its middle, 0 where that wasn't scored.
+
+    Where the policy asked the router nothing, spans stand for segments.
+
+    Args:
+        duration: of the movie, seconds.
+    """
+    scored = [
+        (one.start, one.end, one.p)
+        for look in (answer.route.looks if answer.route else ())
+        for one in look.candidates
+        if isinstance(one.node, int)
+    ] or spans_of(answer)
+    middles = [(number + 0.5) * qvhighlights.CLIP for number in range(math.ceil(duration / qvhighlights.CLIP))]
+    return tuple(max((p for start, end, p in scored if start <= at < end), default=0.0) for at in middles)
 
 
 @click.command("moments")
@@ -113,8 +144,8 @@ def command(
     python -m evaluation moments --queries highlight_val.jsonl --score predictions.jsonl
 
     The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach. Predictions are
-    written, and read, in QVHighlights' submission format; its test split, which has no answers, can be predicted.
-    Writes moments.json, .md and .png to --out.
+    written (with the saliency of every two seconds) and read in QVHighlights' submission format; its test split, which
+    has no answers, can be predicted. Writes moments.json, .md and .png to --out.
     """
     if len(policies) > 1 and (predictions or scored):
         raise InputError("One file of predictions is one policy's: give --policy once.")

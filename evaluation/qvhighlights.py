@@ -12,6 +12,9 @@ from typing import Any
 from chunkv2l.errors import InputError
 from evaluation.metrics import Scored, Window
 
+CLIP = 2.0
+"""Seconds of a clip that QVHighlights has a saliency of."""
+
 
 @dataclass(frozen=True)
 class MomentQuery:
@@ -25,12 +28,18 @@ class MomentQuery:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The windows predicted for a query, best first, each with its score."""
+    """What is predicted for a query.
+
+    Attributes:
+        windows: best first, each with its score.
+        saliency: a score for every `CLIP` seconds of the movie, as its highlights are ranked by; none where unknown.
+    """
 
     qid: int | str
     vid: str
     query: str
     windows: tuple[Scored, ...]
+    saliency: tuple[float, ...] = ()
 
 
 def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
@@ -90,13 +99,15 @@ def read_predictions(path: Path, queries: Sequence[MomentQuery]) -> list[Predict
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write QVHighlights' submission format, the whole file or nothing."""
+    """Write QVHighlights' submission format (saliency where it is known), the whole file or nothing."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8") as out:
             for p in predictions:
                 windows = [list(window) for window in p.windows]
-                row = {"qid": p.qid, "query": p.query, "vid": p.vid, "pred_relevant_windows": windows}
+                row: dict[str, Any] = {"qid": p.qid, "query": p.query, "vid": p.vid, "pred_relevant_windows": windows}
+                if p.saliency:
+                    row["pred_saliency_scores"] = [round(score, 6) for score in p.saliency]
                 out.write(json.dumps(row) + "\n")
         os.replace(part, path)
     except OSError as error:

@@ -15,6 +15,7 @@ import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.build import build
 from chunkv2l.errors import InputError
+from chunkv2l.found import Candidate, Look, Route
 from chunkv2l.query import statement
 from evaluation import moment_scores, moments, qvhighlights, results
 from evaluation.__main__ import main
@@ -60,7 +61,7 @@ class ByRote:
         assert self.open
         self.asked.append((question, options))
         spans = [SimpleNamespace(start=s, end=e, score=1 / (n + 2)) for n, (s, e) in enumerate(SPANS[question])]
-        return SimpleNamespace(spans=tuple(spans))
+        return SimpleNamespace(spans=tuple(spans), route=None)
 
 
 @pytest.fixture
@@ -154,12 +155,28 @@ def test_options_reach_ask(by_rote: list[ByRote], folder: Path) -> None:
     assert by_rote[2].asked[0][1] == {"policy": None, "top_k": None, "budget": 12}
 
 
+def test_saliency_is_what_each_scored_segment_got() -> None:
+    def scored(node: int | str, start: float, end: float, p: float) -> Candidate:
+        return Candidate(1, node, start, end, ("all",), None, 0.0, p, 0.0)
+
+    looks = (
+        Look("A dog.", 3, 4, 0.1, (scored(0, 0, 3, 0.7), scored(2, 5, 9, 0.2), scored("g0", 0, 9, 0.9))),
+        Look("A cat.", 3, 4, 0.1, (scored(0, 0, 3, 0.1), scored(3, 9, 11, 0.4))),
+    )
+    answer: Any = SimpleNamespace(route=Route(None, None, 4, looks, (), ()), spans=())
+    # the middles of two seconds each: 1, 3, 5, 7, 9, 11
+    assert moments.saliency(answer, 11.5) == (0.7, 0.0, 0.2, 0.2, 0.4, 0.0)
+
+
 def test_predictions_are_written_and_scored_again_without_a_model(by_rote: list[ByRote], folder: Path) -> None:
     queries, out = folder / "queries.jsonl", folder / "predictions.jsonl"
     asked = run("--index", folder / "park.idx", "--queries", queries, "--predictions", out, "--full", "--json")
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [set(row) for row in rows] == [{"qid", "query", "vid", "pred_relevant_windows"}] * 4
+    named = {"qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores"}
+    assert [set(row) for row in rows] == [named] * 4
+    assert [len(row["pred_saliency_scores"]) for row in rows] == [15] * 4 and not any(rows[3]["pred_saliency_scores"])
     assert rows[0]["pred_relevant_windows"] == [[0, 5, 0.5], [10, 20, 1 / 3]]
+    assert rows[0]["pred_saliency_scores"][:11] == [0.5, 0.5, 0, 0, 0, *[0.333333] * 5, 0]
     by_rote.clear()
     scored = run("--score", out, "--queries", queries, "--full", "--json")
     assert scored.exit_code == 0, scored.output
