@@ -13,7 +13,7 @@ is taken to say nothing of the statement. κ is 0 where keys don't help.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from chunkv2l.query import Node
@@ -57,3 +57,25 @@ def strengths(
     scale = calibration.tau * tokens**calibration.gamma
     kappa = 0.0 if likeness is None else calibration.key
     return {i: s / scale + (kappa * likeness[i] if kappa and likeness else 0.0) for i, s in nats.items()}
+
+
+def ceilings(
+    nats: Mapping[AnyNode, float],
+    unscored: Iterable[AnyNode],
+    tokens: int,
+    segments: int,
+    calibration: Calibration,
+    likeness: Mapping[AnyNode, float],
+) -> dict[AnyNode, float]:
+    """How probable segments that weren't scored could be, relative to what is likeliest so far ("not there" included):
+    each with the best S of those that were scored, and its own key.
+
+    Args:
+        nats, tokens, segments, calibration: as in `probabilities`; at least one segment was scored.
+        likeness: key_i of each segment, scored or not.
+    """
+    known = strengths(nats, tokens, calibration, likeness)
+    top = max(math.log(segments) + calibration.beta, *known.values())
+    best = max(nats.values())
+    z = strengths(dict.fromkeys(unscored, best), tokens, calibration, likeness)
+    return {i: math.exp(min(0.0, value - top)) for i, value in z.items()}

@@ -5,9 +5,9 @@ A question may score so many segments (its budget), however long the movie is. T
 1. first the segments whose learned keys are nearest to the statement, and those whose captions or subtitles share
    words with it; where there are no keys, also members of the best chapters and an even spread over the movie;
 2. then the neighbours, along `next` both ways and `similar`, of what scored well so far, best first; what is left of
-   the budget goes on down the first look's lists. Without keys this is a search of its own, so it gets most of the
-   budget and two rounds. (On 480 unrelated photographs it then meets the best one in .55 of cases, with one round after
-   a first look of half the budget in .20: 40 queries, budget 48.)
+   the budget goes on down the first look's lists, as far as it could still matter (`scoring.FAINT`). Without keys this
+   is a search of its own, so it gets most of the budget and two rounds. (On 480 unrelated photographs it then meets the
+   best one in .55 of cases, with one round after a first look of half the budget in .20: 40 queries, budget 48.)
 
 With keys, more of them beat looking around. In a movie of 256 photographs with structure, of which 12 (24, 36) are
 scored, the right one is among them for .80 (.85, .94) of 54 captions with the shares below, for .72 (.85, .89) if a
@@ -29,8 +29,10 @@ import networkx as nx
 from chunkv2l.graph import neighbours
 from chunkv2l.query import Node
 
-FIRST: Final = {True: 11 / 12, False: 1 / 4}
+FIRST: Final = {True: 1 / 2, False: 1 / 4}
 """Share of the budget that the first look gets, with keys and without."""
+AROUND: Final = {True: 1 / 12, False: 1}
+"""Share that neighbours may fill, likewise."""
 ROUNDS: Final = {True: 1, False: 2}
 """How often neighbours are looked for, likewise."""
 BY_WORDS: Final = {True: 1 / 12, False: 1 / 6}
@@ -111,19 +113,26 @@ def first_look(
 
 
 def second_look(
-    choice: Choice, graph: nx.DiGraph, scores: Mapping[int, float], rest: Iterable[tuple[int, str]], most: int
+    choice: Choice,
+    graph: nx.DiGraph,
+    scores: Mapping[int, float],
+    rest: Iterable[tuple[int, str]],
+    most: int,
+    keyed: bool = False,
 ) -> list[int]:
     """Choose `most` more: neighbours of the best-scored, then the rest of other lists.
 
     Args:
         scores: of what was chosen so far; more is better.
         rest: what to fill up with, with its source.
+        keyed: there are keys, and few neighbours are enough.
 
     Returns:
         The newly chosen, ascending.
     """
     best = sorted(scores, key=lambda node: (-scores[node], node))[:SEEDS]
-    new = choice.take(_by_turns([_around(graph, seed) for seed in best]), most)
+    room = max(1, round(choice.most * AROUND[keyed])) if most else 0
+    new = choice.take(_by_turns([_around(graph, seed) for seed in best]), min(room, most))
     new += choice.take(rest, most - len(new))
     return sorted(new)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
-from chunkv2l import candidates
+from chunkv2l import belief, candidates
 from chunkv2l.belief import AnyNode, probabilities
 from chunkv2l.candidates import Choice, named
 from chunkv2l.errors import ChunkV2LError, InputError
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 Search = Callable[[str], Sequence[tuple[int, float]]]
 
-EXACT: Final = 8
-"""So many segments that come out best, and so many chapters, are scored exactly: twice what `route` composes."""
+EXACT: Final = 6
+"""So many segments that come out best, and so many chapters, are scored exactly: `route` composes four."""
+
+
+FAINT: Final = 0.005
+"""What can't become this probable, relative to the likeliest, isn't scored in the second look."""
 
 
 class Purse:
@@ -191,9 +195,18 @@ class Scoring:
         for rounds in range(candidates.ROUNDS[bool(keys)], 0, -1):
             rest = [*named(keys, "key"), *((node, "left over") for node in self._evenly(wanted, choice.left))]
             most = choice.left // rounds
-            new = candidates.second_look(choice, self._graph, self._segment_p()[0], rest, most)
-            self._evaluate(dict.fromkeys(new, ()))
+            new = candidates.second_look(choice, self._graph, self._segment_p()[0], rest, most, bool(keys))
+            self._evaluate(dict.fromkeys(self._promising(new), ()))
         self._sources |= {node: tuple(sources) for node, sources in choice.sources.items()}
+
+    def _promising(self, nodes: Sequence[int]) -> Sequence[int]:
+        """Those of them that scoring could still make matter, by their keys; all where keys don't count."""
+        nats, calibration, likeness = self._segment_nats(), self._router.model.calibration, self._look_at_keys()
+        if not nats or not calibration.key or likeness is None:
+            return nodes
+        known = {node: likeness[node] for node in [*nats, *nodes]}
+        most = belief.ceilings(nats, nodes, self.tokens, self.segments, calibration, known)
+        return [node for node in nodes if most[node] >= FAINT]
 
     def _evenly(self, wanted: Sequence[int], count: int) -> list[int]:
         return candidates.spread([node for node in wanted if node not in self.nats], count)

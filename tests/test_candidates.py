@@ -30,11 +30,15 @@ def test_spread_is_even(k: int, expected: list[int]) -> None:
     assert spread(range(10), k) == expected
 
 
-def test_keys_fill_most_of_the_budget_and_words_a_twelfth() -> None:
+def test_keys_fill_most_of_the_budget_and_words_and_neighbours_a_twelfth_each() -> None:
     chosen = choice(100, 24)
-    new = first_look(chosen, keys=range(99, -1, -1), words=[3, 50, 4], members=[])
-    assert new == sorted([3, 50, *range(99, 79, -1)])  # 2 by words, then keys up to eleven twelfths of 24
-    assert chosen.sources[3][0] == "words 1" and chosen.sources[99] == ["key 1"] and chosen.left == 2
+    keys = range(99, -1, -1)
+    new = first_look(chosen, keys, words=[3, 50, 4], members=[])
+    assert new == sorted([3, 50, *range(99, 89, -1)])  # 2 by words, then keys up to half of 24
+    assert chosen.sources[3][0] == "words 1" and chosen.sources[99] == ["key 1"] and chosen.left == 12
+    new = second_look(chosen, graph(100), {50: 1.0, 99: 0.5}, named(keys, "key"), 12, keyed=True)
+    assert new == [49, 51, *range(80, 90)]
+    assert chosen.sources[51][0] == "after 50" and chosen.sources[80] == ["key 20"] and chosen.left == 0
 
 
 def test_a_segment_that_several_lists_name_counts_once_and_has_all_its_names() -> None:
@@ -53,7 +57,7 @@ def test_without_keys_a_quarter_is_words_chapters_and_an_even_spread() -> None:
 
 
 def test_only_what_is_wanted_is_chosen() -> None:
-    chosen = Choice(4, {1, 2, 3})
+    chosen = Choice(8, {1, 2, 3})
     assert first_look(chosen, keys=[9, 3, 8, 1], words=[7, 2], members=[(6, "in g0")]) == [1, 2, 3]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration
 from chunkv2l.query import Node
 from chunkv2l.router import Router, Scoring
+from chunkv2l.scoring import FAINT
 from tests.fake_vlm import HIDDEN, FakeModel, fake_model
 from tests.keyed import by_words, random_keys, unit_keys
 from tests.pieces import chapters, pieces
@@ -74,11 +76,12 @@ def test_over_the_budget_the_nearest_keys_are_scored_and_neighbours_of_the_best(
     assert len(movie.read) == 24 == sum(value > 0 for value in p.values())
     likeness = movie.likeness()
     nearest = sorted(range(200), key=lambda i: -likeness[i])
-    assert set(nearest[:20]) | {5, 150} <= set(movie.read[:22]) <= set(nearest[:22]) | {5, 150}
+    assert set(nearest[:10]) | {5, 150} <= set(movie.read[:12]) <= set(nearest[:12]) | {5, 150}
+    assert set(nearest[:20]) <= set(movie.read)
     told = {one.node: one for one in question.candidates()}
     assert told[nearest[0]].sources[0] == "key 1" and told[5].sources[0] == "words 1"
     assert told[nearest[0]].likeness == pytest.approx(max(likeness), abs=1e-5)
-    best = max(movie.read[:22], key=lambda node: question.nats[node])
+    best = max(movie.read[:12], key=lambda node: question.nats[node])
     assert isinstance(best, int)
     assert {node for node in (best - 1, best + 1) if 0 <= node < 200} <= set(movie.read)
     assert all(one.sources for one in told.values()) and movie.keys_read == 1
@@ -186,6 +189,22 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
     z = strengths(nats, tokens, movie.model.calibration, likeness)
     bare = strengths(nats, tokens, plain.model.calibration, likeness)
     assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * likeness[i] for i in z}, abs=1e-5)
+
+
+def test_what_cannot_become_probable_is_not_scored() -> None:
+    movie = Movie(200, keyed(kappa=20.0))
+    question = movie.scoring(24)
+    question.score(range(200))
+    first, second = movie.read[:12], movie.read[12:]
+    assert 0 < len(second) < 12
+    calibration, likeness = movie.model.calibration, dict(enumerate(movie.likeness()))
+    nats = {int(node): question.nats[node] for node in first}
+    top = max([math.log(200), *strengths(nats, question.tokens, calibration, likeness).values()])
+    most = strengths(dict.fromkeys(range(200), max(nats.values())), question.tokens, calibration, likeness)
+    assert all(math.exp(most[int(node)] - top) >= FAINT for node in second)
+    nearest = sorted(range(200), key=lambda i: -likeness[i])[:22]
+    left = [node for node in nearest if node not in movie.read]
+    assert left and all(math.exp(most[node] - top) < FAINT for node in left)
 
 
 def test_where_the_index_has_no_keys_scores_alone_count() -> None:
