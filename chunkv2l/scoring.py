@@ -33,8 +33,6 @@ Search = Callable[[str], Sequence[tuple[int, float]]]
 
 EXACT: Final = 6
 """So many segments that come out best, and so many chapters, are scored exactly: `route` composes four."""
-
-
 FAINT: Final = 0.005
 """What can't become this probable, relative to the likeliest, isn't scored in the second look."""
 

@@ -14,7 +14,7 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import segment_graph, segments
 from chunkv2l.parts import part_of, shared_out
-from chunkv2l.policies.in_time import anchors, beside, event, occurrences
+from chunkv2l.policies.in_time import IS_THERE, anchors, beside, event, occurrences
 from chunkv2l.query import Node, Query, parse
 from chunkv2l.spans import Span
 from tests.fake_vlm import FakeModel, fake_model
@@ -84,10 +84,10 @@ def test_a_question_without_a_relation_asks_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("p", "expected"),
     [
-        ({1: 0.2, 2: 0.1, 5: 0.01, 9: 0.15}, [(1, 2), (9, 9)]),
+        ({1: 0.2, 2: 0.1, 5: 0.009, 9: 0.15}, [(1, 2), (9, 9)]),
         ({1: 0.2, 3: 0.2, 2: 0.0}, [(1, 1), (3, 3)]),
         ({4: 0.3}, [(4, 4)]),
-        ({4: 0.3, 5: 0.04}, [(4, 4)]),
+        ({4: 0.3, 5: 0.014}, [(4, 4)]),
         ({7: 0.1, 0: 0.1, 8: 0.1, 9: 0.1}, [(0, 0), (7, 9)]),
     ],
 )
@@ -96,7 +96,7 @@ def test_segments_next_to_each_other_are_one_occurrence(p: dict[int, float], exp
 
 
 def test_what_looks_like_the_best_segment_is_the_event_and_nothing_else() -> None:
-    scores: dict[Node, float] = {2: 0.05, 5: 0.3, 7: 0.01, 8: 0.2}
+    scores: dict[Node, float] = {2: 0.05, 5: 0.3, 7: 0.005, 8: 0.2}
     alike = segment_graph(pieces(10), [(2, 5, 0.8), (5, 7, 0.9), (5, 8, 0.6)])
     question = "When is the last time that a dog barks?"
     assert policies.order(GRAPH, asked(question, scores)) == {8: 1.0}
@@ -195,7 +195,7 @@ def test_what_happens_after_is_answered_from_the_segment_behind(index: Index, mo
 
 def test_the_first_and_the_last_time(index: Index) -> None:
     p = {one.node: one.p for one in _candidates(index.ask("A dog runs."))}
-    there = sorted(node for node, value in p.items() if value >= 0.15 * max(p.values()))
+    there = sorted(node for node, value in p.items() if value >= IS_THERE * max(p.values()))
     first, last = (index.ask(f"When is the {word} time that a dog runs?") for word in ("first", "last"))
     assert min(i for span in first.spans for i in span.segments) == there[0]
     assert max(i for span in last.spans for i in span.segments) == there[-1]
