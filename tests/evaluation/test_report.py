@@ -169,12 +169,15 @@ def test_every_line_shows_its_numbers() -> None:
     figures = {
         "rows": {**dict.fromkeys(ways, row), "route": row},
         "builds": [{"minutes": 5.0}, {"minutes": 60.0, "segments": 500, "index_bytes": 35_450_000, **cost}],
-        "readme": {"warm_s": 0.61, "cold_s": 5.02},
+        "asked": [{"segments": 620, "ask": 1.04}, {"segments": 40, "ask": 0.61}],
+        "in_context": [{"frames": 8, "frames_s": 0.4}, {"frames": 64, "frames_s": 3.71}],
+        "cold_s": 5.02,
     }
     shown = {name: line.show(line.pick(figures)) for name, line in readme.LINES.items()}
     assert shown["moments-first"] == ".23 (1.00)" or shown["moments-first"] == ".24 (1.00)"
     assert shown["moments-words"] == shown["moments-meaning"] == shown["moments-frames"]
-    assert (shown["build-realtime"], shown["ask-seconds"]) == ("6.1", ".6 s / 5.0 s")
+    assert (shown["build-realtime"], shown["ask-seconds"]) == ("6.1", "1.0 s / 5.0 s (620 segments)")
+    assert shown["frames-seconds"] == "3.7 s"
     assert (shown["index-bytes"], shown["build-memory"]) == ("71 KB", "2.3 GB")
     with pytest.raises(KeyError):
         readme.LINES["build-memory"].pick({"builds": [{"minutes": 5.0, "peak_bytes": 1}]})  # no hour
