@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
-from chunkv2l import belief, candidates
-from chunkv2l.belief import AnyNode, probabilities
+from chunkv2l import candidates
+from chunkv2l.belief import AnyNode, ceilings, probabilities
 from chunkv2l.candidates import Choice, named
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import members
@@ -203,7 +203,7 @@ class Scoring:
         if not nats or not calibration.key or likeness is None:
             return nodes
         known = {node: likeness[node] for node in [*nats, *nodes]}
-        most = belief.ceilings(nats, nodes, self.tokens, self.segments, calibration, known)
+        most = ceilings(nats, nodes, self.tokens, self.segments, calibration, known)
         return [node for node in nodes if most[node] >= FAINT]
 
     def _evenly(self, wanted: Sequence[int], count: int) -> list[int]:

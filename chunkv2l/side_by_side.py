@@ -64,7 +64,7 @@ def cut_side_by_side(
         InputError, ChunkV2LError: as `cut`.
     """
     info = probe(task.path)
-    borders = _borders(info.duration, count) if length is None else _even(info.duration, length)
+    borders = _borders(info.duration, count) if length is None else _even(length, max(1, ceil(info.duration / length)))
     stops = [*(border + tail for border in borders[1:]), inf]
     parts = [Part(max(0.0, border - warm), stop) for border, stop in zip(borders, stops, strict=True)]
     number, place = 0, 0
@@ -98,13 +98,14 @@ def _borders(duration: float, count: int) -> list[float]:
     growing = [max(LENGTH * number / count, SHORT) for number in range(1, count + 1)]
     begun = sum(growing)
     if duration <= begun:
-        return _even(duration, duration / count)
-    rest = _even(duration - begun, (duration - begun) / ceil((duration - begun) / LENGTH))
+        return _even(duration / count, count)
+    others = ceil((duration - begun) / LENGTH)
+    rest = _even((duration - begun) / others, others)
     return [*accumulate(growing[:-1], initial=0.0), *(begun + border for border in rest)]
 
 
-def _even(duration: float, length: float) -> list[float]:
-    return [length * number for number in range(max(1, ceil(duration / length - 1e-9)))]
+def _even(length: float, count: int) -> list[float]:
+    return [length * number for number in range(count)]
 
 
 class _Stretch:

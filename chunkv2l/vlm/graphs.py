@@ -32,6 +32,7 @@ MOST_TOKENS: Final = 8192
 WORTH: Final = 2
 """How often a size comes before it is recorded, which takes as long as several passes."""
 LONG: Final = 16
+"""Tokens of an answer that take longer without a graph than recording one does."""
 KEPT: Final = 32
 """Graphs kept, those used last."""
 _REMEMBERED: Final = 1000  # sizes that came
@@ -90,8 +91,7 @@ class Graphs:
         The caller holds `exclusive` until it is done with it.
 
         Args:
-            hurry: the first token is waited for. Otherwise a size is recorded when it first comes: that takes less
-                time than `LONG` tokens without a graph.
+            hurry: the first token is waited for. Otherwise a size of `LONG` tokens is recorded when it first comes.
         """
         with torch.inference_mode():
             found = self._find(embeds, adapter, most, WORTH if hurry or most < LONG else 0)
