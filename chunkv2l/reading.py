@@ -1,8 +1,8 @@
 """A process that cuts stretches of a movie for another one, which runs its `main` (`side_by_side`).
 
 It keeps to one core, so that as many of them as there are cores don't get in each other's way. Over its standard input
-come a `Task` and any number of `Part`s, over its standard output goes what it finds, one message at a time; each
-segment is answered with `GO_ON` or anything else to go to the next part.
+come a `Task` and any number of `Part`s, over the socket that is its standard output goes what it finds, one message at
+a time (`parcels`); each segment is answered with `GO_ON` or anything else to go to the next part.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Lock
-from typing import IO, Any, Final, Literal
+from typing import IO, Final, Literal
 
+from chunkv2l import parcels
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.frames import Clip
 from chunkv2l.readers.base import Image
@@ -69,13 +71,12 @@ class Message:
 class Said:
     """Where messages go, from any thread."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: socket.socket) -> None:
         self._out, self._lock = out, Lock()
 
     def __call__(self, message: Message) -> None:
         with self._lock:
-            pickle.dump(message, self._out, protocol=5)
-            self._out.flush()
+            parcels.send(self._out, message)
 
 
 class _Warnings(logging.Handler):
@@ -140,7 +141,7 @@ def _one(found: Generator[Cut, None, bool], given: IO[bytes], say: Said) -> Mess
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the other process's to act on
-    out: Any = os.fdopen(os.dup(1), "wb")
+    out = socket.socket(fileno=os.dup(1))
     os.dup2(2, 1)  # nothing that is printed gets between the messages
     logger = logging.getLogger("chunkv2l")
     logger.propagate = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -23,6 +24,7 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
+from chunkv2l import parcels
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.reading import GO_ON, Cut, Message, Part, Task
@@ -48,7 +50,7 @@ def pays(info: MovieInfo, device: str, processes: int, length: float = LENGTH) -
 
 def processes() -> int:
     """How many may read: one a core, and one core for the model; 1 where a process can't be kept to a core."""
-    return max(1, cores() - 1) if hasattr(os, "sched_setaffinity") else 1
+    return max(1, cores() - 1) if parcels.AVAILABLE and hasattr(os, "sched_setaffinity") else 1
 
 
 def cut_side_by_side(
@@ -204,22 +206,26 @@ class _Team:
     def _work(self, core: int | None) -> None:
         """One process, from its start to its end."""
         process = None
+        ours, theirs = socket.socketpair()
         try:
-            process = self._start(core)
+            process = self._start(core, theirs)
+            theirs.close()
             while (taken := self._take()) is not None:
                 stretch, following = taken
-                self._one(process, stretch, following)
+                self._one(process, ours, stretch, following)
         except Exception as error:  # whatever it is, who waits must see it
             if not self._closed:
                 why = f"A process that reads {self._task.path} has ended ({type(error).__name__}: {error})."
                 for one in self.stretches:
                     one.fail(ChunkV2LError(why))
         finally:
+            for end in (ours, theirs):
+                end.close()
             if process is not None:
                 process.kill()
                 process.communicate()
 
-    def _start(self, core: int | None) -> subprocess.Popen[bytes]:
+    def _start(self, core: int | None, out: socket.socket) -> subprocess.Popen[bytes]:
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.change:
             if self._closed:
@@ -227,7 +233,7 @@ class _Team:
             process = subprocess.Popen(
                 [sys.executable, "-c", "from chunkv2l.reading import main; main()"],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=out.fileno(),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             )
             self._processes.append(process)
@@ -247,11 +253,13 @@ class _Team:
             following = self.stretches[self._next] if self._next < len(self.stretches) else None
             return self.stretches[self._next - 1], following
 
-    def _one(self, process: subprocess.Popen[bytes], stretch: _Stretch, following: _Stretch | None) -> None:
+    def _one(
+        self, process: subprocess.Popen[bytes], said: socket.socket, stretch: _Stretch, following: _Stretch | None
+    ) -> None:
         _send(process, stretch.part)
-        assert process.stdout is not None and process.stdin is not None
+        assert process.stdin is not None
         while True:
-            message: Message = pickle.load(process.stdout)
+            message: Message = parcels.receive(said)
             if message.kind == "warning" and message.text not in self._told:  # neighbours see the same damage
                 self._told.add(message.text)
                 logger.warning("%s", message.text)

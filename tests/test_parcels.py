@@ -1,0 +1,62 @@
+"""What is sent arrives, arrays and all; who ends is noticed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from chunkv2l import parcels
+
+pytestmark = pytest.mark.skipif(not parcels.AVAILABLE, reason="no files in memory here")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+def sent(ends: tuple[socket.socket, socket.socket], *what: object) -> list[object]:
+    """Each of them, sent from a thread and received here."""
+
+    def send() -> None:
+        for one in what:
+            parcels.send(ends[0], one)
+
+    thread = Thread(target=send)
+    thread.start()
+    got = [parcels.receive(ends[1]) for _ in what]
+    thread.join()
+    return got
+
+
+def test_objects_and_arrays_arrive_in_order(ends: tuple[socket.socket, socket.socket]) -> None:
+    rng = np.random.default_rng(0)
+    big, small = rng.integers(0, 256, (700, 900, 3), dtype=np.uint8), np.arange(5.0)
+    text = "x" * 300_000  # more than a socket holds
+    first, second, third = sent(ends, ("a", big, [small, big[:0]]), {"text": text}, big[::2, ::3])
+    assert isinstance(first, tuple) and first[0] == "a" and isinstance(third, np.ndarray)
+    assert np.array_equal(first[1], big) and np.array_equal(first[2][0], small) and first[2][1].shape == (0, 900, 3)
+    assert first[1].flags.writeable and first[1].dtype == np.uint8
+    assert second == {"text": text} and np.array_equal(third, big[::2, ::3])
+
+
+def test_no_descriptor_is_left(ends: tuple[socket.socket, socket.socket]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    sent(ends, *[np.zeros(10)] * 5)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_other_side_ends(ends: tuple[socket.socket, socket.socket]) -> None:
+    ends[0].sendall(b"\0" * 3)  # it dies within a message
+    ends[0].close()
+    with pytest.raises(EOFError):
+        parcels.receive(ends[1])
+    with pytest.raises(EOFError):
+        parcels.receive(ends[1])
