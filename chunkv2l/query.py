@@ -14,6 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.relations import Order, Relation, clause, take_order
 from chunkv2l.stretches import AUXILIARIES, take_stretch
+from chunkv2l.things import without_leading, without_trailing
 
 BUDGET = 48
 """Segments that are scored for a question, unless asked otherwise."""
@@ -35,7 +36,7 @@ _JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
 # Each lead is a way to begin a question, with the kind of answer that it asks for. The first that matches is taken off,
 # again and again, so that "Tell me what …" and "Show me when …" need no rules of their own; the first kind counts.
 _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
-    (r"(?:please|(?:can|could|would) you(?: please)?)", None),
+    (r"(?:please|(?:can|could|would) you(?: please)?(?! (?:see|spot|notice)\b))", None),
     (rf"(?:find|show me|give me) (?:the |a |all )?{_MOMENT}{_JOIN}", "when"),
     (rf"(?:at |in |during )?(?:what|which) {_MOMENT}{_JOIN}(?= {AUXILIARIES}\b)", "when"),
     (r"(?:show me|find)", "when"),
@@ -136,10 +137,13 @@ def _plain(text: str, marked: bool) -> tuple[str, Kind]:
     while match := next(((m, k) for lead, k in _LEADS if (m := lead.match(rest))), None):
         rest, stripped = rest[match[0].end() :], True
         kind = kind or match[1]
-    if auxiliary := _AUXILIARY.match(rest):
+    auxiliary = _AUXILIARY.match(rest)
+    if auxiliary:
         rest = rest[auxiliary.end() :].lstrip()
         rest = re.sub(r"^it that\s+(?:there (?:is|are|was|were)\s+)?", "", rest, flags=re.IGNORECASE)
         stripped, kind = True, kind or "whether"
+    if stripped or marked:
+        rest = without_trailing(without_leading(rest))
     if not _is_something(rest):
         return "", kind or "what"
     return rest[:1].upper() + rest[1:] + ".", kind or ("whether" if stripped or marked else "statement")
@@ -154,8 +158,9 @@ def statement(question: str) -> str:
     """A question turned into what would be true if it were answered; what the router scores.
 
     Strips the question words (when, at what time, find the moment when, show me, who, what, where, how many, …), then
-    one auxiliary (do, does, did, is, are, was, were, has, have) and "?"; capitalises; ends with a full stop. A
-    statement passes unchanged. "" when nothing is left to look for ("What happens?", "What is this movie about?").
+    one auxiliary (do, does, did, is, are, was, were, has, have) and "?"; capitalises; ends with a full stop. Of "is
+    there a dog in the video" and "does a dog appear" the thing is left: "A dog." A statement passes unchanged. "" when
+    nothing is left to look for ("What happens?", "What is this movie about?").
 
     >>> statement("When does a dog catch the ball?")
     'A dog catch the ball.'

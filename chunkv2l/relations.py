@@ -42,6 +42,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chunkv2l.stretches import AUXILIARIES
+from chunkv2l.things import without_trailing
 
 RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
 
@@ -158,10 +159,12 @@ def take_order(text: str, base: Base) -> Order | None:
 
 
 def clause(text: str) -> str:
-    """An anchor as a statement: "it is that a dog runs" → "A dog runs."; "" where no word is left."""
+    """An anchor as a statement: "it is that a dog runs" → "A dog runs.", "a dog appear" → "A dog."; "" where no word is
+    left."""
     rest = text.strip(" ,.?!")
     while match := _PLAIN.match(rest):
         rest = rest[match.end() :]
+    rest = without_trailing(rest)
     return rest and rest[0].upper() + rest[1:] + "."
 
 

@@ -1,0 +1,40 @@
+"""Questions that ask for a thing and no more, however they say it: "is there a dog in the video?", "do we see a dog?",
+"when does a dog appear?" What is to be looked for is then the thing, as a caption has it: "a dog". No torch here.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MOVIE = r"(?:in|of) (?:the |this )?(?:whole |entire )?(?:video|movie|film|clip|footage|recording)"
+_SCREEN = rf"(?:{_MOVIE}|(?:on|in) (?:the )?(?:screen|camera|view|picture))"
+_LEADING = re.compile(
+    r"there (?:any |some )?(?=\w)"
+    r"|(?:(?:can|could|do|does|did) )?(?:we|you|i|one) (?:see|spot|notice|find)(?: any| some)?(?:\s+|$)",
+    re.IGNORECASE,
+)
+_BE = r"(?:(?:(?:can|to) )?be|is|are|was|were)"
+_TRAILING = re.compile(
+    rf"(?:^|\s+)(?:(?:can |do |does |did )?(?:appear|show up|turn up|come into view)(?: {_SCREEN})?"
+    rf"|(?:{_BE} )?(?:seen|shown|visible)(?: {_SCREEN})?|(?:{_BE} )?on screen|(?:{_BE} )?{_MOVIE}|{_BE} there)$",
+    re.IGNORECASE,
+)
+
+
+def without_leading(text: str) -> str:
+    """What follows "there" or "we see", once the question words are off; the text itself where it doesn't say so.
+
+    >>> without_leading("there any dogs"), without_leading("can you see a dog"), without_leading("a dog barks")
+    ('dogs', 'a dog', 'a dog barks')
+    """
+    found = _LEADING.match(text)
+    return text[found.end() :] if found else text
+
+
+def without_trailing(text: str) -> str:
+    """A text without the "appear" or "in the video" that it ends with, of which only the thing matters.
+
+    >>> without_trailing("a dog appear in the movie"), without_trailing("a dog visible"), without_trailing("it appears")
+    ('a dog', 'a dog', 'it appears')
+    """
+    return _TRAILING.sub("", text)
