@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.nouns import with_article
+from chunkv2l.train.nouns import naming, with_article
 from chunkv2l.train.questions import Described
 from evaluation.photographs import SECONDS
 from evaluation.structure import is_absent
@@ -163,11 +163,8 @@ def _subjects(described: Sequence[Described], numbers: Sequence[int], rng: rando
         times = rng.randint(FEWEST, MOST)
         if len(own) < times:
             return []
-        thing = with_article(noun)
-        statement = f"{thing[:1].upper()}{thing[1:]}."
-        found.append(
-            _Event("subject", f"there is {thing}", statement, tuple(rng.sample(own, times)), (0,) * times, noun)
-        )
+        clause, photographs = f"there is {with_article(noun)}", tuple(rng.sample(own, times))
+        found.append(_Event("subject", clause, naming(noun), photographs, (0,) * times, noun))
     return found
 
 

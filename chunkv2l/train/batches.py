@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chunkv2l.errors import InputError
+from chunkv2l.train.nouns import NOUNS, PLACES
 from chunkv2l.train.questions import (
     Described,
     NegativeNouns,
@@ -69,6 +70,7 @@ class Batch:
     frames: int
     draw: int = 0  # a random number below 60, for choices that a stage makes a batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
+    named: Tensor | None = None  # keys: bool [B, nouns], which of `nouns.NOUNS` a clip's texts mention
 
     def to(self, device: torch.device) -> Batch:
         moved: dict[str, Any] = {
@@ -178,7 +180,14 @@ class Batches(IterableDataset[Batch]):
             rows = self._compose(images, parts, rng)
         else:
             rows = [(i, "", text) for i, text in enumerate(statements)]
-        return replace(self._batch(kind, images, rows, statements, frames, parts), draw=draw)
+        named = self._named(images) if kind == "keys" else None
+        return replace(self._batch(kind, images, rows, statements, frames, parts), draw=draw, named=named)
+
+    def _named(self, images: Sequence[int]) -> Tensor:
+        named = torch.zeros(len(images), len(NOUNS), dtype=torch.bool)
+        for row, image in enumerate(images):
+            named[row, [PLACES[noun] for noun in self.described[image].nouns]] = True
+        return named
 
     def _draw(self, count: int, frames: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]

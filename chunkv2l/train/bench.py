@@ -156,7 +156,8 @@ def _teachers(bench: Bench) -> KeyTeachers | None:
     if not silent:
         raise InputError("Teachers are asked about images without texts, and all sources of this run have some.")
     keys = tuple(load_keys(path).to(bench.device) for path in bench.config.teachers)
-    return KeyTeachers(keys, torch.tensor(silent, device=bench.device))
+    sharp = KeyTeachers.sharp if len(keys) > 1 else 1.0
+    return KeyTeachers(keys, torch.tensor(silent, device=bench.device), sharp)
 
 
 def measure_on_dev(bench: Bench, trained: Trained, reader: Reader, decoder: Decoder) -> Measure:

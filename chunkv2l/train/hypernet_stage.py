@@ -32,11 +32,13 @@ from chunkv2l.train.losses import (
     distil,
     group_nce,
     info_nce,
+    many_right,
     neighbourhoods,
     row_sums,
     short_weight,
     token_nll,
 )
+from chunkv2l.train.nouns import NOUNS, naming
 
 Figures = dict[str, Tensor]
 
@@ -65,6 +67,8 @@ class Weights:
         find: InfoNCE over router scores, a batch of its kind.
         key: InfoNCE over learned keys, every batch.
         taught: the keys' teachers, where there are any, a batch of the kind "keys".
+        named: InfoNCE over keys and the bare names of things ("A dog."), each true of all clips whose texts mention it,
+            a batch of the kind "keys".
         scored: clips of a batch of the kind "find" that get router scores; all have keys.
         hard: of how many of them each is told apart: groups that the keys take for each other.
         short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
@@ -76,6 +80,7 @@ class Weights:
     find: float = 0.3
     key: float = 0.2
     taught: float = 2.0
+    named: float = 0.0
     scored: int = 128
     hard: int = 16
     short: float = 1.0
@@ -99,11 +104,15 @@ class HypernetStage:
         batch = batch.to(self.source.device)
         if batch.kind == "keys":
             seen = self.source.features(batch.images, batch.frames, self.generator)
-            keys, figures, _ = self._keys(batch, *self._thinned(*seen, batch.draw))
+            seen = self._thinned(*seen, batch.draw)
+            loss, figures, _ = self._keys(batch, *seen)
+            if self.weights.named and batch.named is not None and batch.named.any():
+                named = self._naming(batch.named, *seen)
+                loss, figures["named"] = loss + self.weights.named * named, named.detach()
             if self.teachers is not None:
                 taught = self._taught(self.teachers, batch)
-                return keys + self.weights.taught * taught, figures | {"taught": taught.detach()}
-            return keys, figures
+                loss, figures["taught"] = loss + self.weights.taught * taught, taught.detach()
+            return loss, figures
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
         seen = self._thinned(watched.features, watched.features_mask, batch.draw)
@@ -203,6 +212,12 @@ class HypernetStage:
         right = torch.arange(table.shape[0], device=table.device)
         figures = {"key": nce.detach() / several.count(), "key_found": (table.argmax(0) == right).float().mean()}
         return nce, figures, (own @ asked.T).detach()
+
+    def _naming(self, named: Tensor, features: Tensor, mask: Tensor | None) -> Tensor:
+        """How badly bare names of things find this process's clips that have them; the temperature isn't theirs."""
+        keys = self.trained.keys
+        asked = keys.of_sentences(self.sentences([naming(noun) for noun in NOUNS]))
+        return many_right(keys.of_clips(features, mask) @ asked.T * keys.log_scale.exp().detach(), named)
 
     def _taught(self, teachers: KeyTeachers, batch: Batch) -> Tensor:
         """How far the keys are from their teachers on half as many images without texts, and the batch's statements."""

@@ -76,6 +76,25 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
     return (F.cross_entropy(rows, target) + F.cross_entropy(columns, target)) / 2
 
 
+def many_right(scores: Tensor, right: Tensor) -> Tensor:
+    """InfoNCE where a text may be true of several clips, and a clip have several texts: the mean of both directions.
+
+    A row's loss is the mean over what is right of −log of its share (Khosla et al. 2020, arXiv 2004.11362, L_out);
+    rows of which nothing is right don't count.
+
+    Args:
+        scores: [clips, texts], over the temperature.
+        right: bool [clips, texts], any true.
+    """
+
+    def one_way(logits: Tensor, wanted: Tensor) -> Tensor:
+        some = wanted.any(1)
+        shares, chosen = logits[some].log_softmax(1), wanted[some]
+        return -(shares.masked_fill(~chosen, 0.0).sum(1) / chosen.sum(1)).mean()
+
+    return (one_way(scores, right) + one_way(scores.T, right.T)) / 2
+
+
 def neighbourhoods(liking: Tensor, size: int, count: int) -> Tensor:
     """Groups of clips that take each other's texts for their own: numbers [count, size], no clip twice.
 

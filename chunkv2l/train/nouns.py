@@ -155,6 +155,7 @@ def _parse() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
 
 FORMS, MASS = _parse()
 NOUNS = tuple(sorted(FORMS))
+PLACES = {noun: place for place, noun in enumerate(NOUNS)}
 _BY_WORD: dict[str, list[str]] = {}
 for _noun, _forms in FORMS.items():
     for _form in _forms:
@@ -167,6 +168,12 @@ def with_article(noun: str) -> str:
     if noun in MASS or noun in _PLURAL:
         return noun
     return f"{'an' if noun[0] in 'aeio' or noun == 'umbrella' else 'a'} {noun}"
+
+
+def naming(noun: str) -> str:
+    """What is looked for when a question asks for a thing and no more: "dog" → "A dog.", "snow" → "Snow."."""
+    thing = with_article(noun)
+    return f"{thing[:1].upper()}{thing[1:]}."
 
 
 def mentioned(caption: str) -> frozenset[str]:

@@ -25,8 +25,9 @@ from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.files import load_keys
 from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
 from chunkv2l.train.key_teachers import KeyTeachers
-from chunkv2l.train.losses import agreement, group_nce, info_nce, neighbourhoods
+from chunkv2l.train.losses import agreement, group_nce, info_nce, many_right, neighbourhoods
 from chunkv2l.train.measure import Measure
+from chunkv2l.train.nouns import NOUNS
 from chunkv2l.train.questions import Described, NegativeNouns
 from chunkv2l.train.speed import measure
 from chunkv2l.train.spoken import through_when
@@ -294,6 +295,29 @@ def test_keys_alone_are_of_what_is_seen_and_no_text_block_reads_it(monkeypatch: 
     right = torch.arange(len(batch.said))
     table = drawn @ keys.of_sentences(by_words(batch.said)).T
     assert float(found) == float((table.argmax(0) == right).float().mean())
+
+
+def test_what_is_true_of_several_clips_is_to_find_them_all() -> None:
+    scores = torch.tensor([[2.0, -1.0, 0.5], [1.0, 0.0, 3.0]])
+    right = torch.tensor([[True, False, True], [True, False, False]])
+    of_clips = (math.log(math.exp(2) + math.exp(-1) + math.exp(0.5)) - (2 + 0.5) / 2) + (
+        math.log(math.exp(1) + 1 + math.exp(3)) - 1
+    )
+    of_texts = (math.log(math.exp(2) + math.exp(1)) - 1.5) + (math.log(math.exp(0.5) + math.exp(3)) - 0.5)
+    assert float(many_right(scores, right)) == pytest.approx((of_clips / 2 + of_texts / 2) / 2, abs=1e-6)
+
+
+def test_bare_names_find_clips_whose_texts_mention_them(tmp_path: Path) -> None:
+    stage = replace(hypernet_stage(), weights=Weights(named=20.0))
+    batch = batches("keys").make(0)
+    assert batch.named is not None
+    texts = [DESCRIBED[int(image)] for image in batch.images]
+    assert [{NOUNS[i] for i in row.nonzero()[:, 0]} for row in batch.named] == [set(one.nouns) for one in texts]
+    assert batches("find").make(0).named is None
+    first = float(stage.loss(batch, 0.0)[1]["named"])
+    schedule = Schedule(steps=30, rate=5e-3, warmup=2, average=0.0)
+    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 30))
+    assert float(stage.loss(batch, 0.0)[1]["named"]) < 0.6 * first
 
 
 def taught_stage() -> HypernetStage:
