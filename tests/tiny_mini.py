@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from chunkv2l.frames import Clip
 from chunkv2l.models.mini_model import merge
 from chunkv2l.train.decoder import Decoder, from_llama
 from chunkv2l.train.lora import DecoderLora
+from chunkv2l.vlm.llama import Sizes
 from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import BLOCKS, SIZE, Connector
 
@@ -82,6 +83,15 @@ def untrained() -> Untrained:
         for factor in lora.up.values():
             torch.nn.init.normal_(factor, std=0.05)
     return Untrained(language, vision, connector, lora.requires_grad_(False), decoder)
+
+
+def sizes(config: Any) -> Sizes:
+    """Of a transformers' configuration."""
+    rope = float(config.rope_parameters["rope_theta"])
+    return Sizes(
+        **{field.name: getattr(config, field.name) for field in fields(Sizes) if field.name != "rope_theta"},
+        rope_theta=rope,
+    )
 
 
 @cache

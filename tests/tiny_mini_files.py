@@ -28,6 +28,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
     parts = tiny_mini.untrained()
     monkeypatch.setenv("CHUNKV2L_CACHE", str(cache))
     monkeypatch.setattr(smollm2, "config", lambda: parts.language.config)
+    monkeypatch.setattr(smollm2, "SIZES", tiny_mini.sizes(parts.language.config))
     monkeypatch.setattr(dinov2, "config", lambda: parts.vision.config)
     monkeypatch.setattr(mini_model, "SIZES", (LAYERS, HIDDEN, INTERMEDIATE))
     folder = mini_frozen.folder()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chunkv2l.beginnings import normal
+
 SENTENCE = 384
 """Width of what the sentence encoder gives."""
 
@@ -44,7 +46,7 @@ class Keys(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.value = nn.Linear(channels, value, bias=False)
-        self.liking = nn.Parameter(torch.randn(heads, value) * 0.05)
+        self.liking = nn.Parameter(normal(heads, value, std=0.05))
         self.key = nn.Linear(value * heads, size, bias=False)
         self.sentence_norm = nn.LayerNorm(SENTENCE)
         self.bend = nn.Linear(SENTENCE, inner)

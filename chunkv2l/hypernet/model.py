@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter, largest
+from chunkv2l.beginnings import normal
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.perceiver import Perceiver
@@ -34,7 +35,7 @@ class Hypernetwork(nn.Module):
         self.aggregator = nn.ModuleDict({"perceiver": Perceiver(config)})
         self.layers = nn.ModuleList([PreHead(d)])
         self.head = Head(layers, d, i + out, std=0.5 / math.sqrt(d + (i + out) * rank))
-        self.bias_A = _named(torch.randn(layers, rank, i) * (0.2 / math.sqrt(i * rank)))
+        self.bias_A = _named(normal(layers, rank, i, std=0.2 / math.sqrt(i * rank)))
         self.bias_B = _named(torch.zeros(layers, rank, out))
         self.scaler_A = _named(torch.ones(1, layers, rank, 1))
         self.scaler_B = _named(torch.zeros(1, layers, rank, 1))
@@ -116,9 +117,7 @@ class Hypernetwork(nn.Module):
             raise InputError(f"A code has at most {config.rank} ranks, not {ranks}.")
         # Scaling the codes instead of the factors saves a pass over the factors.
         scaled = [codes * _at(table["down_proj"][0], slots, codes) for table in (self.scaler_A, self.scaler_B)]
-        weight = self.head.weight
-        i = config.intermediate_size
-        a, b = (_per_layer(x, w) for x, w in zip(scaled, (weight[..., :i], weight[..., i:]), strict=True))
+        a, b = (_per_layer(x, w) for x, w in zip(scaled, self.head.parts(config.intermediate_size), strict=True))
         return Adapter(a, b, self.scaling)
 
     def gram(self, codes: Tensor, weights: Tensor) -> Tensor:
@@ -219,7 +218,23 @@ class Head(nn.Module):
 
     def __init__(self, layers: int, size: int, out: int, std: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(layers, size, out) * std)
+        self.weight = nn.Parameter(normal(layers, size, out, std=std))
+        self._lowered: tuple[object, tuple[Tensor, Tensor]] | None = None
+
+    def parts(self, columns: int) -> tuple[Tensor, Tensor]:
+        """The first so many columns and the others, [L, d, ·]; under a CPU's autocast in its precision.
+
+        Autocast would cast them for every batch of codes, which takes as long as a fourth of the product.
+        """
+        weight = self.weight
+        parts = weight[..., :columns], weight[..., columns:]
+        if weight.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
+            return parts
+        dtype = torch.get_autocast_dtype("cpu")
+        of = (columns, dtype, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        if self._lowered is None or self._lowered[0] != of:
+            self._lowered = of, (parts[0].to(dtype), parts[1].to(dtype))
+        return self._lowered[1]
 
 
 def _named(tensor: Tensor) -> nn.ParameterDict:

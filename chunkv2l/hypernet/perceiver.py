@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chunkv2l.beginnings import normal
 from chunkv2l.hypernet.config import HypernetConfig
 
 EPS = 1e-6
@@ -112,7 +113,7 @@ class Resampler(nn.Module):
 
     def __init__(self, config: HypernetConfig, num_latents: int, num_layers: int) -> None:
         super().__init__()
-        self.latents_q = nn.Parameter(torch.randn(num_latents, config.latent_size))
+        self.latents_q = nn.Parameter(normal(num_latents, config.latent_size))
         self.layers = nn.ModuleList([PerceiverLayer(config) for _ in range(num_layers)])
         self.layernorm = RMSNorm(config.latent_size)
 

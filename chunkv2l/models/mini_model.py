@@ -83,12 +83,13 @@ def load(
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
     check_keys(keys, connector.cls.in_features, network_path)
-    built: Any = smollm2.build(language)
+    # On a CPU, where a question takes a second, importing transformers would take two.
+    built: Any = (smollm2.build_plain if torch.device(device).type == "cpu" else smollm2.build)(language)
     vlm = MiniVLM(
         built.to(device),
-        mini_frozen.load_vision(frozen).to(device),
+        lambda: mini_frozen.load_vision(frozen).to(device),
         connector.to(device),
-        mini_frozen.load_tokenizer(frozen),
+        mini_frozen.load_plain_tokenizer(frozen),
         name,
         reading=reading_precision(device),
     )

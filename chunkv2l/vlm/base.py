@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.frames import Clip
+
+if TYPE_CHECKING:
+    from chunkv2l.frames import Clip
 
 
 class TextScorer(Protocol):

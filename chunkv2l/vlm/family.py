@@ -5,15 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.frames import Clip
 from chunkv2l.vlm.base import CoarseScorer
 from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.text import TextDecoder, score
+
+if TYPE_CHECKING:
+    from chunkv2l.frames import Clip
 
 
 class Family(ABC):

@@ -88,13 +88,11 @@ def _greedy_batch(
     on_first_token: Callable[[], None] | None,
 ) -> list[list[int]]:
     """`greedy` for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
-    from transformers import DynamicCache
-
     out: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))  # the prompts whose rows are in the batch
     embeds, mask = pad(prompts)
     lengths = mask.sum(1)
-    cache: Any = DynamicCache()
+    cache: Any = decoder.new_cache()
     injector = Injector(decoder.targets)
     try:
         injector.set(adapter)

@@ -14,16 +14,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive, inject
 from chunkv2l.vlm.family import Family, Lowered
 from chunkv2l.vlm.mini_parts import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
@@ -31,6 +29,9 @@ from chunkv2l.vlm.mini_text import Prompts
 from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.quiet import quiet
 from chunkv2l.vlm.text import TextDecoder
+
+if TYPE_CHECKING:
+    from chunkv2l.frames import Clip
 
 MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0
@@ -52,8 +53,9 @@ class MiniVLM(Family):
     The caption prompt, under which statements are scored too, is the bare assistant header: three tokens.
 
     Args:
-        language: SmolLM2 (a `LlamaForCausalLM`) with the LoRA that makes it read visual tokens merged in.
-        vision: DINOv2 (a `Dinov2Model`).
+        language: SmolLM2 (a `LlamaForCausalLM`, or a `chunkv2l.vlm.llama.Language`) with the LoRA that makes it read
+            visual tokens merged in.
+        vision: DINOv2 (a `Dinov2Model`), or what loads it when a frame is first looked at: questions need none.
         connector: from what `vision` sees to visual tokens.
         tokenizer: SmolLM2's.
         name: what the index calls it.
@@ -82,7 +84,7 @@ class MiniVLM(Family):
         self.base_model = base_model
         self.tokenizer = tokenizer
         self.language = language.eval().requires_grad_(False)
-        self.vision = vision.eval().requires_grad_(False)
+        self._vision = vision
         self.connector = connector.eval().requires_grad_(False)
         self.prompts = Prompts(tokenizer)
         self._special = special_strings(tokenizer)
@@ -153,6 +155,12 @@ class MiniVLM(Family):
         return [self.connector(Seen.of_features(features[None]))[0] for features in seen]
 
     @cached_property
+    def vision(self) -> Any:
+        """DINOv2."""
+        vision = self._vision if isinstance(self._vision, nn.Module) else self._vision()
+        return vision.eval().requires_grad_(False)
+
+    @cached_property
     def _eye(self) -> Any:
         """The vision model that frames are looked at with."""
         return lowered(self.vision, self.reading)
@@ -205,11 +213,12 @@ class MiniVLM(Family):
                 self.language.save_pretrained(folder)
             # Its weights may be read by their owner only; a server that loads them may run as somebody else.
             shutil.copymode(Path(folder) / "config.json", Path(folder) / "model.safetensors")
-            template, self.tokenizer.chat_template = self.tokenizer.chat_template, CHAT_TEMPLATE
+            tokenizer = getattr(self.tokenizer, "full", self.tokenizer)
+            template, tokenizer.chat_template = tokenizer.chat_template, CHAT_TEMPLATE
             try:
-                self.tokenizer.save_pretrained(folder)
+                tokenizer.save_pretrained(folder)
             finally:
-                self.tokenizer.chat_template = template
+                tokenizer.chat_template = template
         except OSError as error:
             raise ChunkV2LError(f"The language model can't be written to {folder} ({error.strerror}).") from error
 
@@ -251,6 +260,8 @@ def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     A frame of that size passes unchanged.
     """
+    import cv2
+
     height, width = image.shape[:2]
     if height > SIZE or width > SIZE:
         image = cv2.resize(image, (min(width, SIZE), min(height, SIZE)), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Dinov2Model
+
+from chunkv2l.beginnings import normal
+
+if TYPE_CHECKING:
+    from transformers import Dinov2Model
 
 SIZE = 224
 """Frames are SIZE × SIZE pixels, stretched: so were the photographs that the connector was trained on."""
@@ -96,7 +101,7 @@ class Connector(nn.Module):
         self.down = nn.Linear(width, hidden_size)
         self.cls_norm = nn.LayerNorm(channels)
         self.cls = nn.Linear(channels, hidden_size)
-        self.position = nn.Parameter(torch.randn(MAX_FRAMES, 1, hidden_size) * 0.02)
+        self.position = nn.Parameter(normal(MAX_FRAMES, 1, hidden_size, std=0.02))
 
     def forward(self, seen: Seen) -> Tensor:
         """grid [B, F, GRID, GRID, C], cls [B, F, C] → [B, F · tokens_per_frame, D]."""

@@ -101,6 +101,16 @@ class TextDecoder:
         named = {cache_name(type(self.model)): cache}
         return self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, use_cache=True, **named)
 
+    def new_cache(self) -> Any:
+        """An empty key-value cache for `run`."""
+        from chunkv2l.vlm.llama import Kept, Llama
+
+        if isinstance(self.model, Llama):
+            return Kept()
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
 
 def cache_name(kind: type[nn.Module]) -> str:
     """What a module of transformers calls the cache that it is given; 5.24 renamed past_key_values."""

@@ -227,3 +227,22 @@ def test_clips_of_one_length_go_together_without_their_padding(monkeypatch: pyte
     for row in range(5):
         with torch.no_grad():
             close(together[row : row + 1], hypernet.encode(batch[row : row + 1, :, mask[row] != 0]))
+
+
+def test_adapters_in_a_lower_precision_follow_the_weights() -> None:
+    network = perturbed()
+    with torch.no_grad():
+        codes = network.encode(features())
+
+    def low(grad: bool) -> Adapter:
+        with torch.set_grad_enabled(grad), torch.autocast("cpu", dtype=torch.bfloat16):
+            return network.expand(codes).detach()
+
+    kept, plain = low(False), low(True)  # with gradients on, autocast itself casts
+    assert kept.A.dtype == torch.bfloat16
+    assert torch.equal(kept.A, plain.A) and torch.equal(kept.B, plain.B)
+    with torch.no_grad():
+        network.head.weight.mul_(2.0)
+        assert network.expand(codes).A.dtype == torch.float32
+    changed = low(False)
+    assert torch.equal(changed.A, 2 * kept.A) and torch.equal(changed.B, 2 * kept.B)

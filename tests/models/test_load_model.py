@@ -101,3 +101,19 @@ def test_fetching(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_importing_the_registry_loads_no_torch() -> None:
     code = "import sys, chunkv2l.models; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_question_needs_imports_neither_transformers_nor_a_compiler() -> None:
+    code = """
+import sys, torch
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models import mini_model, smollm2
+from chunkv2l.vlm.llama import Language
+from chunkv2l.vlm.mini_parts import Connector
+with torch.device("meta"):
+    made = [Hypernetwork(HypernetConfig(3, 32, 48)), Keys(24), Connector(), Language(smollm2.SIZES, smollm2.build)]
+wrong = {"transformers", "torch._dynamo", "sympy", "cv2", "av"} & set(sys.modules)
+sys.exit(", ".join(sorted(wrong)) or 0)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
