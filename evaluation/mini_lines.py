@@ -198,7 +198,7 @@ def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[
     for begin in range(0, len(numbers), CHUNK):
         own = concat([shown.adapters(numbers[begin : begin + CHUNK])], bias=model.hypernet.bias)
         with exclusive(vlm.targets):
-            rows.append(torch.cat([vlm.score([text], own).cpu() for text in texts], dim=1))
+            rows.append(vlm.score(texts, own).cpu())
     tokens = torch.tensor([float(vlm.count_tokens(text)) for text in texts])
     if model.keys is None or model.sentences is None or shown.keys is None:
         return torch.cat(rows), tokens, None
