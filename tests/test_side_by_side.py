@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +89,14 @@ def test_stretches_grow_and_are_shared_out_evenly(movie: Path, monkeypatch: pyte
     assert 40 < duration < 60
     for count in (2, 4):  # too short for stretches that grow
         assert begins(90.0, 12.0, count) == pytest.approx([duration / count * n for n in range(count)])
-    first = [4.0, 20 / 3, 10.0]  # they grow, and the others share the rest
-    begun = sum(first)
-    each = (duration - begun) / math.ceil((duration - begun) / 10.0)
-    others = [begun + each * n for n in range(round((duration - begun) / each))]
-    assert begins(10.0, 4.0, 3) == pytest.approx([0.0, first[0], first[0] + first[1], *others])
+    for length, shortest, lengths in (  # they grow, and shrink again
+        (10.0, 4.0, [4.0, 20 / 3, 10.0, 10.0, 10.0, 20 / 3, 4.0]),
+        (6.0, 3.0, [3.0, 4.0, *[6.0] * 7, 4.0, 3.0]),
+    ):
+        ends = list(accumulate(lengths))
+        assert abs(ends[-1] - duration) < length
+        expected = [0.0, *(duration / ends[-1] * end for end in ends[:-1])]
+        assert begins(length, shortest, 3) == pytest.approx(expected)
 
 
 def test_closing_it_leaves_no_process(movie: Path) -> None:
