@@ -3,11 +3,13 @@
 For statement t (T tokens), segment i of N, S_i its score in nats and key_i the cosine of its learned key and the
 statement's:
 
-    z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i
+    z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i
     p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
 
 The sums run over the segments that were scored; those that weren't have p = 0, while N counts them: what was left out
-is taken to say nothing of the statement. κ is 0 where keys don't help.
+is taken to say nothing of the statement. κ is 0 where keys don't help. ε is our own: a bare name's key is less near to
+the right segments' than a whole sentence's, and without it most of what is asked for in a word or two would be said not
+to be there.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def strengths(
 ) -> dict[AnyNode, float]:
     """z of each scored segment; see `probabilities`."""
     scale = calibration.tau * tokens**calibration.gamma
-    kappa = 0.0 if likeness is None else calibration.key
+    kappa = 0.0 if likeness is None else calibration.key_weight(tokens)
     return {i: s / scale + (kappa * likeness[i] if kappa and likeness else 0.0) for i, s in nats.items()}
 
 

@@ -1,7 +1,7 @@
 """Whether the router's probabilities can be believed, and fitting them so that they can.
 
     python -m evaluation calibration --images photographs --movie movie.idx --queries movie.jsonl
-    python -m evaluation calibration --fit --images training_photographs --write calibration.json
+    python -m evaluation calibration --fit --names .375 --images training_photographs --write calibration.json
 
 A statement's answer is the likeliest segment, or that it isn't there, whichever is likelier; its confidence is that
 one's probability. ECE is over 15 bins of equal width (and over 15 of equal mass beside it).
@@ -38,10 +38,10 @@ def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
     for case in cases:
         p, absent = probabilities(case, calibration)
         best = int(p.argmax())
-        first.append(case.right == best)
+        first.append(best in case.right)
         is_there = float(p[best]) >= absent
         said.append(max(float(p[best]), absent))
-        right.append(case.right == best if is_there else not case.present)
+        right.append(best in case.right if is_there else not case.present)
         doubt.append(absent / max(float(p[best]), 1e-300))
         there.append(1.0 - absent)
     present = [case.present for case in cases]
@@ -60,7 +60,7 @@ def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
         "accuracy": sum(right) / len(right),
         "confidence": sum(said) / len(said),
         "R@1 where present": sum(f for f, p in zip(first, present, strict=True) if p) / len(shown),
-        "not scored": sum(case.present and case.right is None for case in cases),
+        "not scored": sum(case.present and not case.right for case in cases),
         "nll": mean_nll(cases, calibration),
         "by segments": _by_size(cases, said, right),
         "bins": [asdict(one) for one in by_width],
@@ -134,14 +134,14 @@ def pool_of(images: ImageSet, count: int, seed: int) -> tuple[int, ...]:
 
 def observed(
     images: ImageSet, model: Model, cache: Path, *, photographs: int, sizes: Sequence[int], count: int, absent: float,
-    seed: int, mu: bool,
+    seed: int, mu: bool, names: float = 0.0,
 ) -> list[Case]:  # fmt: skip
     """Cases of so many statements over movies of a set's photographs; see `evaluation.observe`."""
     pool = pool_of(images, photographs, seed)
     fitting = [size for size in sizes if size <= len(pool)]
     if not fitting:
         raise InputError(f"{images.name} has {len(pool)} photographs with captions: ask for smaller --sizes.")
-    statements = make_statements(images, pool, fitting, count, absent, random.Random(f"calibration {seed}"))
+    statements = make_statements(images, pool, fitting, count, absent, random.Random(f"calibration {seed}"), names)
     encoded = Encoder(model, cache, seed).takes([Take(images.jpegs[number]) for number in pool])
     observer = Observer(model, dict(zip(pool, encoded, strict=True)), mu)
     return [observer.case(one) for one in tqdm(statements, unit="statement", disable=None)]
@@ -182,6 +182,7 @@ def _checked(movie: Path | None, queries: Path | None, fitting: bool, write: Pat
 @click.option("--calibration", "given", type=click.Path(path_type=Path), help="Judge this JSON, not the model's own.")
 @click.option("--count", default=510, show_default=True, type=click.IntRange(min=2), help="Photograph queries.")
 @click.option("--absent", default=1 / 3, show_default="1/3", type=click.FloatRange(0.05, 0.95), help="Share of them.")
+@click.option("--names", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Share of bare names.")
 @click.option("--photographs", default=512, show_default=True, type=click.IntRange(min=2), help="Encoded in all.")
 @click.option("--sizes", multiple=True, type=click.IntRange(min=2), help="Segments of the movies; may be repeated.")
 @click.option("--mu/--no-mu", default=True, show_default=True, help="Whether --fit tries μ.")
@@ -195,6 +196,7 @@ def command(
     given: Path | None,
     count: int,
     absent: float,
+    names: float,
     photographs: int,
     sizes: tuple[int, ...],
     mu: bool,
@@ -224,6 +226,7 @@ def command(
         absent=absent,
         seed=seed,
         mu=mu if fitting else model.calibration.mu,
+        names=names,
     )
     if fitting:
         fitted = fit(cases, seed)

@@ -210,7 +210,7 @@ def routed(model: Model, s: Tensor, tokens: Tensor, keys: Tensor | None) -> Tens
     """The router's z up to what all of a statement's segments share [clips, texts]."""
     fitted = model.calibration
     z = s / (fitted.tau * tokens**fitted.gamma)
-    return z if keys is None or not fitted.key else z + fitted.key * keys
+    return z if keys is None or not fitted.key else z + fitted.key * tokens**-fitted.epsilon * keys
 
 
 def find(shown: Shown, count: int, sizes: Sequence[int], rng: random.Random) -> Iterator[dict[str, Ratio]]:

@@ -2,12 +2,14 @@
 
 Half of the movies (of those that are long enough) have structure, the other half are any photographs. A third of the
 statements, unless told otherwise, are captions of photographs that aren't in the movie, and true of none that is, as
-far as nouns tell.
+far as nouns tell. A share of the statements may be bare names of things ("A dog."), true of every photograph with a
+caption that mentions one.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -27,6 +29,7 @@ from chunkv2l.router import Router
 from chunkv2l.scoring import Scoring
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.images import ImageSet
+from chunkv2l.train.nouns import NOUNS, naming
 from evaluation.photographs import SECONDS, Encoded
 from evaluation.structure import LEAST, is_absent, make_structure
 
@@ -35,21 +38,29 @@ SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Statement:
-    """A caption over a movie of photographs (their numbers); `right` is where in it the caption's own is, if it is."""
+    """A statement over a movie of photographs (their numbers); `right` are the places in it of which it is true: of a
+    caption its own photograph's."""
 
     text: str
     movie: tuple[int, ...]
-    right: int | None
+    right: tuple[int, ...]
 
 
 def make_statements(
-    images: ImageSet, pool: Sequence[int], sizes: Sequence[int], count: int, absent: float, rng: random.Random
+    images: ImageSet,
+    pool: Sequence[int],
+    sizes: Sequence[int],
+    count: int,
+    absent: float,
+    rng: random.Random,
+    names: float = 0.0,
 ) -> list[Statement]:
     """So many statements, each over a movie of its own; sizes take turns.
 
     Args:
         pool: the photographs that movies are made of; all captioned. Absent captions may be any photograph's.
         absent: share of the statements that are true of nothing.
+        names: share of the statements that are bare names of things.
 
     Raises:
         InputError: the pool is smaller than the largest size, or has no caption that a movie lacks.
@@ -60,15 +71,30 @@ def make_statements(
     made = []
     gone = [number < round(count * absent) for number in range(count)]
     rng.shuffle(gone)  # taking turns, too, whether something is there would depend on the size
+    named = [number < round(count * names) for number in range(count)]
+    if names:
+        rng.shuffle(named)
     for number in range(count):
         size = sizes[number % len(sizes)]
         movie = _movie(images, pool, size, number // len(sizes) % 2 == 1, rng)
-        if gone[number]:
-            made.append(Statement(_absent(images, movie, captioned, rng), movie, None))
+        if named[number]:
+            made.append(_name(images, pool, movie, gone[number], rng))
+        elif gone[number]:
+            made.append(Statement(_absent(images, movie, captioned, rng), movie, ()))
         else:
             right = rng.randrange(size)
-            made.append(Statement(rng.choice(images.described[movie[right]].captions), movie, right))
+            made.append(Statement(rng.choice(images.described[movie[right]].captions), movie, (right,)))
     return made
+
+
+def _name(images: ImageSet, pool: Sequence[int], movie: tuple[int, ...], gone: bool, rng: random.Random) -> Statement:
+    """A bare name, drawn by how many photographs of the pool have the thing."""
+    counts = Counter(noun for number in pool for noun in sorted(images.described[number].nouns))
+    shown = [images.described[number].nouns for number in movie]
+    there = frozenset().union(*shown)
+    nouns = [noun for noun in counts if (noun in there) is not gone] or [noun for noun in NOUNS if noun not in there]
+    noun = rng.choices(nouns, [counts[noun] or 1 for noun in nouns])[0]
+    return Statement(naming(noun), movie, tuple(place for place, own in enumerate(shown) if noun in own))
 
 
 def _movie(images: ImageSet, pool: Sequence[int], size: int, structured: bool, rng: random.Random) -> tuple[int, ...]:
@@ -132,8 +158,8 @@ class Observer:
             nats=torch.tensor([nats[i] for i in chosen]),
             tokens=scoring.tokens,
             segments=len(movie),
-            right=None if statement.right not in nats else chosen.index(statement.right),
-            present=statement.right is not None,
+            right=tuple(chosen.index(place) for place in statement.right if place in nats),
+            present=bool(statement.right),
             keys=None if likeness is None else torch.tensor([likeness[i] for i in chosen]),
             mu=torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None,
         )

@@ -13,7 +13,8 @@ from chunkv2l.errors import InputError
 
 @dataclass(frozen=True)
 class Calibration:
-    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i; see `chunkv2l.router`.
+    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i; see
+    `chunkv2l.belief`.
 
     The defaults are unfitted. Under them a statement's score counts by √T, and a statement about which all segments say
     nothing (S = 0) is as likely there as not. `chunkv2l.train.calibrate` fits them.
@@ -24,6 +25,7 @@ class Calibration:
         beta: β; the larger, the more often "not there".
         mu: whether μ is used (each segment's mean score over fixed statements, computed at build) or 0.
         key: κ, what the cosine of a segment's learned key and the statement's counts; 0 where there are no keys.
+        epsilon: ε, how that falls with a statement's tokens: the less is said, the smaller is a right key's cosine.
 
     Raises:
         InputError: a number that isn't finite, or τ not above 0.
@@ -34,9 +36,10 @@ class Calibration:
     beta: float = 0.0
     mu: bool = False
     key: float = 0.0
+    epsilon: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("tau", "gamma", "beta", "key"):
+        for name in ("tau", "gamma", "beta", "key", "epsilon"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
@@ -44,6 +47,10 @@ class Calibration:
             raise InputError(f"A calibration's tau must be above 0, not {self.tau!r}.")
         if not isinstance(self.mu, bool):
             raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
+
+    def key_weight(self, tokens: int) -> float:
+        """κ · T^−ε."""
+        return float(self.key * tokens**-self.epsilon)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -60,7 +67,7 @@ class Calibration:
         except ValueError:
             values = None
         if not isinstance(values, Mapping) or not set(values) <= {field.name for field in fields(cls)}:
-            raise InputError(f"A calibration is JSON with tau, gamma, beta, mu and key, not {text[:80]!r}.")
+            raise InputError(f"A calibration is JSON with tau, gamma, beta, mu, key and epsilon, not {text[:80]!r}.")
         return cls(**values)
 
 

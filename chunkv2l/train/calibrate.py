@@ -1,13 +1,14 @@
 """Fitting the router's calibration: τ, γ, β, and whether μ and the learned keys help. Pure functions on tensors.
 
 A case is one statement over one movie: the scores S of the segments that were scored, and which of them it is true of,
-or that it is true of none. The negative log-likelihood of that outcome under DESIGN's
+or that it is true of none. The negative log-likelihood of that outcome (that one of those is it) under
 
-    z_i = (S_i − μ_i) / (τ · T^γ) + κ · key_i
+    z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i
     p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
 
-is smooth in log τ, γ, β and κ, and is minimised by L-BFGS in float64, with a prior that keeps γ near .5 where few cases
-speak of it. μ and κ are used only where they make the outcomes of cases likelier that weren't fitted on.
+is smooth in log τ, γ, β, κ and ε, and is minimised by L-BFGS in float64, with priors that keep γ near .5 and ε near 0
+where few cases speak of them. μ and κ are used only where they make the outcomes of cases likelier that weren't fitted
+on.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ FOLDS = 5
 ERRORS = 2.0
 """Standard errors by which μ or κ must make held-out outcomes likelier to be used."""
 
-GAMMA_SPREAD = 0.25
-"""How far from .5 γ is expected, a priori: few statements don't tell it, as captions are of much the same length."""
+SPREAD = 0.25
+"""How far from .5 γ is expected, a priori, and ε from 0: few statements don't tell, as captions are of much the same
+length."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,8 @@ class Case:
         nats: S of the n segments that were scored, without μ: [n].
         tokens: T.
         segments: N, scored or not.
-        right: which of the n it is true of; None where none of them is right.
-        present: whether it is true of any of the N segments; with `right` None the one that it is true of wasn't
-            scored.
+        right: which of the n it is true of.
+        present: whether it is true of any of the N segments; with an empty `right` none of those was scored.
         keys: cosine of each segment's learned key and the statement's, [n]; None where the model has none.
         mu: each segment's μ, [n]; None where it wasn't computed.
     """
@@ -49,7 +50,7 @@ class Case:
     nats: Tensor
     tokens: int
     segments: int
-    right: int | None
+    right: tuple[int, ...]
     present: bool
     keys: Tensor | None = None
     mu: Tensor | None = None
@@ -59,8 +60,8 @@ class Case:
         others = [one for one in (self.keys, self.mu) if one is not None]
         if self.nats.dim() != 1 or not 0 < count <= self.segments or any(one.shape != (count,) for one in others):
             raise ValueError("a case has one score, key and μ for each scored segment, and at most N of them")
-        if self.right is not None and not (self.present and 0 <= self.right < count):
-            raise ValueError("the right segment is one of those scored")
+        if self.right and not (self.present and all(0 <= one < count for one in self.right)):
+            raise ValueError("the right segments are some of those scored")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def logits(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
     scale = calibration.tau * case.tokens**calibration.gamma
     z = (case.nats - (_given(case.mu, "μ") if calibration.mu else 0.0)) / scale
     if calibration.key:
-        z = z + calibration.key * _given(case.keys, "learned keys")
+        z = z + calibration.key_weight(case.tokens) * _given(case.keys, "learned keys")
     return z, math.log(case.segments) + calibration.beta
 
 
@@ -112,7 +113,7 @@ def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
     Raises:
         InputError: fewer than 20 cases, or none of one outcome (present, absent).
     """
-    usable = [case for case in cases if case.right is not None or not case.present]
+    usable = [case for case in cases if case.right or not case.present]
     if len(usable) < 20 or len({case.present for case in usable}) < 2:
         raise InputError(
             f"{len(usable)} queries, {sum(case.present for case in usable)} of them about something that is there, "
@@ -151,28 +152,30 @@ class _Table:
     scored: Tensor  # [Q, n] bool
     tokens: Tensor  # [Q], log T
     segments: Tensor  # [Q], log N
-    outcome: Tensor  # [Q], int64; n for "not there"
+    outcome: Tensor  # [Q, n + 1] bool: what is right, n for "not there"
     mu: bool
     key: bool
 
     @classmethod
     def of(cls, cases: Sequence[Case], mu: bool, key: bool) -> _Table:
-        usable = [case for case in cases if case.right is not None or not case.present]
+        usable = [case for case in cases if case.right or not case.present]
         widest = max(case.nats.shape[0] for case in usable)
         nats, keys = torch.zeros(2, len(usable), widest, dtype=torch.float64)
         scored = torch.zeros(len(usable), widest, dtype=torch.bool)
+        outcome = torch.zeros(len(usable), widest + 1, dtype=torch.bool)
         for row, case in enumerate(usable):
             count = case.nats.shape[0]
             nats[row, :count] = case.nats.double() - (_given(case.mu, "μ").double() if mu else 0.0)
             keys[row, :count] = _given(case.keys, "learned keys").double() if key else 0.0
             scored[row, :count] = True
+            outcome[row, list(case.right) or [widest]] = True
         return cls(
             nats,
             keys,
             scored,
             torch.tensor([float(case.tokens) for case in usable], dtype=torch.float64).log(),
             torch.tensor([float(case.segments) for case in usable], dtype=torch.float64).log(),
-            torch.tensor([widest if case.right is None else case.right for case in usable]),
+            outcome,
             mu,
             key,
         )
@@ -190,31 +193,32 @@ class _Table:
         )
 
     def start(self, calibration: Calibration = UNFITTED) -> Tensor:
-        """(log τ, γ, β, κ)."""
-        values = (math.log(calibration.tau), calibration.gamma, calibration.beta, calibration.key)
+        """(log τ, γ, β, κ, ε)."""
+        tau, others = math.log(calibration.tau), (calibration.gamma, calibration.beta, calibration.key)
+        values = (tau, *others, calibration.epsilon)
         return torch.tensor(values, dtype=torch.float64)
 
     def nll(self, x: Tensor) -> Tensor:
-        """−log p(outcome) of each case [Q] at (log τ, γ, β, κ)."""
+        """−log p(outcome) of each case [Q] at (log τ, γ, β, κ, ε)."""
         z = self.nats * torch.exp(-x[0] - x[1] * self.tokens)[:, None]
         if self.key:
-            z = z + x[3] * self.keys
+            z = z + x[3] * torch.exp(-x[4] * self.tokens)[:, None] * self.keys
         z = z.masked_fill(~self.scored, -torch.inf)
         absent = (self.segments + x[2])[:, None]
         p = torch.cat([z, absent], dim=1).log_softmax(1)
-        return -p.gather(1, self.outcome[:, None])[:, 0]
+        return -p.masked_fill(~self.outcome, -torch.inf).logsumexp(1)
 
 
 def _solve(table: _Table) -> Tensor:
-    """The (log τ, γ, β, κ) of least mean NLL under a normal prior of γ around .5. A faint pull of all four to the start
-    keeps what cases don't tell finite."""
+    """The (log τ, γ, β, κ, ε) of least mean NLL under normal priors of γ around .5 and of ε around 0. A faint pull of
+    all to the start keeps what cases don't tell finite."""
     start = table.start()
     x = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([x], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        prior = ((x[1] - start[1]) / GAMMA_SPREAD) ** 2 / (2 * len(table.tokens))
+        prior = (((x - start)[[1, 4]] / SPREAD) ** 2).sum() / (2 * len(table.tokens))
         loss = table.nll(x).mean() + prior + 1e-5 * ((x - start) ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -225,10 +229,11 @@ def _solve(table: _Table) -> Tensor:
 
 
 def _minimise(table: _Table) -> Calibration:
-    tau, gamma, beta, key = _solve(table).tolist()
-    return Calibration(
-        round(math.exp(tau), 4), round(gamma, 4), round(beta, 4), table.mu, round(key, 4) if table.key else 0.0
-    )
+    tau, *others = _solve(table).tolist()
+    gamma, beta, key, epsilon = (round(value, 4) for value in others)
+    if not table.key:
+        key = epsilon = 0.0
+    return Calibration(round(math.exp(tau), 4), gamma, beta, table.mu, key, epsilon)
 
 
 def _held_out(cases: Sequence[Case], mu: bool, key: bool, seed: int) -> Tensor:

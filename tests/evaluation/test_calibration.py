@@ -16,6 +16,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.images import ImageSet, load_images
+from chunkv2l.train.nouns import NOUNS, naming
 from evaluation import calibration
 from evaluation.__main__ import main
 from evaluation.calibration import judge
@@ -42,61 +43,71 @@ def test_a_third_of_the_statements_is_true_of_nothing_in_their_movie(images: Ima
     pool = list(range(60))
     made = make_statements(images, pool, (8, 24), 90, 1 / 3, random.Random(0))
     assert [len(one.movie) for one in made[:4]] == [8, 24, 8, 24]
-    assert sum(one.right is None for one in made) == 30
+    assert sum(not one.right for one in made) == 30
     for one in made:
         assert set(one.movie) <= set(pool) and len(set(one.movie)) == len(one.movie)
-        if one.right is None:
+        if not one.right:
             assert is_absent(one.text, [images.described[i].nouns for i in one.movie])
         else:
-            assert one.text in images.described[one.movie[one.right]].captions
+            assert one.text in images.described[one.movie[one.right[0]]].captions
     assert made == make_statements(images, pool, (8, 24), 90, 1 / 3, random.Random(0))
     with pytest.raises(InputError, match="smaller --sizes"):
         make_statements(images, pool, (61,), 3, 1 / 3, random.Random(0))
+
+
+def test_bare_names_are_true_of_every_photograph_that_mentions_them(images: ImageSet) -> None:
+    made = make_statements(images, list(range(60)), (8, 24), 60, 1 / 3, random.Random(0), names=0.5)
+    names = [one for one in made if one.text in map(naming, NOUNS)]
+    assert 28 <= len(names) <= 32 and sum(not one.right for one in made) == 20
+    assert any(len(one.right) > 1 for one in names) and any(not one.right for one in names)
+    for one in names:
+        noun = next(noun for noun in NOUNS if naming(noun) == one.text)
+        assert one.right == tuple(p for p, i in enumerate(one.movie) if noun in images.described[i].nouns)
 
 
 def test_cases_are_the_routers_scores(images: ImageSet, tmp_path: Path) -> None:
     model = fake_model()
     made = Encoder(model, tmp_path / "cache").takes([Take(images.jpegs[i]) for i in range(6)])
     observer = Observer(model, dict(enumerate(made)), mu=True)
-    case = observer.case(Statement("A dog runs.", (4, 2, 0), 1))
+    case = observer.case(Statement("A dog runs.", (4, 2, 0), (1,)))
     path = write_movie(tmp_path / "a.idx", model, [made[i] for i in (4, 2, 0)])
     with chunkv2l.open(path, model=model) as index:
         nats = index.router.nats("A dog runs.", range(3))
     assert case.nats.tolist() == pytest.approx(list(nats.values()), abs=1e-4)
-    assert (case.tokens, case.segments, case.right, case.present) == (4, 3, 1, True)
+    assert (case.tokens, case.segments, case.right, case.present) == (4, 3, (1,), True)
     assert case.mu is not None and len(case.mu) == 3 and case.keys is None
-    assert observer.case(Statement("A dog runs.", (4, 2, 0), None)).present is False
+    assert observer.case(Statement("A dog runs.", (4, 2, 0), ())).present is False
 
 
 def test_keys_choose_what_is_scored_beyond_the_budget(images: ImageSet, tmp_path: Path) -> None:
     model: Model = replace(fake_model(), keys=keys(), sentences=by_words)
     made = Encoder(model, tmp_path).takes([Take(images.jpegs[i]) for i in range(40)])
     observer = Observer(model, dict(enumerate(made)), mu=False)
-    whole = observer.case(Statement("A dog.", tuple(range(40)), 7), budget=40)
-    assert whole.keys is not None and len(whole.nats) == 40 and whole.right == 7
+    whole = observer.case(Statement("A dog.", tuple(range(40)), (7,)), budget=40)
+    assert whole.keys is not None and len(whole.nats) == 40 and whole.right == (7,)
     order = whole.keys.argsort(descending=True).tolist()
     first, last = order[0], order[-1]
-    few = observer.case(Statement("A dog.", tuple(range(40)), first), budget=4)
-    assert few.keys is not None and few.right is not None and few.segments == 40
+    few = observer.case(Statement("A dog.", tuple(range(40)), (first,)), budget=4)
+    assert few.keys is not None and few.right and few.segments == 40
     assert few.keys.max() == whole.keys.max() and len(few.nats) == 4
-    assert few.nats[few.right] == pytest.approx(float(whole.nats[first]), abs=1e-5)
-    missed = observer.case(Statement("A dog.", tuple(range(40)), last), budget=4)
-    assert missed.right is None and missed.present
+    assert few.nats[few.right[0]] == pytest.approx(float(whole.nats[first]), abs=1e-5)
+    missed = observer.case(Statement("A dog.", tuple(range(40)), (last,)), budget=4)
+    assert not missed.right and missed.present
 
 
 def test_figures_by_hand() -> None:
     plain = Calibration(tau=1.0, gamma=0.0, beta=0.0)
 
-    def case(nats: list[float], right: int | None, present: bool = True) -> Case:
+    def case(nats: list[float], *right: int, present: bool = True) -> Case:
         return Case(torch.tensor(nats), 4, len(nats), right, present)
 
     cases = [
         case([9.0, 0.0], 0),  # found
         case([0.0, 9.0], 0),  # another one is
         case([-9.0, -9.0], 1),  # missed
-        case([-9.0, -9.0], None, False),  # seen to be absent
-        case([9.0, -9.0], None, False),  # a false alarm
-        case([-9.0, 9.0], None, True),  # what is right wasn't scored
+        case([-9.0, -9.0], present=False),  # seen to be absent
+        case([9.0, -9.0], present=False),  # a false alarm
+        case([-9.0, 9.0]),  # what is right wasn't scored
     ]
     figures = judge(cases, plain)
     assert (figures["queries"], figures["absent"], figures["not scored"]) == (6, 2, 1)

@@ -23,37 +23,57 @@ def drawn(count: int, truth: Calibration, seed: int = 0, keys: bool = True) -> l
         nats = 4.0 * torch.randn(size, generator=generator) * (tokens / 12) ** truth.gamma
         key = torch.rand(size, generator=generator) * 2 - 1 if keys else None
         mu = torch.randn(size, generator=generator)
-        case = Case(nats, tokens, size, None, False, key, mu)
+        case = Case(nats, tokens, size, (), False, key, mu)
         p, absent = probabilities(case, truth)
         outcome = rng.choices(range(size + 1), [*p.tolist(), absent])[0]
-        right = None if outcome == size else outcome
-        cases.append(Case(nats, tokens, size, right, right is not None, key, mu))
+        right = () if outcome == size else (outcome,)
+        cases.append(Case(nats, tokens, size, right, bool(right), key, mu))
     return cases
 
 
 def test_probabilities_are_the_routers() -> None:
     calibration = Calibration(tau=0.7, gamma=0.4, beta=0.3)
     nats = torch.tensor([3.0, -1.0, 0.5])
-    p, absent = probabilities(Case(nats, 9, 50, 0, True), calibration)
+    p, absent = probabilities(Case(nats, 9, 50, (0,), True), calibration)
     theirs, their_absent = router.probabilities(dict(enumerate(nats.tolist())), 9, 50, calibration)
     assert p.tolist() == pytest.approx(list(theirs.values())) and absent == pytest.approx(their_absent)
 
 
 def test_keys_and_mu_count_as_said() -> None:
-    case = Case(torch.tensor([1.0, 2.0]), 4, 2, 0, True, torch.tensor([0.5, -0.5]), torch.tensor([1.0, 0.0]))
+    case = Case(torch.tensor([1.0, 2.0]), 4, 2, (0,), True, torch.tensor([0.5, -0.5]), torch.tensor([1.0, 0.0]))
     p, absent = probabilities(case, Calibration(1.0, 0.5, 0.0, mu=True, key=2.0))
     z = torch.tensor([(1.0 - 1.0) / 2 + 1.0, 2.0 / 2 - 1.0, 0.6931472])  # the last: log N
     assert [*p.tolist(), absent] == pytest.approx(z.softmax(0).tolist())
 
 
+def test_the_less_is_said_the_more_a_key_counts() -> None:
+    case = Case(torch.zeros(2), 4, 2, (0,), True, torch.tensor([0.5, -0.5]))
+    calibration = Calibration(key=3.0, epsilon=0.5)
+    p, absent = probabilities(case, calibration)
+    z = torch.tensor([0.75, -0.75, 0.6931472])  # 3 / √4 · ± .5, log N
+    assert [*p.tolist(), absent] == pytest.approx(z.softmax(0).tolist())
+    theirs, _ = router.probabilities({0: 0.0, 1: 0.0}, 4, 2, calibration, {0: 0.5, 1: -0.5})
+    assert list(theirs.values()) == pytest.approx(p.tolist())
+
+
+def test_where_several_are_right_any_of_them_will_do() -> None:
+    nats = torch.tensor([2.0, -1.0, 1.0])
+    either, first, last = (Case(nats, 4, 3, right, True) for right in ((0, 2), (0,), (2,)))
+    p = probabilities(either, UNFITTED)[0]
+    assert mean_nll([either], UNFITTED) == pytest.approx(-float((p[0] + p[2]).log()))
+    apart = [mean_nll([one], UNFITTED) for one in (first, last)]
+    assert apart == pytest.approx([-float(p[0].log()), -float(p[2].log())])
+
+
 def test_known_numbers_are_found_again() -> None:
-    truth = Calibration(tau=0.6, gamma=0.7, beta=-1.0, key=3.0)
+    truth = Calibration(tau=0.6, gamma=0.7, beta=-1.0, key=6.0, epsilon=0.3)
     fitted = fit(drawn(800, truth))
     found = fitted.calibration
     assert found.tau == pytest.approx(truth.tau, rel=0.3)
     assert found.gamma == pytest.approx(truth.gamma, abs=0.2)
     assert found.beta == pytest.approx(truth.beta, abs=0.3)
-    assert found.key == pytest.approx(truth.key, abs=0.6)
+    assert found.epsilon == pytest.approx(truth.epsilon, abs=0.15)
+    assert found.key_weight(12) == pytest.approx(truth.key_weight(12), rel=0.15)
     assert not found.mu
     assert fitted.cases == 800 and fitted.left_out == 0
     assert fitted.nll < fitted.before and fitted.held_out["key"] < fitted.held_out[""]
@@ -82,7 +102,7 @@ def test_the_fit_is_the_same_twice() -> None:
 
 def test_those_not_scored_are_left_out() -> None:
     cases = drawn(60, Calibration(beta=-0.5), keys=False)
-    missed = [Case(case.nats, case.tokens, 200, None, True) for case in cases[:10]]
+    missed = [Case(case.nats, case.tokens, 200, (), True) for case in cases[:10]]
     fitted = fit([*cases, *missed])
     assert (fitted.cases, fitted.left_out) == (60, 10)
     assert mean_nll([*cases, *missed], UNFITTED) == pytest.approx(mean_nll(cases, UNFITTED))
@@ -98,13 +118,13 @@ def test_too_few_or_too_alike_cases_are_refused() -> None:
 
 def test_a_calibration_needs_what_it_uses() -> None:
     with pytest.raises(InputError, match="learned keys"):
-        probabilities(Case(torch.zeros(2), 3, 2, 0, True), Calibration(key=1.0))
+        probabilities(Case(torch.zeros(2), 3, 2, (0,), True), Calibration(key=1.0))
     for wrong in (
         {"nats": torch.zeros(3), "segments": 2},
-        {"right": 5},
+        {"right": (0, 5)},
         {"present": False},
         {"keys": torch.zeros(3)},
     ):
-        given = {"nats": torch.zeros(2), "tokens": 3, "segments": 2, "right": 0, "present": True, **wrong}
+        given = {"nats": torch.zeros(2), "tokens": 3, "segments": 2, "right": (0,), "present": True, **wrong}
         with pytest.raises(ValueError):
             Case(**given)  # type: ignore[arg-type]
