@@ -131,6 +131,10 @@ def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
     return in_turns({"": run}, min(rounds, 3), 120.0)[""]
 
 
+COLD = 3
+"""How often a command is started; the median counts."""
+
+
 def cold(index: Path, question: str, extra: Sequence[str]) -> float:
     """Seconds from starting a shell's command to the answer's first token."""
     command = [sys.executable, "-m", "chunkv2l", "ask", str(index), question, "--json", *extra]
@@ -221,7 +225,7 @@ def command(
             "--device",
             device,
         ]
-        figures["cold_s"] = cold(last, questions()[-1], extra)
+        figures["cold_s"] = statistics.median(cold(last, questions()[-1], extra) for _ in range(COLD))
         text += f" From a shell, the first token takes {figures['cold_s']:.2f} s."
     results.write("latency", figures, text, lambda figure: draw(figure, context, asked, shared), out=out)
     terminal.emit(text)
