@@ -92,6 +92,8 @@ def draw(
     over.axhline(asked[-1].ask, color="black", label=f"ask, {asked[-1].segments} segments")
     over.axhline(asked[-1].follow_up, color="black", linestyle="--", label="follow-up")
     over.set(xscale="log", yscale="log", xlabel="frames in context", ylabel="seconds to the first token")
+    over.set_xticks(frames, [str(number) for number in frames])
+    over.set_xticks([], minor=True)
     over.legend(fontsize="small")
     for label, seconds in shared.items():
         among.plot(SHARED_BY, seconds, "o-", label=label)
