@@ -404,7 +404,7 @@ def test_states_and_features_are_thinned_each_by_its_own_choice() -> None:
 def test_clips_beyond_those_that_are_scored_still_have_keys() -> None:
     stage = replace(hypernet_stage(), weights=Weights(scored=2, hard=3, kept=(0.5,)))
     loss, figures = stage.loss(batches("find").make(0), 0.0)
-    assert math.isfinite(float(loss)) and 0 <= float(figures["key_found"]) <= 1
+    assert math.isfinite(float(loss.detach())) and 0 <= float(figures["key_found"]) <= 1
     loss.backward()  # type: ignore[no-untyped-call]
     assert float(stage.trained.keys.key.weight.grad.abs().sum()) > 0  # type: ignore[union-attr]
 
