@@ -112,6 +112,6 @@ def draw(figures: Mapping[str, Any]) -> Callable[[Figure], None]:
             axes.set_xlabel("parts")
             axes.set_ylabel(title)
             axes.set_ylim(-0.3, 1.3)
-        sides[0].legend(fontsize=7)
+        figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
 
     return plot
