@@ -2,6 +2,7 @@
 
 Their arrays' bytes go into a file in memory, of which the other side gets the descriptor and reads all at once: through
 a pipe they would come 64 KB at a time, and a thread that shares its interpreter with a busy one waits for each piece.
+What is received is unpickled: the other side must be a process of one's own.
 """
 
 from __future__ import annotations
