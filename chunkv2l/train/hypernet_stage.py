@@ -104,10 +104,10 @@ class HypernetStage:
         batch = batch.to(self.source.device)
         if batch.kind == "keys":
             seen = self.source.features(batch.images, batch.frames, self.generator)
-            seen = self._thinned(*seen, batch.draw)
-            loss, figures, _ = self._keys(batch, *seen)
+            own = self.trained.keys.of_clips(*self._thinned(*seen, batch.draw))
+            loss, figures, _ = self._keys(batch, own)
             if self.weights.named and batch.named is not None and batch.named.any():
-                named = self._naming(batch.named, *seen)
+                named = self._naming(batch.named, own)
                 loss, figures["named"] = loss + self.weights.named * named, named.detach()
             if self.teachers is not None:
                 taught = self._taught(self.teachers, batch)
@@ -116,7 +116,7 @@ class HypernetStage:
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
         seen = self._thinned(watched.features, watched.features_mask, batch.draw)
-        keys, figures, similarity = self._keys(batch, *seen)
+        keys, figures, similarity = self._keys(batch, self.trained.keys.of_clips(*seen))
         if batch.kind == "find":
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)
@@ -199,13 +199,13 @@ class HypernetStage:
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         return hidden, f"compose_{'sum' if way < 1 else 'mean' if way < 3 else 'route'}"
 
-    def _keys(self, batch: Batch, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Figures, Tensor]:
+    def _keys(self, batch: Batch, own: Tensor) -> tuple[Tensor, Figures, Tensor]:
         """InfoNCE over learned keys and the clips of all processes: the more there are, the better it separates them.
 
         The third is this process's own table [clips, texts] of cosines.
         """
         keys = self.trained.keys
-        own, asked = keys.of_clips(features, mask), keys.of_sentences(self.sentences(batch.said))
+        asked = keys.of_sentences(self.sentences(batch.said))
         scale = keys.log_scale.exp()
         table = several.gathered(own) @ several.gathered(asked).T
         nce = info_nce(table * scale, 1.0) * several.count()
@@ -213,11 +213,11 @@ class HypernetStage:
         figures = {"key": nce.detach() / several.count(), "key_found": (table.argmax(0) == right).float().mean()}
         return nce, figures, (own @ asked.T).detach()
 
-    def _naming(self, named: Tensor, features: Tensor, mask: Tensor | None) -> Tensor:
+    def _naming(self, named: Tensor, own: Tensor) -> Tensor:
         """How badly bare names of things find this process's clips that have them; the temperature isn't theirs."""
         keys = self.trained.keys
         asked = keys.of_sentences(self.sentences([naming(noun) for noun in NOUNS]))
-        return many_right(keys.of_clips(features, mask) @ asked.T * keys.log_scale.exp().detach(), named)
+        return many_right(own @ asked.T * keys.log_scale.exp().detach(), named)
 
     def _taught(self, teachers: KeyTeachers, batch: Batch) -> Tensor:
         """How far the keys are from their teachers on half as many images without texts, and the batch's statements."""
