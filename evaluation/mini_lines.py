@@ -23,6 +23,7 @@ from chunkv2l.compose import expand
 from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive
 from chunkv2l.models import Model
+from chunkv2l.policies import weighed
 from chunkv2l.query import statement
 from chunkv2l.train.images import ImageSet
 from chunkv2l.train.questions import Described, NegativeNouns, exists, scene_row
@@ -266,7 +267,7 @@ def scene_questions(
 def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
     """Of what the right clip's adapter gains over the bias alone, the share that N clips' sum and mean keep."""
 
-    def ways(group: list[int], question: str) -> dict[str, Adapter]:
+    def ways(group: list[int], *_: object) -> dict[str, Adapter]:
         return {name: shown.composed(group, [w] * size) for name, w in (("sum", 1.0), ("mean", 1.0 / size))}
 
     return _kept(shown, size, count, rng, ways)
@@ -274,13 +275,22 @@ def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[
 
 @torch.inference_mode()
 def best_of(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
-    """The same of the router's best 4 of N with its weights."""
+    """The same of the router's best 4 of N, weighted as `route` does.
 
-    def ways(group: list[int], question: str) -> dict[str, Adapter]:
-        z = routed(shown.model, *scores(shown, group, [statement(question)]))[:, 0]
-        best = z.topk(min(COMPOSED, size))
-        chosen = [group[i] for i in best.indices.tolist()]
-        return {"router's best 4": shown.composed(chosen, best.values.softmax(0).tolist())}
+    They are found by what the question says ("the dog": a thing that one photograph alone shows), and by a sentence:
+    another caption of that photograph than the answer.
+    """
+
+    def ways(group: list[int], place: int, question: str, answer: str) -> dict[str, Adapter]:
+        others = [text for text in shown.described[group[place]].captions if text != answer]
+        asked = {"name": statement(question)} | ({"sentence": rng.choice(others)} if others else {})
+        p = routed(shown.model, *scores(shown, group, list(asked.values()))).softmax(0)
+        found = {}
+        for column, way in enumerate(asked):
+            weights = weighed(dict(enumerate(p[:, column].tolist())), COMPOSED)
+            chosen = [group[i] for i in weights]
+            found[f"router's best 4, found by a {way}"] = shown.composed(chosen, list(weights.values()))
+        return found
 
     return _kept(shown, size, count, rng, ways)
 
@@ -290,31 +300,36 @@ def _kept(
     size: int,
     count: int,
     rng: random.Random,
-    ways: Callable[[list[int], str], dict[str, Adapter]],
+    ways: Callable[[list[int], int, str, str], dict[str, Adapter]],
 ) -> dict[str, Ratio]:
-    """What compositions of a group, by name, keep of the right clip's gain over the bias alone."""
+    """What compositions of a group, by name, keep of the right clip's gain over the bias alone.
+
+    Args:
+        ways: (photographs, which of them answers, question, answer) → compositions.
+    """
     model = shown.model
-    found: dict[str, list[float]] = {}
+    found: dict[str, dict[int, float]] = {}
     tokens: list[float] = []
     for group, place, question, answer in scene_questions(shown, size, count, rng):
         prompt = asked(model, question)
         controls = {"right": shown.composed([group[place]], [1.0]), "bias": model.hypernet.bias}
-        for name, adapter in {**controls, **ways(group, question)}.items():
+        for name, adapter in {**controls, **ways(group, place, question, answer)}.items():
             value, length = nats(model, prompt, answer, adapter)
-            found.setdefault(name, []).append(value)
+            found.setdefault(name, {})[len(tokens)] = value
         tokens.append(float(length))
         if len(tokens) == count:
             break
     return _shares(f"of {size}", found, tokens)
 
 
-def _shares(name: str, found: dict[str, list[float]], tokens: list[float]) -> dict[str, Ratio]:
-    gain = tuple(b - r for b, r in zip(found["bias"], found["right"], strict=True))
-    lines = {f"right clip's gain over the bias {name}, nats a token": Ratio(gain, tuple(tokens))}
+def _shares(name: str, found: dict[str, dict[int, float]], tokens: list[float]) -> dict[str, Ratio]:
+    """Of {way: {question: nats}}."""
+    right, bias = found.pop("right"), found.pop("bias")
+    gain = [bias[i] - right[i] for i in range(len(tokens))]
+    lines = {f"right clip's gain over the bias {name}, nats a token": Ratio(tuple(gain), tuple(tokens))}
     for way, values in found.items():
-        if way not in ("right", "bias"):
-            kept = tuple(b - v for b, v in zip(found["bias"], values, strict=True))
-            lines[f"share kept {name}, {way}"] = Ratio(kept, gain)
+        kept = tuple(bias[i] - value for i, value in values.items())
+        lines[f"share kept {name}, {way}"] = Ratio(kept, tuple(gain[i] for i in values))
     return lines
 
 

@@ -17,6 +17,7 @@ from chunkv2l.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.found import Route
 from chunkv2l.graph import groups, neighbours
+from chunkv2l.policies import weighed
 from chunkv2l.query import statement
 from chunkv2l.watch import Watch
 from tests import indexes
@@ -82,7 +83,7 @@ def test_a_route_tells_what_was_scored_and_why(index: Index) -> None:
     assert p == sorted(p, reverse=True) and answer.not_there is not None
     assert sum(p) + answer.not_there == pytest.approx(1.0)
     assert {one.node: one.weight for one in look.candidates if one.weight} == dict(route.weights)
-    assert dict(route.weights) == pytest.approx({one.node: one.p / sum(p[:4]) for one in look.candidates[:4]})
+    assert dict(route.weights) == pytest.approx(weighed({one.node: one.p for one in look.candidates}, 4))
     assert any(source.startswith("words") for one in look.candidates for source in one.sources)
 
 

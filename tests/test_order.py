@@ -43,13 +43,17 @@ BARKS: dict[Node, float] = {2: 0.4, 5: 0.3, 6: 0.25, 8: 0.02}
         ("When is the first time that a dog barks?", {2: 1.0}),
         ("When is the last time that a dog barks?", {5: 0.3, 6: 0.25}),
         ("How many times does a dog bark?", {2: 0.4, 5: 0.3, 6: 0.25}),
-        ("When does a dog bark?", BARKS),  # no relation: as `route`
     ],
 )
 def test_the_walk_from_the_anchor(question: str, expected: dict[Node, float]) -> None:
     total = sum(expected.values())
     found = policies.order(GRAPH, asked(question, BARKS))
     assert found == pytest.approx({node: p / total for node, p in expected.items()})
+
+
+def test_without_a_relation_it_is_route() -> None:
+    question = asked("When does a dog bark?", BARKS)
+    assert policies.order(GRAPH, question) == policies.route(GRAPH, question)
 
 
 def test_the_walk_stays_in_the_movie() -> None:

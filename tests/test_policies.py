@@ -64,8 +64,10 @@ def test_a_policy_cant_change_the_graph() -> None:
         GRAPH.add_edge(0, 5)
 
 
-def test_route_shares_belief_among_the_best() -> None:
-    assert policies.route(GRAPH, query(), top_k=3) == pytest.approx({2: 0.5, 5: 0.375, 6: 0.125})
+def test_route_weighs_the_best_by_the_roots_of_their_belief() -> None:
+    total = 4**0.5 + 3**0.5 + 1
+    expected = {2: 4**0.5 / total, 5: 3**0.5 / total, 6: 1 / total}
+    assert policies.route(GRAPH, query(), top_k=3) == pytest.approx(expected)
     assert len(policies.route(GRAPH, query())) == 4
 
 
@@ -146,7 +148,7 @@ def test_chapters_come_first_then_their_segments() -> None:
     scores: dict[Node, float] = {"g0": 0.1, "g1": 0.5, "g2": 0.05, "g3": 0.3, 5: 0.2, 13: 0.1, 1: 0.05, 9: 0.9}
     scorer = Scores(scores)
     weights = policies.chapters(movie, query(scorer=scorer), top_k=3)
-    assert weights == pytest.approx({5: 0.2 / 0.35, 13: 0.1 / 0.35, 1: 0.05 / 0.35})  # 9 lies in a chapter that lost
+    assert weights == pytest.approx(policies.weighed({5: 0.2, 13: 0.1, 1: 0.05}, 3))  # 9 lies in a chapter that lost
     assert scorer.limits == [24, None]
     assert policies.chapters(GRAPH, query(), top_k=2) == policies.route(GRAPH, query(), 2)
     assert policies.chapters(movie, query("What happens?")) == policies.timeline(movie, query())

@@ -31,6 +31,7 @@ from chunkv2l.policies.built_in import (
     shares,
     spread,
     timeline,
+    weighed,
     window,
 )
 from chunkv2l.policies.in_time import order
@@ -55,6 +56,7 @@ __all__ = [
     "shares",
     "spread",
     "timeline",
+    "weighed",
     "window",
 ]
 

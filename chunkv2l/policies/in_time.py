@@ -39,7 +39,7 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
       the share of belief that its anchor's best segment has, so that the best anchor leads; at the movie's end
       (beginning) the anchor's own. Where the question asks when something happens there, that is looked for among all
       segments behind (ahead of) the best anchor.
-    - while: the anchor's own segments, as `route` weighs them.
+    - while: the anchor's likeliest `top_k` segments, with their share of belief.
     - first, last: the earliest, latest occurrence of the event; segments next to each other are one. Where there are
       `similar` edges, segments that look alike count together, and such a group is the event if it is the likeliest.
     - how many times: all of its occurrences.

@@ -118,7 +118,7 @@ def test_the_command_writes_every_line(stem: Path, tmp_path: Path, monkeypatch: 
     figures = json.loads((tmp_path / "mini.json").read_text())["figures"]
     assert json.loads(result.stdout) == figures
     expected = "caption NLL, context|yes/no, hard negatives, adapter|share kept of 16, mean|R@1 of 8, router"
-    for name in [*expected.split("|"), "share kept of 8, router's best 4", "bytes a code, int8"]:
+    for name in [*expected.split("|"), "share kept of 8, router's best 4, found by a name", "bytes a code, int8"]:
         assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"]
     assert figures["R@1 of 8, router"]["questions"] == 4
     lone = CliRunner().invoke(main, ["mini", "--images", str(stem), "--movie", "movie.mp4"])
