@@ -1,6 +1,6 @@
 """movie → index: the write path, readable top to bottom.
 
-A thread reads the movie and cuts it into segments; this one encodes them, batch by batch, and stores each batch in one
+A thread reads the movie and cuts it into segments; this one encodes a few as they come, and stores each batch in one
 transaction. A batch's borders depend on segment numbers only, and nothing about the run enters the file, so a build
 that was killed and started again ends in the same rows as one that ran through.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,12 @@ from PIL import Image
 from chunkv2l import grouping, side_by_side
 from chunkv2l.checks import check_header
 from chunkv2l.cutting import cut
-from chunkv2l.encoding import MU_STATEMENTS, make, mean_scores, write_captions
+from chunkv2l.encoding import AT_ONCE, MU_STATEMENTS, Encoded, encode, finish, mean_scores, write_captions
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
-from chunkv2l.memory import set_large_apart
+from chunkv2l.memory import keep_freed
 from chunkv2l.meta import OWN
 from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.origin import describe, differences
@@ -59,7 +59,7 @@ Cut = tuple[Segment, Clip, NDArray[uint8]]
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 32
-"""Segments that are encoded together and stored in one transaction: what a build that is killed loses at most."""
+"""Segments that are captioned together and stored in one transaction: what a build that is killed loses at most."""
 RULES: Final = {"batch": BATCH, "chapter_frames": grouping.FRAMES}
 """What an index's rows depend on besides the user's settings."""
 AHEAD: Final = BATCH
@@ -104,7 +104,7 @@ def build(
     _check_out(out, movie)
     Writer.check_free(out)
     run = Run(info.duration, progress)
-    set_large_apart()
+    keep_freed()
     with run.listening():
         subtitles = take_subtitles(movie, settings.subtitles, info.duration)
         own = _own(model, hypernet)
@@ -201,19 +201,17 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     if writer.is_complete():  # all that was missing is the name
         return []
     count = 0
-    batch: list[Cut] = []
+    batch = _Batch(writer, job)
     with Pictures(writer.path.parent) as pictures:
         with Prefetch(_kept(_cut(job), pictures), AHEAD) as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):
                 if count > len(stored):
-                    batch.append(item)
+                    batch.add(item)
                     if count % BATCH == 0:
-                        _store(writer, count - len(batch), batch, job)
-                        batch = []
+                        batch.store(count)
                 elif stored[count - 1] != (item[0].start, item[0].end):
                     raise _Stale("the movie's cuts are found elsewhere now")
-            if batch:
-                _store(writer, count - len(batch), batch, job)
+            batch.store(count)
             job.run.stages["read"] = cuts.seconds
         if count < len(stored) or (len(stored) % BATCH and count > len(stored)):
             raise _Stale("the movie's cuts are found elsewhere now")
@@ -278,28 +276,53 @@ def _cut(job: _Job) -> Generator[Cut, None, object]:
     )
 
 
-def _store(writer: Writer, first: int, batch: Sequence[Cut], job: _Job) -> None:
-    """One batch, from clips to a committed transaction."""
-    run = job.run
-    made = make([clip for _, clip, _ in batch], job.model, job.settings, run)
-    run.tell("write")
-    with run.clock("write"):
-        rows = [
-            NewSegment(
-                segment.start,
-                segment.end,
-                one.caption,
-                one.code,
-                to_jpeg(picture),
-                mu=one.mu,
-                key=one.key,
-                speech=job.spoken.within(segment),
-            )
-            for (segment, _, picture), one in zip(batch, made, strict=True)
-        ]
-        writer.write(first, rows)
-    run.segments, run.done, run.code_bytes = first + len(batch), batch[-1][0].end, len(made[0].code)
-    run.tell("read")
+class _Batch:
+    """Segments on their way into the index: a few at a time are encoded as they come, all are stored at once."""
+
+    def __init__(self, writer: Writer, job: _Job) -> None:
+        self._writer, self._job = writer, job
+        self._clips: list[Clip] = []  # that aren't encoded yet
+        self._encoded: list[Encoded] = []
+        self._shown: list[tuple[Segment, NDArray[uint8]]] = []
+
+    def add(self, item: Cut) -> None:
+        segment, clip, picture = item
+        self._shown.append((segment, picture))
+        self._clips.append(clip)
+        if len(self._clips) == AT_ONCE:
+            self._encode()
+
+    def store(self, count: int) -> None:
+        """Commit what came since the last time, if anything did, in one transaction: `count` segments in all."""
+        if not self._shown:
+            return
+        self._encode()
+        job, run, shown = self._job, self._job.run, self._shown
+        made = finish(self._encoded, job.model, job.settings, run)
+        run.tell("write")
+        with run.clock("write"):
+            rows = [
+                NewSegment(
+                    segment.start,
+                    segment.end,
+                    one.caption,
+                    one.code,
+                    to_jpeg(picture),
+                    mu=one.mu,
+                    key=one.key,
+                    speech=job.spoken.within(segment),
+                )
+                for (segment, picture), one in zip(shown, made, strict=True)
+            ]
+            self._writer.write(count - len(rows), rows)
+        run.segments, run.done, run.code_bytes = count, shown[-1][0].end, len(made[0].code)
+        self._encoded, self._shown = [], []
+        run.tell("read")
+
+    def _encode(self) -> None:
+        if self._clips:
+            self._encoded += encode(self._clips, self._job.model, self._job.settings, self._job.run)
+            self._clips = []
 
 
 def to_jpeg(picture: NDArray[uint8]) -> bytes:

@@ -38,6 +38,14 @@ MU_STATEMENTS: Final = (
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A clip's code and key, as they are stored."""
+
+    code: bytes
+    key: bytes | None
+
+
+@dataclass(frozen=True)
 class Made:
     """What an index stores of a clip; see `store.NewSegment`."""
 
@@ -48,41 +56,40 @@ class Made:
 
 
 @torch.inference_mode()
-def make(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
-    """Codes and keys first; all else is made from the codes as they are stored, as asking will see them."""
+def encode(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Encoded]:
+    """Codes and keys of clips that are read together, `AT_ONCE` at most."""
     run.tell("encode")
-    blobs: list[bytes] = []
-    keys: list[bytes | None] = []
-    for first in range(0, len(clips), AT_ONCE):
-        some = clips[first : first + AT_ONCE]
-        with run.clock("encode"):
-            seen = model.vlm.look(some)
-            states, mask = model.vlm.encode(some, seen)
-        give_back()
-        with run.clock("hypernet"):
-            blobs += [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
-            if model.keys is None:
-                keys += [None] * len(some)
-            else:
-                keys += [key_to_bytes(key) for key in model.keys.of_clips(*stacked(seen))]
-            del seen, states, mask
-        give_back()
+    with run.clock("encode"):
+        seen = model.vlm.look(clips)
+        states, mask = model.vlm.encode(clips, seen)
+    with run.clock("hypernet"):
+        codes = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
+        if model.keys is None:
+            return [Encoded(code, None) for code in codes]
+        keys = model.keys.of_clips(*stacked(seen))
+        return [Encoded(code, key_to_bytes(key)) for code, key in zip(codes, keys, strict=True)]
+
+
+@torch.inference_mode()
+def finish(batch: Sequence[Encoded], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
+    """All else, of a whole batch: it is made from the codes as they are stored, as asking will see them."""
     with run.clock("hypernet"):
         bias = model.hypernet.bias
-        codes = torch.stack([packing.from_bytes(blob) for blob in blobs]).to(bias.A.device)  # [n, L, r, d]
+        codes = torch.stack([packing.from_bytes(one.code) for one in batch]).to(bias.A.device)  # [n, L, r, d]
         adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]
-    mus: list[float | None] = [None] * len(clips)
+    mus: list[float | None] = [None] * len(batch)
     if model.calibration.mu:
         with run.clock("scores"):
             mus = mean_scores(model, adapters)
-    captions = [""] * len(clips)
+    captions = [""] * len(batch)
     if settings.captions:
         run.tell("captions")
         with run.clock("captions"):
             captions = write_captions(model, adapters)
     del codes, adapters
     give_back()
-    return [Made(*values) for values in zip(blobs, captions, mus, keys, strict=True)]
+    rows = zip(batch, captions, mus, strict=True)
+    return [Made(one.code, caption, mu, one.key) for one, caption, mu in rows]
 
 
 def write_captions(model: Model, adapters: Adapter) -> list[str]:

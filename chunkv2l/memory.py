@@ -1,9 +1,10 @@
-"""Memory that was freed but not given back to the system.
+"""What the C library does with memory that was freed: kept for the next tensor, and given back now and then.
 
-glibc keeps what is freed, to use it again, and behind tensors of ever other sizes it fits less and less: over half an
-hour of movie a build's peak rose by 5 %, in a heap of which a third was free. So large tensors get mappings of their
-own, which go back as soon as they are freed, and the rest goes back after each few clips. Pages that come again
-are cleared first, which takes time: builds were some 5 % slower where blocks from 4 MiB on had their own.
+Left alone, glibc returns the end of its heap as soon as 128 KiB or some more of it are free and maps large blocks anew,
+so that every layer's tensors begin as pages that the kernel has to find and clear: encoding a clip took a fifth to a
+quarter longer (2 cores, `mini`). But kept memory falls to pieces, in which tensors of ever other sizes fit less and
+less: over half an hour of movie a build's peak rose by 5 %, in a heap of which a third was free. So all is kept, and
+`build` gives back what is free after each batch.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import ctypes
 import sys
 from typing import Any, Final
 
-LARGE: Final = 16 << 20
-"""Bytes of a block that gets a mapping of its own; left alone, glibc raises this to 32 MiB on the way."""
-_M_MMAP_THRESHOLD: Final = -3  # malloc.h
+MOST: Final = (1 << 31) - 1
+"""Bytes: what mallopt's int holds. Smaller blocks come from the heap; the heap's free end shrinks when it is larger."""
+_OLD_MOST: Final = 32 << 20  # of blocks from the heap, before glibc 2.35
+_M_TRIM_THRESHOLD: Final = -1  # malloc.h
+_M_MMAP_THRESHOLD: Final = -3
 
 
-def set_large_apart() -> bool:
-    """From now on, large blocks of this process go back to the system as soon as they are freed.
+def keep_freed() -> bool:
+    """From now on this process keeps what it has freed, for itself.
 
     Returns:
         Whether this C library can: glibc does; musl and those of macOS and Windows do without.
@@ -27,7 +30,8 @@ def set_large_apart() -> bool:
     if mallopt is None:
         return False
     mallopt.argtypes, mallopt.restype = [ctypes.c_int, ctypes.c_int], ctypes.c_int
-    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE))
+    from_heap = mallopt(_M_MMAP_THRESHOLD, MOST) or mallopt(_M_MMAP_THRESHOLD, _OLD_MOST)
+    return bool(mallopt(_M_TRIM_THRESHOLD, MOST) and from_heap)
 
 
 def give_back() -> bool:

@@ -1,13 +1,14 @@
 """What is kept of a movie's frames on the way: small ones for detection, and pictures from which clips are made.
 
 Detection looks at about `DETECT_RATE` frames a second: of a 60 fps movie at every other one. Beside them candidates for
-sampling are kept, at most `CANDIDATE_RATE` a second and every frame that stays longer on screen than that, none larger
-than `KEPT_SIDE` pixels. A segment's clip is put together from those on screen nearest to the moments that the model
-asks for: a sampled frame is off by at most half of 1/`CANDIDATE_RATE` seconds. Only these go through the model's
-`shrink`.
+sampling are kept, at most `CANDIDATE_RATE` a second and every frame that stays longer on screen than that. A segment's
+clip is put together from those on screen nearest to the moments that the model asks for: a sampled frame is off by at
+most half of 1/`CANDIDATE_RATE` seconds. The model's `shrink` gets pictures no larger than `KEPT_SIDE` pixels.
 
-Where clips must be exact, every frame is a candidate. It is held as the decoder left it, and only what a clip is made
-of is shrunk; the oldest ones are shrunk before that, in threads, where frames would take more than `ROOM`.
+Where clips must be exact, every frame is a candidate, and `shrink` gets whole pictures.
+
+Either way a candidate is held as the decoder left it, and pictures are made of those only that a clip consists of; of
+the oldest ones they are made before that, in threads, where frames would take more than `ROOM`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,42 +47,30 @@ SampleTimes = Callable[[float, float], list[float]]
 Shrink = Callable[[Image], Image]
 
 
-class Picture:
-    """A frame's picture, small; `shrink` is yet to come."""
-
-    viewable = True
-    nbytes = 0
-
-    def __init__(self, frame: Frame, shrink: Shrink) -> None:
-        self._picture, self._shrink = frame.picture(KEPT_SIDE), shrink
-
-    def image(self) -> Image:
-        """uint8 RGB, what the model wants of it."""
-        return self._shrink(self._picture)
-
-    def view(self) -> Image:
-        """uint8 RGB, to make a thumbnail of."""
-        return self._picture
-
-
-class Whole:
-    """A frame as the decoder left it, until it is settled: what will be wanted of it is made, and the frame let go.
+class Held:
+    """A frame as the decoder left it, until it is settled: what may be wanted of it is made, and the frame let go.
 
     Attributes:
         viewable: whether `view` may be asked for.
         nbytes: what the frame takes.
     """
 
-    def __init__(self, frame: Frame, shrink: Shrink, viewable: bool) -> None:
+    def __init__(self, frame: Frame, shrink: Shrink, *, whole: bool, viewable: bool = True) -> None:
+        """
+        Args:
+            whole: the model gets the picture in its full size to shrink, not one of `KEPT_SIDE`.
+        """
         self.viewable, self.nbytes = viewable, frame.nbytes
         self._frame: Frame | None = frame
-        self._shrink = shrink
+        self._shrink, self._whole = shrink, whole
         self._image: Image | None = None
         self._view: Image | None = None
         self._lock = Lock()
 
     def image(self) -> Image:
-        """uint8 RGB, what `shrink` leaves of the whole picture."""
+        """uint8 RGB, what `shrink` leaves of the picture."""
+        if not self._whole:
+            return self._shrink(self.view())
         with self._lock:
             if self._image is None:
                 assert self._frame is not None
@@ -98,7 +87,8 @@ class Whole:
 
     def settle(self) -> None:
         """Make what may be asked for, and let the frame go."""
-        self.image()
+        if self._whole:
+            self.image()
         if self.viewable:
             self.view()
         self._frame = None
@@ -110,7 +100,7 @@ class Candidate:
 
     time: float
     until: float
-    held: Picture | Whole
+    held: Held
 
 
 @dataclass(frozen=True)
@@ -163,13 +153,13 @@ class Sampler:
     A context manager: leaving it ends its threads.
 
     Args:
-        room: bytes that whole frames may take before the oldest are settled.
+        room: bytes that frames may take before the oldest are settled.
     """
 
     def __init__(self, sample_times: SampleTimes, fps: float, room: int = ROOM) -> None:
         self._sample_times, self._fps, self._room = sample_times, fps, room
         self._kept: deque[Candidate] = deque()
-        self._whole: deque[Whole] = deque()  # those of the kept ones that aren't settled, in order
+        self._unsettled: deque[Held] = deque()  # those of the kept ones, in order
         self._bytes = 0  # that they take
         self._settling: deque[Future[None]] = deque()
         self._threads = cores()
@@ -184,11 +174,10 @@ class Sampler:
     def keep(self, candidate: Candidate) -> None:
         """Take one more; they come in order."""
         self._kept.append(candidate)
-        if isinstance(candidate.held, Whole):
-            self._whole.append(candidate.held)
-            self._bytes += candidate.held.nbytes
-        while self._bytes > self._room and self._whole:
-            oldest = self._whole.popleft()
+        self._unsettled.append(candidate.held)
+        self._bytes += candidate.held.nbytes
+        while self._bytes > self._room and self._unsettled:
+            oldest = self._unsettled.popleft()
             self._bytes -= oldest.nbytes
             self._settling.append(self._pool.submit(oldest.settle))
         while len(self._settling) > 2 * self._threads:
@@ -198,27 +187,21 @@ class Sampler:
         """A segment's clip and thumbnail (uint8 RGB); pictures from before the segment are let go."""
         while len(self._kept) > 1 and self._kept[1].time <= segment.start:
             gone = self._kept.popleft().held
-            if self._whole and self._whole[0] is gone:
-                self._whole.popleft()
+            if self._unsettled and self._unsettled[0] is gone:
+                self._unsettled.popleft()
                 self._bytes -= gone.nbytes
         seen = [c for c in self._kept if c.time < segment.end - 1e-6 and c.until > segment.start + 1e-6]
         seen = seen or list(self._kept)
         slack = tolerance(self._fps)
         moments = self._sample_times(segment.duration, self._fps)
         chosen = [_nearest(seen, min(segment.start + t, segment.end) + slack) for t in moments]
-        images = self._images(chosen)
+        images = tuple(self._pool.map(_image, chosen))
         times = tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen)
         views = [c for c in seen if c.held.viewable] or [c for c in self._kept if c.held.viewable]
         view = _nearest(views, (segment.start + segment.end) / 2).held.view()  # a movie's first candidate is viewable
         size = fitted(view.shape[1], view.shape[0], THUMBNAIL_SIDE)
         thumbnail = np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         return Clip(images, times, segment.duration, self._fps), thumbnail
-
-    def _images(self, chosen: Sequence[Candidate]) -> tuple[Image, ...]:
-        """What the model gets of each; whole frames, which take long, are shrunk side by side."""
-        if any(isinstance(c.held, Whole) for c in chosen):
-            return tuple(self._pool.map(_image, chosen))
-        return tuple(map(_image, chosen))
 
 
 def cores() -> int:
@@ -233,9 +216,9 @@ def _image(candidate: Candidate) -> Image:
 def _candidate(frame: Frame, until: float, cell: int, shrink: Shrink, exact: bool) -> Candidate | None:
     """What is kept of a frame on screen until then; `cell` is the last one that has its candidate."""
     wanted = _cell(frame) > cell or until - frame.time > 1 / CANDIDATE_RATE
-    if exact:
-        return Candidate(frame.time, until, Whole(frame, shrink, viewable=wanted))
-    return Candidate(frame.time, until, Picture(frame, shrink)) if wanted else None
+    if not (wanted or exact):
+        return None
+    return Candidate(frame.time, until, Held(frame, shrink, whole=exact, viewable=wanted))
 
 
 def _cell(frame: Frame) -> int:

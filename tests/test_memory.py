@@ -20,7 +20,7 @@ def test_what_was_freed_goes_back() -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-    assert memory.set_large_apart()
+    assert memory.keep_freed()
     blocks = [bytearray(100_000) for _ in range(1500)]  # 150 MB, too small for mappings of their own
     last = bytearray(100_000)  # keeps the heap's end where it is
     full = resident()
@@ -31,7 +31,7 @@ def test_what_was_freed_goes_back() -> None:
 
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())  # a C library without them
-    assert not memory.set_large_apart() and not memory.give_back()
+    assert not memory.keep_freed() and not memory.give_back()
     monkeypatch.undo()
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not memory.set_large_apart() and not memory.give_back()
+    assert not memory.keep_freed() and not memory.give_back()

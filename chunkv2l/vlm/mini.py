@@ -37,8 +37,7 @@ MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0
 BASE_MODEL = "chunkv2l-mini"
 """What exported adapters say that they belong to: the folder that `chunkv2l export --base` writes."""
-_FRAMES_AT_ONCE, _FRAMES_AT_ONCE_GPU = 8, 64
-"""On a CPU few at a time are faster, as their states then fit into its caches."""
+_FRAMES_AT_ONCE = 64
 
 # The published template, without the system message that it puts in where there is none: training knew no such message.
 CHAT_TEMPLATE = (
@@ -112,7 +111,7 @@ class MiniVLM(Family):
         if wrong := [count for count in counts if not 0 < count <= MAX_FRAMES]:
             raise InputError(f"{self.name} looks at 1 to {MAX_FRAMES} frames of a clip, not at {wrong[0]}.")
         frames = [shrink(frame) for clip in clips for frame in clip.frames]
-        step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
+        step = _FRAMES_AT_ONCE
         with self._reading():
             parts = [
                 see(self._eye, to_tensor(np.stack(frames[start : start + step]), self.device)).features()
