@@ -28,7 +28,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
-from chunkv2l.memory import keep_freed
+from chunkv2l.memory import give_back, keep_freed
 from chunkv2l.meta import OWN
 from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.origin import describe, differences
@@ -323,6 +323,7 @@ class _Batch:
         if self._clips:
             self._encoded += encode(self._clips, self._job.model, self._job.settings, self._job.run)
             self._clips = []
+            give_back()
 
 
 def to_jpeg(picture: NDArray[uint8]) -> bytes:

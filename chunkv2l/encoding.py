@@ -12,7 +12,6 @@ from chunkv2l import codes as packing
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.blobs import key_to_bytes
 from chunkv2l.frames import Clip
-from chunkv2l.memory import give_back
 from chunkv2l.progress import Run
 from chunkv2l.settings import BuildSettings
 from chunkv2l.values import one_line
@@ -86,8 +85,6 @@ def finish(batch: Sequence[Encoded], model: Model, settings: BuildSettings, run:
         run.tell("captions")
         with run.clock("captions"):
             captions = write_captions(model, adapters)
-    del codes, adapters
-    give_back()
     rows = zip(batch, captions, mus, strict=True)
     return [Made(one.code, caption, mu, one.key) for one, caption, mu in rows]
 

@@ -192,7 +192,7 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
 
 
 def test_what_cannot_become_probable_is_not_scored() -> None:
-    movie = Movie(200, keyed(kappa=20.0))
+    movie = Movie(200, keyed(kappa=16.0))
     question = movie.scoring(24)
     question.score(range(200))
     first, second = movie.read[:12], movie.read[12:]

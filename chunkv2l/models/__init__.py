@@ -72,16 +72,11 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
     Raises:
         InputError: no such model, device or file, a hypernetwork for another model, or nothing to fetch it from.
         ChunkV2LError: fetching failed.
-
-    On a CPU this process keeps what it frees from now on (`chunkv2l.memory`), which makes the model faster.
     """
-    from chunkv2l.memory import keep_freed
     from chunkv2l.models import mini_model
     from chunkv2l.models.device import choose
 
     place = choose(device)
-    if place.type == "cpu":
-        keep_freed()
     if name == "mini":
         return mini_model.load(hypernet=hypernet, device=place)
     if mini_model.is_folder(Path(name)):

@@ -22,8 +22,8 @@ NEXT_WEIGHT: Final = 0.5
 _STEPS: Final = 40  # 0.5^40 of the belief is still on its way then
 FLATTER: Final = 0.5
 """The power of a segment's probability that is its weight in `route`: a wrong segment that is likeliest drowns a right
-one behind it less. Of what the right one of 64 photographs alone gives an answer, the best four keep .50 instead of .45
-where a thing's name is looked for, and as much (1.00) where a sentence is (60 questions; all four alike: .51, .96)."""
+one behind it less. Of what the right one of 64 photographs alone gives an answer, the best four keep .51 instead of .48
+where a thing's name is looked for, and as much (.99) where a sentence is (60 questions; all four alike: .52, .91)."""
 FIRST_CHAPTERS: Final = 3
 """Chapters that `chapters` looks into."""
 

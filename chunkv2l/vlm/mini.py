@@ -37,7 +37,7 @@ MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0
 BASE_MODEL = "chunkv2l-mini"
 """What exported adapters say that they belong to: the folder that `chunkv2l export --base` writes."""
-_FRAMES_AT_ONCE = 64
+_FRAMES_AT_ONCE = 16
 
 # The published template, without the system message that it puts in where there is none: training knew no such message.
 CHAT_TEMPLATE = (
