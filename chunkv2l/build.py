@@ -8,7 +8,6 @@ that was killed and started again ends in the same rows as one that ran through.
 from __future__ import annotations
 
 import copy
-import io
 import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -18,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy import uint8
 from numpy.typing import NDArray
-from PIL import Image
 
 from chunkv2l import grouping, side_by_side
+from chunkv2l.batch import Batch, to_jpeg
 from chunkv2l.checks import check_header
 from chunkv2l.cutting import cut
-from chunkv2l.encoding import AT_ONCE, MU_STATEMENTS, Encoded, encode, finish, mean_scores, write_captions
+from chunkv2l.encoding import MU_STATEMENTS, mean_scores, write_captions
 from chunkv2l.errors import InputError
 from chunkv2l.frames import Clip
 from chunkv2l.grouping import Pictures, store_chapters
 from chunkv2l.index import IndexFile
-from chunkv2l.memory import give_back, keep_freed
+from chunkv2l.memory import keep_freed
 from chunkv2l.meta import OWN
 from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.origin import describe, differences
@@ -37,7 +36,7 @@ from chunkv2l.progress import BuildReport, Progress, Run
 from chunkv2l.reading import Task
 from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
-from chunkv2l.store import NewSegment, NewSubtitle, Writer
+from chunkv2l.store import NewSubtitle, Writer
 from chunkv2l.subtitles import Cue, Spoken, take_subtitles
 
 if TYPE_CHECKING:
@@ -201,12 +200,12 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     if writer.is_complete():  # all that was missing is the name
         return []
     count = 0
-    batch = _Batch(writer, job)
+    batch = Batch(writer, job.model, job.settings, job.spoken, job.run)
     with Pictures(writer.path.parent) as pictures:
         with Prefetch(_kept(_cut(job), pictures), AHEAD) as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):
                 if count > len(stored):
-                    batch.add(item)
+                    batch.add(*item)
                     if count % BATCH == 0:
                         batch.store(count)
                 elif stored[count - 1] != (item[0].start, item[0].end):
@@ -274,60 +273,3 @@ def _cut(job: _Job) -> Generator[Cut, None, object]:
         max_length=settings.max_length,
         exact=vlm.exact_frames,
     )
-
-
-class _Batch:
-    """Segments on their way into the index: a few at a time are encoded as they come, all are stored at once."""
-
-    def __init__(self, writer: Writer, job: _Job) -> None:
-        self._writer, self._job = writer, job
-        self._clips: list[Clip] = []  # that aren't encoded yet
-        self._encoded: list[Encoded] = []
-        self._shown: list[tuple[Segment, NDArray[uint8]]] = []
-
-    def add(self, item: Cut) -> None:
-        segment, clip, picture = item
-        self._shown.append((segment, picture))
-        self._clips.append(clip)
-        if len(self._clips) == AT_ONCE:
-            self._encode()
-
-    def store(self, count: int) -> None:
-        """Commit what came since the last time, if anything did, in one transaction: `count` segments in all."""
-        if not self._shown:
-            return
-        self._encode()
-        job, run, shown = self._job, self._job.run, self._shown
-        made = finish(self._encoded, job.model, job.settings, run)
-        run.tell("write")
-        with run.clock("write"):
-            rows = [
-                NewSegment(
-                    segment.start,
-                    segment.end,
-                    one.caption,
-                    one.code,
-                    to_jpeg(picture),
-                    mu=one.mu,
-                    key=one.key,
-                    speech=job.spoken.within(segment),
-                )
-                for (segment, picture), one in zip(shown, made, strict=True)
-            ]
-            self._writer.write(count - len(rows), rows)
-        run.segments, run.done, run.code_bytes = count, shown[-1][0].end, len(made[0].code)
-        self._encoded, self._shown = [], []
-        run.tell("read")
-
-    def _encode(self) -> None:
-        if self._clips:
-            self._encoded += encode(self._clips, self._job.model, self._job.settings, self._job.run)
-            self._clips = []
-            give_back()
-
-
-def to_jpeg(picture: NDArray[uint8]) -> bytes:
-    """An RGB picture uint8 [H, W, 3] as JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=80)
-    return buffer.getvalue()

@@ -55,7 +55,7 @@ class Held:
         nbytes: what the frame takes.
     """
 
-    def __init__(self, frame: Frame, shrink: Shrink, *, whole: bool, viewable: bool = True) -> None:
+    def __init__(self, frame: Frame, shrink: Shrink, *, whole: bool, viewable: bool) -> None:
         """
         Args:
             whole: the model gets the picture in its full size to shrink, not one of `KEPT_SIDE`.
