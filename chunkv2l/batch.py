@@ -9,7 +9,7 @@ from numpy import uint8
 from numpy.typing import NDArray
 from PIL import Image
 
-from chunkv2l.encoding import AT_ONCE, Encoded, encode, finish
+from chunkv2l.encoding import Encoded, at_once, encode, finish
 from chunkv2l.frames import Clip
 from chunkv2l.memory import give_back
 from chunkv2l.progress import Run
@@ -27,6 +27,7 @@ class Batch:
 
     def __init__(self, writer: Writer, model: Model, settings: BuildSettings, spoken: Spoken, run: Run) -> None:
         self._writer, self._model, self._settings, self._spoken, self._run = writer, model, settings, spoken, run
+        self._at_once = at_once(model.vlm.device)
         self._clips: list[Clip] = []  # that aren't encoded yet
         self._encoded: list[Encoded] = []
         self._shown: list[tuple[Segment, NDArray[uint8]]] = []
@@ -35,7 +36,7 @@ class Batch:
         """The next segment, its clip and a picture, uint8 RGB."""
         self._shown.append((segment, picture))
         self._clips.append(clip)
-        if len(self._clips) == AT_ONCE:
+        if len(self._clips) == self._at_once:
             self._encode()
 
     def store(self, count: int) -> None:

@@ -33,6 +33,7 @@ from chunkv2l.movies import MovieInfo, probe
 from chunkv2l.origin import describe, differences
 from chunkv2l.prefetch import Prefetch
 from chunkv2l.progress import BuildReport, Progress, Run
+from chunkv2l.readers import on_gpu
 from chunkv2l.reading import Task
 from chunkv2l.scenes import Segment
 from chunkv2l.settings import BuildSettings
@@ -261,6 +262,7 @@ def _cut(job: _Job) -> Generator[Cut, None, object]:
             max_length=settings.max_length,
             exact=vlm.exact_frames,
             room=side_by_side.ROOM,
+            gpu=on_gpu.chosen(job.info, vlm.device, count) if settings.reader != "decord" else None,
         )
         return side_by_side.cut_side_by_side(task, count)
     return cut(

@@ -71,8 +71,8 @@ def to_bytes(codes: Tensor, dtype: str = "fp16") -> bytes:
     return save({name: tensor.cpu() for name, tensor in pack(codes, dtype).items()})
 
 
-def from_bytes(data: bytes) -> Tensor:
-    """Codes from `to_bytes`: float32 [..., d], on the CPU.
+def from_bytes(data: bytes, device: torch.device | str = "cpu") -> Tensor:
+    """Codes from `to_bytes`: float32 [..., d], the same numbers on any device.
 
     Raises:
         InputError: the bytes aren't packed codes.
@@ -81,4 +81,4 @@ def from_bytes(data: bytes) -> Tensor:
         tensors = load(data)
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"A stored code can't be read ({error}): build the index anew.") from None
-    return unpack(tensors)
+    return unpack({name: tensor.to(device) for name, tensor in tensors.items()})

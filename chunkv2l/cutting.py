@@ -44,6 +44,7 @@ def cut(
     start: float = 0.0,
     stop: float = inf,
     room: int = ROOM,
+    gpu: int | None = None,
 ) -> Generator[tuple[Segment, Clip, Image], None, bool]:
     """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
 
@@ -60,6 +61,7 @@ def cut(
         start, stop: the stretch of the movie that is read, seconds. The first segment starts at `start`, whatever is
             there; those that aren't final at `stop` are left out (`side_by_side` has use for that).
         room: bytes that whole frames may take, where they are kept.
+        gpu: the number of one that is to decode, if it can.
 
     Returns:
         Whether the movie has ended.
@@ -73,7 +75,8 @@ def cut(
     info = probe(path)
     segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length, start)
     end = 0.0
-    frames = read_frames(info, reader, start=start, side=None if exact else KEPT_SIDE, stall_timeout=stall_timeout)
+    side = None if exact else KEPT_SIDE
+    frames = read_frames(info, reader, start=start, side=side, stall_timeout=stall_timeout, gpu=gpu)
     with Sampler(sample_times, info.fps, room) as sampler:
         with Prefetch(look(frames, info, shrink, exact), _AHEAD) as looks:
             for item in looks:

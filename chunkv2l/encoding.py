@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Clips that are read together: their states take some 100 MB each."""
+ON_GPU: Final = 32
+"""Clips that a GPU with room for it reads together: launching eight takes longer than computing them where processes
+that read keep all cores busy."""
+EACH: Final = 1 << 29
+"""Bytes of a GPU's memory that must be free for each of them: twice what SmolVLM2-500M's longest take."""
 CAPTION_TOKENS: Final = 40
 MU_STATEMENTS: Final = (
     "A man is talking.",
@@ -54,9 +59,15 @@ class Made:
     key: bytes | None
 
 
+def at_once(device: torch.device) -> int:
+    """How many clips to read together on this device: a power of two."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return next((count for count in (ON_GPU, ON_GPU // 2) if free >= count * EACH), AT_ONCE)
+
+
 @torch.inference_mode()
 def encode(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Encoded]:
-    """Codes and keys of clips that are read together, `AT_ONCE` at most."""
+    """Codes and keys of clips that are read together, `at_once` at most."""
     run.tell("encode")
     with run.clock("encode"):
         seen = model.vlm.look(clips)
@@ -74,7 +85,7 @@ def finish(batch: Sequence[Encoded], model: Model, settings: BuildSettings, run:
     """All else, of a whole batch: it is made from the codes as they are stored, as asking will see them."""
     with run.clock("hypernet"):
         bias = model.hypernet.bias
-        codes = torch.stack([packing.from_bytes(one.code) for one in batch]).to(bias.A.device)  # [n, L, r, d]
+        codes = torch.stack([packing.from_bytes(one.code, bias.A.device) for one in batch])  # [n, L, r, d]
         adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]
     mus: list[float | None] = [None] * len(batch)
     if model.calibration.mu:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 
 from chunkv2l import codes as packing
 from chunkv2l.chapters import find_chapters, pooled, similar_pairs, spread
+from chunkv2l.encoding import AT_ONCE, at_once
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.frames import Clip
 from chunkv2l.progress import Run
+from chunkv2l.sampling import cores
 from chunkv2l.scenes import Segment
 from chunkv2l.store import NewChapter, Writer
 
@@ -35,7 +38,7 @@ FRAMES: Final = 8
 KEPT: Final = 2
 """Frames kept of each segment: the shortest chapters have four segments."""
 BATCH: Final = 4
-"""Chapters that are encoded together and stored in one transaction."""
+"""Chapters that are encoded together and stored in one transaction; on a GPU with room for it, more."""
 
 
 class Pictures:
@@ -53,6 +56,7 @@ class Pictures:
         self._frames: list[tuple[int, int, float]] = []  # place and bytes in the file, seconds of the movie
         self._segments: list[tuple[int, float, float]] = []  # its first frame, start, end
         self._fps = 0.0
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="chunkv2l-pictures")
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `close` does
         except OSError as error:
@@ -84,22 +88,20 @@ class Pictures:
         behind = self._segments[last + 1][0] if last + 1 < len(self._segments) else len(self._frames)
         chosen = [self._frames[begin + i] for i in spread(behind - begin, FRAMES)]
         times = tuple(round(time - start, 6) for _, _, time in chosen)
+        coded = [self._read(place, size) for place, size, _ in chosen]
         return Clip(
-            tuple(self._read(place, size) for place, size, _ in chosen),
+            tuple(self._pool.map(_decoded, coded)),
             times,
             round(self._segments[last][2] - start, 6),
             self._fps,
         )
 
-    def _read(self, place: int, size: int) -> NDArray[np.uint8]:
+    def _read(self, place: int, size: int) -> bytes:
         try:
             self._file.seek(place)
-            data = self._file.read(size)
+            return self._file.read(size)
         except OSError as error:
             raise self._failed(error) from error
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None
-        return np.asarray(picture, dtype=np.uint8)
 
     def _failed(self, error: OSError) -> ChunkV2LError:
         if error.errno == errno.ENOSPC:
@@ -111,6 +113,7 @@ class Pictures:
 
     def close(self) -> None:
         """Let go of the file: it is gone."""
+        self._pool.shutdown(cancel_futures=True)
         self._file.close()
 
     def __enter__(self) -> Pictures:
@@ -118,6 +121,12 @@ class Pictures:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _decoded(png: bytes) -> NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None  # it was coded here
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def store_chapters(
@@ -138,10 +147,11 @@ def store_chapters(
         similar = similar_pairs(vectors)
         stored = writer.stored_chapters()
         done = len(stored) if stored == chapters[: len(stored)] else 0  # 0: found with other libraries' rounding
-    for begin in range(done, len(chapters), BATCH):
+    step = BATCH * at_once(model.vlm.device) // AT_ONCE
+    for begin in range(done, len(chapters), step):
         run.tell("chapters")
         with run.clock("chapters"):
-            _store(writer, begin, chapters[begin : begin + BATCH], pictures, model, kind)
+            _store(writer, begin, chapters[begin : begin + step], pictures, model, kind)
     return similar
 
 

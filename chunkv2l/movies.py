@@ -107,9 +107,14 @@ def probe(path: str | os.PathLike[str]) -> MovieInfo:
         )
 
 
-def open_container(path: Path) -> Any:
-    """FFmpeg's demuxer on a local file, and on nothing else that the name or the content may point to."""
-    return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+def open_container(path: Path, hwaccel: Any = None) -> Any:
+    """FFmpeg's demuxer on a local file, and on nothing else that the name or the content may point to.
+
+    Args:
+        hwaccel: PyAV's `HWAccel` of what is to decode instead of the CPU.
+    """
+    options = {"protocol_whitelist": "file"}
+    return av.open(f"file:{path}", options=options, metadata_errors="replace", hwaccel=hwaccel)
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:

@@ -35,6 +35,7 @@ class Task:
     """What all parts have in common; see `cutting.cut`.
 
     Attributes:
+        gpu: the number of one that is to decode; None: the CPU does.
         core: the CPU to keep to; None for any.
     """
 
@@ -47,6 +48,7 @@ class Task:
     max_length: float
     exact: bool
     room: int
+    gpu: int | None = None
     core: int | None = None
 
 
@@ -116,6 +118,7 @@ def serve(given: IO[bytes], say: Said) -> None:
             start=part.start,
             stop=part.stop,
             room=task.room,
+            gpu=task.gpu,
         )
         with closing(found):
             say(_one(found, given, say))

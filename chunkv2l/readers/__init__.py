@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from chunkv2l.errors import ChunkV2LError, InputError
@@ -40,6 +41,7 @@ def read_frames(
     side: int | None = None,
     stall_timeout: float = STALL_TIMEOUT,
     openers: Mapping[str, Opener] = OPENERS,
+    gpu: int | None = None,
 ) -> Generator[Frame, None, None]:
     """Every frame from `start` (seconds) on, in order, decoded ahead in a thread; closing the generator stops it.
 
@@ -48,6 +50,7 @@ def read_frames(
 
     Args:
         side: pixels of the longer side of the largest picture that will be asked for; None for whole ones.
+        gpu: the number of an NVIDIA GPU that is to decode, where PyAV would; None: the CPU does.
 
     Raises:
         InputError: no such reader.
@@ -57,7 +60,10 @@ def read_frames(
         check_reader(reader)
     first = "pyav" if reader == "auto" else reader
     names = [first, *(name for name in openers if name != first)]
-    if "decord" in names[1:] and openers is OPENERS and not decord_installed():
+    if gpu is not None and first == "pyav":
+        openers = {**openers, "pyav on the GPU": partial(PyAVReader, gpu=gpu)}
+        names.insert(0, "pyav on the GPU")
+    if "decord" in names[1:] and openers.get("decord") is DecordReader and not decord_installed():
         names.remove("decord")
     last: float | None = None
     for position, name in enumerate(names):

@@ -14,6 +14,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from chunkv2l.movies import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
+from chunkv2l.readers import on_gpu
 from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.readers.clock import Clock
 from chunkv2l.readers.damage import Damage
@@ -25,7 +26,7 @@ class _Scalers(threading.local):
     """FFmpeg's scalers, which remember their last sizes; each thread has its own."""
 
     def __init__(self) -> None:
-        self.picture, self.small = VideoReformatter(), VideoReformatter()
+        self.picture, self.small, self.planes = VideoReformatter(), VideoReformatter(), VideoReformatter()
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,30 @@ class AVFrame:
     def picture(self, side: int | None = None) -> Image:
         width, height = fitted(self.width, self._raw.height, side)
         how = "AREA" if width < self.width else "BILINEAR"
-        raw: Any = self._scalers.picture.reformat(self._raw, width, height, "rgb24", interpolation=how)
+        given: Any = self._raw
+        if given.format.name == on_gpu.GIVEN:  # FFmpeg's way from there to RGB is another one
+            given = self._scalers.planes.reformat(given, format=on_gpu.FORMAT)
+        raw: Any = self._scalers.picture.reformat(given, width, height, "rgb24", interpolation=how)
         image: Image = raw.to_ndarray()
         quarters = turns(self._raw.rotation)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 class PyAVReader:
-    """Walks a movie with PyAV."""
+    """Walks a movie with PyAV.
 
-    def __init__(self, info: MovieInfo, side: int | None = None) -> None:
-        self._info = info
+    Args:
+        gpu: the number of the one that decodes, if it can; None: the CPU does.
+    """
+
+    def __init__(self, info: MovieInfo, side: int | None = None, gpu: int | None = None) -> None:
+        self._info, self._gpu = info, gpu
         self._open()
 
     def _open(self) -> None:
         try:
-            self._container = open_container(self._info.path)
+            path = self._info.path
+            self._container = open_container(path) if self._gpu is None else on_gpu.open_on(path, self._gpu)
         except (av.FFmpegError, OSError) as error:
             raise ReaderError(f"PyAV can't open {self._info.path} ({error}).") from error
         stream: Any = video_stream(self._container)
