@@ -262,7 +262,7 @@ def _cut(job: _Job) -> Generator[Cut, None, object]:
             max_length=settings.max_length,
             exact=vlm.exact_frames,
             room=side_by_side.ROOM,
-            gpu=on_gpu.chosen(job.info, vlm.device, count) if settings.reader != "decord" else None,
+            gpu=on_gpu.chosen(job.info, vlm.device, count) if settings.reader == "auto" else None,
         )
         return side_by_side.cut_side_by_side(task, count)
     return cut(

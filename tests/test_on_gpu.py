@@ -87,10 +87,10 @@ def test_the_cpu_goes_on_where_the_gpu_fails(
     assert "pyav on the GPU is given up at 0.76 s (the GPU is lost); pyav goes on" in caplog.text
 
 
-@pytest.mark.skipif(not decord_installed(), reason="decord has no wheel here")
-def test_decord_is_no_matter_of_gpus(info: MovieInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reader", ["pyav", *(["decord"] if decord_installed() else [])])
+def test_a_reader_that_is_asked_for_is_the_cpus(info: MovieInfo, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     monkeypatch.setattr(on_gpu, "open_on", None)  # calling it would fail
-    assert len(list(read_frames(info, "decord", gpu=0))) == 60
+    assert len(list(read_frames(info, reader, gpu=0))) == 60
 
 
 def same(found: Sequence[Frame], expected: Sequence[Frame]) -> None:

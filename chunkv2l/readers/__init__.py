@@ -20,7 +20,7 @@ from chunkv2l.readers.watch import watched
 logger = logging.getLogger("chunkv2l")
 
 READERS = ("auto", "pyav", "decord")
-"""What `--reader` takes. auto is PyAV, and decord where PyAV fails."""
+"""What `--reader` takes. auto is PyAV, on the model's GPU where that pays, and decord where PyAV fails."""
 OPENERS: Mapping[str, Opener] = MappingProxyType({"pyav": PyAVReader, "decord": DecordReader})
 STALL_TIMEOUT = 60.0
 """Seconds without a picture after which a reader is given up."""
@@ -50,7 +50,7 @@ def read_frames(
 
     Args:
         side: pixels of the longer side of the largest picture that will be asked for; None for whole ones.
-        gpu: the number of an NVIDIA GPU that is to decode, where PyAV would; None: the CPU does.
+        gpu: the number of an NVIDIA GPU that is to decode for the reader "auto"; None: the CPU does.
 
     Raises:
         InputError: no such reader.
@@ -60,7 +60,7 @@ def read_frames(
         check_reader(reader)
     first = "pyav" if reader == "auto" else reader
     names = [first, *(name for name in openers if name != first)]
-    if gpu is not None and first == "pyav":
+    if gpu is not None and reader == "auto":
         openers = {**openers, "pyav on the GPU": partial(PyAVReader, gpu=gpu)}
         names.insert(0, "pyav on the GPU")
     if "decord" in names[1:] and openers.get("decord") is DecordReader and not decord_installed():
