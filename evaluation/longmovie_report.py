@@ -49,10 +49,15 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
     """R@1 of every budgeted policy over N, `route` exhaustively beside it; seconds a query on the right."""
     left, right = figure.subplots(1, 2)
     sizes = [int(size) for size in figures]
-    for policy in next(iter(figures.values()))["budgeted"]:
-        left.plot(sizes, [own["budgeted"][policy]["R@1"] for own in figures.values()], marker="o", label=policy)
+    policies = list(next(iter(figures.values()))["budgeted"])
+    for number, policy in enumerate(policies):
+        width = 1 + 0.7 * (len(policies) - number)  # several find the same: who is drawn over stays visible
+        found = [own["budgeted"][policy]["R@1"] for own in figures.values()]
+        left.plot(sizes, found, marker="o", linewidth=width, markersize=2 + width, label=policy)
     for mode in ("budgeted", "exhaustive"):
         whole = {int(size): own[mode]["route"] for size, own in figures.items() if "route" in own[mode]}
+        if not whole:
+            continue
         if mode == "exhaustive":
             left.plot(list(whole), [one["R@1"] for one in whole.values()], "k--", label="route, exhaustive")
         timed = {size: one["seconds"] for size, one in whole.items() if one["seconds"] is not None}
@@ -67,4 +72,4 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
