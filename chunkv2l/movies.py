@@ -44,6 +44,7 @@ class MovieInfo:
         rotation: degrees, counterclockwise, by which stored frames are turned to be upright.
         first: time of the first frame, seconds on the timeline.
         stored_width, stored_height: pixels as stored.
+        pixels: FFmpeg's name of the format of a decoded picture.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class MovieInfo:
     first: float
     stored_width: int
     stored_height: int
+    pixels: str
 
 
 def probe(path: str | os.PathLike[str]) -> MovieInfo:
@@ -104,6 +106,7 @@ def probe(path: str | os.PathLike[str]) -> MovieInfo:
             first=time,
             stored_width=first.width,
             stored_height=first.height,
+            pixels=first.format.name,
         )
 
 

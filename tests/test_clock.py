@@ -25,7 +25,7 @@ READERS = ["pyav", pytest.param("decord", marks=needs_decord)]
 
 
 def info(duration: float, fps: float = 25.0, first: float = 0.0) -> MovieInfo:
-    return MovieInfo(Path("a.mkv"), duration, fps, 64, 48, None, "h264", 0.0, 0, first, 64, 48)
+    return MovieInfo(Path("a.mkv"), duration, fps, 64, 48, None, "h264", 0.0, 0, first, 64, 48, "yuv420p")
 
 
 def read(stamps: Iterable[float | None], duration: float = 10.0, start: float = 0.0) -> list[float | None]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
-from chunkv2l.movies import MovieInfo, open_container, video_stream
+from chunkv2l.movies import MovieInfo, open_container
 
 CODECS: Final = frozenset({"h264", "hevc", "vp9"})
 """FFmpeg's names of the decoders in whose place a GPU's may stand: what they decode is exactly specified."""
@@ -41,11 +41,7 @@ def chosen(info: MovieInfo, device: Any, processes: int) -> int | None:
 
 def decodable(info: MovieInfo) -> bool:
     """Whether a GPU may decode this movie, as far as its header says."""
-    if info.codec not in CODECS:
-        return False
-    with open_container(info.path) as container:
-        stream = video_stream(container)
-        return stream is not None and stream.codec_context.pix_fmt == FORMAT
+    return info.codec in CODECS and info.pixels == FORMAT
 
 
 def open_on(path: Path, gpu: int) -> Any:
