@@ -26,7 +26,7 @@ ON_GPU: Final = 32
 """Clips that a GPU with room for it reads together: launching eight takes longer than computing them where processes
 that read keep all cores busy."""
 EACH: Final = 1 << 29
-"""Bytes of a GPU's memory that must be free for each of them: twice what SmolVLM2-500M's longest take."""
+"""Bytes of a GPU's memory that must be free for each of them: five times what SmolVLM2-500M's take on average."""
 CAPTION_TOKENS: Final = 40
 MU_STATEMENTS: Final = (
     "A man is talking.",
