@@ -169,7 +169,7 @@ def build(
     A build that was interrupted goes on where it stopped when the same command is run again. If the index is there and
     the movie and the settings haven't changed, there is nothing to do.
     """
-    from chunkv2l.build import build as build_index
+    from chunkv2l.indexing.build import build as build_index
 
     given = {name: value for name, value in settings.items() if value is not None}
     if "detector" in given:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import av
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.indexing.provenance import fingerprint
 from chunkv2l.movies import open_container, origin, packets, probe, video_stream
-from chunkv2l.origin import fingerprint
 from chunkv2l.reencode import PATIENCE, encode, sound_streams
 from chunkv2l.spans import clock
 

@@ -5,7 +5,7 @@ belong together. One DiGraph carries every relation: an edge's data says which o
 relations between the same two nodes don't hide each other; `neighbours(graph, node, "next")` follows one of them.
 
     next     segment → the following segment; the gap between them in seconds
-    similar  segment ↔ segment that looks like it, both directions; the cosine of their codes (`chunkv2l.chapters`)
+    similar  segment ↔ segment that looks like it, both directions; cosine of their codes (`indexing.chapters`)
     part_of  segment → its chapter; 1.0
 
 Chapters at the same *place* look alike: `place` of a group node is a number that it shares with them, counted from 0 in

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from chunkv2l.answer import Answer
-    from chunkv2l.build import BuildReport, Progress
     from chunkv2l.index import IndexFile
+    from chunkv2l.indexing.build import BuildReport, Progress
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress where stderr is no terminal."""

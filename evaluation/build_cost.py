@@ -85,9 +85,9 @@ def fit(minutes: Sequence[float], values: Sequence[float]) -> Line:
 def measure(movie: Path, model: str, hypernet: str | None, device: str, **options: Any) -> Cost:
     """Build `movie`'s index in this process, which should be fresh."""
     probe(movie)
-    from chunkv2l.build import Progress, build
+    from chunkv2l.indexing.build import Progress, build
+    from chunkv2l.indexing.progress import peak_memory
     from chunkv2l.models import load_model
-    from chunkv2l.progress import peak_memory
 
     loaded = load_model(model, hypernet, device)
     begin = peak_memory() or 0

@@ -32,8 +32,8 @@ from evaluation.build_cost import STAGES, head
 if TYPE_CHECKING:
     from chunkv2l.answer import Answer
     from chunkv2l.ask import Index
+    from chunkv2l.indexing.progress import BuildReport
     from chunkv2l.models import Model
-    from chunkv2l.progress import BuildReport
 
 _CHECKED = ("What does the tall man carry?", "What is under the old bridge?", "When does a bird sit on a fence?")
 WARM_UP = 12
@@ -63,7 +63,7 @@ def as_before(model: Model) -> Iterator[None]:
 
 def built(movie: Path, out: Path, model: Model, captions: bool) -> dict[str, Any]:
     """One build: {"minutes", "segments", "realtime": by stage and "total", "seconds", "gpu_bytes"}."""
-    from chunkv2l.build import build
+    from chunkv2l.indexing.build import build
 
     on_gpu = model.vlm.device.type == "cuda"
     if on_gpu:

@@ -118,7 +118,7 @@ def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
     """Seconds a segment for states and code, in batches as `build` makes them."""
     import torch
 
-    from chunkv2l.encoding import AT_ONCE
+    from chunkv2l.indexing.segments import AT_ONCE
 
     def run() -> float:
         started = perf_counter()

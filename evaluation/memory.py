@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkv2l import terminal
-from chunkv2l.build import Progress, build
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.indexing.build import Progress, build
+from chunkv2l.indexing.progress import peak_memory
 from chunkv2l.movies import probe
-from chunkv2l.progress import peak_memory
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

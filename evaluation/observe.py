@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from chunkv2l.adapter import Adapter, concat
-from chunkv2l.chapters import pooled, similar_pairs
 from chunkv2l.compose import expand
-from chunkv2l.encoding import mean_scores
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
+from chunkv2l.indexing.chapters import pooled, similar_pairs
+from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
 from chunkv2l.query import BUDGET
 from chunkv2l.router import Router

@@ -156,7 +156,7 @@ def make_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     root = Path(__file__).parents[1]
-    files = sorted([*root.glob("*.md"), *root.glob("chunkv2l/*.py")])
+    files = sorted([*root.glob("*.md"), *(root / "chunkv2l").rglob("*.py")])
     bpe: Any = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-import chunkv2l.build as module
-from chunkv2l.build import Progress, build
+import chunkv2l.indexing.build as module
+from chunkv2l.indexing.build import Progress, build
 from tests.fake_vlm import fake_model
 
 DELAY = 0.01

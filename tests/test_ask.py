@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Iterator
@@ -437,11 +438,6 @@ def test_the_package_exports_its_api_lazily() -> None:
         chunkv2l.nothing
 
 
-def test_build_can_be_called_whether_or_not_its_module_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib
-
-    module = importlib.import_module("chunkv2l.build")
-    called: list[Any] = []
-    monkeypatch.setattr(module, "build", lambda *args, **options: called.append((args, options)))
-    chunkv2l.build("movie.mp4", force=True)
-    assert called == [(("movie.mp4",), {"force": True})]
+def test_build_is_a_function_wherever_its_module_was_imported() -> None:
+    module = importlib.import_module("chunkv2l.indexing.build")
+    assert chunkv2l.build is module.build

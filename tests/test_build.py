@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-import chunkv2l.build as module
+import chunkv2l.indexing.build as module
 from chunkv2l import schema
 from chunkv2l.adapter import concat
-from chunkv2l.build import MU_STATEMENTS, Progress, build
 from chunkv2l.cutting import cut
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.build import MU_STATEMENTS, Progress, build
 from chunkv2l.models import Calibration
 from chunkv2l.store import Writer
 from chunkv2l.verify import verify

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chunkv2l.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pooled, similar_pairs, spread
+from chunkv2l.indexing.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pooled, similar_pairs, spread
 
 
 def runs_of(lengths: list[int], noise: float, seed: int = 0, width: int = 16) -> Vectors:

@@ -78,8 +78,8 @@ def test_help_is_instant() -> None:
 
 
 def test_the_defaults_shown_are_the_builds() -> None:
+    from chunkv2l.indexing.settings import BuildSettings
     from chunkv2l.scenes import DETECTORS
-    from chunkv2l.settings import BuildSettings
 
     settings = BuildSettings()
     shown = {name: getattr(settings, name) for name in cli.DEFAULTS}
@@ -356,7 +356,7 @@ def test_build_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chunkv2l.build.build", interrupted)
+    monkeypatch.setattr("chunkv2l.indexing.build.build", interrupted)
     assert cli.run(["build", "movie.mp4"]) == 130
     assert "run the same command to go on" in capsys.readouterr().err
 
@@ -364,7 +364,7 @@ def test_build_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 def test_progress_off_the_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from chunkv2l.build import Progress
+    from chunkv2l.indexing.build import Progress
 
     now = [0.0]
     monkeypatch.setattr("chunkv2l.terminal.time.monotonic", lambda: now[0])
@@ -378,7 +378,7 @@ def test_progress_off_the_terminal_is_a_line_now_and_then(
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chunkv2l.build import Progress
+    from chunkv2l.indexing.build import Progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -91,7 +91,7 @@ def nobody() -> Iterator[Callable[[], None]]:
     root = os.name == "posix" and os.geteuid() == 0
 
     def become() -> None:
-        import_module("chunkv2l.build")  # while its files may be read
+        import_module("chunkv2l.indexing.build")  # while its files may be read
         if root:
             os.seteuid(65534)
 

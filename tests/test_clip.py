@@ -16,8 +16,8 @@ from chunkv2l import reencode
 from chunkv2l.clip import MARK, Cut, cut_clip, find_movie
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.provenance import fingerprint
 from chunkv2l.movies import probe
-from chunkv2l.origin import fingerprint
 from tests import indexes, media
 
 SHADES = [20 + 12 * second for second in range(18)]

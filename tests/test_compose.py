@@ -95,7 +95,7 @@ MINI = """
 import sys, torch
 from chunkv2l.compose import compose
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
-from chunkv2l.progress import peak_memory
+from chunkv2l.indexing.progress import peak_memory
 sizes = dict(latent_size=256, rank=8, num_blocks=1, num_heads=4, num_kv_heads=1)
 hypernet = Hypernetwork(HypernetConfig(30, 576, 1536, **sizes))
 def read(numbers):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from chunkv2l.build import BATCH
-from chunkv2l.encoding import AT_ONCE, EACH, ON_GPU, at_once
+from chunkv2l.indexing.build import BATCH
+from chunkv2l.indexing.segments import AT_ONCE, EACH, ON_GPU, at_once
 
 
 def test_a_gpu_with_room_reads_more_clips_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,13 @@ from safetensors.torch import load
 from torch import Tensor
 
 from chunkv2l import codes as packing
-from chunkv2l import grouping
-from chunkv2l.build import build
-from chunkv2l.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.frames import Clip
-from chunkv2l.grouping import FRAMES, Pictures
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing import chapter_codes as grouping
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.chapter_codes import FRAMES, Pictures
+from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.scenes import Segment
 from chunkv2l.verify import verify
 from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, fake_model

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chunkv2l import memory
+from chunkv2l.indexing import allocator as memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 

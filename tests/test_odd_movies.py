@@ -18,9 +18,9 @@ from PIL import Image
 
 import chunkv2l.ask as asking
 from chunkv2l import cutting, readers
-from chunkv2l.build import BuildReport, build
 from chunkv2l.frames import Clip, read_clip
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.build import BuildReport, build
 from chunkv2l.movies import MovieInfo
 from chunkv2l.readers import read_frames
 from chunkv2l.readers.base import ReaderError

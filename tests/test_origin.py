@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkv2l import origin
-from chunkv2l.origin import differences, fingerprint
+from chunkv2l.indexing import provenance as origin
+from chunkv2l.indexing.provenance import differences, fingerprint
 
 
 def test_a_small_movie_is_known_by_every_byte(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkv2l import subtitles
-from chunkv2l.build import BuildReport, build
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.build import BuildReport, build
 from chunkv2l.scenes import Segment
 from chunkv2l.subtitles import Cue, Spoken, decode, find_sidecar, parse, read_subtitles
 from chunkv2l.values import is_line

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from chunkv2l.ask import Index
-from chunkv2l.build import build
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.build import build
 from chunkv2l.inject import inject
 from chunkv2l.query import Node, Query
 from tests import tiny_smolvlm

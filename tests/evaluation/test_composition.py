@@ -87,7 +87,7 @@ def test_the_command(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(composition, "load_model", lambda name, device: small_model())
     monkeypatch.setattr(composition, "TOKENS", 4)
     monkeypatch.setattr("chunkv2l.ask.MAX_NEW_TOKENS", 4)
-    monkeypatch.setattr("chunkv2l.encoding.CAPTION_TOKENS", 4)
+    monkeypatch.setattr("chunkv2l.indexing.segments.CAPTION_TOKENS", 4)
     given = ["composition", "--images", str(stem), "--parts", "1", "--parts", "2", "--groups", "1", "--clips", "2"]
     given += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
     result = CliRunner().invoke(main, given)

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.released import NAMES
-from chunkv2l.progress import peak_memory
+from chunkv2l.indexing.progress import peak_memory
 from tests.frames2lora import FOLDER
 from tests.fuzz.harness import Case, check_time, main
 

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 
 from chunkv2l.ask import Index
-from chunkv2l.build import build
 from chunkv2l.hypernet import Hypernetwork
+from chunkv2l.indexing.build import build
 from chunkv2l.models import UNFITTED, Model
 from tests import indexes, tiny_mini, tiny_mini_files, tiny_smolvlm
 from tests.fake_vlm import fake_model

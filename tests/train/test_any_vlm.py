@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from chunkv2l.build import build
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.index import IndexFile
+from chunkv2l.indexing.build import build
 from chunkv2l.models import load_model, mini_model
 from chunkv2l.train import any_vlm, encoded
 from chunkv2l.train.__main__ import main

@@ -12,8 +12,8 @@ from chunkv2l import codes as packing
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.blobs import key_to_bytes
 from chunkv2l.frames import Clip
-from chunkv2l.progress import Run
-from chunkv2l.settings import BuildSettings
+from chunkv2l.indexing.progress import Run
+from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.values import one_line
 from chunkv2l.vlm.text import stacked
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.movies import MovieInfo
-from chunkv2l.settings import BuildSettings
 from chunkv2l.values import one_line
 
 if TYPE_CHECKING:
