@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chunkv2l.ask import Index
     from chunkv2l.ask import open_index as open
     from chunkv2l.indexing.build import build
-    from chunkv2l.scenes import Segment
+    from chunkv2l.video.detectors import Segment
 
 __all__ = ["Adapter", "Answer", "Index", "Segment", "build", "open", "policies"]
 __version__ = "0.1.0"

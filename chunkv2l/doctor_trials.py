@@ -39,7 +39,7 @@ def try_readers() -> Iterator[Finding]:
 
 def try_reader(reader: str, path: Path) -> Finding:
     """Read the test movie with one reader and look at what comes out."""
-    from chunkv2l.frames import read_clip
+    from chunkv2l.video.clip import read_clip
     from chunkv2l.vlm.smolvlm_inputs import sample_times
 
     subject = f"reader {reader}"
@@ -119,7 +119,7 @@ def _caption(model: Model, seconds: int) -> Finding:
     import torch
 
     from chunkv2l.adapter import concat
-    from chunkv2l.frames import read_clip
+    from chunkv2l.video.clip import read_clip
 
     subject = f"caption of a {seconds}-second clip"
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():

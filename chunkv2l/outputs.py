@@ -45,7 +45,7 @@ class Outputs:
 
             plot.check_out(self.plot)
         if self.clip is not None:
-            from chunkv2l import clip
+            from chunkv2l.video import trim as clip
 
             clip.check_out(self.clip, self._found(index))
 
@@ -61,7 +61,7 @@ class Outputs:
 
             say(f"{plot.timeline(index, answer, self.plot)}: the timeline.")
         if self.clip is not None:
-            from chunkv2l import clip
+            from chunkv2l.video import trim as clip
 
             if not answer.spans:
                 raise InputError("The answer names no moment, so there is none to cut.")
@@ -69,6 +69,6 @@ class Outputs:
             say(clip.cut_clip(self._found(index), best.start, best.end, self.clip, self.reencode).describe())
 
     def _found(self, index: Index) -> Path:
-        from chunkv2l import clip
+        from chunkv2l.video import trim as clip
 
         return clip.find_movie(index.file, self.movie)

@@ -14,11 +14,11 @@ from torch import Tensor
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.compose import expand
-from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive
 from chunkv2l.query import parse
 from chunkv2l.router import probabilities
 from chunkv2l.spans import ranked
+from chunkv2l.video.clip import Clip
 from evaluation import answers, asking, in_context, moments, qa
 from evaluation.answers import Nats, Rule
 from evaluation.metrics import Scored

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import open_container, origin, packets, probe, video_stream
+from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from evaluation import results, table
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
     Returns:
         {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is what the second takes more.
     """
-    from chunkv2l.cutting import cut
-    from chunkv2l.readers import read_frames
+    from chunkv2l.video.readers import read_frames
+    from chunkv2l.video.segmentation import cut
     from chunkv2l.vlm import mini, smolvlm_inputs
 
     info = probe(movie)

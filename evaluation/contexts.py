@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import MAX_FRAMES
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from chunkv2l import terminal
-from chunkv2l.cutting import detect
 from chunkv2l.errors import InputError
-from chunkv2l.scenes import DEFAULT_DETECTOR, DETECTORS, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.segmentation import detect
 from evaluation import metrics, qvhighlights
 from evaluation.metrics import Window
 

@@ -23,9 +23,10 @@ from unittest import mock
 import click
 import torch
 
-from chunkv2l import side_by_side, terminal
+from chunkv2l import terminal
 from chunkv2l.errors import InputError
 from chunkv2l.query import BUDGET
+from chunkv2l.video.parallel import coordinator as side_by_side
 from evaluation import gpu_movie, latency, random_smolvlm, results, table
 from evaluation.build_cost import STAGES, head
 

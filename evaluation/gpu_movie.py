@@ -13,7 +13,7 @@ from typing import Any
 import av
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.movies import open_container, origin, packets, probe, video_stream
+from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 
 
 def make(target: Path, clips: Path | None, images: Path | None, minutes: float, parts: int, size: str) -> None:

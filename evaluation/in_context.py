@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip, read_clip
 from chunkv2l.inject import exclusive
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
-from chunkv2l.sampling import KEPT_SIDE
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.sampling import KEPT_SIDE
 from evaluation.answers import Nats
 from evaluation.metrics import Window
 

@@ -173,7 +173,7 @@ def command(
 ) -> None:  # fmt: skip
     """Time the first token of answers from indexes and from frames in context, in one run."""
     import chunkv2l
-    from chunkv2l.cutting import cut
+    from chunkv2l.video.segmentation import cut
     from evaluation.contexts import Look, Reader
 
     with closing(chunkv2l.open(paths[0], model, hypernet=hypernet, device=device)) as first:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from chunkv2l.errors import InputError
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
 
 SHARE = 0.8
 """How much of the picture's width and height a window shows."""

@@ -23,7 +23,7 @@ from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import Progress, build
 from chunkv2l.indexing.progress import peak_memory
-from chunkv2l.movies import probe
+from chunkv2l.video.probe import probe
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

@@ -20,13 +20,13 @@ from torch import Tensor
 from chunkv2l.adapter import Adapter, concat, scale
 from chunkv2l.codes import from_bytes, to_bytes
 from chunkv2l.compose import expand
-from chunkv2l.frames import Clip
 from chunkv2l.inject import exclusive
 from chunkv2l.models import Model
 from chunkv2l.policies import weighed
 from chunkv2l.query import statement
 from chunkv2l.train.images import ImageSet
 from chunkv2l.train.questions import Described, NegativeNouns, exists, scene_row
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.text import score
 from evaluation.photographs import Encoder, Take
 from evaluation.token_f1 import best_f1

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from chunkv2l.frames import Clip
 from chunkv2l.models import Model, load_model
+from chunkv2l.video.clip import Clip
 
 PHOTOGRAPHS = Path(__file__).parent / "fixtures" / "photographs"
 TRUE_OF = {

@@ -79,7 +79,7 @@ def test_help_is_instant() -> None:
 
 def test_the_defaults_shown_are_the_builds() -> None:
     from chunkv2l.indexing.settings import BuildSettings
-    from chunkv2l.scenes import DETECTORS
+    from chunkv2l.video.detectors import DETECTORS
 
     settings = BuildSettings()
     shown = {name: getattr(settings, name) for name in cli.DEFAULTS}

@@ -11,13 +11,13 @@ import av
 import numpy as np
 import pytest
 
-from chunkv2l import clip as cutting
-from chunkv2l import reencode
-from chunkv2l.clip import MARK, Cut, cut_clip, find_movie
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.indexing.provenance import fingerprint
-from chunkv2l.movies import probe
+from chunkv2l.video import transcode as reencode
+from chunkv2l.video import trim as cutting
+from chunkv2l.video.probe import probe
+from chunkv2l.video.trim import MARK, Cut, cut_clip, find_movie
 from tests import indexes, media
 
 SHADES = [20 + 12 * second for second in range(18)]

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkv2l.cutting import detect
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.readers import read_frames
-from chunkv2l.readers.clock import HOLD, Clock
-from chunkv2l.readers.decord import decord_installed
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.readers.decord import decord_installed
+from chunkv2l.video.readers.timestamps import HOLD, Clock
+from chunkv2l.video.segmentation import detect
 from tests.media import scene, write
 
 DAY = 86_400.0

@@ -15,12 +15,13 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from chunkv2l import cutting, sampling
-from chunkv2l.cutting import cut, detect
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.frames import Clip, read_clip
-from chunkv2l.readers import read_frames
-from chunkv2l.readers.base import ReaderError
+from chunkv2l.video import sampling
+from chunkv2l.video import segmentation as cutting
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.readers.base import ReaderError
+from chunkv2l.video.segmentation import cut, detect
 from tests.media import Image, at, colour, corners, joined, plain, scene, truncate, whole, write
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip, probe, read_clip
-from chunkv2l.movies import packets
-from chunkv2l.readers import read_frames
+from chunkv2l.video.clip import Clip, probe, read_clip
+from chunkv2l.video.probe import packets
+from chunkv2l.video.readers import read_frames
 from tests.media import at, colour, corners, joined, plain, scene, truncate, whole, write, write_sound
 
 GAP = [0.0, 0.04, 0.08, 3.0, 3.04, 3.5]  # seconds: a real gap, and uneven steps
@@ -38,7 +38,8 @@ def test_probe_of_an_ordinary_movie(tmp_path: Path) -> None:
 
 def test_looking_at_movies_imports_no_torch() -> None:
     code = (
-        "import sys; from chunkv2l.frames import probe; from chunkv2l.cutting import cut; print('torch' in sys.modules)"
+        "import sys; from chunkv2l.video.clip import probe\n"
+        "from chunkv2l.video.segmentation import cut; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -384,6 +385,6 @@ def test_streams_that_are_announced_on_the_way(late: int, flushing: bool) -> Non
 def test_a_clock_of_centuries_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by fuzzing: a picture held for 233 years was split into hundreds of millions of segments."""
     path = write(tmp_path / "a.mp4", scene(1, 6))
-    monkeypatch.setattr("chunkv2l.movies._end_of_pictures", lambda *_: 7_342_981_497.6)
+    monkeypatch.setattr("chunkv2l.video.probe._end_of_pictures", lambda *_: 7_342_981_497.6)
     with pytest.raises(InputError, match="84988 days: its clock is damaged"):
         probe(path)

@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import chunkv2l.ask as asking
-from chunkv2l import cutting, readers
-from chunkv2l.frames import Clip, read_clip
 from chunkv2l.index import IndexFile
 from chunkv2l.indexing.build import BuildReport, build
-from chunkv2l.movies import MovieInfo
-from chunkv2l.readers import read_frames
-from chunkv2l.readers.base import ReaderError
-from chunkv2l.readers.decord import decord_installed
-from chunkv2l.readers.pyav import PyAVReader
-from chunkv2l.scenes import MAX_LENGTH
 from chunkv2l.verify import verify
+from chunkv2l.video import readers
+from chunkv2l.video import segmentation as cutting
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.detectors import MAX_LENGTH
+from chunkv2l.video.probe import MovieInfo
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.readers.base import ReaderError
+from chunkv2l.video.readers.decord import decord_installed
+from chunkv2l.video.readers.pyav import PyAVReader
 from tests.fake_vlm import FakeVLM, fake_model
 from tests.media import corners, damage, joined, plain, scene, truncate, write
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.readers import on_gpu, read_frames
-from chunkv2l.readers.base import Frame, ReaderError
-from chunkv2l.readers.decord import decord_installed
-from chunkv2l.readers.pyav import AVFrame, PyAVReader
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.readers import on_gpu, read_frames
+from chunkv2l.video.readers.base import Frame, ReaderError
+from chunkv2l.video.readers.decord import decord_installed
+from chunkv2l.video.readers.pyav import AVFrame, PyAVReader
 from tests.media import scene, write
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
@@ -82,7 +82,7 @@ def test_the_cpu_goes_on_where_the_gpu_fails(
                     raise ReaderError("the GPU is lost")
                 yield frame
 
-    monkeypatch.setattr("chunkv2l.readers.PyAVReader", Breaks)
+    monkeypatch.setattr("chunkv2l.video.readers.PyAVReader", Breaks)
     same(list(read_frames(info, gpu=0)), list(read_frames(info)))
     assert "pyav on the GPU is given up at 0.76 s (the GPU is lost); pyav goes on" in caplog.text
 

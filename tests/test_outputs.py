@@ -11,7 +11,7 @@ from PIL import Image
 
 from chunkv2l import cli
 from chunkv2l.indexing.build import build
-from chunkv2l.movies import probe
+from chunkv2l.video.probe import probe
 from tests.fake_vlm import fake_model
 from tests.movies import block_movie
 

@@ -10,7 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from chunkv2l import parcels
+from chunkv2l.video.parallel import transport as parcels
 
 pytestmark = pytest.mark.skipif(not parcels.AVAILABLE, reason="no files in memory here")
 

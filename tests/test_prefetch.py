@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chunkv2l.prefetch import Prefetch
+from chunkv2l.video.background import Prefetch
 
 
 def test_all_items_in_order_computed_ahead_but_not_far() -> None:

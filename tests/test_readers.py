@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkv2l import readers
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.readers import decord, read_frames
-from chunkv2l.readers.base import Frame, Image, ReaderError
-from chunkv2l.readers.damage import Damage
-from chunkv2l.readers.decord import DecordReader, decord_installed
-from chunkv2l.readers.pyav import PyAVReader
+from chunkv2l.video import readers
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.readers import decord, read_frames
+from chunkv2l.video.readers.base import Frame, Image, ReaderError
+from chunkv2l.video.readers.damage import Damage
+from chunkv2l.video.readers.decord import DecordReader, decord_installed
+from chunkv2l.video.readers.pyav import PyAVReader
 from tests.media import corners, damage, joined, scene, truncate, write
 
 needs_decord = pytest.mark.skipif(not decord_installed(), reason="decord has no wheel here")

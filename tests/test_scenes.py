@@ -16,8 +16,8 @@ from scenedetect.detector import SceneDetector
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from chunkv2l.errors import InputError
-from chunkv2l.scenes import DEFAULT_DETECTOR, DETECTORS, Detector, Segment, make_detector
-from chunkv2l.segmenter import Segmenter
+from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, Detector, Segment, make_detector
+from chunkv2l.video.segmenter import Segmenter
 from tests.media import Image, dissolve, joined, plain, scene
 
 NAMES = [*DETECTORS, "fixed:3"]

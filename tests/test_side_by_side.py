@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkv2l import side_by_side
-from chunkv2l.cutting import cut
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import probe
-from chunkv2l.reading import Cut, Part, Task
-from chunkv2l.side_by_side import cut_side_by_side, pays
+from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.parallel.coordinator import cut_side_by_side, pays
+from chunkv2l.video.parallel.worker import Cut, Part, Task
+from chunkv2l.video.probe import probe
+from chunkv2l.video.segmentation import cut
 from chunkv2l.vlm import smolvlm_inputs as inputs
 from tests.media import dissolve, joined, scene, truncate, write
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkv2l import subtitles
 from chunkv2l.errors import InputError
 from chunkv2l.index import IndexFile
 from chunkv2l.indexing.build import BuildReport, build
-from chunkv2l.scenes import Segment
-from chunkv2l.subtitles import Cue, Spoken, decode, find_sidecar, parse, read_subtitles
 from chunkv2l.values import is_line
 from chunkv2l.verify import verify
+from chunkv2l.video import subtitles
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.subtitles import Cue, Spoken, decode, find_sidecar, parse, read_subtitles
 from tests.fake_vlm import fake_model
 from tests.indexes import rows_of
 from tests.killed_builds import batches_of_eight

@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from chunkv2l.adapter import Adapter
-from chunkv2l.frames import Clip
 from chunkv2l.models.mini_model import merge
 from chunkv2l.train.decoder import Decoder, from_llama
 from chunkv2l.train.lora import DecoderLora
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.llama import Sizes
 from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import BLOCKS, SIZE, Connector

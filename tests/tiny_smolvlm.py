@@ -9,9 +9,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkv2l.frames import Clip
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.models.smolvlm import load_smolvlm
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.smolvlm import SmolVLM
 from chunkv2l.vlm.smolvlm_inputs import PixelRule, sample_indices
 from tests import frames2lora

@@ -18,12 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy import uint8
 from numpy.typing import NDArray
 
-from chunkv2l import side_by_side
 from chunkv2l.batch import Batch, to_jpeg
 from chunkv2l.checks import check_header
-from chunkv2l.cutting import cut
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip
 from chunkv2l.index import IndexFile
 from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.allocator import keep_freed
@@ -33,13 +30,16 @@ from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import MU_STATEMENTS, mean_scores, write_captions
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.meta import OWN
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.prefetch import Prefetch
-from chunkv2l.readers import on_gpu
-from chunkv2l.reading import Task
-from chunkv2l.scenes import Segment
 from chunkv2l.store import NewSubtitle, Writer
-from chunkv2l.subtitles import Cue, Spoken, take_subtitles
+from chunkv2l.video.background import Prefetch
+from chunkv2l.video.clip import Clip
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.parallel.worker import Task
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.readers import on_gpu
+from chunkv2l.video.segmentation import cut
+from chunkv2l.video.subtitles import Cue, Spoken, take_subtitles
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

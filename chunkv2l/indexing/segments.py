@@ -11,10 +11,10 @@ import torch
 from chunkv2l import codes as packing
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.blobs import key_to_bytes
-from chunkv2l.frames import Clip
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.values import one_line
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.text import stacked
 
 if TYPE_CHECKING:

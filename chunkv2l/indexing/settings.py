@@ -11,8 +11,8 @@ from scenedetect.detector import SceneDetector
 from chunkv2l.codes import FORMATS
 from chunkv2l.errors import InputError
 from chunkv2l.meta import OWN_DETECTOR
-from chunkv2l.readers import check_reader
-from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.readers import check_reader
 
 
 @dataclass(frozen=True)

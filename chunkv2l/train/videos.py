@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip, read_clip
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.sampling import SampleTimes, Shrink
 from chunkv2l.train.questions import Described, clean
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.sampling import SampleTimes, Shrink
 
 ROWS = "captions.jsonl"
 KNOWN = ("captions", "end", "file", "start")
@@ -51,7 +51,7 @@ class Stretch:
         return Stretch(self.path, self.start + rest, self.end - rest)
 
     def clip(self, sample_times: SampleTimes, shrink: Shrink) -> Clip:
-        """Its frames, each the one shown at its sample time (`chunkv2l.frames.read_clip`).
+        """Its frames, each the one shown at its sample time (`chunkv2l.video.clip.read_clip`).
 
         Raises:
             InputError: the file can't be read, or has no picture there.

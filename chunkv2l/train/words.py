@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.smolvlm import CAPTION_PROMPT, SmolVLM
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from chunkv2l.adapter import Adapter
 
 if TYPE_CHECKING:
-    from chunkv2l.frames import Clip
+    from chunkv2l.video.clip import Clip
 
 
 class TextScorer(Protocol):

@@ -16,7 +16,7 @@ from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.text import TextDecoder, score
 
 if TYPE_CHECKING:
-    from chunkv2l.frames import Clip
+    from chunkv2l.video.clip import Clip
 
 
 class Family(ABC):

@@ -31,7 +31,7 @@ from chunkv2l.vlm.quiet import quiet
 from chunkv2l.vlm.text import TextDecoder
 
 if TYPE_CHECKING:
-    from chunkv2l.frames import Clip
+    from chunkv2l.video.clip import Clip
 
 MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm import lanczos
 from chunkv2l.vlm import smolvlm_inputs as inputs
 from chunkv2l.vlm.family import Family
@@ -21,7 +21,7 @@ from chunkv2l.vlm.plain import plain, special_strings
 from chunkv2l.vlm.text import TextDecoder, pad
 
 if TYPE_CHECKING:
-    from chunkv2l.sampling import SampleTimes, Shrink
+    from chunkv2l.video.sampling import SampleTimes, Shrink
 
 CAPTION_PROMPT = "Describe the video."
 _FRAMES_AT_ONCE = 32

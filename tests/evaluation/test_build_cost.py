@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
 from evaluation import build_cost
 from evaluation.build_cost import Cost, Line
 from tests import frames2lora

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chunkv2l.scenes import DETECTORS
+from chunkv2l.video.detectors import DETECTORS
 from evaluation.__main__ import main
 from evaluation.detectors import try_detector
 from tests.media import joined, scene, write

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from chunkv2l import side_by_side
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
+from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
 from evaluation import gpu, gpu_movie
 from tests.media import joined, scene, write
 

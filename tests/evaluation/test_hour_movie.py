@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from chunkv2l.cutting import detect
 from chunkv2l.errors import InputError
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.segmentation import detect
 from evaluation import hour_movie, hour_plan, qvhighlights
 from evaluation.hour_plan import Shot, Source, View
 from tests.media import joined, plain, scene, write

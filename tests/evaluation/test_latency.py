@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 import chunkv2l
-from chunkv2l.frames import Clip
 from chunkv2l.query import understood
+from chunkv2l.video.clip import Clip
 from evaluation import latency, latency_table
 from evaluation.contexts import Look, Reader
 from evaluation.latency_table import Asked, InContext

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.frames import read_clip
-from chunkv2l.movies import probe
-from chunkv2l.readers import read_frames
+from chunkv2l.video.clip import read_clip
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
 from evaluation import looped, memory
 from evaluation.__main__ import main
 from tests.fake_vlm import fake_model

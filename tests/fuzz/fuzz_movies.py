@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from hypothesis import strategies as st
 
-from chunkv2l.cutting import cut
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.frames import Clip
-from chunkv2l.scenes import Segment
+from chunkv2l.video.clip import Clip
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.segmentation import cut
 from tests.fuzz.fuzz_segmenter import check
 from tests.fuzz.harness import Case, check_time, main
 from tests.media import Image, joined, scene, write

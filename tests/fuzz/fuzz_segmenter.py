@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from scenedetect.common import FrameTimecode
 from scenedetect.detector import SceneDetector
 
-from chunkv2l.scenes import DETECTORS, Detector, Segment, make_detector
-from chunkv2l.segmenter import Segmenter
+from chunkv2l.video.detectors import DETECTORS, Detector, Segment, make_detector
+from chunkv2l.video.segmenter import Segmenter
 from tests.fuzz.harness import Case, main
 from tests.media import Image, scene
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from chunkv2l.adapter import Adapter
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.frames import Clip
 from chunkv2l.inject import inject
 from chunkv2l.train.batches import pad
 from chunkv2l.train.decoder import forward
 from chunkv2l.train.hypernet_stage import read_states
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm import mini
 from chunkv2l.vlm.base import VLM
 from chunkv2l.vlm.greedy import greedy

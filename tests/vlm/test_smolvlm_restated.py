@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import chunkv2l
-from chunkv2l.frames import Clip
 from chunkv2l.hypernet import load_hypernetwork
 from chunkv2l.models import UNFITTED, Model
+from chunkv2l.video.clip import Clip
 from chunkv2l.vlm import smolvlm_inputs as inputs
 from tests import frames2lora, tiny_smolvlm
 

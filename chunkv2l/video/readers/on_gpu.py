@@ -15,7 +15,7 @@ from typing import Any, Final
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 
-from chunkv2l.movies import MovieInfo, open_container
+from chunkv2l.video.probe import MovieInfo, open_container
 
 CODECS: Final = frozenset({"h264", "hevc", "vp9"})
 """FFmpeg's names of the decoders in whose place a GPU's may stand: what they decode is exactly specified."""

@@ -25,10 +25,10 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from chunkv2l.frames import Clip, tolerance
-from chunkv2l.movies import MovieInfo
-from chunkv2l.readers.base import Frame, Image, fitted
-from chunkv2l.scenes import Segment
+from chunkv2l.video.clip import Clip, tolerance
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.probe import MovieInfo
+from chunkv2l.video.readers.base import Frame, Image, fitted
 
 CANDIDATE_RATE = 8.0
 """Pictures a second among which a clip's frames are chosen."""

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from chunkv2l.movies import MovieInfo, turns
-from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
-from chunkv2l.readers.clock import Clock
+from chunkv2l.video.probe import MovieInfo, turns
+from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
+from chunkv2l.video.readers.timestamps import Clock
 
 ROOM = 1 << 30
 """Bytes that the frames which decord reads ahead may take, about."""

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 
-from chunkv2l.readers.base import Frame, Reader, ReaderError
+from chunkv2l.video.readers.base import Frame, Reader, ReaderError
 
 AHEAD = 8  # decoded frames that may wait
 

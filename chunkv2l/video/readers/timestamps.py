@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from chunkv2l.movies import MovieInfo
+from chunkv2l.video.probe import MovieInfo
 
 logger = logging.getLogger("chunkv2l")
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.movies import MovieInfo, video_stream
+from chunkv2l.video.probe import MovieInfo, video_stream
 
 ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopus")}
 """Of pictures and of sound, by container; H.264 and AAC otherwise."""

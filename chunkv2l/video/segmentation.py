@@ -16,14 +16,14 @@ from math import inf
 from scenedetect.detector import SceneDetector
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.frames import Clip
-from chunkv2l.movies import probe
-from chunkv2l.prefetch import Prefetch
-from chunkv2l.readers import STALL_TIMEOUT, check_reader, read_frames
-from chunkv2l.readers.base import Image
-from chunkv2l.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, SampleTimes, Shrink, look
-from chunkv2l.scenes import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
-from chunkv2l.segmenter import Segmenter
+from chunkv2l.video.background import Prefetch
+from chunkv2l.video.clip import Clip
+from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import STALL_TIMEOUT, check_reader, read_frames
+from chunkv2l.video.readers.base import Image
+from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, SampleTimes, Shrink, look
+from chunkv2l.video.segmenter import Segmenter
 
 logger = logging.getLogger("chunkv2l")
 

@@ -11,11 +11,11 @@ from functools import partial
 from types import MappingProxyType
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import MovieInfo
-from chunkv2l.readers.base import Frame, Opener, ReaderError
-from chunkv2l.readers.decord import DecordReader, decord_installed
-from chunkv2l.readers.pyav import PyAVReader
-from chunkv2l.readers.watch import watched
+from chunkv2l.video.probe import MovieInfo
+from chunkv2l.video.readers.base import Frame, Opener, ReaderError
+from chunkv2l.video.readers.decord import DecordReader, decord_installed
+from chunkv2l.video.readers.pyav import PyAVReader
+from chunkv2l.video.readers.watch import watched
 
 logger = logging.getLogger("chunkv2l")
 

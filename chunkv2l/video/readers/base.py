@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.movies import MovieInfo
+from chunkv2l.video.probe import MovieInfo
 
 Image = NDArray[np.uint8]
 

@@ -19,9 +19,9 @@ import av
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.indexing.provenance import fingerprint
-from chunkv2l.movies import open_container, origin, packets, probe, video_stream
-from chunkv2l.reencode import PATIENCE, encode, sound_streams
 from chunkv2l.spans import clock
+from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
+from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
 if TYPE_CHECKING:
     from chunkv2l.index import IndexFile

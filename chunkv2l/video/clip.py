@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
-from chunkv2l.movies import MovieInfo as MovieInfo
-from chunkv2l.movies import probe as probe
-from chunkv2l.readers import read_frames
-from chunkv2l.readers.base import Image
+from chunkv2l.video.probe import MovieInfo as MovieInfo
+from chunkv2l.video.probe import probe as probe
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.readers.base import Image
 
 _SAME = 2e-3  # seconds within which two readers mean the same frame
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect.common import FrameTimecode, Timecode
 
-from chunkv2l.scenes import MAX_LENGTH, MIN_LENGTH, Detector, Segment, check_lengths
+from chunkv2l.video.detectors import MAX_LENGTH, MIN_LENGTH, Detector, Segment, check_lengths
 
 WINDOW = 1.0
 """Seconds on each side of a border that are compared."""

@@ -24,11 +24,11 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
-from chunkv2l import parcels
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.movies import MovieInfo, probe
-from chunkv2l.reading import GO_ON, Cut, Message, Part, Task
-from chunkv2l.sampling import cores
+from chunkv2l.video.parallel import transport as parcels
+from chunkv2l.video.parallel.worker import GO_ON, Cut, Message, Part, Task
+from chunkv2l.video.probe import MovieInfo, probe
+from chunkv2l.video.sampling import cores
 
 logger = logging.getLogger("chunkv2l")
 
@@ -228,12 +228,12 @@ class _Team:
                 process.communicate()
 
     def _start(self, core: int | None, out: socket.socket) -> subprocess.Popen[bytes]:
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.change:
             if self._closed:
                 raise EOFError("closed")
             process = subprocess.Popen(
-                [sys.executable, "-c", "from chunkv2l.reading import main; main()"],
+                [sys.executable, "-c", "from chunkv2l.video.parallel.worker import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=out.fileno(),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

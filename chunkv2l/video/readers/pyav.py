@@ -13,11 +13,11 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.movies import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
-from chunkv2l.readers import on_gpu
-from chunkv2l.readers.base import Frame, Image, ReaderError, fitted
-from chunkv2l.readers.clock import Clock
-from chunkv2l.readers.damage import Damage
+from chunkv2l.video.probe import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
+from chunkv2l.video.readers import on_gpu
+from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
+from chunkv2l.video.readers.damage import Damage
+from chunkv2l.video.readers.timestamps import Clock
 
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 

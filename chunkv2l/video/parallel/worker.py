@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import IO, Final, Literal
 
-from chunkv2l import parcels
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.frames import Clip
-from chunkv2l.readers.base import Image
-from chunkv2l.sampling import SampleTimes, Shrink
-from chunkv2l.scenes import Segment
+from chunkv2l.video.clip import Clip
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.parallel import transport as parcels
+from chunkv2l.video.readers.base import Image
+from chunkv2l.video.sampling import SampleTimes, Shrink
 
 GO_ON: Final = b"+"
 Cut = tuple[Segment, Clip, Image]
@@ -98,7 +98,7 @@ def serve(given: IO[bytes], say: Said) -> None:
 
     import cv2
 
-    from chunkv2l.cutting import cut
+    from chunkv2l.video.segmentation import cut
 
     cv2.setNumThreads(0)
     while True:
