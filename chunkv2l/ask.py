@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from chunkv2l.adapter import Adapter
-    from chunkv2l.index import IndexFile
+    from chunkv2l.index.file import IndexFile
     from chunkv2l.models import Model
     from chunkv2l.router import Router
     from chunkv2l.rows import SegmentRow
@@ -68,7 +68,7 @@ class Index:
         """
         started = perf_counter()
 
-        from chunkv2l.index import IndexFile
+        from chunkv2l.index.file import IndexFile
 
         self._lock = RLock()
         self._model: Model | None = None

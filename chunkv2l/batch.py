@@ -9,11 +9,11 @@ from numpy import uint8
 from numpy.typing import NDArray
 from PIL import Image
 
+from chunkv2l.index.writer import NewSegment, Writer
 from chunkv2l.indexing.allocator import give_back
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.segments import Encoded, at_once, encode, finish
 from chunkv2l.indexing.settings import BuildSettings
-from chunkv2l.store import NewSegment, Writer
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.subtitles import Spoken

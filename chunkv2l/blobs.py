@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from chunkv2l import codes as packing
-from chunkv2l.meta import Malformed
+from chunkv2l.index import tensors as packing
+from chunkv2l.index.meta import Malformed
 
 MAX_KEY: Final = 1 << 16  # numbers in one learned key
 HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header

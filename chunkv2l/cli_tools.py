@@ -28,7 +28,7 @@ from chunkv2l.errors import InputError
 @json_option
 def show(index: str, as_json: bool) -> None:
     """Show the segments of INDEX, their captions, and what it was made from."""
-    from chunkv2l.index import IndexFile
+    from chunkv2l.index.file import IndexFile
 
     with IndexFile(index) as file:
         if as_json:
@@ -49,7 +49,7 @@ def verify(ctx: click.Context, index: str, as_json: bool) -> None:
 
     Needs neither the movie nor the model. Exit code 2 if anything is wrong.
     """
-    from chunkv2l.verify import verify as read_through
+    from chunkv2l.index.verify import verify as read_through
 
     findings = read_through(index)
     if as_json:

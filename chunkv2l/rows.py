@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chunkv2l.meta import Malformed
+from chunkv2l.index.meta import Malformed
 from chunkv2l.values import finite, is_line
 
 MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech

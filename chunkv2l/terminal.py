@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from chunkv2l.answer import Answer
-    from chunkv2l.index import IndexFile
+    from chunkv2l.index.file import IndexFile
     from chunkv2l.indexing.build import BuildReport, Progress
 
 LINE_EVERY = 10.0

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter import Adapter, concat, scale
-from chunkv2l.codes import from_bytes, to_bytes
 from chunkv2l.compose import expand
+from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.inject import exclusive
 from chunkv2l.models import Model
 from chunkv2l.policies import weighed

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
-from chunkv2l import codes as packing
-from chunkv2l.store import NewChapter, NewSegment, NewSubtitle, Writer
+from chunkv2l.index import tensors as packing
+from chunkv2l.index.writer import NewChapter, NewSegment, NewSubtitle, Writer
 
 SHAPE = (2, 2, 8)
 CAPTIONS = (

@@ -16,14 +16,14 @@ import pytest
 import torch
 
 import chunkv2l.indexing.build as module
-from chunkv2l import schema
 from chunkv2l.adapter import concat
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index import schema
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.verify import verify
+from chunkv2l.index.writer import Writer
 from chunkv2l.indexing.build import MU_STATEMENTS, Progress, build
 from chunkv2l.models import Calibration
-from chunkv2l.store import Writer
-from chunkv2l.verify import verify
 from chunkv2l.video.segmentation import cut
 from tests.fake_vlm import FakeModel, fake_model
 from tests.indexes import rows_of, write_index

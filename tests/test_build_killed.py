@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.verify import verify
 from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.build import build
-from chunkv2l.verify import verify
 from tests.fake_vlm import fake_model
 from tests.indexes import rows_of
 from tests.killed_builds import DELAY, DETECTOR, batches_of_eight

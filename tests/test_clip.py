@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.provenance import fingerprint
 from chunkv2l.video import transcode as reencode
 from chunkv2l.video import trim as cutting

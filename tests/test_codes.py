@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chunkv2l import codes as storing
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.index import tensors as storing
 
 
 def random_codes(*shape: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from chunkv2l.adapter import Adapter, concat
 from chunkv2l.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
 from chunkv2l.query import Node
 from tests.fake_vlm import LATENT, RANK, fake_hypernet
 from tests.indexes import some_codes, write_index

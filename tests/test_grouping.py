@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from chunkv2l import codes as packing
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.index import IndexFile
+from chunkv2l.index import tensors as packing
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.verify import verify
 from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.chapter_codes import FRAMES, Pictures
 from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
-from chunkv2l.verify import verify
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from tests.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, fake_model

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from chunkv2l import schema, store
 from chunkv2l.errors import InputError
 from chunkv2l.graph import groups, segment_graph
-from chunkv2l.index import IndexFile
-from chunkv2l.verify import verify
-from chunkv2l.words import fts_query
+from chunkv2l.index import schema
+from chunkv2l.index import writer as store
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.fts import fts_query
+from chunkv2l.index.verify import verify
 from tests.indexes import CAPTIONS, jpeg, origin, rows_of, some_codes, write_index
 
 
@@ -232,7 +233,7 @@ def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pyte
     before = path.read_bytes()
     newer = (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr("chunkv2l.checks.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    monkeypatch.setattr("chunkv2l.index.validation.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with IndexFile(path) as index:
         assert {s.caption for s in index.segments} == {"!"}
         assert torch.equal(index.codes(), some_codes().half().float())

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save
 
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile
-from chunkv2l.schema import APPLICATION_ID
-from chunkv2l.verify import verify
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.schema import APPLICATION_ID
+from chunkv2l.index.verify import verify
 from tests.indexes import jpeg, write_index
 
 

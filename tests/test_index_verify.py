@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chunkv2l.verify import MOST, verify
+from chunkv2l.index.verify import MOST, verify
 from tests.indexes import jpeg, write_index
 
 

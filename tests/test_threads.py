@@ -14,7 +14,7 @@ import torch
 
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
 from chunkv2l.inject import inject
 from chunkv2l.query import Node, Query

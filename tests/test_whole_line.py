@@ -16,7 +16,7 @@ import torch
 from chunkv2l import cli
 from chunkv2l.adapter import Adapter
 from chunkv2l.hypernet import load_hypernetwork
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
 from tests import frames2lora, tiny_smolvlm
 
 ROOT = Path(__file__).parents[1]

@@ -19,9 +19,11 @@ from numpy import uint8
 from numpy.typing import NDArray
 
 from chunkv2l.batch import Batch, to_jpeg
-from chunkv2l.checks import check_header
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.meta import OWN
+from chunkv2l.index.validation import check_header
+from chunkv2l.index.writer import NewSubtitle, Writer
 from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.allocator import keep_freed
 from chunkv2l.indexing.chapter_codes import Pictures, store_chapters
@@ -29,8 +31,6 @@ from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import MU_STATEMENTS, mean_scores, write_captions
 from chunkv2l.indexing.settings import BuildSettings
-from chunkv2l.meta import OWN
-from chunkv2l.store import NewSubtitle, Writer
 from chunkv2l.video.background import Prefetch
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment

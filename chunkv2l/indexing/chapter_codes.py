@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chunkv2l import codes as packing
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.index import tensors as packing
+from chunkv2l.index.writer import NewChapter, Writer
 from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs, spread
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.segments import AT_ONCE, at_once
-from chunkv2l.store import NewChapter, Writer
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.sampling import cores

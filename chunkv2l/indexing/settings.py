@@ -8,9 +8,9 @@ from typing import Any
 
 from scenedetect.detector import SceneDetector
 
-from chunkv2l.codes import FORMATS
 from chunkv2l.errors import InputError
-from chunkv2l.meta import OWN_DETECTOR
+from chunkv2l.index.meta import OWN_DETECTOR
+from chunkv2l.index.tensors import FORMATS
 from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
 from chunkv2l.video.readers import check_reader
 

@@ -24,7 +24,7 @@ from chunkv2l.video.probe import open_container, origin, packets, probe, video_s
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
 if TYPE_CHECKING:
-    from chunkv2l.index import IndexFile
+    from chunkv2l.index.file import IndexFile
 
 FORMATS: Final[Mapping[str, str]] = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a clip's name may end in, and FFmpeg's name of that container."""

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from chunkv2l.errors import InputError
 from chunkv2l.graph import groups, segment_graph, segments
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.verify import verify
 from chunkv2l.indexing.progress import peak_memory
-from chunkv2l.verify import verify
 from tests.fuzz.harness import Case, check_time, main
 from tests.indexes import write_index
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
 from chunkv2l.models import load_model, mini_model
 from chunkv2l.train import any_vlm, encoded

@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 from chunkv2l.blobs import HEADER_ROOM, MAX_KEY, CodeForm, read_key
-from chunkv2l.checks import check_header, connect, damage
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.meta import Malformed, Meta, read_meta, rebuild
+from chunkv2l.index.fts import fts_query
+from chunkv2l.index.meta import Malformed, Meta, read_meta, rebuild
+from chunkv2l.index.schema import PAGE_SIZE
+from chunkv2l.index.validation import check_header, connect, damage
 from chunkv2l.query import Node
 from chunkv2l.rows import (
     MAX_SIMILAR,
@@ -35,9 +37,7 @@ from chunkv2l.rows import (
     similar_rows,
     subtitle_rows,
 )
-from chunkv2l.schema import PAGE_SIZE
 from chunkv2l.values import finite
-from chunkv2l.words import fts_query
 
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
 MAX_SEGMENTS: Final = 1_000_000

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.meta import Malformed, read_meta, rebuild
-from chunkv2l.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
+from chunkv2l.index.meta import Malformed, read_meta, rebuild
+from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
 from chunkv2l.values import quoted
 
 

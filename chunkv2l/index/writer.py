@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
+from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
 from chunkv2l.values import to_json
 
 
@@ -28,7 +28,7 @@ class NewSegment:
     Attributes:
         start, end: seconds, [start, end).
         caption: generated from the segment's own adapter; "" where captions were switched off.
-        code: safetensors bytes of the packed code (`chunkv2l.codes.pack`).
+        code: safetensors bytes of the packed code (`chunkv2l.index.tensors.pack`).
         mu: the segment's mean router score in nats over fixed statements, None where the model doesn't use it.
         key: safetensors bytes of the learned key, tensor "key" [K]; None where the model has none.
         thumbnail: a JPEG.

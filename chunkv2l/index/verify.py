@@ -11,9 +11,9 @@ from typing import Final
 
 from PIL import Image
 
-from chunkv2l.checks import open_readonly
 from chunkv2l.errors import InputError
-from chunkv2l.index import IndexFile
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.validation import open_readonly
 from chunkv2l.values import quoted
 
 MOST: Final = 20
