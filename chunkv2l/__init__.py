@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chunkv2l import policies
-    from chunkv2l.adapter import Adapter
+    from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.answer import Answer
     from chunkv2l.ask import Index
     from chunkv2l.ask import open_index as open

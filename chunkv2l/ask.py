@@ -30,7 +30,7 @@ from chunkv2l.watch import Watch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from chunkv2l.adapter import Adapter
+    from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.index.file import IndexFile
     from chunkv2l.models import Model
     from chunkv2l.router import Router

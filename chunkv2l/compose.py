@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, compress, concat
+from chunkv2l.adapter.algebra import Adapter, compress, concat
 from chunkv2l.errors import InputError
 from chunkv2l.query import Node
 

@@ -118,7 +118,7 @@ def compare(name: str, model: Model) -> Iterator[Finding]:
 def _caption(model: Model, seconds: int) -> Finding:
     import torch
 
-    from chunkv2l.adapter import concat
+    from chunkv2l.adapter.algebra import concat
     from chunkv2l.video.clip import read_clip
 
     subject = f"caption of a {seconds}-second clip"

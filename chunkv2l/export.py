@@ -15,7 +15,7 @@ from chunkv2l.policies import Policy
 from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, understood
 
 if TYPE_CHECKING:
-    from chunkv2l.adapter import Adapter
+    from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.ask import Index
     from chunkv2l.models import Model
 
@@ -221,7 +221,7 @@ def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tup
     """The adapter on the CPU, in a precision, with at most so many ranks; and the relative error of the latter."""
     import torch
 
-    from chunkv2l.adapter import compress
+    from chunkv2l.adapter.algebra import compress
 
     lost = 0.0
     if max_rank is not None and adapter.rank > max_rank:

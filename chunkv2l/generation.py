@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.vlm.base import VLM
 
 

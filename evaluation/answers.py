@@ -11,7 +11,7 @@ import torch
 from evaluation.token_f1 import words
 
 if TYPE_CHECKING:
-    from chunkv2l.adapter import Adapter
+    from chunkv2l.adapter.algebra import Adapter
 
 Rule = Literal["mean", "sum", "gain"]
 RULES: Final[tuple[Rule, ...]] = ("mean", "sum", "gain")

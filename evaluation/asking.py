@@ -10,7 +10,7 @@ import networkx as nx
 
 import chunkv2l
 from chunkv2l import policies
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Model

@@ -11,10 +11,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.compose import expand
-from chunkv2l.inject import exclusive
 from chunkv2l.query import parse
 from chunkv2l.router import probabilities
 from chunkv2l.spans import ranked

@@ -66,8 +66,8 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
     import torch
     from peft import PeftModel
 
-    from chunkv2l.adapter import Adapter, concat, stack
-    from chunkv2l.inject import inject
+    from chunkv2l.adapter.algebra import Adapter, concat, stack
+    from chunkv2l.adapter.inject import inject
 
     torch.manual_seed(0)
     model = _llama(layers)

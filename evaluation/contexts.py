@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chunkv2l.inject import inject
+from chunkv2l.adapter.inject import inject
 from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.mini import MiniVLM
 from chunkv2l.vlm.mini_parts import MAX_FRAMES

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from chunkv2l.adapter.inject import exclusive
 from chunkv2l.errors import InputError
-from chunkv2l.inject import exclusive
 from chunkv2l.video.clip import Clip, read_clip
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames

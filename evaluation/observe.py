@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.compose import expand
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph

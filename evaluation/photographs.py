@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from chunkv2l.adapter import concat
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.blobs import key_to_bytes
 from chunkv2l.compose import expand
 from chunkv2l.index import tensors as packing

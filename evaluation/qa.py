@@ -19,9 +19,9 @@ import click
 from tqdm import tqdm
 
 from chunkv2l import terminal
+from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.errors import InputError
-from chunkv2l.inject import exclusive
 from chunkv2l.query import Node
 from evaluation import answers, asking, qa_files, results
 from evaluation.answers import RULES, Nats, Rule
@@ -32,7 +32,7 @@ from evaluation.token_f1 import best_f1
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from chunkv2l.adapter import Adapter
+    from chunkv2l.adapter.algebra import Adapter
 
 BLIND = "bias alone (no video)"
 Scores = dict[str, float]

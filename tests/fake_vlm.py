@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
-from chunkv2l.inject import inject
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.video.clip import Clip
 from chunkv2l.vlm.base import CoarseScorer

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter, compress, concat, largest, scale, stack, truncate
+from chunkv2l.adapter.algebra import Adapter, compress, concat, largest, scale, stack, truncate
+from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
-from chunkv2l.inject import inject
 from tests import frames2lora
 
 

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter, concat, stack
-from chunkv2l.adapter_peft import SMOLVLM
+from chunkv2l.adapter.algebra import Adapter, concat, stack
+from chunkv2l.adapter.inject import inject
+from chunkv2l.adapter.peft import SMOLVLM
 from chunkv2l.errors import InputError
-from chunkv2l.inject import inject
 from tests import frames2lora
 
 PROMPT = torch.arange(8, 120).view(4, 28)

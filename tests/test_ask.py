@@ -16,7 +16,7 @@ import torch
 
 import chunkv2l
 from chunkv2l import ask as asking
-from chunkv2l.adapter import concat
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.answer import Answer, describe
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import chunkv2l.indexing.build as module
-from chunkv2l.adapter import concat
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import schema
 from chunkv2l.index.file import IndexFile

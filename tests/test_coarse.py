@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.belief import probabilities
 from chunkv2l.compose import expand
 from chunkv2l.graph import segment_graph

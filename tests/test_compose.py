@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index, open_index
 from chunkv2l.errors import InputError
 from chunkv2l.export import export_adapters, export_base, parse_segments
 from chunkv2l.indexing.build import build
-from chunkv2l.inject import inject
 from chunkv2l.query import Node
 from tests import frames2lora, tiny_smolvlm
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import Injector, inject
 from chunkv2l.errors import InputError
-from chunkv2l.inject import Injector, inject
 
 L, R, IN, OUT = 3, 2, 10, 6
 

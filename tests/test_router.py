@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l import router as routing
-from chunkv2l.adapter import concat
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration

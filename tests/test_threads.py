@@ -12,11 +12,11 @@ import networkx as nx
 import pytest
 import torch
 
+from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
-from chunkv2l.inject import inject
 from chunkv2l.query import Node, Query
 from tests import tiny_smolvlm
 from tests.fake_vlm import FakeModel, FakeVLM, fake_model

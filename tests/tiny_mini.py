@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.models.mini_model import merge
 from chunkv2l.train.decoder import Decoder, from_llama
 from chunkv2l.train.lora import DecoderLora

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter, largest
+from chunkv2l.adapter.algebra import Adapter, largest
 from chunkv2l.beginnings import normal
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.blobs import key_to_bytes
 from chunkv2l.index import tensors as packing
 from chunkv2l.indexing.progress import Run

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 
 if TYPE_CHECKING:
     from chunkv2l.video.clip import Clip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.vlm.base import CoarseScorer
 from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.text import TextDecoder, score

@@ -18,8 +18,8 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
-from chunkv2l.inject import applied, exclusive
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import applied, exclusive
 from chunkv2l.vlm.passes import Form, Pass, Record, Recorder, Speech
 
 if TYPE_CHECKING:

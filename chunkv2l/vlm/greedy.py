@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import Injector, exclusive
 from chunkv2l.errors import InputError
-from chunkv2l.inject import Injector, exclusive
 from chunkv2l.vlm.text import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, some_of
 
 

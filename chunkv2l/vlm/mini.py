@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.inject import exclusive, inject
 from chunkv2l.vlm.family import Family, Lowered
 from chunkv2l.vlm.mini_parts import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.vlm.mini_text import Prompts

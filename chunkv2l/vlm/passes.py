@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
-from chunkv2l.inject import applied, inject
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import applied, inject
 
 if TYPE_CHECKING:
     from chunkv2l.vlm.text import TextDecoder

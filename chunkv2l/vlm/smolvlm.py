@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
-from chunkv2l.inject import inject
 from chunkv2l.video.clip import Clip
 from chunkv2l.vlm import lanczos
 from chunkv2l.vlm import smolvlm_inputs as inputs

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter
-from chunkv2l.inject import inject
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import inject
 
 if TYPE_CHECKING:
     from chunkv2l.vlm.graphs import Graphs

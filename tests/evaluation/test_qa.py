@@ -10,8 +10,8 @@ import torch
 from click.testing import CliRunner, Result
 
 import chunkv2l
+from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
-from chunkv2l.inject import inject
 from evaluation import answers, asking, qa, qa_files, results
 from evaluation.__main__ import main
 from evaluation.answers import Nats

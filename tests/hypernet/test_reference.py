@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from chunkv2l.inject import inject
 from tests import frames2lora
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat, scale
+from chunkv2l.adapter.algebra import Adapter, concat, scale
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from tests import frames2lora
 

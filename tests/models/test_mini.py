@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
-from chunkv2l.inject import inject
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import inject
 from chunkv2l.models import Calibration, mini_model
 from chunkv2l.train.decoder import from_llama
 from chunkv2l.train.hypernet_stage import read_states

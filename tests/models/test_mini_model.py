@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chunkv2l.adapter import concat
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from chunkv2l.adapter.inject import inject
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
-from chunkv2l.inject import inject
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.router import Router
 from chunkv2l.scoring import EXACT, Scoring

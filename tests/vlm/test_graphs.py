@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
-from chunkv2l.inject import inject
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import inject
 from chunkv2l.models.smolvlm import load_smolvlm
 from chunkv2l.vlm.graphs import KEPT, Graphs, rounded
 from chunkv2l.vlm.greedy import greedy

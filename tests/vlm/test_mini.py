@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.inject import inject
 from chunkv2l.train.batches import pad
 from chunkv2l.train.decoder import forward
 from chunkv2l.train.hypernet_stage import read_states

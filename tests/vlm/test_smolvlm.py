@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
-from chunkv2l.inject import inject
 from chunkv2l.vlm import smolvlm as module
 from chunkv2l.vlm.base import VLM
 from chunkv2l.vlm.greedy import greedy

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter, concat
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
-from chunkv2l.inject import inject
 from chunkv2l.vlm.greedy import greedy
 from chunkv2l.vlm.text import TextDecoder, log_likelihood, pad, score, stacked
 from tests import frames2lora, tiny_smolvlm

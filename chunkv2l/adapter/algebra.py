@@ -74,15 +74,15 @@ class Adapter:
     def save_pretrained(
         self, folder: str | os.PathLike[str], module: str = "model.layers.{i}.mlp.down_proj", base_model: str = ""
     ) -> None:
-        """Write one adapter as a PEFT folder; see `chunkv2l.adapter_peft.save`."""
-        from chunkv2l.adapter_peft import save
+        """Write one adapter as a PEFT folder; see `chunkv2l.adapter.peft.save`."""
+        from chunkv2l.adapter.peft import save
 
         save(self, folder, module, base_model)
 
     @staticmethod
     def from_pretrained(folder: str | os.PathLike[str]) -> Adapter:
-        """Read an adapter from a PEFT folder; see `chunkv2l.adapter_peft.load`."""
-        from chunkv2l.adapter_peft import load
+        """Read an adapter from a PEFT folder; see `chunkv2l.adapter.peft.load`."""
+        from chunkv2l.adapter.peft import load
 
         return load(folder)
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from chunkv2l.adapter import Adapter
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.errors import InputError
 
 LLAMA = "model.layers.{i}.mlp.down_proj"
