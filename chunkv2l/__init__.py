@@ -27,10 +27,10 @@ __all__ = ["Adapter", "Answer", "Index", "Segment", "build", "open", "policies"]
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "Adapter": ("adapter", "Adapter"),
+    "Adapter": ("adapter.algebra", "Adapter"),
     "Answer": ("answer", "Answer"),
     "Index": ("ask", "Index"),
-    "Segment": ("scenes", "Segment"),
+    "Segment": ("video.detectors", "Segment"),
     "build": ("indexing.build", "build"),
     "open": ("ask", "open_index"),
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import chunkv2l
-from chunkv2l.adapter.algebra import compress, concat, truncate
+from chunkv2l.adapter import compress, concat, truncate
 
 
 def singular_values(adapter: chunkv2l.Adapter) -> Tensor:

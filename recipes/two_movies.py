@@ -11,7 +11,7 @@ from __future__ import annotations
 import click
 
 import chunkv2l
-from chunkv2l.adapter.algebra import concat
+from chunkv2l.adapter import concat
 from chunkv2l.compose import compose
 
 
