@@ -275,12 +275,12 @@ class Index:
 
         Returns:
             A [L, R, I], B [L, R, D] with R = (nodes + 1) · r, or d + r where the nodes' ranks are more than d, a code's
-            width: the same effect in fewer ranks (`chunkv2l.compose`).
+            width: the same effect in fewer ranks (`chunkv2l.hypernet.compose`).
 
         Raises:
             InputError: unknown nodes, weights that aren't finite numbers, or none but 0.
         """
-        from chunkv2l.compose import compose
+        from chunkv2l.hypernet.compose import compose
 
         checked = policies.check("given", weights, self.graph)
         return compose(self.model.hypernet, self._codes, checked)

@@ -177,7 +177,7 @@ def _adapters(
     bias: bool,
 ) -> Iterator[tuple[str, dict[Node, float], Adapter]]:
     """(name, weights, adapter), one at a time."""
-    from chunkv2l.compose import compose
+    from chunkv2l.hypernet.compose import compose
 
     hypernet = index.model.hypernet
 

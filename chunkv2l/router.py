@@ -20,8 +20,8 @@ from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
 from chunkv2l.belief import AnyNode, probabilities
-from chunkv2l.compose import expand
 from chunkv2l.errors import InputError
+from chunkv2l.hypernet.compose import expand
 from chunkv2l.query import Node
 from chunkv2l.scoring import Scoring
 from chunkv2l.watch import Watch

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat, scale
 from chunkv2l.adapter.inject import exclusive
-from chunkv2l.compose import expand
+from chunkv2l.hypernet.compose import expand
 from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.models import Model
 from chunkv2l.policies import weighed

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from chunkv2l.adapter.algebra import Adapter, concat
-from chunkv2l.compose import expand
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
+from chunkv2l.hypernet.compose import expand
 from chunkv2l.indexing.chapters import pooled, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from chunkv2l.adapter.algebra import concat
 from chunkv2l.blobs import key_to_bytes
-from chunkv2l.compose import expand
+from chunkv2l.hypernet.compose import expand
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.writer import NewChapter, NewSegment, Writer
 from chunkv2l.indexing.build import to_jpeg

@@ -12,7 +12,7 @@ import click
 
 import chunkv2l
 from chunkv2l.adapter import concat
-from chunkv2l.compose import compose
+from chunkv2l.hypernet.compose import compose
 
 
 def ask_both(one: chunkv2l.Index, other: chunkv2l.Index, question: str, top_k: int = 2) -> tuple[list[str], str]:

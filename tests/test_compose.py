@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat
-from chunkv2l.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.errors import InputError
+from chunkv2l.hypernet.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.index.file import IndexFile
 from chunkv2l.query import Node
 from tests.fake_vlm import LATENT, RANK, fake_hypernet
@@ -93,7 +93,7 @@ def test_nothing_to_compose_is_a_sentence() -> None:
 
 MINI = """
 import sys, torch
-from chunkv2l.compose import compose
+from chunkv2l.hypernet.compose import compose
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.indexing.progress import peak_memory
 sizes = dict(latent_size=256, rank=8, num_blocks=1, num_heads=4, num_kv_heads=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chunkv2l.beginnings import normal
+from chunkv2l.hypernet.init import normal
 
 SENTENCE = 384
 """Width of what the sentence encoder gives."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter, largest
-from chunkv2l.beginnings import normal
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
+from chunkv2l.hypernet.init import normal
 from chunkv2l.hypernet.perceiver import Perceiver
 
 INFERENCE_TOKENS = 8192

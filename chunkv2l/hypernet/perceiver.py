@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chunkv2l.beginnings import normal
 from chunkv2l.hypernet.config import HypernetConfig
+from chunkv2l.hypernet.init import normal
 
 EPS = 1e-6
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chunkv2l.beginnings import normal
+from chunkv2l.hypernet.init import normal
 
 if TYPE_CHECKING:
     from transformers import Dinov2Model
