@@ -23,7 +23,7 @@ from chunkv2l.explain import look
 from chunkv2l.graph import segment_graph
 from chunkv2l.parts import asked_about, shared_out
 from chunkv2l.policies import Policy
-from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, spoken, understood
+from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, spoken, understood
 from chunkv2l.spans import Span, apart, joined, ranked
 from chunkv2l.watch import Watch
 

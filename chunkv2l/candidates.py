@@ -28,7 +28,7 @@ from typing import Final
 import networkx as nx
 
 from chunkv2l.graph import neighbours
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 
 FIRST: Final = {True: 1 / 2, False: 1 / 4}
 """Share of the budget that the first look gets, with keys and without."""

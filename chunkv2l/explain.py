@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from chunkv2l.found import Candidate, Look, Route
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from chunkv2l.spans import between
 
 if TYPE_CHECKING:

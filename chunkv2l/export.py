@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from chunkv2l import policies
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import Policy
-from chunkv2l.query import BUDGET, Node, Parsed, allowed, readable, understood
+from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, understood
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter

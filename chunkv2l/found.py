@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chunkv2l.query import Node
-from chunkv2l.relations import Relation
+from chunkv2l.query.parse import Node
+from chunkv2l.query.relations import Relation
 
 
 @dataclass(frozen=True)

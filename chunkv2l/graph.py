@@ -19,7 +19,7 @@ from typing import Protocol
 
 import networkx as nx
 
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 
 
 class SegmentLike(Protocol):

@@ -8,8 +8,8 @@ import networkx as nx
 
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import members, segments
-from chunkv2l.query import Node
-from chunkv2l.relations import Relation
+from chunkv2l.query.parse import Node
+from chunkv2l.query.relations import Relation
 from chunkv2l.spans import clock
 
 

@@ -22,7 +22,7 @@ from chunkv2l.adapter.inject import inject
 from chunkv2l.belief import AnyNode, probabilities
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from chunkv2l.scoring import Scoring
 from chunkv2l.watch import Watch
 

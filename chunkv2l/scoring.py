@@ -21,12 +21,12 @@ from chunkv2l.belief import AnyNode, ceilings, probabilities
 from chunkv2l.candidates import Choice, named
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import members
-from chunkv2l.query import Node, Query
+from chunkv2l.query.parse import Node, Query
 from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
-    from chunkv2l.query import Kind
-    from chunkv2l.relations import Relation
+    from chunkv2l.query.parse import Kind
+    from chunkv2l.query.relations import Relation
     from chunkv2l.router import Router
 
 Search = Callable[[str], Sequence[tuple[int, float]]]

@@ -14,7 +14,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Model
-from chunkv2l.query import Node, Query, parse
+from chunkv2l.query.parse import Node, Query, parse
 from evaluation.metrics import Window
 
 

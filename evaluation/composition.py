@@ -27,7 +27,7 @@ from chunkv2l.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.models import Model, load_model
-from chunkv2l.query import Node, Query
+from chunkv2l.query.parse import Node, Query
 from chunkv2l.train.images import ImageSet, load_images
 from chunkv2l.train.questions import Described, scene_row
 from evaluation import answers, results

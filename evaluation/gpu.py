@@ -25,7 +25,7 @@ import torch
 
 from chunkv2l import terminal
 from chunkv2l.errors import InputError
-from chunkv2l.query import BUDGET
+from chunkv2l.query.parse import BUDGET
 from chunkv2l.video.parallel import coordinator as side_by_side
 from evaluation import gpu_movie, latency, random_smolvlm, results, table
 from evaluation.build_cost import STAGES, head

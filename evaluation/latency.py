@@ -26,7 +26,7 @@ import click
 
 from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.query import BUDGET, Node
+from chunkv2l.query.parse import BUDGET, Node
 from evaluation import results, table
 from evaluation.latency_table import SHARED_BY, Asked, InContext, amortised, draw, rows
 

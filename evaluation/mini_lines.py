@@ -23,7 +23,7 @@ from chunkv2l.hypernet.compose import expand
 from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.models import Model
 from chunkv2l.policies import weighed
-from chunkv2l.query import statement
+from chunkv2l.query.parse import statement
 from chunkv2l.train.images import ImageSet
 from chunkv2l.train.questions import Described, NegativeNouns, exists, scene_row
 from chunkv2l.video.clip import Clip

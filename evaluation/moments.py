@@ -20,7 +20,7 @@ from tqdm import tqdm
 from chunkv2l import terminal
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.query import parse
+from chunkv2l.query.parse import parse
 from evaluation import asking, moment_files, qvhighlights, results
 from evaluation.metrics import Scored
 from evaluation.moment_scores import as_table, draw, each, score

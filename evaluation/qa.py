@@ -22,7 +22,7 @@ from chunkv2l import terminal
 from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.errors import InputError
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from evaluation import answers, asking, qa_files, results
 from evaluation.answers import RULES, Nats, Rule
 from evaluation.qa_files import Question

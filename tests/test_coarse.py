@@ -12,7 +12,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.belief import probabilities
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from chunkv2l.router import Router
 from chunkv2l.scoring import EXACT, Scoring
 from chunkv2l.watch import Watch

@@ -18,7 +18,7 @@ from chunkv2l.ask import Index
 from chunkv2l.found import Route
 from chunkv2l.graph import groups, neighbours
 from chunkv2l.policies import weighed
-from chunkv2l.query import statement
+from chunkv2l.query.parse import statement
 from chunkv2l.watch import Watch
 from tests import indexes
 from tests.fake_vlm import FakeModel, fake_model

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.held import Held
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from chunkv2l import policies
 from chunkv2l.cli_options import BUILT_IN_POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import neighbours, segment_graph, segments
-from chunkv2l.query import Node, Query, parse
+from chunkv2l.query.parse import Node, Query, parse
 from tests.pieces import chapters, pieces
 
 GRAPH = segment_graph(pieces(10))

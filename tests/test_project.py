@@ -16,7 +16,7 @@ import pytest
 
 import evaluation.__main__
 from chunkv2l import cli, policies
-from chunkv2l.query import Node, Query
+from chunkv2l.query.parse import Node, Query
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chunkv2l.query import Query, parse, spoken, statement
+from chunkv2l.query.parse import Query, parse, spoken, statement
 
 STATEMENTS = [
     # when, with each auxiliary

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from chunkv2l.query import parse
-from chunkv2l.relations import Relation, clause
-from chunkv2l.stretches import Stretch, seconds, take_stretch
+from chunkv2l.query.parse import parse
+from chunkv2l.query.relations import Relation, clause
+from chunkv2l.query.time_ranges import Stretch, seconds, take_stretch
 
 # question, relation, anchor (what the router scores), kind of answer, question for the prompt
 ORDER = [

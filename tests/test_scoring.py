@@ -14,7 +14,7 @@ from chunkv2l.belief import probabilities, strengths
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from chunkv2l.router import Router, Scoring
 from chunkv2l.scoring import FAINT
 from tests.fake_vlm import HIDDEN, FakeModel, fake_model

@@ -25,7 +25,7 @@ from chunkv2l.index.fts import fts_query
 from chunkv2l.index.meta import Malformed, Meta, read_meta, rebuild
 from chunkv2l.index.schema import PAGE_SIZE
 from chunkv2l.index.validation import check_header, connect, damage
-from chunkv2l.query import Node
+from chunkv2l.query.parse import Node
 from chunkv2l.rows import (
     MAX_SIMILAR,
     MAX_TEXT,

@@ -36,7 +36,7 @@ from chunkv2l.policies.built_in import (
 )
 from chunkv2l.policies.in_time import order
 from chunkv2l.policies.loading import BUILT_IN, check, load, run
-from chunkv2l.query import Parsed
+from chunkv2l.query.parse import Parsed
 
 __all__ = [
     "BUILT_IN",

@@ -9,7 +9,7 @@ import networkx as nx
 
 from chunkv2l.graph import neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
-from chunkv2l.query import Node, Query
+from chunkv2l.query.parse import Node, Query
 from chunkv2l.spans import grown
 
 ALIKE: Final = 0.7

@@ -19,7 +19,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
 from chunkv2l.policies.in_time import order
-from chunkv2l.query import Node, Query
+from chunkv2l.query.parse import Node, Query
 
 BUILT_IN: Mapping[str, Policy] = {
     policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)

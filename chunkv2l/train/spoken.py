@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from chunkv2l.query import statement
+from chunkv2l.query.parse import statement
 
 _VERBS = frozenset(
     re.findall(
@@ -34,7 +34,7 @@ _DOES = re.compile(rf"(?<=\w )(\w+?)({'|'.join(_BASE)})\b(?= (?:{_AFTER.replace(
 
 
 def through_when(caption: str) -> str:
-    """What is left of a caption that was turned into a when-question and back by `chunkv2l.query.statement`.
+    """What is left of a caption that was turned into a when-question and back by `chunkv2l.query.parse.statement`.
 
     >>> through_when("A dog runs through the grass.")
     'A dog run through the grass.'

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 import chunkv2l
-from chunkv2l.query import understood
+from chunkv2l.query.parse import understood
 from chunkv2l.video.clip import Clip
 from evaluation import latency, latency_table
 from evaluation.contexts import Look, Reader

@@ -16,7 +16,7 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.found import Candidate, Look, Route
 from chunkv2l.indexing.build import build
-from chunkv2l.query import statement
+from chunkv2l.query.parse import statement
 from evaluation import moment_scores, moments, qvhighlights, results
 from evaluation.__main__ import main
 from tests import tiny_smolvlm

@@ -1,6 +1,6 @@
 """Stretches of a movie as questions say them: "in the first ten minutes", "between 10:00 and 12:30", "at the end".
 
-The table of what is understood is in `chunkv2l.relations`. No torch here.
+The table of what is understood is in `chunkv2l.query.relations`. No torch here.
 """
 
 from __future__ import annotations

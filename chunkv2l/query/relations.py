@@ -41,8 +41,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from chunkv2l.stretches import AUXILIARIES
-from chunkv2l.things import without_trailing
+from chunkv2l.query.bare_names import without_trailing
+from chunkv2l.query.time_ranges import AUXILIARIES
 
 RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.relations import Order, Relation, clause, take_order
-from chunkv2l.stretches import AUXILIARIES, take_stretch
-from chunkv2l.things import without_leading, without_trailing
+from chunkv2l.query.bare_names import without_leading, without_trailing
+from chunkv2l.query.relations import Order, Relation, clause, take_order
+from chunkv2l.query.time_ranges import AUXILIARIES, take_stretch
 
 BUDGET = 48
 """Segments that are scored for a question, unless asked otherwise."""
@@ -90,7 +90,7 @@ class Parsed:
 
 
 def parse(question: str) -> Parsed:
-    """Take a question apart by the rules of `statement` and of `chunkv2l.relations`."""
+    """Take a question apart by the rules of `statement` and of `chunkv2l.query.relations`."""
     text = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
     text = re.sub(r"[\s?!.…]+$", "", _CONTRACTION.sub(r"\1 is", text))
     marked = question.rstrip().endswith("?")
