@@ -24,8 +24,8 @@ from chunkv2l.graph import segment_graph
 from chunkv2l.parts import asked_about, shared_out
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, spoken, understood
+from chunkv2l.routing.step_timer import Watch
 from chunkv2l.spans import Span, apart, joined, ranked
-from chunkv2l.watch import Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.index.file import IndexFile
     from chunkv2l.models import Model
-    from chunkv2l.router import Router
+    from chunkv2l.routing.router import Router
     from chunkv2l.rows import SegmentRow
 
 MAX_NEW_TOKENS = 64
@@ -138,7 +138,7 @@ class Index:
     @cached_property
     def _codes(self) -> Callable[[Sequence[Node]], Tensor]:
         """The nodes' codes [n, L, r, d], kept where the model is if that is a GPU."""
-        from chunkv2l.held import Held
+        from chunkv2l.routing.code_cache import Held
 
         device = self.model.vlm.device
         return self.file.codes if device.type == "cpu" else Held(self.file.codes, len(self), device)
@@ -148,7 +148,7 @@ class Index:
         """Scores over this index's segments, remembered from question to question."""
         with self._lock:
             if self._router is None:
-                from chunkv2l.router import Router
+                from chunkv2l.routing.router import Router
 
                 self._router = Router(
                     self.model,
@@ -193,7 +193,7 @@ class Index:
         started = perf_counter()
 
         from chunkv2l.generation import timed
-        from chunkv2l.router import Scoring
+        from chunkv2l.routing.router import Scoring
 
         watch = Watch()
         scoring = Scoring(self.router, parsed.statement, budget, self._search(said), graph, watch=watch)

@@ -17,7 +17,7 @@ from chunkv2l.spans import between
 
 if TYPE_CHECKING:
     from chunkv2l.answer import Answer
-    from chunkv2l.scoring import Scoring
+    from chunkv2l.routing.scoring import Scoring
 
 
 def look(scoring: Scoring, graph: nx.DiGraph, weights: Mapping[Node, float]) -> Look:

@@ -204,7 +204,7 @@ def _choose(
     budget: int | None,
 ) -> tuple[str, dict[Node, float]]:
     """A policy's name and weights over some of an index's segments."""
-    from chunkv2l.router import Scoring
+    from chunkv2l.routing.router import Scoring
 
     name, function = policies.load(policy, top_k)
     parsed = understood(readable(question)) if question.strip() else Parsed("", "what")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import networkx as nx
 import pytest
 
-from chunkv2l.candidates import Choice, best_members, first_look, named, second_look, spread
 from chunkv2l.graph import segment_graph
+from chunkv2l.routing.candidates import Choice, best_members, first_look, named, second_look, spread
 from tests.pieces import chapters, pieces
 
 BUDGET = 12

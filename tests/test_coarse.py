@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.belief import probabilities
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.query.parse import Node
-from chunkv2l.router import Router
-from chunkv2l.scoring import EXACT, Scoring
-from chunkv2l.watch import Watch
+from chunkv2l.routing.probability import probabilities
+from chunkv2l.routing.router import Router
+from chunkv2l.routing.scoring import EXACT, Scoring
+from chunkv2l.routing.step_timer import Watch
 from tests.fake_vlm import FakeModel, FakeVLM, fake_hypernet, fake_model
 from tests.pieces import chapters, pieces
 from tests.written import random_codes

@@ -19,7 +19,7 @@ from chunkv2l.found import Route
 from chunkv2l.graph import groups, neighbours
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
-from chunkv2l.watch import Watch
+from chunkv2l.routing.step_timer import Watch
 from tests import indexes
 from tests.fake_vlm import FakeModel, fake_model
 from tests.keyed import unit_keys

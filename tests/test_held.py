@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from chunkv2l.held import Held
 from chunkv2l.query.parse import Node
+from chunkv2l.routing.code_cache import Held
 
 CPU = torch.device("cpu")
 

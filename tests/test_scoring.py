@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from chunkv2l.belief import probabilities, strengths
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.models import Calibration
 from chunkv2l.query.parse import Node
-from chunkv2l.router import Router, Scoring
-from chunkv2l.scoring import FAINT
+from chunkv2l.routing.probability import probabilities, strengths
+from chunkv2l.routing.router import Router, Scoring
+from chunkv2l.routing.scoring import FAINT
 from tests.fake_vlm import HIDDEN, FakeModel, fake_model
 from tests.keyed import by_words, random_keys, unit_keys
 from tests.pieces import chapters, pieces
@@ -254,7 +254,7 @@ def test_what_was_left_out_counts_as_nothing_but_is_among_n() -> None:
 
 
 def test_a_statement_that_the_router_forgot_is_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chunkv2l.router.STATEMENTS_KEPT", 1)
+    monkeypatch.setattr("chunkv2l.routing.router.STATEMENTS_KEPT", 1)
     movie = Movie(10, keyed(kappa=2.0))
     question = movie.scoring(48)
     query = question.query("When does it?", "when")

@@ -14,7 +14,7 @@ from chunkv2l.errors import InputError
 @dataclass(frozen=True)
 class Calibration:
     """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i; see
-    `chunkv2l.belief`.
+    `chunkv2l.routing.probability`.
 
     The defaults are unfitted. Under them a statement's score counts by √T, and a statement about which all segments say
     nothing (S = 0) is as likely there as not. `chunkv2l.train.calibrate` fits them.

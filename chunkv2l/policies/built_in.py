@@ -7,10 +7,10 @@ from typing import Final, TypeAlias, TypeVar
 
 import networkx as nx
 
-from chunkv2l import candidates
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import groups, members, neighbours, segments
 from chunkv2l.query.parse import Node, Query
+from chunkv2l.routing import candidates
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]

@@ -255,8 +255,8 @@ class Query:
 
         Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
         most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` nodes are scored:
-        of more than that, the likeliest (`chunkv2l.candidates`), and the rest count as 0. Chapters ("g0" …) are scored
-        by codes of their own, which costs as much; their probabilities are shared out among chapters. Without a
+        of more than that, the likeliest (`chunkv2l.routing.candidates`), and the rest count as 0. Chapters ("g0" …) are
+        scored by codes of their own, which costs as much; their probabilities are shared out among chapters. Without a
         statement every node gets 1/n: there is nothing to tell them apart by.
 
         Args:

@@ -7,9 +7,9 @@ import random
 import pytest
 import torch
 
-from chunkv2l import router
 from chunkv2l.errors import InputError
 from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.routing import router
 from chunkv2l.train.calibrate import Case, fit, mean_nll, probabilities
 
 

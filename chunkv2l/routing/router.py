@@ -1,9 +1,10 @@
 """The router: how likely each segment's adapter makes a statement, and what that says about where it is true.
 
 S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b), in nats, for statement t, segment i and the
-bias adapter Δ_b. `chunkv2l.belief` makes probabilities of scores, `chunkv2l.scoring` decides which segments a question
-scores. Chapters are scored like segments, by codes of their own. Where the VLM has a coarse way to score, both log p of
-a coarse S_i are its: what is off alike in both cancels out.
+bias adapter Δ_b. `chunkv2l.routing.probability` makes probabilities of scores,
+`chunkv2l.routing.scoring` decides which segments a question scores. Chapters are scored like segments, by codes
+of their own. Where the VLM has a coarse way to score, both log p of a coarse S_i are its: what is off alike in both
+cancels out.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import torch
 from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
-from chunkv2l.belief import AnyNode, probabilities
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.query.parse import Node
-from chunkv2l.scoring import Scoring
-from chunkv2l.watch import Watch
+from chunkv2l.routing.probability import AnyNode, probabilities
+from chunkv2l.routing.scoring import Scoring
+from chunkv2l.routing.step_timer import Watch
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

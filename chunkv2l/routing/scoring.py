@@ -1,7 +1,7 @@
 """One question's scores, within its budget: what `Query.score`, `Query.search` and `Query.about` do. No torch here.
 
 A score costs one of the budget, whether of a segment or of a chapter. Where more segments are asked about than the
-budget allows, `chunkv2l.candidates` says which are scored.
+budget allows, `chunkv2l.routing.candidates` says which are scored.
 
 Where the model has a coarse way to score, candidates are scored that way first, and then those that come out best once
 more, exactly: what a question is answered with is exact, what decides who may be among the best need not be.
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
-from chunkv2l import candidates
-from chunkv2l.belief import AnyNode, ceilings, probabilities
-from chunkv2l.candidates import Choice, named
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import members
 from chunkv2l.query.parse import Node, Query
-from chunkv2l.watch import Watch
+from chunkv2l.routing import candidates
+from chunkv2l.routing.candidates import Choice, named
+from chunkv2l.routing.probability import AnyNode, ceilings, probabilities
+from chunkv2l.routing.step_timer import Watch
 
 if TYPE_CHECKING:
     from chunkv2l.query.parse import Kind
     from chunkv2l.query.relations import Relation
-    from chunkv2l.router import Router
+    from chunkv2l.routing.router import Router
 
 Search = Callable[[str], Sequence[tuple[int, float]]]
 
@@ -178,7 +178,7 @@ class Scoring:
     # ---- choosing
 
     def _segments(self, wanted: Sequence[int], room: int) -> None:
-        """Score the candidates among these segments, in looks (`chunkv2l.candidates`)."""
+        """Score the candidates among these segments, in looks (`chunkv2l.routing.candidates`)."""
         if room < 1 or not wanted:
             return
         likeness = self._look_at_keys()
