@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chunkv2l import policies
     from chunkv2l.adapter.algebra import Adapter
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
     from chunkv2l.ask import open_index as open
     from chunkv2l.indexing.build import build
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Adapter": ("adapter.algebra", "Adapter"),
-    "Answer": ("answer", "Answer"),
+    "Answer": ("answer.answer", "Answer"),
     "Index": ("ask", "Index"),
     "Segment": ("video.detectors", "Segment"),
     "build": ("indexing.build", "build"),

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Literal
 import networkx as nx
 
 from chunkv2l import policies
-from chunkv2l.answer import Answer, Route, Timing, counted, describe
+from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
+from chunkv2l.answer.explain import look
+from chunkv2l.answer.spans import Span, apart, joined, ranked
 from chunkv2l.errors import InputError
-from chunkv2l.explain import look
 from chunkv2l.graph import segment_graph
 from chunkv2l.parts import asked_about, shared_out
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, spoken, understood
 from chunkv2l.routing.step_timer import Watch
-from chunkv2l.spans import Span, apart, joined, ranked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chunkv2l.errors import InputError
 
 if TYPE_CHECKING:
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import networkx as nx
 
+from chunkv2l.answer.spans import clock
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import members, segments
 from chunkv2l.query.parse import Node
 from chunkv2l.query.relations import Relation
-from chunkv2l.spans import clock
 
 
 def asked_about(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiGraph, tuple[float, float] | None]:

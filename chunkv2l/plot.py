@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.answer.spans import Span, between, clock
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.plot_parts import INK, box, text, thumbnail, tick_seconds
-from chunkv2l.spans import Span, between, clock
 from chunkv2l.values import one_line
 
 if TYPE_CHECKING:
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
 
 FORMATS: Final = (".png", ".svg")

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import exclusive
+from chunkv2l.answer.spans import ranked
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.query.parse import parse
 from chunkv2l.routing.router import probabilities
-from chunkv2l.spans import ranked
 from chunkv2l.video.clip import Clip
 from evaluation import answers, asking, in_context, moments, qa
 from evaluation.answers import Nats, Rule

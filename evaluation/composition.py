@@ -23,7 +23,7 @@ from tqdm import tqdm
 import chunkv2l
 from chunkv2l import policies
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.answer import Answer
+from chunkv2l.answer.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.models import Model, load_model

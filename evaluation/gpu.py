@@ -31,7 +31,7 @@ from evaluation import gpu_movie, latency, random_smolvlm, results, table
 from evaluation.build_cost import STAGES, head
 
 if TYPE_CHECKING:
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
     from chunkv2l.indexing.progress import BuildReport
     from chunkv2l.models import Model

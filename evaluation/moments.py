@@ -27,7 +27,7 @@ from evaluation.moment_scores import as_table, draw, each, score
 from evaluation.qvhighlights import MomentQuery, Prediction
 
 if TYPE_CHECKING:
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
 
 BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
 

@@ -22,10 +22,10 @@ from num2words import num2words
 from tqdm import tqdm
 
 import chunkv2l
+from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import NothingFound
 from chunkv2l.models import load_model
-from chunkv2l.spans import Span
 from chunkv2l.train.images import load_images
 from evaluation import metrics, results
 from evaluation.photograph_options import photograph_options

@@ -17,13 +17,13 @@ import torch
 import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
-from chunkv2l.answer import Answer, describe
+from chunkv2l.answer.answer import Answer, describe
+from chunkv2l.answer.spans import Span, between, clock, joined, ranked
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration, Model
 from chunkv2l.models.smolvlm import load_smolvlm
 from chunkv2l.query.parse import Node, Query, statement
-from chunkv2l.spans import Span, between, clock, joined, ranked
 from tests.fake_vlm import FakeModel, fake_model
 from tests.frames2lora import MODEL, hypernet_file
 from tests.written import CAPTIONS, random_codes, write_index

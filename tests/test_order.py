@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from chunkv2l import policies
-from chunkv2l.answer import counted
+from chunkv2l.answer.answer import counted
+from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import segment_graph, segments
 from chunkv2l.parts import part_of, shared_out
 from chunkv2l.policies.in_time import IS_THERE, anchors, beside, event, occurrences
 from chunkv2l.query.parse import Node, Query, parse
-from chunkv2l.spans import Span
 from tests.fake_vlm import FakeModel, fake_model
 from tests.pieces import chapters, pieces
 from tests.test_policies import Scores

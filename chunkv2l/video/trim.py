@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import av
 
+from chunkv2l.answer.spans import clock
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.indexing.provenance import fingerprint
-from chunkv2l.spans import clock
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 import chunkv2l
+from chunkv2l.answer.trace import Candidate, Look, Route
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
-from chunkv2l.found import Candidate, Look, Route
 from chunkv2l.indexing.build import build
 from chunkv2l.query.parse import statement
 from evaluation import moment_scores, moments, qvhighlights, results

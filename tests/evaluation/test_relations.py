@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chunkv2l.spans import Span
+from chunkv2l.answer.spans import Span
 from chunkv2l.train.images import load_images
 from chunkv2l.train.nouns import mentioned
 from chunkv2l.train.questions import Described

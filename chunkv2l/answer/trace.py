@@ -54,7 +54,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Route:
-    """How an answer was found; `chunkv2l.explain` renders it.
+    """How an answer was found; `chunkv2l.answer.explain` renders it.
 
     Attributes:
         relation: order in time, None where the question has none.

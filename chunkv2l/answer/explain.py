@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from chunkv2l.found import Candidate, Look, Route
+from chunkv2l.answer.spans import between
+from chunkv2l.answer.trace import Candidate, Look, Route
 from chunkv2l.query.parse import Node
-from chunkv2l.spans import between
 
 if TYPE_CHECKING:
-    from chunkv2l.answer import Answer
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.routing.scoring import Scoring
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from chunkv2l import explain as explaining
-from chunkv2l.found import Route
-from chunkv2l.spans import Span, between
+from chunkv2l.answer import explain as explaining
+from chunkv2l.answer.spans import Span, between
+from chunkv2l.answer.trace import Route
 
 __all__ = ["Answer", "Route", "Timing", "counted", "describe"]
 
