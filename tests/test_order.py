@@ -15,7 +15,7 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import segment_graph, segments
 from chunkv2l.parts import part_of, shared_out
-from chunkv2l.policies.in_time import IS_THERE, anchors, beside, event, occurrences
+from chunkv2l.policies.temporal import IS_THERE, anchors, beside, event, occurrences
 from chunkv2l.query.parse import Node, Query, parse
 from tests.fake_vlm import FakeModel, fake_model
 from tests.pieces import chapters, pieces

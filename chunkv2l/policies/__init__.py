@@ -34,8 +34,8 @@ from chunkv2l.policies.built_in import (
     weighed,
     window,
 )
-from chunkv2l.policies.in_time import order
 from chunkv2l.policies.loading import BUILT_IN, check, load, run
+from chunkv2l.policies.temporal import order
 from chunkv2l.query.parse import Parsed
 
 __all__ = [

@@ -18,7 +18,7 @@ import networkx as nx
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
-from chunkv2l.policies.in_time import order
+from chunkv2l.policies.temporal import order
 from chunkv2l.query.parse import Node, Query
 
 BUILT_IN: Mapping[str, Policy] = {
