@@ -8,7 +8,7 @@ from __future__ import annotations
 import networkx as nx
 
 from chunkv2l.graph import neighbours, segments
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.query import Node, Query
 
 
 def best_and_next(graph: nx.DiGraph, query: Query) -> dict[Node, float]:
