@@ -119,7 +119,7 @@ def find_device(device: str = "auto") -> Finding:
 
 def cache() -> Finding:
     """Where fetched weights are kept, whether that can be written to, and the space left."""
-    from chunkv2l.models.cache import cache_root
+    from chunkv2l.models.assets.cache import cache_root
 
     root = cache_root()
     there = next(folder for folder in (root, *root.parents) if folder.exists())

@@ -39,8 +39,8 @@ def try_readers() -> Iterator[Finding]:
 
 def try_reader(reader: str, path: Path) -> Finding:
     """Read the test movie with one reader and look at what comes out."""
+    from chunkv2l.models.smolvlm.inputs import sample_times
     from chunkv2l.video.clip import read_clip
-    from chunkv2l.vlm.smolvlm_inputs import sample_times
 
     subject = f"reader {reader}"
     if reader == "decord" and version_of("decord") is None and version_of("decord2") is None:
@@ -84,7 +84,7 @@ def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> I
 
 def compare(name: str, model: Model) -> Iterator[Finding]:
     """Sizes, pixels and prompts of the paper's two models against the reference's; nothing for other models."""
-    from chunkv2l.models.smolvlm import PUBLISHED, by_repository
+    from chunkv2l.models.smolvlm.load import PUBLISHED, by_repository
 
     known = PUBLISHED.get(name) or by_repository(name)
     if known is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.vlm.base import VLM
+from chunkv2l.models.base import VLM
 
 
 def timed(vlm: VLM, prompt: str, adapter: Adapter, max_new_tokens: int) -> tuple[str, float]:

@@ -52,7 +52,7 @@ def nats(vlm: Any, question: str, options: Sequence[str], adapter: Adapter | Non
         vlm: one whose text side is a `TextDecoder` (`vlm.decoder`), with `prompt_ids` and `statement_ids`.
         bias: the hypernetwork's, for what each option is worth without a video.
     """
-    from chunkv2l.vlm.text import score
+    from chunkv2l.models.text.decoder import score
 
     prompt = vlm.prompt_ids(question)
     ids = [vlm.statement_ids(option) for option in options]

@@ -132,7 +132,7 @@ def frames_in_context(movie: Movie, query: str) -> tuple[Scored, ...]:
 @torch.inference_mode()
 def every_segment(movie: Movie, query: str) -> tuple[Scored, ...]:
     """How much likelier each segment's frames in context make the statement: a prefill of all frames a query."""
-    from chunkv2l.vlm.text import score
+    from chunkv2l.models.text.decoder import score
 
     vlm, segments, text = movie.vlm, movie.index.segments, statement(query)
     ids = [vlm.statement_ids(text)]

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from chunkv2l import terminal
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models import minilm
+from chunkv2l.models.sentence import minilm
 from evaluation import asking, moment_files, moment_scores, qa, qa_files, results
 from evaluation.answers import RULES, Rule
 from evaluation.asking import About

@@ -131,9 +131,10 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
     Returns:
         {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is what the second takes more.
     """
+    from chunkv2l.models.mini import vlm as mini
+    from chunkv2l.models.smolvlm import inputs as smolvlm_inputs
     from chunkv2l.video.readers import read_frames
     from chunkv2l.video.segmentation import cut
-    from chunkv2l.vlm import mini, smolvlm_inputs
 
     info = probe(movie)
     walls, cpus = [], []

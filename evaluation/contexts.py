@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
+from chunkv2l.models.mini.connector import MAX_FRAMES
+from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.mini import MiniVLM
-from chunkv2l.vlm.mini_parts import MAX_FRAMES
 
 
 @dataclass(frozen=True)

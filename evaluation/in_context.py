@@ -76,7 +76,7 @@ def segment_clips(path: Path, vlm: Any, segments: Sequence[Window]) -> list[Clip
 @torch.inference_mode()
 def option_nats(vlm: Any, clip: Clip, question: str, options: Sequence[str]) -> list[Nats]:
     """As `answers.nats`, of the bare model that sees the clip; `alone`: without the frames."""
-    from chunkv2l.vlm.text import score
+    from chunkv2l.models.text.decoder import score
 
     ids = [vlm.statement_ids(option) for option in options]
     with exclusive(vlm.targets):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.models.cache import cache_root, sha256
+from chunkv2l.models.assets.cache import cache_root, sha256
 
 
 @dataclass(frozen=True)

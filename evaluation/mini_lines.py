@@ -22,12 +22,12 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.models import Model
+from chunkv2l.models.text.decoder import score
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
 from chunkv2l.train.images import ImageSet
 from chunkv2l.train.questions import Described, NegativeNouns, exists, scene_row
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.text import score
 from evaluation.photographs import Encoder, Take
 from evaluation.token_f1 import best_f1
 

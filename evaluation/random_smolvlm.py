@@ -21,7 +21,7 @@ from chunkv2l import terminal
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.checkpoint import save_hypernetwork
-from chunkv2l.models.smolvlm import PUBLISHED
+from chunkv2l.models.smolvlm.load import PUBLISHED
 from chunkv2l.vlm.quiet import quiet
 
 HYPERNET = "hypernet.safetensors"

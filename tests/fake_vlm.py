@@ -22,9 +22,9 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import UNFITTED, Model
+from chunkv2l.models.base import CoarseScorer
+from chunkv2l.models.text.decoder import pad
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.base import CoarseScorer
-from chunkv2l.vlm.text import pad
 
 LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
 SIDE = 16  # pixels of what is kept of a frame
@@ -52,7 +52,7 @@ class _Block(nn.Module):
 
 
 class FakeVLM(nn.Module):
-    """Implements `chunkv2l.vlm.base.VLM`.
+    """Implements `chunkv2l.models.base.VLM`.
 
     Attributes:
         delay: seconds that `encode` and `generate` sleep for each clip or question: a build that can be interrupted.

@@ -22,7 +22,7 @@ from chunkv2l.answer.spans import Span, between, clock, joined, ranked
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration, Model
-from chunkv2l.models.smolvlm import load_smolvlm
+from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import Node, Query, statement
 from tests.fake_vlm import FakeModel, fake_model
 from tests.frames2lora import MODEL, hypernet_file

@@ -290,8 +290,8 @@ def test_models_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         asked.append(source)
         return tmp_path / "cache"
 
-    monkeypatch.setattr("chunkv2l.models.mini_frozen.fetch", fetch)
-    monkeypatch.setattr("chunkv2l.models.minilm.fetch", fetch)
+    monkeypatch.setattr("chunkv2l.models.mini.frozen.fetch", fetch)
+    monkeypatch.setattr("chunkv2l.models.sentence.minilm.fetch", fetch)
     assert cli.run(["models", "fetch", "mini"]) == 0
     assert cli.run(["models", "fetch", "mini", "--from", str(tmp_path)]) == 0
     assert asked == [None, None, tmp_path, tmp_path] and str(tmp_path / "cache") in capsys.readouterr().out

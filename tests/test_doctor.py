@@ -16,7 +16,8 @@ from chunkv2l import doctor as module
 from chunkv2l import doctor_trials, models
 from chunkv2l.doctor import Finding, doctor
 from chunkv2l.errors import InputError
-from chunkv2l.models import hub, smolvlm
+from chunkv2l.models.assets import hub
+from chunkv2l.models.smolvlm import load as smolvlm
 from tests import tiny_smolvlm
 
 

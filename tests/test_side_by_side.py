@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.smolvlm import inputs
 from chunkv2l.video.parallel import coordinator as side_by_side
 from chunkv2l.video.parallel.coordinator import cut_side_by_side, pays
 from chunkv2l.video.parallel.worker import Cut, Part, Task
 from chunkv2l.video.probe import probe
 from chunkv2l.video.segmentation import cut
-from chunkv2l.vlm import smolvlm_inputs as inputs
 from tests.media import dissolve, joined, scene, truncate, write
 
 TIMES, SHRINK = partial(inputs.sample_times, max_frames=4), partial(inputs.shrink, longest_edge=24)

@@ -13,13 +13,13 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.models.mini_model import merge
+from chunkv2l.models.mini.connector import BLOCKS, SIZE, Connector
+from chunkv2l.models.mini.load import merge
+from chunkv2l.models.mini.vlm import MiniVLM
+from chunkv2l.models.text.llama import Sizes
 from chunkv2l.train.decoder import Decoder, from_llama
 from chunkv2l.train.lora import DecoderLora
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.llama import Sizes
-from chunkv2l.vlm.mini import MiniVLM
-from chunkv2l.vlm.mini_parts import BLOCKS, SIZE, Connector
 
 HIDDEN, INTERMEDIATE, LAYERS, SEEN = 32, 48, 3, 24
 CHANNELS = SEEN * len(BLOCKS)

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import dinov2, mini_frozen, mini_model, minilm, smollm2
+from chunkv2l.models.mini import dinov2, smollm2
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.sentence import minilm
 from chunkv2l.train.lora import DecoderLora
 from tests import tiny_mini
 from tests.tiny_mini import CHANNELS, HIDDEN, INTERMEDIATE, LAYERS

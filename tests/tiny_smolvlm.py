@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.models import UNFITTED, Model
-from chunkv2l.models.smolvlm import load_smolvlm
+from chunkv2l.models.smolvlm.inputs import PixelRule, sample_indices
+from chunkv2l.models.smolvlm.load import load_smolvlm
+from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.smolvlm import SmolVLM
-from chunkv2l.vlm.smolvlm_inputs import PixelRule, sample_indices
 from tests import frames2lora
 
 FPS = 10.0

@@ -13,9 +13,9 @@ from chunkv2l.blobs import key_to_bytes
 from chunkv2l.index import tensors as packing
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.settings import BuildSettings
+from chunkv2l.models.text.decoder import stacked
 from chunkv2l.values import one_line
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.text import stacked
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

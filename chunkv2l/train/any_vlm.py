@@ -15,7 +15,7 @@ import torch
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import save_hypernetwork
-from chunkv2l.models.minilm import Sentences
+from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import loader
 from chunkv2l.train.config import RunConfig

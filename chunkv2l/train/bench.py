@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.models import mini_frozen
-from chunkv2l.models.minilm import Sentences
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini.prompts import Prompts
+from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batches
 from chunkv2l.train.clips import BankClips
@@ -27,7 +28,6 @@ from chunkv2l.train.measure import Measure
 from chunkv2l.train.questions import Described
 from chunkv2l.train.sentences import sentence_encoder
 from chunkv2l.train.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
-from chunkv2l.vlm.mini_text import Prompts
 
 _STILL = Motion(least=0.85, mirror=False)
 

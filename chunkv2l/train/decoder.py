@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chunkv2l.errors import InputError
-from chunkv2l.vlm.text import TextDecoder
+from chunkv2l.models.text.decoder import TextDecoder
 
 
 class Block(NamedTuple):

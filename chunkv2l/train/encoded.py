@@ -23,12 +23,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train import several
 from chunkv2l.train.clips import Teacher, Watched
 from chunkv2l.train.decoder import Decoder, go_on, read
 from chunkv2l.train.shots import Shot
 from chunkv2l.train.words import AnyVLM
-from chunkv2l.vlm.text import stacked
 
 _AT_ONCE = 8
 """Clips that are encoded together."""

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import Dinov2Model
 
+from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
+from chunkv2l.models.mini.vlm import sample_times, shrink
 from chunkv2l.train.images import ImageSet, Motion, decode, film
 from chunkv2l.train.videos import Stretch, VideoSet
-from chunkv2l.vlm.mini import sample_times, shrink
-from chunkv2l.vlm.mini_parts import SIZE, Seen, see, to_tensor
 
 
 @dataclass(frozen=True)

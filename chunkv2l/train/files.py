@@ -13,12 +13,12 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import weights
-from chunkv2l.models.mini_model import check_keys, read_hypernet
+from chunkv2l.models.assets import weights
+from chunkv2l.models.mini.connector import CHANNELS
+from chunkv2l.models.mini.load import check_keys, read_hypernet
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.hypernet_stage import Trained
 from chunkv2l.train.vlm_stage import Reader
-from chunkv2l.vlm.mini_parts import CHANNELS
 
 MINI = HypernetConfig(
     num_layers=30,

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models.minilm import Sentences
+from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train import several
 from chunkv2l.train.batches import Batch
 from chunkv2l.train.clips import Clips

@@ -13,14 +13,17 @@ import torch
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import hub, load_model, mini_model, smolvlm
+from chunkv2l.models import load_model
+from chunkv2l.models.assets import hub
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.mini.vlm import MiniVLM
+from chunkv2l.models.smolvlm import load as smolvlm
+from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.train.config import RunConfig
 from chunkv2l.train.files import MINI
 from chunkv2l.train.hypernet_stage import Trained
 from chunkv2l.train.words import AnyVLM
 from chunkv2l.values import to_json
-from chunkv2l.vlm.mini import MiniVLM
-from chunkv2l.vlm.smolvlm import SmolVLM
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from chunkv2l.models import minilm
-from chunkv2l.models.minilm import Sentences
+from chunkv2l.models.sentence import minilm
+from chunkv2l.models.sentence.minilm import Sentences
 
 
 class Remembered:

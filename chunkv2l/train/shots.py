@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chunkv2l.models.base import VLM
 from chunkv2l.train.config import Source
 from chunkv2l.train.images import ImageSet, Motion, decode, film
 from chunkv2l.train.material import AnySet, Material
 from chunkv2l.train.videos import Stretch
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.base import VLM
 
 SIDE = 384
 """Pixels of a filmed frame's side."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chunkv2l.models.mini.connector import Connector, Seen
+from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.batches import Batch, pad
 from chunkv2l.train.decoder import Decoder, Runner, forward, go_on, read
 from chunkv2l.train.features import FeatureBank
 from chunkv2l.train.lora import DecoderLora
 from chunkv2l.train.losses import short_weight, token_nll
-from chunkv2l.vlm.mini_parts import Connector, Seen
-from chunkv2l.vlm.mini_text import Prompts
 
 # Answers of the bare language model to these are rehearsed, so that it keeps its language.
 REHEARSED = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chunkv2l.errors import InputError
+from chunkv2l.models.mini.vlm import MiniVLM
+from chunkv2l.models.smolvlm.vlm import CAPTION_PROMPT, SmolVLM
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm.mini import MiniVLM
-from chunkv2l.vlm.smolvlm import CAPTION_PROMPT, SmolVLM
 
 AnyVLM = MiniVLM | SmolVLM
 """Families that a hypernetwork can be trained for: those of which is known here how they write a clip's turn."""

@@ -13,7 +13,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import applied, inject
 
 if TYPE_CHECKING:
-    from chunkv2l.vlm.text import TextDecoder
+    from chunkv2l.models.text.decoder import TextDecoder
 
 Replay = Callable[[], Tensor]
 Record = Callable[[Replay], Replay]
@@ -107,7 +107,7 @@ class Pass:
 
     def _run(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
         """All blocks and the last norm. Not by the model's own `forward`: as it makes its mask it looks at numbers."""
-        from chunkv2l.vlm.text import cache_name
+        from chunkv2l.models.text.decoder import cache_name
 
         model: Any = self._decoder.model
         turned = model.rotary_emb(x, positions)

@@ -15,7 +15,7 @@ import chunkv2l
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.indexing.build import build
-from chunkv2l.models import minilm
+from chunkv2l.models.sentence import minilm
 from evaluation import answers, baseline_ways, baselines, in_context, qa, results
 from evaluation.__main__ import main
 from evaluation.baseline_ways import ANSWERING, FINDING, Movie

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.hypernet.keys import SENTENCE, Keys
-from chunkv2l.vlm.text import stacked
+from chunkv2l.models.text.decoder import stacked
 from tests.keyed import by_words, random_keys
 
 CHANNELS, SIZE = 16, 5

@@ -15,7 +15,8 @@ import pytest
 
 from chunkv2l import cli
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models import fetch, mini_frozen
+from chunkv2l.models.assets import wheels as fetch
+from chunkv2l.models.mini import frozen as mini_frozen
 
 
 @pytest.fixture

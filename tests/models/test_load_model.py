@@ -10,8 +10,13 @@ import pytest
 
 from chunkv2l import models
 from chunkv2l.errors import InputError
-from chunkv2l.models import UNFITTED, hub, mini_frozen, mini_model, minilm, smolvlm
+from chunkv2l.models import UNFITTED
+from chunkv2l.models.assets import hub
 from chunkv2l.models.device import choose
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.sentence import minilm
+from chunkv2l.models.smolvlm import load as smolvlm
 from tests import frames2lora, tiny_mini_files, tiny_smolvlm
 
 
@@ -108,9 +113,10 @@ def test_what_a_question_needs_imports_neither_transformers_nor_a_compiler() -> 
 import sys, torch
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import mini_model, smollm2
-from chunkv2l.vlm.llama import Language
-from chunkv2l.vlm.mini_parts import Connector
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.mini import smollm2
+from chunkv2l.models.text.llama import Language
+from chunkv2l.models.mini.connector import Connector
 with torch.device("meta"):
     made = [Hypernetwork(HypernetConfig(3, 32, 48)), Keys(24), Connector(), Language(smollm2.SIZES, smollm2.build)]
 wrong = {"transformers", "torch._dynamo", "sympy", "cv2", "av"} & set(sys.modules)

@@ -17,9 +17,13 @@ from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import UNFITTED, Calibration, load_model, mini_frozen, mini_model, pack, weights
+from chunkv2l.models import UNFITTED, Calibration, load_model
+from chunkv2l.models.assets import weights
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.mini import pack
+from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.decoder import from_llama
-from chunkv2l.vlm.text import stacked
 from tests import frames2lora, tiny_mini, tiny_mini_files
 from tests.tiny_mini_files import CONFIG
 

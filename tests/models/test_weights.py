@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models import weights
+from chunkv2l.models.assets import weights
 
 State = dict[str, Tensor]
 

@@ -16,7 +16,8 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
-from chunkv2l.models import load_model, mini_model
+from chunkv2l.models import load_model
+from chunkv2l.models.mini import load as mini_model
 from chunkv2l.train import any_vlm, encoded
 from chunkv2l.train.__main__ import main
 from chunkv2l.train.batches import Batch

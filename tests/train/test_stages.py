@@ -15,8 +15,10 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import weights
-from chunkv2l.models.mini_model import HYPERNET, SHIPPED
+from chunkv2l.models.assets import weights
+from chunkv2l.models.mini.connector import CHANNELS, Seen
+from chunkv2l.models.mini.load import HYPERNET, SHIPPED
+from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train import clips
 from chunkv2l.train.batches import Batch, Batches, Mix
 from chunkv2l.train.clips import BankClips
@@ -33,8 +35,6 @@ from chunkv2l.train.speed import measure
 from chunkv2l.train.spoken import through_when
 from chunkv2l.train.trainer import Schedule, Trainer
 from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
-from chunkv2l.vlm.mini_parts import CHANNELS, Seen
-from chunkv2l.vlm.mini_text import Prompts
 from tests.keyed import by_words
 
 HIDDEN, INNER, LAYERS, VOCABULARY = 32, 48, 3, 128

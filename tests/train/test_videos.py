@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from chunkv2l.errors import InputError
+from chunkv2l.models.mini.connector import GRID, SIZE, Seen
 from chunkv2l.train.features import build_bank
 from chunkv2l.train.images import Motion, load_images
 from chunkv2l.train.material import AnySet, load_set
 from chunkv2l.train.videos import Stretch, VideoSet, load_videos
-from chunkv2l.vlm.mini_parts import GRID, SIZE, Seen
 from tests import media
 from tests.evaluation.photograph_sets import write_set
 

@@ -9,9 +9,9 @@ from chunkv2l.adapter.inject import inject
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import UNFITTED, Model
+from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import EXACT, Scoring
-from chunkv2l.vlm.mini import MiniVLM
 from tests import tiny_mini
 from tests.pieces import pieces
 

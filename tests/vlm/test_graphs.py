@@ -13,11 +13,11 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
-from chunkv2l.models.smolvlm import load_smolvlm
-from chunkv2l.vlm.graphs import KEPT, Graphs, rounded
-from chunkv2l.vlm.greedy import greedy
+from chunkv2l.models.smolvlm.load import load_smolvlm
+from chunkv2l.models.text.cuda_graphs import KEPT, Graphs, rounded
+from chunkv2l.models.text.decoder import Prompt, TextDecoder, score
+from chunkv2l.models.text.greedy import greedy
 from chunkv2l.vlm.passes import Form, Pass, Replay
-from chunkv2l.vlm.text import Prompt, TextDecoder, score
 from tests import frames2lora, tiny_smolvlm
 
 PROMPTS = [[1, 30, 40, 50], [1, 30], [1, 60, 61, 62, 63, 64, 65], [1, 9, 8], [1, 77, 12]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chunkv2l.vlm.lanczos import resize
+from chunkv2l.models.smolvlm.lanczos import resize
 
 SIZES = [
     ((216, 384), (512, 512)),  # 720p, shrunk, to the published models' tile

@@ -13,16 +13,16 @@ from torch import Tensor
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.base import VLM
+from chunkv2l.models.mini import vlm as mini
+from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
+from chunkv2l.models.text.greedy import greedy
 from chunkv2l.train.batches import pad
 from chunkv2l.train.decoder import forward
 from chunkv2l.train.hypernet_stage import read_states
 from chunkv2l.train.losses import row_sums, token_nll
 from chunkv2l.train.vlm_stage import Sight
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm import mini
-from chunkv2l.vlm.base import VLM
-from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.mini_parts import SIZE, Seen, see, to_tensor
 from tests import tiny_mini
 
 STATEMENTS = ["A dog runs.", "It rains.", "Two men in red shirts walk."]

@@ -12,10 +12,10 @@ from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
-from chunkv2l.vlm import smolvlm as module
-from chunkv2l.vlm.base import VLM
-from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.smolvlm_inputs import PixelRule
+from chunkv2l.models.base import VLM
+from chunkv2l.models.smolvlm import vlm as module
+from chunkv2l.models.smolvlm.inputs import PixelRule
+from chunkv2l.models.text.greedy import greedy
 from tests import frames2lora, tiny_smolvlm
 
 AB, LOGITS = 1e-5, 1e-4

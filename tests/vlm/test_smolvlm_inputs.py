@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from chunkv2l.vlm import smolvlm_inputs as inputs
-from chunkv2l.vlm.smolvlm import pixels_on
+from chunkv2l.models.smolvlm import inputs
+from chunkv2l.models.smolvlm.vlm import pixels_on
 from tests import frames2lora, tiny_smolvlm
 
 SIZES = [(720, 1280), (1280, 720), (101, 333), (480, 480), (384, 215), (215, 384), (216, 384), (7, 640), (20, 30)]

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import load_hypernetwork, save_hypernetwork
-from chunkv2l.models import hub, smolvlm
-from chunkv2l.models.cache import known_sha256, sha256
-from chunkv2l.models.smolvlm import load_smolvlm
+from chunkv2l.models.assets import hub
+from chunkv2l.models.assets.cache import known_sha256, sha256
+from chunkv2l.models.smolvlm import load as smolvlm
+from chunkv2l.models.smolvlm.load import load_smolvlm
 from tests import frames2lora, tiny_smolvlm
 
 CHECKPOINT = str(tiny_smolvlm.CHECKPOINT)

@@ -13,8 +13,8 @@ import torch
 import chunkv2l
 from chunkv2l.hypernet import load_hypernetwork
 from chunkv2l.models import UNFITTED, Model
+from chunkv2l.models.smolvlm import inputs
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm import smolvlm_inputs as inputs
 from tests import frames2lora, tiny_smolvlm
 
 RATES = (0.5, 1.0, 7.0, 10.0, 12.5, 15.0, 23.976, 24000 / 1001, 25.0, 29.97, 30000 / 1001, 30.0, 50.0, 59.94, 120.0)

@@ -12,8 +12,8 @@ from torch import Tensor
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
-from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.text import TextDecoder, log_likelihood, pad, score, stacked
+from chunkv2l.models.text.decoder import TextDecoder, log_likelihood, pad, score, stacked
+from chunkv2l.models.text.greedy import greedy
 from tests import frames2lora, tiny_smolvlm
 
 PROMPTS = [[1, 30, 40, 50], [1, 30], [1, 60, 61, 62, 63, 64, 65], [1, 9, 8], [1, 77, 12]]
@@ -139,7 +139,7 @@ def test_score_without_and_with_one_adapter() -> None:
 @pytest.mark.parametrize(("rows", "at_a_time"), [("_LOGIT_ROWS", 4), ("_SOFTMAX_ROWS", 1), ("_SOFTMAX_ROWS", 4)])
 def test_logits_are_made_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch, rows: str, at_a_time: int) -> None:
     whole = score(decoder(), PROMPTS[0], [[11, 12, 13], [14, 15]], random_adapters(3))
-    monkeypatch.setattr(f"chunkv2l.vlm.text.{rows}", at_a_time)
+    monkeypatch.setattr(f"chunkv2l.models.text.decoder.{rows}", at_a_time)
     torch.testing.assert_close(
         score(decoder(), PROMPTS[0], [[11, 12, 13], [14, 15]], random_adapters(3)), whole, atol=1e-5, rtol=0.0
     )

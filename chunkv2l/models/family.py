@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.vlm.base import CoarseScorer
-from chunkv2l.vlm.greedy import greedy
-from chunkv2l.vlm.text import TextDecoder, score
+from chunkv2l.models.base import CoarseScorer
+from chunkv2l.models.text.decoder import TextDecoder, score
+from chunkv2l.models.text.greedy import greedy
 
 if TYPE_CHECKING:
     from chunkv2l.video.clip import Clip
 
 
 class Family(ABC):
-    """The half of `chunkv2l.vlm.base.VLM` that all families share; see there for what the methods promise.
+    """The half of `chunkv2l.models.base.VLM` that all families share; see there for what the methods promise.
 
     Attributes:
         decoder: the language model; a family sets it.

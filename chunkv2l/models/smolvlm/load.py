@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from chunkv2l.models import hub
-from chunkv2l.models.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.models.assets import hub
+from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
+from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.vlm.quiet import quiet
-from chunkv2l.vlm.smolvlm import SmolVLM
-from chunkv2l.vlm.smolvlm_inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 
 CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
 """Where the released hypernetworks are: the repository's name, and the one that it was first published under."""

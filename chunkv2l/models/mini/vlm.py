@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.vlm.family import Family, Lowered
-from chunkv2l.vlm.mini_parts import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
-from chunkv2l.vlm.mini_text import Prompts
-from chunkv2l.vlm.plain import plain, special_strings
+from chunkv2l.models.family import Family, Lowered
+from chunkv2l.models.mini.connector import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
+from chunkv2l.models.mini.prompts import Prompts
+from chunkv2l.models.text.decoder import TextDecoder
+from chunkv2l.models.text.plain import plain, special_strings
 from chunkv2l.vlm.quiet import quiet
-from chunkv2l.vlm.text import TextDecoder
 
 if TYPE_CHECKING:
     from chunkv2l.video.clip import Clip
@@ -48,13 +48,13 @@ CHAT_TEMPLATE = (
 
 
 class MiniVLM(Family):
-    """`mini`; see `chunkv2l.vlm.base.VLM` for what the methods promise.
+    """`mini`; see `chunkv2l.models.base.VLM` for what the methods promise.
 
     The caption prompt, under which statements are scored too, is the bare assistant header: three tokens.
 
     Args:
-        language: SmolLM2 (a `LlamaForCausalLM`, or a `chunkv2l.vlm.llama.Language`) with the LoRA that makes it read
-            visual tokens merged in.
+        language: SmolLM2 (a `LlamaForCausalLM`, or a `chunkv2l.models.text.llama.Language`) with the LoRA that makes it
+            read visual tokens merged in.
         vision: DINOv2 (a `Dinov2Model`), or what loads it when a frame is first looked at: questions need none.
         connector: from what `vision` sees to visual tokens.
         tokenizer: SmolLM2's.

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
+from chunkv2l.models.family import Family
+from chunkv2l.models.smolvlm import inputs, lanczos
+from chunkv2l.models.text.decoder import TextDecoder, pad
+from chunkv2l.models.text.plain import plain, special_strings
 from chunkv2l.video.clip import Clip
-from chunkv2l.vlm import lanczos
-from chunkv2l.vlm import smolvlm_inputs as inputs
-from chunkv2l.vlm.family import Family
-from chunkv2l.vlm.plain import plain, special_strings
-from chunkv2l.vlm.text import TextDecoder, pad
 
 if TYPE_CHECKING:
     from chunkv2l.video.sampling import SampleTimes, Shrink
@@ -28,7 +27,7 @@ _FRAMES_AT_ONCE = 32
 
 
 class SmolVLM(Family):
-    """A frozen SmolVLM2; see `chunkv2l.vlm.base.VLM` for what the methods promise.
+    """A frozen SmolVLM2; see `chunkv2l.models.base.VLM` for what the methods promise.
 
     Args:
         model: a `SmolVLMForConditionalGeneration`, in the device and precision that it is to run in.

@@ -21,7 +21,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 
 if TYPE_CHECKING:
-    from chunkv2l.vlm.graphs import Graphs
+    from chunkv2l.models.text.cuda_graphs import Graphs
 
 Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
@@ -75,7 +75,7 @@ class TextDecoder:
     @cached_property
     def graphs(self) -> Graphs | None:
         """How short passes are made faster: None on a CPU, and where `GRAPHS` is set to 0."""
-        from chunkv2l.vlm.graphs import Graphs
+        from chunkv2l.models.text.cuda_graphs import Graphs
 
         return Graphs(self) if self.device.type == "cuda" and os.environ.get(GRAPHS) != "0" else None
 
@@ -103,7 +103,7 @@ class TextDecoder:
 
     def new_cache(self) -> Any:
         """An empty key-value cache for `run`."""
-        from chunkv2l.vlm.llama import Kept, Llama
+        from chunkv2l.models.text.llama import Kept, Llama
 
         if isinstance(self.model, Llama):
             return Kept()
