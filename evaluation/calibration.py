@@ -22,7 +22,7 @@ import chunkv2l
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Calibration, Model, load_model
 from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
-from chunkv2l.train.images import ImageSet, load_images
+from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation import calibration_report, metrics, qvhighlights
 from evaluation.moments import question
 from evaluation.observe import SIZES, Observer, make_statements

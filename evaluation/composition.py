@@ -28,8 +28,8 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.models import Model, load_model
 from chunkv2l.query.parse import Node, Query
-from chunkv2l.train.images import ImageSet, load_images
-from chunkv2l.train.questions import Described, scene_row
+from chunkv2l.train.data.images import ImageSet, load_images
+from chunkv2l.train.data.questions import Described, scene_row
 from evaluation import answers, results
 from evaluation.composition_report import Told, draw, figures_of, table_of
 from evaluation.photograph_options import photograph_options

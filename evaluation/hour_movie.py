@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from chunkv2l import terminal
 from chunkv2l.errors import InputError
-from chunkv2l.train.images import load_images
+from chunkv2l.train.data.images import load_images
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 from evaluation import hour_plan

@@ -28,7 +28,7 @@ from chunkv2l.errors import NothingFound
 from chunkv2l.graph import segments as segments_of
 from chunkv2l.models import Model, load_model
 from chunkv2l.query.parse import BUDGET, Node, Query
-from chunkv2l.train.images import ImageSet, load_images
+from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation import longmovie_report, metrics
 from evaluation.photograph_options import photograph_options
 from evaluation.photographs import SECONDS, Encoder, Take, write_movie

@@ -23,7 +23,7 @@ from tqdm import tqdm
 import chunkv2l
 from chunkv2l.errors import InputError
 from chunkv2l.models import Model, load_model
-from chunkv2l.train.images import load_images
+from chunkv2l.train.data.images import load_images
 from evaluation import mini_lines, qvhighlights, results
 from evaluation.metrics import recall
 from evaluation.mini_lines import Ratio, Shown

@@ -25,8 +25,8 @@ from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import score
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
-from chunkv2l.train.images import ImageSet
-from chunkv2l.train.questions import Described, NegativeNouns, exists, scene_row
+from chunkv2l.train.data.images import ImageSet
+from chunkv2l.train.data.questions import Described, NegativeNouns, exists, scene_row
 from chunkv2l.video.clip import Clip
 from evaluation.photographs import Encoder, Take
 from evaluation.token_f1 import best_f1

@@ -28,8 +28,8 @@ from chunkv2l.query.parse import BUDGET
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import Scoring
 from chunkv2l.train.calibrate import Case
-from chunkv2l.train.images import ImageSet
-from chunkv2l.train.nouns import NOUNS, naming
+from chunkv2l.train.data.images import ImageSet
+from chunkv2l.train.data.nouns import NOUNS, naming
 from evaluation.photographs import SECONDS, Encoded
 from evaluation.structure import LEAST, is_absent, make_structure
 

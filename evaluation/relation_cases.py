@@ -15,8 +15,8 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.nouns import naming, with_article
-from chunkv2l.train.questions import Described
+from chunkv2l.train.data.nouns import naming, with_article
+from chunkv2l.train.data.questions import Described
 from evaluation.photographs import SECONDS
 from evaluation.structure import is_absent
 

@@ -26,7 +26,7 @@ from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import NothingFound
 from chunkv2l.models import load_model
-from chunkv2l.train.images import load_images
+from chunkv2l.train.data.images import load_images
 from evaluation import metrics, results
 from evaluation.photograph_options import photograph_options
 from evaluation.photographs import SECONDS, Encoder, Take, write_movie

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Final
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.nouns import mentioned
-from chunkv2l.train.questions import Described
+from chunkv2l.train.data.nouns import mentioned
+from chunkv2l.train.data.questions import Described
 
 SHORTEST, LONGEST = 6, 12
 """Photographs in a run."""

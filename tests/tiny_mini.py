@@ -17,8 +17,8 @@ from chunkv2l.models.mini.connector import BLOCKS, SIZE, Connector
 from chunkv2l.models.mini.load import merge
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.text.llama import Sizes
-from chunkv2l.train.decoder import Decoder, from_llama
-from chunkv2l.train.lora import DecoderLora
+from chunkv2l.train.core.decoder import Decoder, from_llama
+from chunkv2l.train.core.lora import DecoderLora
 from chunkv2l.video.clip import Clip
 
 HIDDEN, INTERMEDIATE, LAYERS, SEEN = 32, 48, 3, 24

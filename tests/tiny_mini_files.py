@@ -17,7 +17,7 @@ from chunkv2l.models.mini import dinov2, smollm2
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.sentence import minilm
-from chunkv2l.train.lora import DecoderLora
+from chunkv2l.train.core.lora import DecoderLora
 from tests import tiny_mini
 from tests.tiny_mini import CHANNELS, HIDDEN, INTERMEDIATE, LAYERS
 

@@ -11,15 +11,15 @@ import click
 import torch
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.train import any_vlm
-from chunkv2l.train.bench import prepare
-from chunkv2l.train.config import read_config
-from chunkv2l.train.curves import draw
-from chunkv2l.train.decoder import compiled, run_block
-from chunkv2l.train.files import load_reader
-from chunkv2l.train.run import train_hypernet, train_vlm
+from chunkv2l.train.core.decoder import compiled, run_block
+from chunkv2l.train.plot_log import draw
+from chunkv2l.train.runs import any_vlm
+from chunkv2l.train.runs.checkpoints import load_reader
+from chunkv2l.train.runs.config import read_config
+from chunkv2l.train.runs.mini import train_hypernet, train_vlm
+from chunkv2l.train.runs.mini_setup import prepare
 from chunkv2l.train.speed import of_run
-from chunkv2l.train.vlm_stage import Reader
+from chunkv2l.train.stages.vlm_stage import Reader
 
 
 @click.group()

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from chunkv2l.train.batches import Batch
-from chunkv2l.train.bench import Bench, bank_clips, stage_one, stage_two
-from chunkv2l.train.decoder import run_block
-from chunkv2l.train.files import fresh
-from chunkv2l.train.hypernet_stage import Trained
-from chunkv2l.train.run import compile_projection
-from chunkv2l.train.vlm_stage import Reader
+from chunkv2l.train.core.decoder import run_block
+from chunkv2l.train.data.batches import Batch
+from chunkv2l.train.runs.checkpoints import fresh
+from chunkv2l.train.runs.mini import compile_projection
+from chunkv2l.train.runs.mini_setup import Bench, bank_clips, stage_one, stage_two
+from chunkv2l.train.stages.hypernet_stage import Trained
+from chunkv2l.train.stages.vlm_stage import Reader
 
 PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """TFLOP/s of dense bfloat16 matrix products, from the vendor's data sheets (SXM)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chunkv2l.train.nouns import with_article
+from chunkv2l.train.data.nouns import with_article
 from tests.indexes import jpeg
 
 THINGS = ("dog", "cat", "horse", "boat", "man", "woman")

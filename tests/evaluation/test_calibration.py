@@ -15,8 +15,8 @@ import chunkv2l
 from chunkv2l.errors import InputError
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.calibrate import Case
-from chunkv2l.train.images import ImageSet, load_images
-from chunkv2l.train.nouns import NOUNS, naming
+from chunkv2l.train.data.images import ImageSet, load_images
+from chunkv2l.train.data.nouns import NOUNS, naming
 from evaluation import calibration
 from evaluation.__main__ import main
 from evaluation.calibration import judge

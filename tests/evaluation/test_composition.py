@@ -16,7 +16,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.policies import BUILT_IN
-from chunkv2l.train.images import load_images
+from chunkv2l.train.data.images import load_images
 from evaluation import composition
 from evaluation.__main__ import main
 from evaluation.composition import make_groups

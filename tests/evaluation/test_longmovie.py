@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import chunkv2l
 from chunkv2l.models import Model
 from chunkv2l.policies import BUILT_IN
-from chunkv2l.train.images import ImageSet, load_images
+from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation import longmovie
 from evaluation.__main__ import main
 from evaluation.longmovie import Asked, Found, Kept, Mode, Movie, make_movies, summary

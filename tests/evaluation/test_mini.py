@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import Calibration, Model
-from chunkv2l.train.images import load_images
+from chunkv2l.train.data.images import load_images
 from evaluation import mini, mini_lines
 from evaluation.__main__ import main
 from evaluation.mini_lines import HardNegatives, Ratio, Shown

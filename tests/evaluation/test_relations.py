@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from chunkv2l.answer.spans import Span
-from chunkv2l.train.images import load_images
-from chunkv2l.train.nouns import mentioned
-from chunkv2l.train.questions import Described
+from chunkv2l.train.data.images import load_images
+from chunkv2l.train.data.nouns import mentioned
+from chunkv2l.train.data.questions import Described
 from evaluation import relations
 from evaluation.__main__ import main
 from evaluation.relation_cases import KINDS, Ordered, Question, make_ordered

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.images import load_images
-from chunkv2l.train.questions import Described
+from chunkv2l.train.data.images import load_images
+from chunkv2l.train.data.questions import Described
 from evaluation.structure import LEAST, LONGEST, SHORTEST, is_absent, make_structure, plan
 from tests.evaluation.photograph_sets import write_set
 

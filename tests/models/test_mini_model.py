@@ -23,7 +23,7 @@ from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.mini import pack
 from chunkv2l.models.text.decoder import stacked
-from chunkv2l.train.decoder import from_llama
+from chunkv2l.train.core.decoder import from_llama
 from tests import frames2lora, tiny_mini, tiny_mini_files
 from tests.tiny_mini_files import CONFIG
 

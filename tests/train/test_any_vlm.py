@@ -18,15 +18,16 @@ from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
 from chunkv2l.models import load_model
 from chunkv2l.models.mini import load as mini_model
-from chunkv2l.train import any_vlm, encoded
 from chunkv2l.train.__main__ import main
-from chunkv2l.train.batches import Batch
-from chunkv2l.train.config import RunConfig, read_config
-from chunkv2l.train.loading import load, sizes_of
-from chunkv2l.train.material import batches_of
-from chunkv2l.train.shots import shots_of
-from chunkv2l.train.trainer import Schedule, Trainer
-from chunkv2l.train.words import Words
+from chunkv2l.train.clips import encoded
+from chunkv2l.train.clips.prompts import Words
+from chunkv2l.train.clips.shots import shots_of
+from chunkv2l.train.core.trainer import Schedule, Trainer
+from chunkv2l.train.data.batches import Batch
+from chunkv2l.train.data.material import batches_of
+from chunkv2l.train.runs import any_vlm
+from chunkv2l.train.runs.any_vlm_setup import load, sizes_of
+from chunkv2l.train.runs.config import RunConfig, read_config
 from tests import frames2lora, media, tiny_mini, tiny_mini_files, tiny_smolvlm
 from tests.evaluation.photograph_sets import write_set
 from tests.keyed import by_words

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.config import read_config
+from chunkv2l.train.runs.config import read_config
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

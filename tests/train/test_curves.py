@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from chunkv2l.errors import InputError
 from chunkv2l.train.__main__ import main
-from chunkv2l.train.curves import draw, read_log, series
+from chunkv2l.train.plot_log import draw, read_log, series
 
 ROWS = (
     {"stage": "hypernet", "step": 50, "steps_s": 2.0, "internalise": 3.0, "find": 2.5, "key_found": 0.1},

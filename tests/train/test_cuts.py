@@ -8,9 +8,9 @@ import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.models.mini.prompts import Prompts
-from chunkv2l.train.batches import Batches, Mix
-from chunkv2l.train.cuts import draw_cuts, join, together
-from chunkv2l.train.questions import Described, NegativeNouns, caption_row, detail_row, exists_row, scene_row
+from chunkv2l.train.data.batches import Batches, Mix
+from chunkv2l.train.data.cuts import draw_cuts, join, together
+from chunkv2l.train.data.questions import Described, NegativeNouns, caption_row, detail_row, exists_row, scene_row
 from tests.train.test_stages import Letters
 
 DESCRIBED = tuple(

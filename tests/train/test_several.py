@@ -13,8 +13,8 @@ SCRIPT = textwrap.dedent(
     import sys
     import torch
     from torch import nn
-    from chunkv2l.train import several
-    from chunkv2l.train.losses import info_nce
+    from chunkv2l.train.core import distributed as several
+    from chunkv2l.train.core.losses import info_nce
 
     rank, count, device = several.start()
     torch.manual_seed(rank)  # other weights in each process, until they are given the first one's

@@ -19,22 +19,22 @@ from chunkv2l.models.assets import weights
 from chunkv2l.models.mini.connector import CHANNELS, Seen
 from chunkv2l.models.mini.load import HYPERNET, SHIPPED
 from chunkv2l.models.mini.prompts import Prompts
-from chunkv2l.train import clips
-from chunkv2l.train.batches import Batch, Batches, Mix
-from chunkv2l.train.clips import BankClips
-from chunkv2l.train.decoder import Block, Decoder, forward, go_on, read, run_block
-from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.files import load_keys
-from chunkv2l.train.hypernet_stage import HypernetStage, Trained, Weights
-from chunkv2l.train.key_teachers import KeyTeachers
-from chunkv2l.train.losses import agreement, group_nce, info_nce, many_right, neighbourhoods
-from chunkv2l.train.measure import Measure
-from chunkv2l.train.nouns import NOUNS
-from chunkv2l.train.questions import Described, NegativeNouns
+from chunkv2l.train.clips import base as clips
+from chunkv2l.train.clips.bank import FeatureBank
+from chunkv2l.train.clips.base import BankClips
+from chunkv2l.train.core.decoder import Block, Decoder, forward, go_on, read, run_block
+from chunkv2l.train.core.losses import agreement, group_nce, info_nce, many_right, neighbourhoods
+from chunkv2l.train.core.trainer import Schedule, Trainer
+from chunkv2l.train.data.batches import Batch, Batches, Mix
+from chunkv2l.train.data.nouns import NOUNS
+from chunkv2l.train.data.questions import Described, NegativeNouns
+from chunkv2l.train.runs.checkpoints import load_keys
 from chunkv2l.train.speed import measure
 from chunkv2l.train.spoken import through_when
-from chunkv2l.train.trainer import Schedule, Trainer
-from chunkv2l.train.vlm_stage import Reader, Sight, VlmStage, rehearsal
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained, Weights
+from chunkv2l.train.stages.key_teachers import KeyTeachers
+from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.vlm_stage import Reader, Sight, VlmStage, rehearsal
 from tests.keyed import by_words
 
 HIDDEN, INNER, LAYERS, VOCABULARY = 32, 48, 3, 128

@@ -12,10 +12,10 @@ import torch
 
 from chunkv2l.errors import InputError
 from chunkv2l.models.mini.connector import GRID, SIZE, Seen
-from chunkv2l.train.features import build_bank
-from chunkv2l.train.images import Motion, load_images
-from chunkv2l.train.material import AnySet, load_set
-from chunkv2l.train.videos import Stretch, VideoSet, load_videos
+from chunkv2l.train.clips.bank import build_bank
+from chunkv2l.train.data.images import Motion, load_images
+from chunkv2l.train.data.material import AnySet, load_set
+from chunkv2l.train.data.videos import Stretch, VideoSet, load_videos
 from tests import media
 from tests.evaluation.photograph_sets import write_set
 
@@ -104,7 +104,7 @@ def _see(vision: Any, pixels: torch.Tensor) -> Seen:
 
 
 def test_the_bank_has_a_videos_own_frames(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chunkv2l.train.features.see", _see)
+    monkeypatch.setattr("chunkv2l.train.clips.bank.see", _see)
     photographs = load_images(write_set(tmp_path, 20), 3)
     videos = load_videos(written(folder, row(), row(start=2, end=4)))
     vision: Any = _Vision()

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from chunkv2l.models.text.decoder import TextDecoder, log_likelihood
 from chunkv2l.models.text.greedy import greedy
 from chunkv2l.models.text.llama import Kept, Language, Sizes
-from chunkv2l.train.decoder import from_text
+from chunkv2l.train.core.decoder import from_text
 from tests import tiny_mini
 
 PROMPTS = [[1, 40, 41, 42, 43], [1, 50], [1, 60, 61, 62]]

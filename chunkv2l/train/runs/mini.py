@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from chunkv2l.train.batches import loader
-from chunkv2l.train.bench import Bench, bank_clips, measure_on_dev, stage_one, stage_two
-from chunkv2l.train.clips import BankClips
-from chunkv2l.train.files import fresh, load_reader, load_trained, save_reader, save_trained
-from chunkv2l.train.hypernet_stage import Trained
-from chunkv2l.train.measure import Measure
-from chunkv2l.train.questions import Described
-from chunkv2l.train.teacher import sample_captions
-from chunkv2l.train.trainer import Trainer
-from chunkv2l.train.vlm_stage import Reader
+from chunkv2l.train.clips.base import BankClips
+from chunkv2l.train.clips.self_captions import sample_captions
+from chunkv2l.train.core.trainer import Trainer
+from chunkv2l.train.data.batches import loader
+from chunkv2l.train.data.questions import Described
+from chunkv2l.train.runs.checkpoints import fresh, load_reader, load_trained, save_reader, save_trained
+from chunkv2l.train.runs.mini_setup import Bench, bank_clips, measure_on_dev, stage_one, stage_two
+from chunkv2l.train.stages.hypernet_stage import Trained
+from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.vlm_stage import Reader
 
 
 def train_vlm(bench: Bench) -> Reader:

@@ -21,13 +21,11 @@ from torch.nn import functional as F
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.sentence.minilm import Sentences
-from chunkv2l.train import several
-from chunkv2l.train.batches import Batch
-from chunkv2l.train.clips import Clips
-from chunkv2l.train.clips import read_states as read_states
-from chunkv2l.train.decoder import Decoder, Runner, forward
-from chunkv2l.train.key_teachers import KeyTeachers
-from chunkv2l.train.losses import (
+from chunkv2l.train.clips.base import Clips
+from chunkv2l.train.clips.base import read_states as read_states
+from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core.decoder import Decoder, Runner, forward
+from chunkv2l.train.core.losses import (
     agreement,
     distil,
     group_nce,
@@ -38,7 +36,9 @@ from chunkv2l.train.losses import (
     short_weight,
     token_nll,
 )
-from chunkv2l.train.nouns import NOUNS, naming
+from chunkv2l.train.data.batches import Batch
+from chunkv2l.train.data.nouns import NOUNS, naming
+from chunkv2l.train.stages.key_teachers import KeyTeachers
 
 Figures = dict[str, Tensor]
 

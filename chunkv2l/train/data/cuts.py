@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chunkv2l.train.questions import Described
+from chunkv2l.train.data.questions import Described
 
 PARTS = (2, 2, 3)
 """Parts of a cut: one of these is drawn."""

@@ -18,8 +18,8 @@ from transformers import Dinov2Model
 
 from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
 from chunkv2l.models.mini.vlm import sample_times, shrink
-from chunkv2l.train.images import ImageSet, Motion, decode, film
-from chunkv2l.train.videos import Stretch, VideoSet
+from chunkv2l.train.data.images import ImageSet, Motion, decode, film
+from chunkv2l.train.data.videos import Stretch, VideoSet
 
 
 @dataclass(frozen=True)

@@ -16,23 +16,23 @@ import torch
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import save_hypernetwork
 from chunkv2l.models.sentence.minilm import Sentences
-from chunkv2l.train import several
-from chunkv2l.train.batches import loader
-from chunkv2l.train.config import RunConfig
-from chunkv2l.train.decoder import Decoder, Runner, compiled, from_text, run_block
-from chunkv2l.train.encoded import EncodedClips, Encoder
-from chunkv2l.train.files import save_trained
-from chunkv2l.train.hypernet_stage import HypernetStage
-from chunkv2l.train.images import Motion
-from chunkv2l.train.loading import Loaded, load
-from chunkv2l.train.material import Material, batches_of, load_material
-from chunkv2l.train.measure import Measure
-from chunkv2l.train.questions import Described, clean
-from chunkv2l.train.run import compile_projection, measured, shown
-from chunkv2l.train.sentences import sentence_encoder
-from chunkv2l.train.shots import Shot, scenes_of, shots_of
-from chunkv2l.train.trainer import Trainer
-from chunkv2l.train.words import Words
+from chunkv2l.train.clips.encoded import EncodedClips, Encoder
+from chunkv2l.train.clips.prompts import Words
+from chunkv2l.train.clips.sentences import sentence_encoder
+from chunkv2l.train.clips.shots import Shot, scenes_of, shots_of
+from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_text, run_block
+from chunkv2l.train.core.trainer import Trainer
+from chunkv2l.train.data.batches import loader
+from chunkv2l.train.data.images import Motion
+from chunkv2l.train.data.material import Material, batches_of, load_material
+from chunkv2l.train.data.questions import Described, clean
+from chunkv2l.train.runs.any_vlm_setup import Loaded, load
+from chunkv2l.train.runs.checkpoints import save_trained
+from chunkv2l.train.runs.config import RunConfig
+from chunkv2l.train.runs.mini import compile_projection, measured, shown
+from chunkv2l.train.stages.hypernet_stage import HypernetStage
+from chunkv2l.train.stages.measure import Measure
 
 _STILL = Motion(least=0.85, mirror=False)
 _DEV_SECONDS = 4

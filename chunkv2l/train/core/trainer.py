@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from chunkv2l.train import several
+from chunkv2l.train.core import distributed as several
 
 Item = TypeVar("Item")
 

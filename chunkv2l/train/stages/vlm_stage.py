@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from chunkv2l.models.mini.connector import Connector, Seen
 from chunkv2l.models.mini.prompts import Prompts
-from chunkv2l.train.batches import Batch, pad
-from chunkv2l.train.decoder import Decoder, Runner, forward, go_on, read
-from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.lora import DecoderLora
-from chunkv2l.train.losses import short_weight, token_nll
+from chunkv2l.train.clips.bank import FeatureBank
+from chunkv2l.train.core.decoder import Decoder, Runner, forward, go_on, read
+from chunkv2l.train.core.lora import DecoderLora
+from chunkv2l.train.core.losses import short_weight, token_nll
+from chunkv2l.train.data.batches import Batch, pad
 
 # Answers of the bare language model to these are rehearsed, so that it keeps its language.
 REHEARSED = (

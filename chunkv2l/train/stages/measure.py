@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chunkv2l.train.batches import Written, pad
-from chunkv2l.train.decoder import forward
-from chunkv2l.train.hypernet_stage import HypernetStage
-from chunkv2l.train.losses import row_sums, token_nll
-from chunkv2l.train.questions import Described, NegativeNouns, exists_row, scene_row
+from chunkv2l.train.core.decoder import forward
+from chunkv2l.train.core.losses import row_sums, token_nll
+from chunkv2l.train.data.batches import Written, pad
+from chunkv2l.train.data.questions import Described, NegativeNouns, exists_row, scene_row
+from chunkv2l.train.stages.hypernet_stage import HypernetStage
 
 Pair = tuple[str, str]
 

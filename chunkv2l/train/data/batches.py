@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.nouns import NOUNS, PLACES
-from chunkv2l.train.questions import (
+from chunkv2l.train.data.nouns import NOUNS, PLACES
+from chunkv2l.train.data.questions import (
     Described,
     NegativeNouns,
     caption_row,

@@ -16,9 +16,9 @@ from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import weights
 from chunkv2l.models.mini.connector import CHANNELS
 from chunkv2l.models.mini.load import check_keys, read_hypernet
-from chunkv2l.train.config import RunConfig
-from chunkv2l.train.hypernet_stage import Trained
-from chunkv2l.train.vlm_stage import Reader
+from chunkv2l.train.runs.config import RunConfig
+from chunkv2l.train.stages.hypernet_stage import Trained
+from chunkv2l.train.stages.vlm_stage import Reader
 
 MINI = HypernetConfig(
     num_layers=30,

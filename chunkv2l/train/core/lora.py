@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chunkv2l.train.decoder import Block, Decoder
+from chunkv2l.train.core.decoder import Block, Decoder
 
 MATRICES = ("qkv", "out", "gate_up", "down")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from chunkv2l.train.clips import BankClips
-from chunkv2l.train.decoder import Runner, forward
-from chunkv2l.train.questions import Described, clean
+from chunkv2l.train.clips.base import BankClips
+from chunkv2l.train.core.decoder import Runner, forward
+from chunkv2l.train.data.questions import Described, clean
 
 
 @torch.no_grad()

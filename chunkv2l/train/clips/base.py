@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from chunkv2l.models.mini.connector import unit_states
-from chunkv2l.train.decoder import Decoder, Past, go_on, read
-from chunkv2l.train.features import FeatureBank
-from chunkv2l.train.vlm_stage import Sight
+from chunkv2l.train.clips.bank import FeatureBank
+from chunkv2l.train.core.decoder import Decoder, Past, go_on, read
+from chunkv2l.train.stages.vlm_stage import Sight
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
 """(owner [Q], ids [Q, T] that follow the frames) → the VLM's output states [Q, T, D], clip `owner`'s frames read."""

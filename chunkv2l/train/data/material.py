@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.batches import Batches, Written
-from chunkv2l.train.config import RunConfig, Source
-from chunkv2l.train.cuts import Cut, draw_cuts
-from chunkv2l.train.images import ImageSet, load_images
-from chunkv2l.train.questions import Described, NegativeNouns
-from chunkv2l.train.videos import VideoSet, load_videos
+from chunkv2l.train.data.batches import Batches, Written
+from chunkv2l.train.data.cuts import Cut, draw_cuts
+from chunkv2l.train.data.images import ImageSet, load_images
+from chunkv2l.train.data.questions import Described, NegativeNouns
+from chunkv2l.train.data.videos import VideoSet, load_videos
+from chunkv2l.train.runs.config import RunConfig, Source
 
 AnySet = ImageSet | VideoSet
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from chunkv2l.train.nouns import NOUNS, mentioned, mentioned_in_any, with_article
+from chunkv2l.train.data.nouns import NOUNS, mentioned, mentioned_in_any, with_article
 
 DESCRIBE = (
     "Describe the video.",

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.questions import Described, clean
+from chunkv2l.train.data.questions import Described, clean
 
 
 @dataclass(frozen=True)

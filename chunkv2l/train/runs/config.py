@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.batches import Mix
-from chunkv2l.train.hypernet_stage import Weights
-from chunkv2l.train.images import Motion
-from chunkv2l.train.trainer import Schedule
+from chunkv2l.train.core.trainer import Schedule
+from chunkv2l.train.data.batches import Mix
+from chunkv2l.train.data.images import Motion
+from chunkv2l.train.stages.hypernet_stage import Weights
 
 T = TypeVar("T")
 

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.models.text.decoder import stacked
-from chunkv2l.train import several
-from chunkv2l.train.clips import Teacher, Watched
-from chunkv2l.train.decoder import Decoder, go_on, read
-from chunkv2l.train.shots import Shot
-from chunkv2l.train.words import AnyVLM
+from chunkv2l.train.clips.base import Teacher, Watched
+from chunkv2l.train.clips.prompts import AnyVLM
+from chunkv2l.train.clips.shots import Shot
+from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core.decoder import Decoder, go_on, read
 
 _AT_ONCE = 8
 """Clips that are encoded together."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.questions import Described, clean
+from chunkv2l.train.data.questions import Described, clean
 from chunkv2l.video.clip import Clip, read_clip
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.sampling import SampleTimes, Shrink

@@ -13,21 +13,21 @@ from chunkv2l.errors import InputError
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.models.sentence.minilm import Sentences
-from chunkv2l.train import several
-from chunkv2l.train.batches import Batches
-from chunkv2l.train.clips import BankClips
-from chunkv2l.train.config import RunConfig
-from chunkv2l.train.decoder import Decoder, Runner, compiled, from_llama, run_block
-from chunkv2l.train.features import FeatureBank, build_bank
-from chunkv2l.train.files import load_keys
-from chunkv2l.train.hypernet_stage import HypernetStage, Trained
-from chunkv2l.train.images import Motion
-from chunkv2l.train.key_teachers import KeyTeachers
-from chunkv2l.train.material import Material, batches_of, load_material
-from chunkv2l.train.measure import Measure
-from chunkv2l.train.questions import Described
-from chunkv2l.train.sentences import sentence_encoder
-from chunkv2l.train.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
+from chunkv2l.train.clips.bank import FeatureBank, build_bank
+from chunkv2l.train.clips.base import BankClips
+from chunkv2l.train.clips.sentences import sentence_encoder
+from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_llama, run_block
+from chunkv2l.train.data.batches import Batches
+from chunkv2l.train.data.images import Motion
+from chunkv2l.train.data.material import Material, batches_of, load_material
+from chunkv2l.train.data.questions import Described
+from chunkv2l.train.runs.checkpoints import load_keys
+from chunkv2l.train.runs.config import RunConfig
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.stages.key_teachers import KeyTeachers
+from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.vlm_stage import REHEARSED, Reader, Sight, VlmStage, rehearsal
 
 _STILL = Motion(least=0.85, mirror=False)
 
