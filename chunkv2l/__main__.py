@@ -1,6 +1,6 @@
 """python -m chunkv2l"""
 
-from chunkv2l.cli import main
+from chunkv2l.cli.main import main
 
 if __name__ == "__main__":
     main()

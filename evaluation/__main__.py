@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {

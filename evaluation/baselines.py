@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.sentence import minilm
 from evaluation import asking, moment_files, moment_scores, qa, qa_files, results

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, MAX_LENGTH, MIN_LENGTH, make_detector
 from chunkv2l.video.segmentation import detect

@@ -23,7 +23,7 @@ from unittest import mock
 import click
 import torch
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.query.parse import BUDGET
 from chunkv2l.video.parallel import coordinator as side_by_side

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.query.parse import BUDGET, Node
 from evaluation import results, table

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import Progress, build
 from chunkv2l.indexing.progress import peak_memory

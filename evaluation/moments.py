@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from chunkv2l import terminal
 from chunkv2l.ask import Index
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.parse import parse
 from evaluation import asking, moment_files, qvhighlights, results

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from chunkv2l import terminal
 from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.query.parse import Node
 from evaluation import answers, asking, qa_files, results

@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 
 import evaluation.__main__ as evaluation
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 from evaluation import readme, results
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import chunkv2l
-from chunkv2l import terminal
+from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,7 +16,11 @@ import click
 import pytest
 
 import chunkv2l
-from chunkv2l import cli, cli_options, cli_tools, policies, terminal
+from chunkv2l import policies
+from chunkv2l.cli import main as cli
+from chunkv2l.cli import options as cli_options
+from chunkv2l.cli import output as terminal
+from chunkv2l.cli import tools as cli_tools
 from tests.fake_vlm import fake_model
 from tests.written import random_codes, write_index
 
@@ -59,7 +63,7 @@ def test_every_option_is_explained(name: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom chunkv2l import cli\n"
+        "import sys\nfrom chunkv2l.cli import main as cli\n"
         "assert cli.run(['ask', '--help']) == 0\n"
         "heavy = {'torch', 'transformers', 'networkx', 'av', 'cv2', 'numpy', 'scenedetect'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
@@ -367,7 +371,7 @@ def test_progress_off_the_terminal_is_a_line_now_and_then(
     from chunkv2l.indexing.build import Progress
 
     now = [0.0]
-    monkeypatch.setattr("chunkv2l.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("chunkv2l.cli.output.time.monotonic", lambda: now[0])
     with terminal.ProgressBar() as bar:
         for second in range(0, 60, 5):
             now[0] = float(second)
@@ -488,7 +492,8 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
     """The program waits for a question; SIGINT ends it with a sentence, no traceback."""
     path = write_index(tmp_path / "movie.idx", random_codes(2))
     code = (
-        "import sys\nimport chunkv2l.models\nfrom tests.fake_vlm import fake_model\nfrom chunkv2l import cli\n"
+        "import sys\nimport chunkv2l.models\nfrom tests.fake_vlm import fake_model\n"
+        "from chunkv2l.cli import main as cli\n"
         "chunkv2l.models.load_model = lambda *_: fake_model()\ncli.main(sys.argv[1:])"
     )
     process = subprocess.Popen(

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import pytest
 
-from chunkv2l import cli
+from chunkv2l.cli import main as cli
 from tests.media import scene, truncate, write, write_sound
 from tests.movies import block_movie
 
@@ -179,7 +179,7 @@ def test_debugging_shows_where_it_was_found(bare: Path, monkeypatch: pytest.Monk
 SLOW = """
 import sys
 import chunkv2l.models
-from chunkv2l import cli
+from chunkv2l.cli import main as cli
 from tests.fake_vlm import fake_model
 chunkv2l.models.load_model = lambda *_, **__: fake_model(delay=float(sys.argv[1]))
 cli.main(sys.argv[2:])

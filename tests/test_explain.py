@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from chunkv2l import cli
 from chunkv2l.answer import explain
 from chunkv2l.answer.answer import Answer
 from chunkv2l.answer.trace import Route
 from chunkv2l.ask import Index
+from chunkv2l.cli import main as cli
 from chunkv2l.graph import groups, neighbours
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement

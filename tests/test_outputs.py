@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from chunkv2l import cli
+from chunkv2l.cli import main as cli
 from chunkv2l.indexing.build import build
 from chunkv2l.video.probe import probe
 from tests.fake_vlm import fake_model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkv2l import cli
+from chunkv2l.cli import main as cli
 from chunkv2l.errors import InputError
 from chunkv2l.own_detector import named
 from tests.fake_vlm import fake_model

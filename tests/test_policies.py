@@ -11,7 +11,7 @@ import networkx as nx
 import pytest
 
 from chunkv2l import policies
-from chunkv2l.cli_options import BUILT_IN_POLICIES
+from chunkv2l.cli.options import BUILT_IN_POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import neighbours, segment_graph, segments
 from chunkv2l.query.parse import Node, Query, parse

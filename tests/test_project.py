@@ -15,7 +15,8 @@ import networkx as nx
 import pytest
 
 import evaluation.__main__
-from chunkv2l import cli, policies
+from chunkv2l import policies
+from chunkv2l.cli import main as cli
 from chunkv2l.query.parse import Node, Query
 
 ROOT = Path(__file__).parents[1]

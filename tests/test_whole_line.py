@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from chunkv2l import cli
 from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.cli import main as cli
 from chunkv2l.hypernet import load_hypernetwork
 from chunkv2l.index.file import IndexFile
 from tests import frames2lora, tiny_smolvlm

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chunkv2l import cli
+from chunkv2l.cli import main as cli
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.assets import wheels as fetch
 from chunkv2l.models.mini import frozen as mini_frozen

@@ -21,9 +21,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from chunkv2l import cli
 from chunkv2l.adapter.algebra import Adapter, compress
 from chunkv2l.ask import Index
+from chunkv2l.cli import main as cli
 from chunkv2l.export import export_adapters, export_base
 from recipes import (
     like_this_not_that,

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from chunkv2l import terminal
-from chunkv2l.cli_options import (
+from chunkv2l.cli import output as terminal
+from chunkv2l.cli.options import (
     budget_option,
     complete_model,
     complete_policy,

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from chunkv2l import __version__, terminal
-from chunkv2l.cli_options import (
+from chunkv2l import __version__
+from chunkv2l.cli import output as terminal
+from chunkv2l.cli.options import (
     BUILT_IN_POLICIES,
     budget_option,
     complete_model,
@@ -25,7 +26,7 @@ from chunkv2l.cli_options import (
     model_options,
     output_options,
 )
-from chunkv2l.cli_tools import TOOLS
+from chunkv2l.cli.tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
 
 # What --help says of BuildSettings' defaults, spelt out because importing them takes a second; a test compares them.
@@ -251,7 +252,7 @@ def ask(
     questions are read line by line from the terminal or a pipe.
     """
     from chunkv2l.ask import open_index
-    from chunkv2l.outputs import Outputs
+    from chunkv2l.cli.artifacts import Outputs
 
     outputs = Outputs(**files)
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}
