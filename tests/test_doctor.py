@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkv2l import doctor as module
-from chunkv2l import doctor_trials, models
-from chunkv2l.doctor import Finding, doctor
+from chunkv2l import models
+from chunkv2l.doctor import report as module
+from chunkv2l.doctor import trials as doctor_trials
+from chunkv2l.doctor.report import Finding, doctor
 from chunkv2l.errors import InputError
 from chunkv2l.models.assets import hub
 from chunkv2l.models.smolvlm import load as smolvlm

@@ -207,7 +207,7 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
 
     Exit code 1 if anything won't.
     """
-    from chunkv2l.doctor import Finding, examine
+    from chunkv2l.doctor.report import Finding, examine
 
     found: list[Finding] = []
     for item in examine(model, hypernet=hypernet, device=device):

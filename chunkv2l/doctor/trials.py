@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkv2l.doctor import Finding, Level, first_line, guarded, sentence, version_of
+from chunkv2l.doctor.report import Finding, Level, first_line, guarded, sentence, version_of
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model

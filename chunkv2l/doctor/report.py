@@ -60,7 +60,7 @@ def examine(model: str | None = None, *, hypernet: str | None = None, device: st
     Yields:
         Findings as they come. Nothing is raised: what fails is a finding.
     """
-    from chunkv2l import doctor_trials
+    from chunkv2l.doctor import trials as doctor_trials
 
     yield from versions()
     yield guarded("device", lambda: find_device(device))
