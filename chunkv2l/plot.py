@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkv2l.answer.spans import Span, between, clock
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.plot_parts import INK, box, text, thumbnail, tick_seconds
-from chunkv2l.values import one_line
+from chunkv2l.sanitize import one_line
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer

@@ -32,8 +32,8 @@ from chunkv2l.indexing.segments import AT_ONCE, mean_scores, write_captions
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import stacked
+from chunkv2l.sanitize import to_json
 from chunkv2l.train.data.images import Motion, decode, film
-from chunkv2l.values import to_json
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 

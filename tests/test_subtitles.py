@@ -13,7 +13,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.build import BuildReport, build
-from chunkv2l.values import is_line
+from chunkv2l.sanitize import is_line
 from chunkv2l.video import subtitles
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.subtitles import Cue, Spoken, decode, find_sidecar, parse, read_subtitles

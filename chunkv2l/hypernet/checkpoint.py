@@ -20,7 +20,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
 from chunkv2l.hypernet.released import read_released
-from chunkv2l.values import quoted
+from chunkv2l.sanitize import quoted
 
 FORMAT = "chunkv2l.hypernet"
 ENCODER = "aggregator.perceiver.encoder"

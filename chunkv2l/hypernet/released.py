@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.values import quoted
+from chunkv2l.sanitize import quoted
 
 EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
 COMPILED = "_orig_mod."  # what torch.compile puts into names

@@ -37,7 +37,7 @@ from chunkv2l.rows import (
     similar_rows,
     subtitle_rows,
 )
-from chunkv2l.values import finite
+from chunkv2l.sanitize import finite
 
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
 MAX_SEGMENTS: Final = 1_000_000

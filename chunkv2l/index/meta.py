@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from chunkv2l.values import finite, is_line
+from chunkv2l.sanitize import finite, is_line
 
 MAX_META: Final = 1 << 20  # bytes of one meta value
 MAX_DEPTH: Final = 8  # of nesting in a meta value

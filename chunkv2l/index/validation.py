@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import Malformed, read_meta, rebuild
 from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
-from chunkv2l.values import quoted
+from chunkv2l.sanitize import quoted
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.validation import open_readonly
-from chunkv2l.values import quoted
+from chunkv2l.sanitize import quoted
 
 MOST: Final = 20
 """Findings of one kind that are told."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
-from chunkv2l.values import to_json
+from chunkv2l.sanitize import to_json
 
 
 @dataclass(frozen=True)

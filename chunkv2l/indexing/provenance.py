@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkv2l.indexing.settings import BuildSettings
-from chunkv2l.values import one_line
+from chunkv2l.sanitize import one_line
 from chunkv2l.video.probe import MovieInfo
 
 if TYPE_CHECKING:

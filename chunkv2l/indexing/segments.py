@@ -14,7 +14,7 @@ from chunkv2l.index import tensors as packing
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models.text.decoder import stacked
-from chunkv2l.values import one_line
+from chunkv2l.sanitize import one_line
 from chunkv2l.video.clip import Clip
 
 if TYPE_CHECKING:

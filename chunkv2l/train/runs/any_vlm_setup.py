@@ -19,11 +19,11 @@ from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.smolvlm import load as smolvlm
 from chunkv2l.models.smolvlm.vlm import SmolVLM
+from chunkv2l.sanitize import to_json
 from chunkv2l.train.clips.prompts import AnyVLM
 from chunkv2l.train.runs.checkpoints import MINI
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import Trained
-from chunkv2l.values import to_json
 
 
 @dataclass(frozen=True)
