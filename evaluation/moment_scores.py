@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from evaluation import metrics, table
-from evaluation.metrics import Window
-from evaluation.qvhighlights import MomentQuery, Prediction
+from evaluation.common import metrics, table
+from evaluation.common.metrics import Window
+from evaluation.datasets.qvhighlights import MomentQuery, Prediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

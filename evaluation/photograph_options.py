@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from click.decorators import FC
 
-from evaluation import results
-from evaluation.photographs import CACHE
+from evaluation.common import results
+from evaluation.movies.photographs import CACHE
 
 _OPTIONS = (
     click.option("--images", "stem", required=True, type=click.Path(path_type=Path), help="STEM of .npz and .jsonl."),

@@ -16,10 +16,11 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.indexing.build import build
 from chunkv2l.models.sentence import minilm
-from evaluation import answers, baseline_ways, baselines, in_context, qa, results
 from evaluation.__main__ import main
-from evaluation.baseline_ways import ANSWERING, FINDING, Movie
-from evaluation.qa_files import Question
+from evaluation.benchmarks import answers, baseline_ways, baselines, in_context, qa
+from evaluation.benchmarks.baseline_ways import ANSWERING, FINDING, Movie
+from evaluation.common import results
+from evaluation.datasets.qa_files import Question
 from tests import tiny_smolvlm
 from tests.movies import block_movie
 from tests.written import write_index

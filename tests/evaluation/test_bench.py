@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from chunkv2l.errors import ChunkV2LError
-from evaluation import bench
+from evaluation.benchmarks import bench
 
 
 def test_bench_compares_and_times() -> None:

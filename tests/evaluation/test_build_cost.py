@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
-from evaluation import build_cost
-from evaluation.build_cost import Cost, Line
+from evaluation.benchmarks import build_cost
+from evaluation.benchmarks.build_cost import Cost, Line
 from tests import frames2lora
 from tests.media import joined, scene, write
 

@@ -17,12 +17,12 @@ from chunkv2l.models import Calibration, Model
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.data.images import ImageSet, load_images
 from chunkv2l.train.data.nouns import NOUNS, naming
-from evaluation import calibration
 from evaluation.__main__ import main
-from evaluation.calibration import judge
-from evaluation.observe import Observer, Statement, make_statements
-from evaluation.photographs import Encoder, Take, write_movie
-from evaluation.structure import is_absent
+from evaluation.benchmarks import calibration
+from evaluation.benchmarks.calibration import judge
+from evaluation.benchmarks.observe import Observer, Statement, make_statements
+from evaluation.movies.photographs import Encoder, Take, write_movie
+from evaluation.movies.structure import is_absent
 from tests.evaluation.photograph_sets import write_set
 from tests.evaluation.test_photographs import keys
 from tests.fake_vlm import fake_model

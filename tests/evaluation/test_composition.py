@@ -17,11 +17,11 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.policies import BUILT_IN
 from chunkv2l.train.data.images import load_images
-from evaluation import composition
 from evaluation.__main__ import main
-from evaluation.composition import make_groups
-from evaluation.composition_report import Measured, Told, figures_of, kept
-from evaluation.token_f1 import best_f1, token_f1
+from evaluation.benchmarks import composition
+from evaluation.benchmarks.composition import make_groups
+from evaluation.benchmarks.composition_report import Measured, Told, figures_of, kept
+from evaluation.common.token_f1 import best_f1, token_f1
 from tests import tiny_mini
 from tests.evaluation.photograph_sets import write_set
 from tests.tiny_mini_files import CONFIG

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from evaluation import demo_movie
-from evaluation.demo_movie import FPS, HEIGHT, SHOTS, WIDTH, Picture, Shot, View
+from evaluation.movies import demo_movie
+from evaluation.movies.demo_movie import FPS, HEIGHT, SHOTS, WIDTH, Picture, Shot, View
 
 
 def photograph(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> bytes:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from chunkv2l.video.detectors import DETECTORS
 from evaluation.__main__ import main
-from evaluation.detectors import try_detector
+from evaluation.benchmarks.detectors import try_detector
 from tests.media import joined, scene, write
 
 

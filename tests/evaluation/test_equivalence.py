@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from evaluation import resampling, results
 from evaluation.__main__ import main
-from evaluation.resampling import compare
+from evaluation.common import resampling, results
+from evaluation.common.resampling import compare
 
 
 def run(*arguments: object) -> Result:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from chunkv2l.video.parallel import coordinator as side_by_side
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
-from evaluation import gpu, gpu_movie
+from evaluation.benchmarks import gpu
+from evaluation.movies import gpu_movie
 from tests.media import joined, scene, write
 
 

@@ -16,8 +16,9 @@ from chunkv2l.errors import InputError
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.segmentation import detect
-from evaluation import hour_movie, hour_plan, qvhighlights
-from evaluation.hour_plan import Shot, Source, View
+from evaluation.datasets import qvhighlights
+from evaluation.movies import hour_movie, hour_plan
+from evaluation.movies.hour_plan import Shot, Source, View
 from tests.media import joined, plain, scene, write
 
 STILL = (View(0.5, 0.5, 1.0), View(0.5, 0.5, 1.0))

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 import chunkv2l
 from chunkv2l.query.parse import understood
 from chunkv2l.video.clip import Clip
-from evaluation import latency, latency_table
-from evaluation.contexts import Look, Reader
-from evaluation.latency_table import Asked, InContext
+from evaluation.benchmarks import latency, latency_table
+from evaluation.benchmarks.contexts import Look, Reader
+from evaluation.benchmarks.latency_table import Asked, InContext
 from tests import frames2lora, tiny_mini, tiny_smolvlm
 from tests.media import joined, scene, write
 

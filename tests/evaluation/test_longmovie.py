@@ -14,10 +14,10 @@ import chunkv2l
 from chunkv2l.models import Model
 from chunkv2l.policies import BUILT_IN
 from chunkv2l.train.data.images import ImageSet, load_images
-from evaluation import longmovie
 from evaluation.__main__ import main
-from evaluation.longmovie import Asked, Found, Kept, Mode, Movie, make_movies, summary
-from evaluation.photographs import Encoder, Take, write_movie
+from evaluation.benchmarks import longmovie
+from evaluation.benchmarks.longmovie import Asked, Found, Kept, Mode, Movie, make_movies, summary
+from evaluation.movies.photographs import Encoder, Take, write_movie
 from tests.evaluation.photograph_sets import write_set
 from tests.evaluation.test_photographs import keys
 from tests.fake_vlm import fake_model

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chunkv2l.errors import ChunkV2LError
-from evaluation import media
-from evaluation.media import Wheel
+from evaluation.common import media
+from evaluation.common.media import Wheel
 
 FOREIGN_TAGS = ("--platform=win_arm64", "--implementation=cp", "--python-version=3.99", "--abi=cp399")
 

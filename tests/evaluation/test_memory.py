@@ -14,8 +14,9 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.clip import read_clip
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
-from evaluation import looped, memory
 from evaluation.__main__ import main
+from evaluation.benchmarks import memory
+from evaluation.movies import looped
 from tests.fake_vlm import fake_model
 from tests.media import at, joined, scene, whole, write
 from tests.movies import block_movie
@@ -84,7 +85,7 @@ def test_the_command_refuses_what_is_no_movie(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from evaluation.memory import measure
+from evaluation.benchmarks.memory import measure
 from tests.fake_vlm import fake_model
 print(measure(Path(sys.argv[1]), fake_model(), 5.0).ratio)
 """

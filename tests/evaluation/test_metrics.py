@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-from evaluation import metrics
-from evaluation.metrics import AP_THRESHOLDS, Scored, Window
+from evaluation.common import metrics
+from evaluation.common.metrics import AP_THRESHOLDS, Scored, Window
 
 
 def test_iou_by_hand() -> None:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.data.images import load_images
-from evaluation import mini, mini_lines
 from evaluation.__main__ import main
-from evaluation.mini_lines import HardNegatives, Ratio, Shown
-from evaluation.photographs import Encoder
+from evaluation.benchmarks import mini, mini_lines
+from evaluation.benchmarks.mini_lines import HardNegatives, Ratio, Shown
+from evaluation.movies.photographs import Encoder
 from tests import tiny_mini
 from tests.evaluation.photograph_sets import write_set
 from tests.keyed import by_words, random_keys

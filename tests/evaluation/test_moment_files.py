@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from chunkv2l.errors import InputError
-from evaluation import moment_files, qvhighlights
 from evaluation.__main__ import main
+from evaluation.datasets import moment_files, qvhighlights
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "datasets"
 FILES = {

@@ -17,8 +17,11 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.indexing.build import build
 from chunkv2l.query.parse import statement
-from evaluation import moment_scores, moments, qvhighlights, results
+from evaluation import moment_scores
 from evaluation.__main__ import main
+from evaluation.benchmarks import moments
+from evaluation.common import results
+from evaluation.datasets import qvhighlights
 from tests import tiny_smolvlm
 from tests.fake_vlm import FakeModel, fake_model
 from tests.written import random_codes, write_index

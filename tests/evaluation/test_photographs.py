@@ -16,7 +16,7 @@ from chunkv2l.hypernet.keys import Keys
 from chunkv2l.indexing.build import to_jpeg
 from chunkv2l.models import Calibration
 from chunkv2l.video.clip import Clip
-from evaluation.photographs import Encoder, Take, filmed, halves, write_movie
+from evaluation.movies.photographs import Encoder, Take, filmed, halves, write_movie
 from tests.fake_vlm import HIDDEN, FakeModel, FakeVLM, fake_model
 from tests.indexes import jpeg, rows_of
 from tests.keyed import by_words, random_keys

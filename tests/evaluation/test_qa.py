@@ -12,10 +12,12 @@ from click.testing import CliRunner, Result
 import chunkv2l
 from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
-from evaluation import answers, asking, qa, qa_files, results
 from evaluation.__main__ import main
-from evaluation.answers import Nats
-from evaluation.qa_files import Question
+from evaluation.benchmarks import answers, asking, qa
+from evaluation.benchmarks.answers import Nats
+from evaluation.common import results
+from evaluation.datasets import qa_files
+from evaluation.datasets.qa_files import Question
 from tests import tiny_smolvlm
 from tests.written import write_index
 

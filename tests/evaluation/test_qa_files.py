@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chunkv2l.errors import InputError
-from evaluation import qa_files
+from evaluation.datasets import qa_files
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "datasets"
 FILES = {

@@ -14,7 +14,7 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import load_model
 from chunkv2l.models.smolvlm.load import PUBLISHED
 from chunkv2l.video.clip import Clip
-from evaluation import random_smolvlm
+from evaluation.movies import random_smolvlm
 from tests.tiny_smolvlm import pictures
 
 

@@ -14,10 +14,10 @@ from chunkv2l.answer.spans import Span
 from chunkv2l.train.data.images import load_images
 from chunkv2l.train.data.nouns import mentioned
 from chunkv2l.train.data.questions import Described
-from evaluation import relations
 from evaluation.__main__ import main
-from evaluation.relation_cases import KINDS, Ordered, Question, make_ordered
-from evaluation.relations import Outcome, figures_of, hits, number_in
+from evaluation.benchmarks import relations
+from evaluation.benchmarks.relations import Outcome, figures_of, hits, number_in
+from evaluation.movies.relation_cases import KINDS, Ordered, Question, make_ordered
 from tests.evaluation.photograph_sets import write_set
 from tests.fake_vlm import fake_model
 

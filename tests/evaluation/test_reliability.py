@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from evaluation.reliability import Bin, bins, brier, calibration_error, separation, trade_off
+from evaluation.benchmarks.reliability import Bin, bins, brier, calibration_error, separation, trade_off
 
 
 def test_bins_of_equal_width_by_hand() -> None:

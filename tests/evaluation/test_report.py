@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chunkv2l.errors import InputError
-from evaluation import readme, report, results
 from evaluation.__main__ import main
+from evaluation.common import results
+from evaluation.report import readme, report
 
 
 def test_the_readmes_table_is_that_of_the_committed_numbers() -> None:

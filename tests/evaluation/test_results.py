@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chunkv2l.errors import InputError
-from evaluation import results, table
+from evaluation.common import results, table
 
 
 def test_three_files_with_the_numbers_and_how_they_came_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chunkv2l.errors import InputError
 from chunkv2l.train.data.images import load_images
 from chunkv2l.train.data.questions import Described
-from evaluation.structure import LEAST, LONGEST, SHORTEST, is_absent, make_structure, plan
+from evaluation.movies.structure import LEAST, LONGEST, SHORTEST, is_absent, make_structure, plan
 from tests.evaluation.photograph_sets import write_set
 
 NOUNS = ("dog", "cat", "horse", "bus", "truck", "guitar", "bench", "tent", "flag", "camera")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from evaluation.timing import Times, Way, interleaved
+from evaluation.common.timing import Times, Way, interleaved
 
 
 def test_ways_take_turns_and_the_first_round_doesnt_count() -> None:

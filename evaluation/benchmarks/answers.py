@@ -1,0 +1,66 @@
+"""Multiple choice by likelihood: how probable a model finds each option as the answer to a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+
+from evaluation.common.token_f1 import words
+
+if TYPE_CHECKING:
+    from chunkv2l.adapter.algebra import Adapter
+
+Rule = Literal["mean", "sum", "gain"]
+RULES: Final[tuple[Rule, ...]] = ("mean", "sum", "gain")
+
+
+@dataclass(frozen=True)
+class Nats:
+    """log p of an option behind the question, summed over its `tokens`; `alone`: the same under the bias adapter."""
+
+    total: float
+    tokens: int
+    alone: float = 0.0
+
+    def worth(self, rule: Rule) -> float:
+        """What options are ranked by.
+
+        "mean", the default: nats a token. Options of one question differ in length, and their sum falls with every
+        token, whatever it says: by "sum" the shortest option wins too often. "gain": nats over what the model gives the
+        option without any video, which takes out how common its words are (as the router's score does; Holtzman et
+        al., arXiv 2104.08315).
+        """
+        if rule == "sum":
+            return self.total
+        return self.total - self.alone if rule == "gain" else self.total / max(1, self.tokens)
+
+
+def choose(options: Sequence[Nats], rule: Rule = "mean") -> int:
+    """The number of the best option; of equals, the first."""
+    worths = [option.worth(rule) for option in options]
+    return worths.index(max(worths))
+
+
+@torch.inference_mode()
+def nats(vlm: Any, question: str, options: Sequence[str], adapter: Adapter | None, bias: Adapter | None) -> list[Nats]:
+    """How likely each option is as the answer to the question under an adapter; the options aren't in the prompt.
+
+    Args:
+        vlm: one whose text side is a `TextDecoder` (`vlm.decoder`), with `prompt_ids` and `statement_ids`.
+        bias: the hypernetwork's, for what each option is worth without a video.
+    """
+    from chunkv2l.models.text.decoder import score
+
+    prompt = vlm.prompt_ids(question)
+    ids = [vlm.statement_ids(option) for option in options]
+    totals = score(vlm.decoder, prompt, ids, adapter)[0].tolist()
+    alone = totals if adapter is bias else score(vlm.decoder, prompt, ids, bias)[0].tolist()
+    return [Nats(total, len(own), without) for total, own, without in zip(totals, ids, alone, strict=True)]
+
+
+def exact(answer: str, references: Sequence[str]) -> bool:
+    """Whether the answer has the very words of a reference, articles and punctuation aside."""
+    return any(words(answer) == words(reference) for reference in references)

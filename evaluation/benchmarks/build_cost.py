@@ -1,0 +1,316 @@
+"""What an index costs to build, by stage, and how that grows with the movie: time, memory, bytes.
+
+    python -m evaluation build --movie hour.mp4 --minutes 5 --minutes 20 --minutes 60
+
+Each length is the movie's beginning (copied, not coded anew), built in a process of its own: a peak of memory counts
+everything that a process did before. What is built is thrown away. Decoding and detecting run in threads beside the
+model, so that their times in a build overlap: they are measured once more, alone, on the shortest length.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Any
+
+import av
+import click
+import numpy as np
+from tqdm import tqdm
+
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
+from evaluation.common import results, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = ("decode", "detect", "read", "wait", "encode", "hypernet", "scores", "captions", "write")
+"""In order of the table; decode and detect are measured alone, the others are `BuildReport`'s."""
+MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One build's.
+
+    Attributes:
+        minutes: of the movie.
+        seconds: from the model being loaded to the index being whole.
+        cpu_seconds: of all cores together, likewise.
+        realtime: seconds of movie a second, by stage and in "total".
+        begin_bytes: the process's peak of memory with the model loaded, before the first segment.
+        peak_bytes: and at the end.
+        by_minute: and whenever another minute of the movie was stored, bytes.
+        gpu_bytes: the most that torch held on the GPU; None without one.
+    """
+
+    minutes: float
+    segments: int
+    seconds: float
+    cpu_seconds: float
+    realtime: dict[str, float]
+    begin_bytes: int
+    peak_bytes: int
+    index_bytes: int
+    code_bytes: int
+    by_minute: list[int] = field(default_factory=list)
+    gpu_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A straight line through points: value = slope · minutes + start."""
+
+    slope: float
+    start: float
+
+
+def fit(minutes: Sequence[float], values: Sequence[float]) -> Line:
+    """The line of least squares; flat through a single point."""
+    if len(set(minutes)) < 2:
+        return Line(0.0, float(np.mean(values)))
+    slope, start = np.polyfit(np.asarray(minutes, float), np.asarray(values, float), 1)
+    return Line(float(slope), float(start))
+
+
+def measure(movie: Path, model: str, hypernet: str | None, device: str, **options: Any) -> Cost:
+    """Build `movie`'s index in this process, which should be fresh."""
+    probe(movie)
+    from chunkv2l.indexing.build import Progress, build
+    from chunkv2l.indexing.progress import peak_memory
+    from chunkv2l.models import load_model
+
+    loaded = load_model(model, hypernet, device)
+    begin = peak_memory() or 0
+    marks: dict[int, int] = {}
+
+    def progress(now: Progress) -> None:
+        marks.setdefault(int(now.done // 60), peak_memory() or 0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        wall, cpu = perf_counter(), process_time()
+        report = build(movie, Path(folder) / "a.idx", model=loaded, progress=progress, **options)
+        wall, cpu = perf_counter() - wall, process_time() - cpu
+    gpu = None
+    if loaded.vlm.device.type == "cuda":
+        import torch
+
+        gpu = torch.cuda.max_memory_allocated(loaded.vlm.device)
+    duration = report.movie["duration"]
+    realtime = {name: duration / spent for name, spent in report.stages.items() if name != "load" and spent > 0}
+    return Cost(
+        minutes=duration / 60,
+        segments=report.segments,
+        seconds=wall,
+        cpu_seconds=cpu,
+        realtime={**realtime, "total": duration / wall},
+        begin_bytes=begin,
+        peak_bytes=peak_memory() or 0,
+        index_bytes=report.index_bytes,
+        code_bytes=report.code_bytes,
+        by_minute=[marks[minute] for minute in sorted(marks)],
+        gpu_bytes=gpu,
+    )
+
+
+def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, dict[str, float]]:
+    """Decoding, and everything that is done to frames before the model, each without anything beside it.
+
+    Args:
+        exact: as the frozen model's `exact_frames`.
+
+    Returns:
+        {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is what the second takes more.
+    """
+    from chunkv2l.models.mini import vlm as mini
+    from chunkv2l.models.smolvlm import inputs as smolvlm_inputs
+    from chunkv2l.video.readers import read_frames
+    from chunkv2l.video.segmentation import cut
+
+    info = probe(movie)
+    walls, cpus = [], []
+    sample, shrink = (
+        (smolvlm_inputs.sample_times, smolvlm_inputs.shrink)
+        if exact
+        else (lambda d, _: mini.sample_times(d), mini.shrink)
+    )
+    runs: tuple[Callable[[], int], ...] = (
+        lambda: sum(1 for _ in read_frames(info, reader)),
+        lambda: sum(1 for _ in cut(movie, sample, shrink, reader=reader, exact=exact)),
+    )
+    for run in runs:
+        wall, cpu = perf_counter(), process_time()
+        run()
+        walls.append(perf_counter() - wall)
+        cpus.append((process_time() - cpu) * 60 / info.duration)
+    return {
+        "decode": {"realtime": info.duration / walls[0], "cpu_seconds": cpus[0]},
+        "detect": {
+            "realtime": info.duration / max(walls[1] - walls[0], 1e-9),
+            "cpu_seconds": max(0.0, cpus[1] - cpus[0]),
+        },
+    }
+
+
+def head(source: Path, target: Path, seconds: float) -> None:
+    """Copy the pictures of a movie's first `seconds`, coded as they are.
+
+    Raises:
+        InputError: not a movie, or one that is shorter by more than a tenth.
+    """
+    info = probe(source)
+    if info.duration < 0.9 * seconds:
+        raise InputError(f"{source} lasts {info.duration / 60:.1f} minutes, less than the {seconds / 60:g} asked for.")
+    with closing(open_container(source)) as given, av.open(str(target), "w") as made:
+        stream: Any = video_stream(given)
+        start = origin(given, stream)
+        copy: Any = made.add_stream_from_template(stream)
+        for packet in packets(given, stream):
+            if packet.dts is None:
+                continue
+            if float(packet.dts * packet.time_base - start) >= seconds:
+                break
+            packet.stream = copy
+            made.mux(packet)
+
+
+def in_process(task: str, movie: Path, **options: Any) -> Any:
+    """`measure` or `alone` in a process of its own; what it returns as JSON has it."""
+    command = [
+        sys.executable,
+        "-m",
+        "evaluation.benchmarks.build_cost",
+        json.dumps({"task": task, "movie": str(movie), **options}),
+    ]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise ChunkV2LError(f"The build of {movie.name} failed; what it said stands above.")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows(costs: Sequence[Cost], apart: dict[str, dict[str, float]]) -> list[list[str]]:
+    """The table: a line for each stage and each size, a column for each length."""
+    found = []
+    for stage in (*STAGES, "total"):
+        if stage in apart:
+            cells = [f"{apart[stage]['realtime']:.1f}×", *[""] * (len(costs) - 1)]
+        elif any(stage in cost.realtime for cost in costs):
+            cells = [f"{cost.realtime[stage]:.1f}×" if stage in cost.realtime else "–" for cost in costs]
+        else:
+            continue
+        found.append([f"{stage}, alone" if stage in apart else stage, *cells])
+    sizes: dict[str, Callable[[Cost], str]] = {
+        "CPU seconds a minute": lambda cost: f"{cost.cpu_seconds / cost.minutes:.1f}",
+        "peak memory, MB": lambda cost: f"{cost.peak_bytes / MEGA:.0f}",
+        "of it before the first segment": lambda cost: f"{cost.begin_bytes / MEGA:.0f}",
+        "index, MB": lambda cost: f"{cost.index_bytes / MEGA:.1f}",
+        "code of a segment, kB": lambda cost: f"{cost.code_bytes / 1e3:.1f}",
+        "segments": lambda cost: str(cost.segments),
+    }
+    if any(cost.gpu_bytes is not None for cost in costs):
+        sizes["peak memory of the GPU, MB"] = lambda cost: f"{(cost.gpu_bytes or 0) / MEGA:.0f}"
+    return found + [[name, *map(show, costs)] for name, show in sizes.items()]
+
+
+def slopes(costs: Sequence[Cost]) -> dict[str, Line]:
+    """How peak memory (MB), the index (MB) and the time (seconds) grow with each minute of movie."""
+    minutes = [cost.minutes for cost in costs]
+    return {
+        "peak_mb": fit(minutes, [cost.peak_bytes / MEGA for cost in costs]),
+        "index_mb": fit(minutes, [cost.index_bytes / MEGA for cost in costs]),
+        "seconds": fit(minutes, [cost.seconds for cost in costs]),
+    }
+
+
+def draw(figure: Figure, costs: Sequence[Cost], lines: dict[str, Line]) -> None:
+    """Real time by stage for the longest movie; memory and the index against length, with their lines."""
+    stages, memory, index = figure.subplots(1, 3)
+    longest = max(costs, key=lambda cost: cost.minutes)
+    named = [name for name in (*STAGES, "total") if name in longest.realtime and name != "wait"]
+    stages.barh(named[::-1], [longest.realtime[name] for name in named[::-1]])
+    stages.set(xscale="log", xlabel="times real time", title=f"{longest.minutes:.0f} minutes")
+    minutes = [cost.minutes for cost in costs]
+    for axes, key, values, label in (
+        (memory, "peak_mb", [cost.peak_bytes / MEGA for cost in costs], "peak memory, MB"),
+        (index, "index_mb", [cost.index_bytes / MEGA for cost in costs], "index, MB"),
+    ):
+        line = lines[key]
+        axes.plot(minutes, values, "o")
+        axes.plot(minutes, [line.start + line.slope * m for m in minutes], "-")
+        axes.set(xlabel="minutes of movie", ylabel=label, title=f"{line.slope:+.2f} MB a minute", ylim=(0, None))
+
+
+@click.command("build", short_help="What a build costs by stage, and how it grows with the movie.")
+@click.option("--movie", type=click.Path(path_type=Path), required=True, help="A long one: `hour-movie` makes one.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.05),
+    multiple=True,
+    default=(5.0, 20.0, 60.0),
+    show_default=True,
+    help="Lengths to build; give it again for each.",
+)
+@click.option("--model", default="mini", show_default=True, metavar="NAME|FOLDER")
+@click.option("--hypernet", metavar="FILE")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--captions/--no-captions", default=True, show_default=True)
+@click.option("--exact", is_flag=True, help="Time reading alone as models do that need the very frames (SmolVLM2).")
+@results.out_option
+def command(
+    movie: Path,
+    minutes: tuple[float, ...],
+    model: str,
+    hypernet: str | None,
+    device: str,
+    captions: bool,
+    exact: bool,
+    out: Path,
+) -> None:
+    """Build indexes of a movie's beginnings and tell time by stage, peak memory and size, with a fitted line."""
+    costs = []
+    with tempfile.TemporaryDirectory() as folder:
+        pieces = []
+        for number, length in enumerate(sorted(set(minutes))):
+            pieces.append(Path(folder) / f"{number}{movie.suffix}")
+            head(movie, pieces[-1], 60 * length)
+        given = {"model": model, "hypernet": hypernet, "device": device, "captions": captions}
+        apart = in_process("alone", pieces[0].resolve(), exact=exact)
+        for piece in tqdm(pieces, desc="builds", leave=False, disable=None):
+            costs.append(Cost(**in_process("measure", piece.resolve(), **given)))
+    lines = slopes(costs)
+    header = ["", *(f"{cost.minutes:.{0 if cost.minutes >= 10 else 1}f} min" for cost in costs)]
+    grown = ", ".join(f"{line.slope:+.3f} {name.replace('_mb', ' MB')}" for name, line in lines.items())
+    text = f"{table.markdown(header, rows(costs, apart))}\n\nA minute of movie more costs: {grown}."
+    figures = {
+        "movie": movie.name,
+        "model": model,
+        "alone": apart,
+        "builds": [asdict(cost) for cost in costs],
+        "lines": {name: asdict(line) for name, line in lines.items()},
+    }
+    results.write("build", figures, text, lambda figure: draw(figure, costs, lines), out=out)
+    terminal.emit(text)
+
+
+def _main(text: str) -> None:
+    options = json.loads(text)
+    task, movie = options.pop("task"), Path(options.pop("movie"))
+    found = asdict(measure(movie, **options)) if task == "measure" else alone(movie, **options)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    try:
+        _main(sys.argv[1])
+    except ChunkV2LError as error:
+        terminal.say(f"Error: {error}")
+        sys.exit(error.exit_code)

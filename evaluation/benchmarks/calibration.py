@@ -1,0 +1,251 @@
+"""Whether the router's probabilities can be believed, and fitting them so that they can.
+
+    python -m evaluation calibration --images photographs --movie movie.idx --queries movie.jsonl
+    python -m evaluation calibration --fit --names .375 --images training_photographs --write calibration.json
+
+A statement's answer is the likeliest segment, or that it isn't there, whichever is likelier; its confidence is that
+one's probability. ECE is over 15 bins of equal width (and over 15 of equal mass beside it).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+import chunkv2l
+from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
+from chunkv2l.models import Calibration, Model, load_model
+from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
+from chunkv2l.train.data.images import ImageSet, load_images
+from evaluation.benchmarks import calibration_report
+from evaluation.benchmarks.moments import question
+from evaluation.benchmarks.observe import SIZES, Observer, make_statements
+from evaluation.benchmarks.reliability import at_threshold, bins, brier, calibration_error, separation, trade_off
+from evaluation.common import metrics
+from evaluation.datasets import qvhighlights
+from evaluation.movies.photographs import Encoder, Take
+from evaluation.movies.structure import make_structure
+from evaluation.photograph_options import photograph_options
+
+
+def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
+    """All figures about photograph queries; see the module's text."""
+    said, right, doubt, there, first = [], [], [], [], []
+    for case in cases:
+        p, absent = probabilities(case, calibration)
+        best = int(p.argmax())
+        first.append(best in case.right)
+        is_there = float(p[best]) >= absent
+        said.append(max(float(p[best]), absent))
+        right.append(best in case.right if is_there else not case.present)
+        doubt.append(absent / max(float(p[best]), 1e-300))
+        there.append(1.0 - absent)
+    present = [case.present for case in cases]
+    shown, gone = [[d for d, p in zip(doubt, present, strict=True) if p is kind] for kind in (True, False)]
+    points = trade_off(doubt, present)
+    even = min(points, key=lambda point: abs(point.false_alarms - point.misses))
+    by_width = bins(said, right)
+    return {
+        "queries": len(cases),
+        "absent": len(gone),
+        "ECE": calibration_error(by_width),
+        "ECE, equal mass": calibration_error(bins(said, right, equal="mass")),
+        "ECE of there": calibration_error(bins(there, present)),
+        "Brier": brier(said, right),
+        "Brier of there": brier(there, present),
+        "accuracy": sum(right) / len(right),
+        "confidence": sum(said) / len(said),
+        "R@1 where present": sum(f for f, p in zip(first, present, strict=True) if p) / len(shown),
+        "not scored": sum(case.present and not case.right for case in cases),
+        "nll": mean_nll(cases, calibration),
+        "by segments": _by_size(cases, said, right),
+        "bins": [asdict(one) for one in by_width],
+        "false alarms": at_threshold(shown, gone, 1.0).false_alarms,
+        "misses": at_threshold(shown, gone, 1.0).misses,
+        "equal error": (even.false_alarms + even.misses) / 2,
+        "separation": separation(doubt, present),
+        "trade-off": [[point.false_alarms, point.misses] for point in points],
+    }
+
+
+def _by_size(cases: Sequence[Case], said: Sequence[float], right: Sequence[bool]) -> dict[str, dict[str, float]]:
+    found = {}
+    for size in sorted({case.segments for case in cases}):
+        own = [i for i, case in enumerate(cases) if case.segments == size]
+        found[str(size)] = {
+            "queries": len(own),
+            "accuracy": sum(right[i] for i in own) / len(own),
+            "confidence": sum(said[i] for i in own) / len(own),
+        }
+    return found
+
+
+def judge_movie(path: Path, queries: Path, model: Model, folder: Path) -> dict[str, Any]:
+    """Brier score of the best span's score over a movie's queries: right is IoU ≥ .5.
+
+    Args:
+        path: an index, or a movie, whose index is built into `folder` and kept there.
+    """
+    if path.suffix != ".idx":
+        index_path = folder / f"{path.stem}.idx"
+        folder.mkdir(parents=True, exist_ok=True)
+        chunkv2l.build(path, index_path, model=model)
+        path = index_path
+    said, right, absent = [], [], []
+    rows = qvhighlights.read_queries(queries)
+    rows = [row for row in rows if row.vid in ("", path.stem)] or rows
+    with chunkv2l.open(path, model=model) as index:
+        for row in tqdm(rows, unit="query", desc=path.stem, disable=None, leave=False):
+            try:
+                answer = index.ask(question(row.query))
+            except NothingFound:
+                continue
+            span = answer.spans[0]
+            said.append(min(1.0, span.score))
+            right.append(metrics.best_iou((span.start, span.end), row.windows) >= 0.5)
+            absent.append(answer.not_there or 0.0)
+    if not said:
+        raise InputError(f"None of the queries in {queries.name} can be asked.")
+    return {
+        "queries": len(said),
+        "Brier": brier(said, right),
+        "ECE": calibration_error(bins(said, right)),
+        "R1@0.5": sum(right) / len(right),
+        "confidence": sum(said) / len(said),
+        "said not to be there": sum(a > s for a, s in zip(absent, said, strict=True)) / len(said),
+    }
+
+
+def pool_of(images: ImageSet, count: int, seed: int) -> tuple[int, ...]:
+    """The photographs that movies are made of: `longmovie`'s of that many segments, or any captioned ones."""
+    captioned = [i for i, one in enumerate(images.described) if one.captions]
+    count = min(count, len(captioned))
+    try:
+        return make_structure(
+            images.described, count, random.Random(f"longmovie {seed} {count} 0"), captioned
+        ).photographs
+    except InputError:
+        return tuple(random.Random(f"calibration {seed}").sample(captioned, count))
+
+
+def observed(
+    images: ImageSet, model: Model, cache: Path, *, photographs: int, sizes: Sequence[int], count: int, absent: float,
+    seed: int, mu: bool, names: float = 0.0,
+) -> list[Case]:  # fmt: skip
+    """Cases of so many statements over movies of a set's photographs; see `evaluation.benchmarks.observe`."""
+    pool = pool_of(images, photographs, seed)
+    fitting = [size for size in sizes if size <= len(pool)]
+    if not fitting:
+        raise InputError(f"{images.name} has {len(pool)} photographs with captions: ask for smaller --sizes.")
+    statements = make_statements(images, pool, fitting, count, absent, random.Random(f"calibration {seed}"), names)
+    encoded = Encoder(model, cache, seed).takes([Take(images.jpegs[number]) for number in pool])
+    observer = Observer(model, dict(zip(pool, encoded, strict=True)), mu)
+    return [observer.case(one) for one in tqdm(statements, unit="statement", disable=None)]
+
+
+def fit_figures(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
+    """What a fit found, and how its own cases look under it."""
+    return {
+        "calibration": asdict(fitted.calibration),
+        "nll": fitted.nll,
+        "nll unfitted": fitted.before,
+        "nll held out": {name or "tau gamma beta": value for name, value in fitted.held_out.items()},
+        "fitted to": fitted.cases,
+        "left out": fitted.left_out,
+        "photographs": judge(cases, fitted.calibration),
+    }
+
+
+def _calibrated(model: Model, path: Path | None) -> Model:
+    if path is None:
+        return model
+    try:
+        return replace(model, calibration=Calibration.from_json(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read ({error}).") from None
+
+
+def _checked(movie: Path | None, queries: Path | None, fitting: bool, write: Path | None) -> None:
+    if (movie is None) != (queries is None):
+        raise InputError("A movie and its queries go together: give both --movie and --queries, or neither.")
+    if write is not None and not fitting:
+        raise InputError("--write is where --fit puts the calibration: add --fit.")
+
+
+@click.command("calibration")
+@click.option("--fit", "fitting", is_flag=True, help="Fit the calibration to these photographs.")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Where --fit puts it, as JSON.")
+@click.option("--calibration", "given", type=click.Path(path_type=Path), help="Judge this JSON, not the model's own.")
+@click.option("--count", default=510, show_default=True, type=click.IntRange(min=2), help="Photograph queries.")
+@click.option("--absent", default=1 / 3, show_default="1/3", type=click.FloatRange(0.05, 0.95), help="Share of them.")
+@click.option("--names", default=0.0, show_default=True, type=click.FloatRange(0, 0.9), help="Share of bare names.")
+@click.option("--photographs", default=512, show_default=True, type=click.IntRange(min=2), help="Encoded in all.")
+@click.option("--sizes", multiple=True, type=click.IntRange(min=2), help="Segments of the movies; may be repeated.")
+@click.option("--mu/--no-mu", default=True, show_default=True, help="Whether --fit tries μ.")
+@click.option("--movie", type=click.Path(exists=True, path_type=Path), help="Index or movie, to be asked too.")
+@click.option("--queries", type=click.Path(path_type=Path), help="The movie's queries, QVHighlights' JSONL.")
+@photograph_options
+def command(
+    stem: Path,
+    fitting: bool,
+    write: Path | None,
+    given: Path | None,
+    count: int,
+    absent: float,
+    names: float,
+    photographs: int,
+    sizes: tuple[int, ...],
+    mu: bool,
+    movie: Path | None,
+    queries: Path | None,
+    limit: int | None,
+    name: str,
+    device: str,
+    cache: Path,
+    seed: int,
+    out: Path,
+) -> None:
+    """Reliability of the router's probabilities: ECE, Brier score, false alarms against misses; or fit them anew.
+
+    A third of the photograph queries ask for something that the movie hasn't.
+    """
+    _checked(movie, queries, fitting, write)
+    images = load_images(stem, limit)
+    model = _calibrated(load_model(name, device=device), given)
+    cases = observed(
+        images,
+        model,
+        cache,
+        photographs=photographs,
+        sizes=sizes or SIZES,
+        count=count,
+        absent=absent,
+        seed=seed,
+        mu=mu if fitting else model.calibration.mu,
+        names=names,
+    )
+    if fitting:
+        fitted = fit(cases, seed)
+        model = replace(model, calibration=fitted.calibration)
+        figures = fit_figures(fitted, cases)
+        if write is not None:
+            _write(write, fitted.calibration)
+    else:
+        figures = {"calibration": asdict(model.calibration), "photographs": judge(cases, model.calibration)}
+    if movie is not None and queries is not None:
+        figures["movie"] = judge_movie(movie, queries, model, cache / "movies")
+    calibration_report.write("calibration-fit" if fitting else "calibration", figures, out, seed)
+    click.echo(calibration_report.table(figures))
+
+
+def _write(path: Path, calibration: Calibration) -> None:
+    try:
+        path.write_text(calibration.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ChunkV2LError(f"{path} can't be written ({error.strerror}).") from None

@@ -1,0 +1,245 @@
+"""What a composition keeps: answers from 1, 2, 4 … 64 parts, against those from the right part alone.
+
+    python -m evaluation composition --images photographs
+
+The first row is the paper's protocol: a clip cut into two halves, each internalised alone, then composed, beside one
+adapter for the whole clip. The rows after it are movies of so many photographs and a question that one of them
+answers ("What happens in the scene with the dog?"), asked as a user asks, under every policy.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import networkx as nx
+from tqdm import tqdm
+
+import chunkv2l
+from chunkv2l import policies
+from chunkv2l.adapter.algebra import Adapter
+from chunkv2l.answer.answer import Answer
+from chunkv2l.ask import Index
+from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.models import Model, load_model
+from chunkv2l.query.parse import Node, Query
+from chunkv2l.train.data.images import ImageSet, load_images
+from chunkv2l.train.data.questions import Described, scene_row
+from evaluation.benchmarks import answers
+from evaluation.benchmarks.composition_report import Told, draw, figures_of, table_of
+from evaluation.common import results
+from evaluation.common.token_f1 import best_f1
+from evaluation.movies.photographs import Encoder, Take, halves, write_movie
+from evaluation.photograph_options import photograph_options
+
+PARTS: Final = (1, 2, 4, 8, 16, 32, 64)
+WHOLE_SECONDS: Final = 8.0
+"""The clip that is cut into halves."""
+TOKENS: Final = 40
+"""That the paper's protocol's answers have at most."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Photographs, of which `target` alone has the noun that `question` asks for.
+
+    Attributes:
+        target: a photograph's number.
+        others: the numbers of photographs without that noun, in the order in which they join.
+        answer: a caption of the target that mentions the noun.
+        references: all of its captions.
+    """
+
+    question: str
+    answer: str
+    references: tuple[str, ...]
+    target: int
+    others: tuple[int, ...]
+
+    def movie(self, parts: int, seed: int) -> tuple[list[int], int]:
+        """The photographs of a movie of so many parts, and where among them the target is."""
+        place = random.Random(f"{seed} {self.target} {parts}").randrange(parts)
+        numbers = list(self.others[: parts - 1])
+        return [*numbers[:place], self.target, *numbers[place:]], place
+
+
+def make_groups(described: Sequence[Described], groups: int, most: int, rng: random.Random) -> list[Group]:
+    """Groups of `most` photographs, each with another target.
+
+    Raises:
+        InputError: too few photographs for it.
+    """
+    order = [i for i, one in enumerate(described) if one.captions]
+    rng.shuffle(order)
+    found: list[Group] = []
+    for target in order:
+        row = scene_row(described[target], rng)
+        if row is None:
+            continue
+        question, answer = row
+        noun = question.removeprefix("What happens in the scene with the ").removesuffix("?")
+        others = [i for i in order if noun not in described[i].nouns]
+        if len(others) >= most - 1:
+            chosen = tuple(rng.sample(others, most - 1))
+            found.append(Group(question, answer, described[target].captions, target, chosen))
+        if len(found) == groups:
+            return found
+    raise InputError(
+        f"{len(described)} photographs give {len(found)} groups of {most} with a question that one of them answers, "
+        f"not {groups}: give more photographs with captions, or ask for fewer --groups or --parts."
+    )
+
+
+def recorded(policy: policies.Policy, weights: dict[Node, float]) -> policies.Policy:
+    """The same policy; what it returns is put into `weights` too."""
+
+    def run(graph: nx.DiGraph, query: Query) -> Mapping[Node, float]:
+        chosen = policy(graph, query)
+        weights.clear()
+        weights.update(chosen)
+        return chosen
+
+    return run
+
+
+def ask_group(index: Index, group: Group, named: Mapping[str, policies.Policy]) -> dict[str, Told]:
+    """A group's question under every policy; one that finds nothing says nothing, and makes the answer no likelier."""
+    told = {}
+    for name, policy in named.items():
+        weights: dict[Node, float] = {}
+        try:
+            answer: Answer = index.ask(group.question, policy=recorded(policy, weights))
+            text, adapter = answer.answer, index.compose(weights)
+        except NothingFound:
+            text, adapter = "", index.model.hypernet.bias
+        told[name] = Told(best_f1(text, group.references), _nll(index.model, group, adapter))
+    return told
+
+
+def _say(model: Model, group: Group, adapter: Adapter) -> Told:
+    text = model.vlm.generate([group.question], adapter)[0]
+    return Told(best_f1(text, group.references), _nll(model, group, adapter))
+
+
+def nll(model: Model, question: str, wanted: Sequence[str], adapter: Adapter) -> float:
+    """−log p a token of answers to a question, their mean, nats; the end of turn doesn't count."""
+    found = answers.nats(model.vlm, question, wanted, adapter, adapter)
+    return -sum(one.worth("mean") for one in found) / len(found)
+
+
+def _nll(model: Model, group: Group, adapter: Adapter) -> float:
+    return nll(model, group.question, [group.answer], adapter)
+
+
+def controls(index: Index, group: Group, place: int, wrong: int) -> dict[str, Told]:
+    """The right clip alone, the bias alone, a wrong clip."""
+    adapters = {
+        "right clip": index.compose({place: 1.0}),
+        "bias alone": index.model.hypernet.bias,
+        "wrong clip": index.compose({wrong: 1.0}),
+    }
+    return {name: _say(index.model, group, adapter) for name, adapter in adapters.items()}
+
+
+def two_halves(encoder: Encoder, images: ImageSet, numbers: Sequence[int], folder: Path) -> dict[str, list[Told]]:
+    """The paper's protocol on clips of one photograph each: "whole", "concat" (weight 1 each), "mean", "first half",
+    "bias alone", "wrong clip"; asked for a caption, against the photograph's captions."""
+    model = encoder.model
+    clips = [encoder.film(Take(images.jpegs[number], seconds=WHOLE_SECONDS)) for number in numbers]
+    parts = [part for clip in clips for part in (clip, *halves(clip))]
+    path = write_movie(folder / "halves.idx", model, encoder.encode(parts), seconds=WHOLE_SECONDS)
+    told: dict[str, list[Told]] = {}
+    with chunkv2l.open(path, model=model) as index:
+        for row, number in enumerate(tqdm(numbers, desc="two halves", unit="clip", disable=None, leave=False)):
+            whole, first, second = (3 * row + part for part in range(3))
+            weights: dict[str, dict[Node, float]] = {
+                "whole": {whole: 1.0},
+                "concat": {first: 1.0, second: 1.0},
+                "mean": {first: 0.5, second: 0.5},
+                "first half": {first: 1.0},
+                "wrong clip": {(whole + 3) % len(parts): 1.0},
+            }
+            adapters = {name: index.compose(one) for name, one in weights.items()}
+            captions = images.described[number].captions
+            for name, adapter in {**adapters, "bias alone": model.hypernet.bias}.items():
+                text = model.vlm.generate([model.vlm.caption_question], adapter, TOKENS)[0]
+                nats = nll(model, model.vlm.caption_question, captions, adapter)
+                told.setdefault(name, []).append(Told(best_f1(text, captions), nats))
+    return told
+
+
+@click.command("composition")
+@click.option("--parts", multiple=True, type=click.IntRange(min=1), help="Numbers of parts; may be repeated.")
+@click.option("--groups", default=32, show_default=True, type=click.IntRange(min=1), help="Questions.")
+@click.option("--clips", default=64, show_default=True, type=click.IntRange(min=0), help="Clips of the two halves.")
+@click.option("--policy", "named", multiple=True, help="Policies, by name or FILE.py:function; all if left out.")
+@photograph_options
+def command(
+    stem: Path,
+    parts: tuple[int, ...],
+    groups: int,
+    clips: int,
+    limit: int | None,
+    named: tuple[str, ...],
+    name: str,
+    device: str,
+    cache: Path,
+    seed: int,
+    out: Path,
+) -> None:
+    """Retention against the number of parts, for every policy; the paper's two halves first.
+
+    Kept is token-F1 (against the best of the photograph's captions) over the right clip's own, and the gain in NLL of
+    the true answer over the bias alone.
+    """
+    images = load_images(stem, limit)
+    sizes = sorted(set(parts or PARTS))
+    if sizes[-1] < 2:
+        raise InputError("--parts needs a number above 1: with one part there is no wrong clip to compare with.")
+    chosen = dict(policies.load(one) for one in named or policies.BUILT_IN)
+    rng = random.Random(f"composition {seed}")
+    made = make_groups(images.described, groups, sizes[-1], rng)
+    captioned = [i for i, one in enumerate(images.described) if one.captions]
+    encoder = Encoder(load_model(name, device=device), cache, seed)
+    told: dict[int, dict[str, list[Told]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sample = rng.sample(captioned, min(clips, len(captioned)))
+        halves_told = two_halves(encoder, images, sample, Path(folder)) if sample else {}
+
+        def report() -> None:
+            figures = figures_of(halves_told, told)
+            results.write("composition", figures, table_of(figures), draw(figures), out=out, seed=seed)
+
+        for group in tqdm(made, desc="composition", unit="question", disable=None):
+            for size in sizes:
+                for key, values in _asked(encoder, images, group, size, chosen, Path(folder), seed).items():
+                    for policy, value in values.items():
+                        told.setdefault(key, {}).setdefault(policy, []).append(value)
+            report()
+    click.echo(table_of(figures_of(halves_told, told)))
+
+
+def _asked(
+    encoder: Encoder,
+    images: ImageSet,
+    group: Group,
+    size: int,
+    named: Mapping[str, policies.Policy],
+    folder: Path,
+    seed: int,
+) -> dict[int, dict[str, Told]]:
+    """A group's answers at one number of parts; under 0 the controls, at the largest only."""
+    numbers, place = group.movie(size, seed)
+    takes = [Take(images.jpegs[number]) for number in numbers]
+    encoded = encoder.takes(takes)
+    path = write_movie(folder / "parts.idx", encoder.model, encoded, encoder.groups(takes, encoded, folder))
+    with chunkv2l.open(path, model=encoder.model) as index:
+        told = {size: ask_group(index, group, named)}
+        if size == len(group.others) + 1:
+            told[0] = controls(index, group, place, (place + 1) % size)
+    return told

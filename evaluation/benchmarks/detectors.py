@@ -1,0 +1,105 @@
+"""What cutting costs: the ceiling of each scene detector on a movie whose moments are known, without any model.
+
+    python -m evaluation detectors --movie movie.mp4 --queries queries.jsonl
+
+The ceiling is the share of moments that some single segment meets with IoU ≥ .5: no router gets further on these
+segments. Fewer segments are cheaper, so that their number, over the moments' number, stands beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import InputError
+from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.segmentation import detect
+from evaluation.common import metrics
+from evaluation.common.metrics import Window
+from evaluation.datasets import qvhighlights
+
+
+@dataclass(frozen=True)
+class Result:
+    """One detector's.
+
+    Attributes:
+        ceiling: R1@0.5 of the best single segment, a fraction.
+        segments: how many it made.
+        ratio: segments for each different moment.
+        seconds: of the whole pass, decoding included.
+    """
+
+    detector: str
+    ceiling: float
+    segments: int
+    ratio: float
+    seconds: float
+
+
+def try_detector(
+    name: str,
+    movie: Path,
+    truths: Sequence[Sequence[Window]],
+    lengths: tuple[float, float] = (MIN_LENGTH, MAX_LENGTH),
+    reader: str = "auto",
+) -> Result:
+    """Cut `movie` with one detector and hold its segments against the true windows of each query (seconds)."""
+    started = time.perf_counter()
+    cuts = [(segment.start, segment.end) for segment in detect(movie, name, *lengths, reader)]
+    seconds = time.perf_counter() - started
+    moments = {tuple(window) for windows in truths for window in windows}
+    reached = metrics.ceiling([cuts] * len(truths), truths)
+    return Result(name, reached, len(cuts), len(cuts) / len(moments), seconds)
+
+
+def windows_of(queries: Path, movie: Path) -> list[Sequence[Window]]:
+    """The true windows of each query about the movie (its name without suffix is the queries' `vid`).
+
+    Raises:
+        InputError: none is about it.
+    """
+    found: list[Sequence[Window]] = [
+        query.windows for query in qvhighlights.read_queries(queries) if query.vid in (movie.stem, "")
+    ]
+    if not found:
+        raise InputError(f'{queries} has no query whose "vid" is {movie.stem}.')
+    return found
+
+
+@click.command(short_help="The ceiling of each scene detector on a movie with known moments.")
+@click.option("--movie", type=click.Path(path_type=Path), required=True)
+@click.option("--queries", type=click.Path(path_type=Path), required=True, help="JSONL in QVHighlights' format.")
+@click.option("--detector", "names", multiple=True, help="As build takes it; may be repeated.  [default: all]")
+@click.option("--min-length", type=float, default=MIN_LENGTH, show_default=True, help="Seconds.")
+@click.option("--max-length", type=float, default=MAX_LENGTH, show_default=True, help="Seconds.")
+@click.option("--reader", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    movie: Path,
+    queries: Path,
+    names: tuple[str, ...],
+    min_length: float,
+    max_length: float,
+    reader: str,
+    as_json: bool,
+) -> None:
+    """Cut a movie with each detector and print how many of its moments a single segment meets."""
+    lengths = (min_length, max_length)
+    names = names or tuple(DETECTORS)
+    for name in names:
+        make_detector(name, *lengths)  # what is wrong with any is told before the first pass
+    truths = windows_of(queries, movie)
+    results = [try_detector(name, movie, truths, lengths, reader) for name in names]
+    if as_json:
+        terminal.emit_json([asdict(result) for result in results])
+        return
+    terminal.emit(f"{'detector':<12} {'ceiling':>7} {'segments':>8} {'a moment':>8} {'seconds':>7}")
+    for r in results:
+        mark = "  (the default)" if r.detector == DEFAULT_DETECTOR else ""
+        terminal.emit(f"{r.detector:<12} {r.ceiling:7.2f} {r.segments:8} {r.ratio:8.1f} {r.seconds:7.1f}{mark}")

@@ -1,0 +1,172 @@
+"""Is B as good as A? The paper's test between two results of `moments`, `qa`, `baselines`, question by question.
+
+    python -m evaluation equivalence a/qa.json b/qa.json --measure F1 --margin .05
+
+For each measure: both means, their difference (B − A) with its paired bootstrap 95 % interval, whether B is not
+inferior (the interval's lower end is above −margin) and whether both are equivalent (the 90 % interval lies within
+±margin: two one-sided tests at 5 %). The paper's margins are .05 for token-F1 and .15 for a judge's score; other
+measures need one of your own. FILE:ROW names a row of a file that has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import InputError
+from evaluation.common import results
+from evaluation.common.resampling import ROUNDS, Comparison, compare
+from evaluation.common.table import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARGIN = 0.05
+Scores = Mapping[str, Mapping[str, float]]
+
+
+def scores(spec: str) -> tuple[str, Scores, Mapping[str, str]]:
+    """A label, {question: {measure: score}} of FILE or FILE:ROW, and which movie each question is about.
+
+    Raises:
+        InputError: no such file or row, several rows and none named, or a result without each question's scores.
+    """
+    file, row = (spec, None) if Path(spec).exists() else (spec.rpartition(":")[0] or spec, spec.rpartition(":")[2])
+    path = Path(file)
+    figures = results.read(path)["figures"]
+    rows = figures.get("questions")
+    if not isinstance(rows, dict) or not rows:
+        raise InputError(f"{path} has no scores of single questions: moments, qa and baselines write them.")
+    if row is None and len(rows) > 1:
+        names = ", ".join(rows)
+        raise InputError(f"{path} has several rows ({names}): name one as {path.name}:ROW.")
+    row = row if row is not None else next(iter(rows))
+    if row not in rows:
+        raise InputError(f"{path} has no row {row!r}, but {', '.join(rows)}.")
+    return (f"{path.parent.name}/{path.stem}" if len(rows) == 1 else row), rows[row], figures.get("movies", {})
+
+
+def paired(first: Scores, second: Scores, measure: str) -> tuple[list[str], list[float], list[float]]:
+    """The questions that both have a score for, and the scores.
+
+    Raises:
+        InputError: they have none in common.
+    """
+    ids = [id for id, own in first.items() if measure in own and measure in second.get(id, {})]
+    if not ids:
+        raise InputError(f"The two results have no question in common with a score called {measure}.")
+    return ids, [first[id][measure] for id in ids], [second[id][measure] for id in ids]
+
+
+def common(first: Scores, second: Scores) -> list[str]:
+    """Measures that both have."""
+    own = [dict.fromkeys(measure for scores in one.values() for measure in scores) for one in (first, second)]
+    return [measure for measure in own[0] if measure in own[1]]
+
+
+def as_table(found: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]) -> str:
+    """One row a measure."""
+    header = ["measure", names[0], names[1], "difference", "95 % interval", "margin", "not inferior", "equivalent", "n"]
+    return markdown(
+        header,
+        [
+            [
+                measure,
+                f"{c.first:.3f}",
+                f"{c.second:.3f}",
+                f"{c.difference:+.3f}",
+                f"{c.low:+.3f} to {c.high:+.3f}",
+                f"{margins[measure]:g}",
+                "yes" if c.not_inferior(margins[measure]) else "not shown",
+                "yes" if c.equivalent(margins[measure]) else "not shown",
+                str(c.n),
+            ]
+            for measure, c in found.items()
+        ],
+    )
+
+
+def draw(figure: Figure, found: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]) -> None:
+    """Differences with their 95 % intervals; grey where they would be equivalent."""
+    axes = figure.subplots()
+    for place, (measure, c) in enumerate(found.items()):
+        margin = margins[measure]
+        axes.fill_betweenx([place - 0.3, place + 0.3], -margin, margin, color="lightgrey")
+        axes.errorbar(
+            [c.difference], [place], xerr=[[c.difference - c.low], [c.high - c.difference]], fmt="o", capsize=4
+        )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{names[1]} − {names[0]} (95 % intervals; grey: the margin)")
+
+
+@click.command(short_help="Paired bootstrap between two results: difference, non-inferiority, equivalence.")
+@click.argument("first", metavar="A.json[:ROW]")
+@click.argument("second", metavar="B.json[:ROW]")
+@click.option("--measure", "measures", multiple=True, help="R1@0.5, mIoU, accuracy, F1 …; repeat.  [default: all]")
+@click.option("--margin", type=float, multiple=True, help=f"For each --measure, or one for all.  [default: {MARGIN}]")
+@click.option("--rounds", type=click.IntRange(min=100), default=ROUNDS, show_default=True, help="Bootstrap samples.")
+@click.option("--by-movie", is_flag=True, help="Draw whole movies, not questions: for few movies with many questions.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@results.out_option
+def command(
+    first: str,
+    second: str,
+    measures: tuple[str, ...],
+    margin: tuple[float, ...],
+    rounds: int,
+    by_movie: bool,
+    seed: int,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """Compare two results on the same questions: is B as good as A?
+
+    \b
+    python -m evaluation equivalence frames/qa.json adapter/qa.json --measure F1 --margin .05
+    python -m evaluation equivalence moments.json:fts moments.json:route --measure R1@0.5
+
+    A margin is the loss that you would call none. Questions about one movie are alike: where a few movies have many
+    questions, --by-movie gives the honest, wider intervals. Writes equivalence.json, .md and .png to --out.
+    """
+    (a, ours, about), (b, theirs, _) = scores(first), scores(second)
+    chosen = measures or tuple(common(ours, theirs))
+    if len(margin) > 1 and len(margin) != len(chosen):
+        raise InputError(f"{len(chosen)} measures need one --margin, or {len(chosen)} of them, not {len(margin)}.")
+    if any(not value > 0 for value in margin):
+        raise InputError("A margin must be more than 0: it is the loss that you would call none.")
+    each = margin * len(chosen) if len(margin) == 1 else margin or (MARGIN,) * len(chosen)
+    margins = dict(zip(chosen, each, strict=True))
+    found = {}
+    for measure in chosen:
+        ids, x, y = paired(ours, theirs, measure)
+        if by_movie and not about.keys() >= set(ids):
+            raise InputError(f"{first} doesn't say which movies its questions are about: leave --by-movie out.")
+        clusters = [about[id] for id in ids] if by_movie else None
+        found[measure] = compare(x, y, rounds=rounds, seed=seed, clusters=clusters)
+    if not found:
+        raise InputError("The two results have no measure in common.")
+    names = (a, b) if a != b else ("A", "B")
+    table = as_table(found, margins, names)
+    figures: dict[str, Any] = {
+        measure: {
+            **asdict(c),
+            "margin": margins[measure],
+            "not_inferior": c.not_inferior(margins[measure]),
+            "equivalent": c.equivalent(margins[measure]),
+        }
+        for measure, c in found.items()
+    }
+    figures = {"A": a, "B": b, "rounds": rounds, "by_movie": by_movie, "measures": figures}
+    results.write("equivalence", figures, table, lambda f: draw(f, found, margins, names), out=out, seed=seed)
+    if as_json:
+        terminal.emit_json(figures)
+    else:
+        terminal.emit(table)

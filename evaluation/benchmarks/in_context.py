@@ -1,0 +1,85 @@
+"""The frozen model with a movie's frames in its context, as one would use it without chunkv2l."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chunkv2l.adapter.inject import exclusive
+from chunkv2l.errors import InputError
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.probe import probe
+from chunkv2l.video.readers import read_frames
+from chunkv2l.video.sampling import KEPT_SIDE
+from evaluation.benchmarks.answers import Nats
+from evaluation.common.metrics import Window
+
+_CLOCK = re.compile(r"(?<![\d.:])(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)(?![\d:])")
+_NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?=s?(?:ec\w*)?(?![\w:]))")
+
+
+def asked_when(query: str) -> str:
+    """How a model that sees the frames is asked for a moment.
+
+    >>> asked_when("A dog runs.")
+    'When does this happen in the video: "A dog runs"? Answer with the start and the end in seconds.'
+    """
+    text = query.strip().rstrip(".")
+    return f'When does this happen in the video: "{text}"? Answer with the start and the end in seconds.'
+
+
+def spoken_window(text: str, duration: float) -> Window | None:
+    """The first two times that an answer names, in seconds; None if it names fewer, or they aren't a stretch of the
+    movie.
+
+    >>> spoken_window("From 12 to 15.5 seconds.", 60), spoken_window("1:05 - 1:10", 90), spoken_window("At 3 s", 60)
+    ((12.0, 15.5), (65.0, 70.0), None)
+    """
+    clocks = [60 * (60 * float(h or 0) + float(m)) + float(s) for h, m, s in _CLOCK.findall(text)]
+    times = clocks or [float(number) for number in _NUMBER.findall(text)]
+    if len(times) < 2 or not times[0] < min(times[1], duration):
+        return None
+    return times[0], min(times[1], duration)
+
+
+def whole_movie(path: Path, vlm: Any) -> Clip:
+    """Frames spread over the whole movie: as many as the model takes of a segment so long, where its rule puts them.
+
+    Each is the first frame at or after its time, found by seeking: an hour takes seconds.
+
+    Raises:
+        InputError: not a movie, or no frame of it can be read.
+    """
+    info = probe(path)
+    frames, times = [], []
+    for moment in vlm.sample_times(info.duration, info.fps):
+        with closing(read_frames(info, "auto", moment, side=KEPT_SIDE)) as found:
+            frame = next(found, None)
+            if frame is not None:
+                frames.append(vlm.shrink(frame.picture(KEPT_SIDE)))
+                times.append(frame.time)
+    if not frames:
+        raise InputError(f"No frame of {path} can be read.")
+    return Clip(tuple(frames), tuple(times), info.duration, info.fps)
+
+
+def segment_clips(path: Path, vlm: Any, segments: Sequence[Window]) -> list[Clip]:
+    """Each segment's clip, with the frames that a build samples."""
+    return [read_clip(path, vlm.sample_times, vlm.shrink, start, end) for start, end in segments]
+
+
+@torch.inference_mode()
+def option_nats(vlm: Any, clip: Clip, question: str, options: Sequence[str]) -> list[Nats]:
+    """As `answers.nats`, of the bare model that sees the clip; `alone`: without the frames."""
+    from chunkv2l.models.text.decoder import score
+
+    ids = [vlm.statement_ids(option) for option in options]
+    with exclusive(vlm.targets):
+        totals = score(vlm.decoder, vlm._clip_prompts([clip], question)[0], ids)[0].tolist()
+        alone = score(vlm.decoder, vlm.prompt_ids(question), ids)[0].tolist()
+    return [Nats(total, len(own), without) for total, own, without in zip(totals, ids, alone, strict=True)]

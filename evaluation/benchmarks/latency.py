@@ -1,0 +1,231 @@
+"""Seconds to the first token: asking an index, against the same frozen model with the movie's frames in its context.
+
+    python -m evaluation latency --movie hour.mp4 --index hour.idx
+
+In one run, in turns, with the same weights in the same precision, after a warm-up; medians count. Beside frames in
+context stand the two things that one would do before giving up on them: vision features that are stored, so that only
+the language model reads them, and a key-value cache that is kept, for the memory that it takes. Decoding a movie is
+counted on no side. `amortised` shares out what must be done once (here: internalising every segment) among questions.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from itertools import cycle, islice, product
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.query.parse import BUDGET, Node
+from evaluation.benchmarks.latency_table import SHARED_BY, Asked, InContext, amortised, draw, rows
+from evaluation.common import results, table
+
+if TYPE_CHECKING:
+    from chunkv2l.ask import Index
+    from chunkv2l.models import Model
+    from evaluation.benchmarks.contexts import Look, Prompt, Reader
+
+_CLIPS = 16  # of the movie's first segments, whose frames are used
+_SUBJECTS = ("man in a red shirt", "brown dog", "woman with a hat", "small child", "white car", "group of people")
+_PLACES = ("near the water", "on the street", "in the snow", "at the table", "in the forest", "on a stage", "in a room")
+
+
+def questions() -> list[str]:
+    """Different ones of about one length: the router remembers what it has scored."""
+    verbs = ("doing", "holding", "looking at", "wearing", "waiting for")
+    return [f"What is the {who} {where} {verb}?" for verb, where, who in product(verbs, _PLACES, _SUBJECTS)]
+
+
+def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, patience: float) -> dict[str, float]:
+    """The median of the seconds that each way tells, over rounds in which all take turns, after one to warm up.
+
+    Args:
+        patience: seconds after which no further round begins, one at least being counted.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    started = perf_counter()
+    for number in range(rounds + 1):
+        if number > 1 and perf_counter() - started > patience:
+            break
+        for name, way in ways.items():
+            seconds = way()
+            if number:
+                found[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def first_token(vlm: Any, question: str, adapter: Any) -> float:
+    """Seconds until `generate` knows its first token."""
+    times: list[float] = []
+    started = perf_counter()
+    vlm.generate([question], adapter, 1, on_first_token=lambda: times.append(perf_counter()))
+    return times[0] - started
+
+
+def asking(index: Index, fresh: Sequence[str], budget: int) -> dict[str, Callable[[], float]]:
+    """The two ways of asking; each call takes the next question."""
+    each = cycle(fresh)
+    weights: dict[Node, float] = {node: 1.0 / 3 for node in range(min(3, len(index)))}
+    adapter = index.compose(weights)
+    return {
+        "ask": lambda: index.ask(next(each), budget=budget).timing.first_token_s,
+        "follow_up": lambda: first_token(index.model.vlm, next(each), adapter),
+    }
+
+
+def in_context(
+    looks: Sequence[Look], index: Index, rounds: int, patience: float, budget: int
+) -> tuple[list[InContext], Asked]:
+    """Every number of frames, in turns with asking the index."""
+    from evaluation.benchmarks import contexts
+
+    reader = contexts.Reader(index.model.vlm)
+    fresh = questions()
+    ours = asking(index, fresh, budget)
+    found, asked = [], []
+    for look in looks:
+        prompt = reader.look(look, fresh[0])
+        cache = reader.keep(prompt)
+        ways = {**ours, **_reading(reader, look, prompt, cache, fresh[0])}
+        medians = in_turns(ways, rounds, patience)
+        asked.append(Asked(len(index), medians.pop("ask"), medians.pop("follow_up")))
+        size = reader.bytes_of(cache)
+        found.append(InContext(len(look.frames), len(prompt.seen), kept_bytes=size, **medians))
+        del prompt, cache
+    middle = [statistics.median(values) for values in zip(*((one.ask, one.follow_up) for one in asked), strict=True)]
+    return found, Asked(len(index), *middle)
+
+
+def _reading(reader: Reader, look: Look, prompt: Prompt, cache: Any, question: str) -> dict[str, Callable[[], float]]:
+    return {
+        "frames_s": lambda: reader.seconds(lambda: reader.read(reader.look(look, question))),
+        "stored_s": lambda: reader.seconds(lambda: reader.read(prompt)),
+        "kept_s": lambda: reader.seconds(lambda: reader.go_on(prompt, cache)),
+    }
+
+
+def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
+    """Seconds a segment for states and code, in batches as `build` makes them."""
+    import torch
+
+    from chunkv2l.indexing.segments import AT_ONCE
+
+    def run() -> float:
+        started = perf_counter()
+        with torch.inference_mode():
+            for first in range(0, len(clips), AT_ONCE):
+                states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
+                model.hypernet.encode(states, mask).cpu()
+        return (perf_counter() - started) / len(clips)
+
+    return in_turns({"": run}, min(rounds, 3), 120.0)[""]
+
+
+COLD = 3
+"""How often a command is started; the median counts."""
+
+
+def cold(index: Path, question: str, extra: Sequence[str]) -> float:
+    """Seconds from starting a shell's command to the answer's first token."""
+    command = [sys.executable, "-m", "chunkv2l", "ask", str(index), question, "--json", *extra]
+    started = perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    wall = perf_counter() - started
+    if done.returncode:
+        raise ChunkV2LError("`chunkv2l ask` failed; what it said stands above.")
+    timing: dict[str, float] = json.loads(done.stdout)["timing"]
+    return wall - (timing["total_s"] - timing["load_s"] - timing["first_token_s"])
+
+
+@click.command("latency", short_help="Seconds to the first token, against the movie's frames in context.")
+@click.option("--movie", type=click.Path(path_type=Path), required=True, help="Frames come from its first segments.")
+@click.option(
+    "--index", "paths", type=click.Path(path_type=Path), multiple=True, required=True,
+    help="Its index; several, of other lengths, show how asking grows.",
+)  # fmt: skip
+@click.option(
+    "--frames", type=click.IntRange(min=1), multiple=True, default=(8, 16, 32, 64, 128, 256), show_default=True
+)
+@click.option("--limit/--no-limit", default=True, show_default=True, help="Also as many as the context holds.")
+@click.option("--budget", default=BUDGET, show_default=True, help="Segments that are scored.")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--patience", default=240.0, show_default=True, help="Seconds for the rounds of one number of frames.")
+@click.option(
+    "--cold/--no-cold", "with_cold", default=True, show_default=True, help="Also `chunkv2l ask` from a shell."
+)
+@click.option("--model", metavar="NAME|FOLDER", help="Where the index doesn't know.")
+@click.option("--hypernet", metavar="FILE")
+@click.option("--device", default="auto", show_default=True)
+@results.out_option
+def command(
+    movie: Path, paths: tuple[Path, ...], frames: tuple[int, ...], limit: bool, budget: int, rounds: int,
+    patience: float, with_cold: bool, model: str | None, hypernet: str | None, device: str, out: Path,
+) -> None:  # fmt: skip
+    """Time the first token of answers from indexes and from frames in context, in one run."""
+    import chunkv2l
+    from chunkv2l.video.segmentation import cut
+    from evaluation.benchmarks.contexts import Look, Reader
+
+    with closing(chunkv2l.open(paths[0], model, hypernet=hypernet, device=device)) as first:
+        loaded = first.model
+    vlm: Any = loaded.vlm
+    with closing(cut(movie, vlm.sample_times, vlm.shrink, exact=vlm.exact_frames)) as found:
+        clips = [clip for _, clip, _ in islice(found, _CLIPS)]
+    pictures = [picture for clip in clips for picture in clip.frames]
+    reader = Reader(vlm)
+    most = reader.most_frames(pictures, questions()[0])
+    wanted = sorted({count for count in frames if count <= most} | ({most} if limit else set()))
+    if not wanted:
+        raise InputError(f"{vlm.name}'s context holds {most} frames at most: give a smaller --frames.")
+    looks = [Look(tuple(islice(cycle(pictures), count)), float(count)) for count in wanted]
+    indexes = sorted((chunkv2l.open(path, loaded) for path in paths), key=len)
+    try:
+        asked = []
+        for index in indexes[:-1]:
+            medians = in_turns(asking(index, questions(), budget), rounds, patience)
+            asked.append(Asked(len(index), medians["ask"], medians["follow_up"]))
+        context, largest = in_context(looks, indexes[-1], rounds, patience, budget)
+        asked.append(largest)
+        each = internalising(loaded, clips, rounds)
+        once, segments, last = each * len(indexes[-1]), len(indexes[-1]), indexes[-1].path
+    finally:
+        for index in indexes:
+            index.close()
+    shared = {f"ask, {segments} segments": amortised(once, largest.ask)}
+    shared |= {f"{one.frames} frames in context": amortised(0.0, one.frames_s) for one in (context[0], context[-1])}
+    shared[f"{context[-1].frames} frames, cache kept"] = amortised(context[-1].frames_s, context[-1].kept_s)
+    figures: dict[str, Any] = {
+        "model": vlm.name,
+        "precision": str(next(vlm.decoder.model.parameters()).dtype).removeprefix("torch."),
+        "device": str(vlm.device),
+        "budget": budget,
+        "asked": [asdict(one) for one in asked],
+        "in_context": [asdict(one) for one in context],
+        "internalise_segment_s": each,
+        "internalise_movie_s": once,
+        "questions": list(SHARED_BY),
+        "amortised_s": shared,
+    }
+    text = table.markdown(["", "visual tokens", "first token", "of ask's", "memory"], rows(context, asked))
+    text += f"\n\nInternalising takes {each:.3f} s a segment, {once:.0f} s in all."
+    if with_cold:
+        extra = [
+            *(("--model", model) if model else ()),
+            *(("--hypernet", hypernet) if hypernet else ()),
+            "--device",
+            device,
+        ]
+        figures["cold_s"] = statistics.median(cold(last, questions()[-1], extra) for _ in range(COLD))
+        text += f" From a shell, the first token takes {figures['cold_s']:.2f} s."
+    results.write("latency", figures, text, lambda figure: draw(figure, context, asked, shared), out=out)
+    terminal.emit(text)

@@ -1,0 +1,155 @@
+"""What the default model's shipped weights can do, on any captioned photographs and any movie with queries.
+
+    python -m evaluation mini --images photographs
+    python -m evaluation mini --images photographs --limit 128 --questions 128
+    python -m evaluation mini --images photographs --movie movie.mp4 --queries movie.jsonl --json
+
+1,000 questions a line make 256,000 scored rows in the line of N = 256: seconds on a GPU, hours on a laptop, where
+--questions and --largest make it shorter. Lines are written as they are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from tqdm import tqdm
+
+import chunkv2l
+from chunkv2l.errors import InputError
+from chunkv2l.models import Model, load_model
+from chunkv2l.train.data.images import load_images
+from evaluation.benchmarks import mini_lines
+from evaluation.benchmarks.mini_lines import Ratio, Shown
+from evaluation.benchmarks.moments import question
+from evaluation.common import results
+from evaluation.common.metrics import recall
+from evaluation.common.table import markdown
+from evaluation.datasets import qvhighlights
+from evaluation.movies.photographs import Encoder
+from evaluation.photograph_options import photograph_options
+
+SIZES: Final = (8, 64, 256)
+KEPT: Final = (4, 8, 16)
+LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
+
+Lines = dict[str, Ratio]
+
+
+def lines_of(shown: Shown, wanted: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[Lines]:
+    """The wanted lines, each as soon as it is measured; a longer measurement gives its lines again and again."""
+
+    def rng(name: str) -> random.Random:
+        return random.Random(f"mini {name} {seed}")
+
+    photographs = len(shown.described)
+    if "captions" in wanted:
+        yield mini_lines.captions(shown, count)
+    if "yesno" in wanted:
+        yield mini_lines.yes_no(shown, count, rng("yesno"))
+    if "kept" in wanted:
+        for size in KEPT:
+            if size <= photographs:
+                yield mini_lines.share_kept(shown, size, count, rng(f"kept {size}"))
+    if "codes" in wanted:
+        yield mini_lines.codes(shown, min(count, photographs))
+    sizes = [size for size in SIZES if size <= min(largest, photographs)]
+    if "find" in wanted and sizes:
+        yield from mini_lines.find(shown, count, sizes, rng("find"))
+    if "route" in wanted and sizes:
+        yield mini_lines.best_of(shown, sizes[min(1, len(sizes) - 1)], count, rng("route"))
+
+
+def movie_lines(model: Model, movie: Path, queries: Path, folder: Path) -> Lines:
+    """R1 and R5 at IoU .5 of a real movie's queries; an index, or a movie that is built first."""
+    asked = qvhighlights.read_queries(queries)
+    if movie.suffix != ".idx":
+        out = folder / "movie.idx"
+        chunkv2l.build(movie, out, model=model)
+        movie = out
+    predicted, true = [], []
+    with chunkv2l.open(movie, model=model) as index:
+        for one in tqdm(asked, desc="movie", unit="query", disable=None):
+            spans = index.ask(question(one.query)).spans
+            predicted.append([(span.start, span.end) for span in spans])
+            true.append(list(one.windows))
+    found: Lines = {}
+    for top in (1, 5):
+        hits = [recall([p], [t], top, 0.5) for p, t in zip(predicted, true, strict=True)]
+        found[f"movie, R{top}@0.5"] = Ratio.mean(hits)
+    return found
+
+
+def figures_of(lines: Lines) -> dict[str, Any]:
+    """value, 95 % interval and number of questions of every line."""
+    found = {}
+    for name, ratio in lines.items():
+        low, high = ratio.interval()
+        found[name] = {"value": ratio.value, "low": low, "high": high, "questions": len(ratio.over)}
+    return found
+
+
+def table_of(figures: dict[str, Any]) -> str:
+    rows = []
+    for name, one in figures.items():
+        digits = 0 if "bytes" in name else 3
+        value, low, high = (f"{one[key]:.{digits}f}" for key in ("value", "low", "high"))
+        rows.append([name, value, f"{low} … {high}", str(one["questions"])])
+    return markdown(["measure", "value", "95 %", "questions"], rows)
+
+
+@click.command("mini")
+@click.option("--questions", default=1000, show_default=True, type=click.IntRange(min=2), help="Of every line.")
+@click.option(
+    "--largest", default=256, show_default=True, type=click.IntRange(min=8), help="Segments searched, at most."
+)
+@click.option("--line", "wanted", multiple=True, type=click.Choice(LINES), help="May be repeated; all if left out.")
+@click.option("--movie", type=click.Path(path_type=Path), help="Movie or index, to be asked --queries.")
+@click.option("--queries", type=click.Path(path_type=Path), help="The movie's, QVHighlights' JSONL.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@photograph_options
+def command(
+    stem: Path,
+    limit: int | None,
+    questions: int,
+    largest: int,
+    wanted: tuple[str, ...],
+    movie: Path | None,
+    queries: Path | None,
+    name: str,
+    device: str,
+    cache: Path,
+    seed: int,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """The default model's own table, from its shipped weights, on photographs (and a movie) of yours.
+
+    Photographs are filmed (pan and zoom), encoded, and asked about with zero visual tokens; frames in context stand
+    beside. Intervals are bootstrapped over questions.
+    """
+    if (movie is None) != (queries is None):
+        raise InputError("--movie and --queries go together: give both, or neither.")
+    images = load_images(stem, limit)
+    model = load_model(name, device=device)
+    shown = Shown.of(Encoder(model, cache, seed), images)
+    lines: Lines = {}
+
+    def report() -> dict[str, Any]:
+        figures = figures_of(lines)
+        results.write("mini", figures, table_of(figures), out=out, seed=seed)
+        return figures
+
+    with tempfile.TemporaryDirectory() as folder:
+        for more in lines_of(shown, wanted or LINES, questions, largest, seed):
+            lines.update(more)
+            report()
+        if movie is not None and queries is not None:
+            lines.update(movie_lines(model, movie, queries, Path(folder)))
+    figures = report()
+    click.echo(json.dumps(figures, ensure_ascii=False) if as_json else table_of(figures))

@@ -1,0 +1,200 @@
+"""Moment retrieval: queries with known windows, asked through the public API, scored as QVHighlights scores them.
+
+    python -m evaluation moments --index movie.idx --queries queries.jsonl --json
+
+`--index` may be a folder with an index `VID.idx` for each movie of the queries, which may be in any of the formats of
+`evaluation.datasets.moment_files`. `--score` takes predictions from a file instead of asking; no model is loaded then.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from chunkv2l.ask import Index
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.query.parse import parse
+from evaluation.benchmarks import asking
+from evaluation.common import results
+from evaluation.common.metrics import Scored
+from evaluation.datasets import moment_files, qvhighlights
+from evaluation.datasets.qvhighlights import MomentQuery, Prediction
+from evaluation.moment_scores import as_table, draw, each, score
+
+if TYPE_CHECKING:
+    from chunkv2l.answer.answer import Answer
+
+BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
+
+
+def question(query: str) -> str:
+    """What is asked for a query: itself where that is answered with times (a statement, "When …"), else when it is so.
+
+    >>> question("A woman in a pink vest runs along a path")
+    'A woman in a pink vest runs along a path'
+    >>> question("What is on the table?")
+    'Find the moment when What is on the table?'
+    """
+    return query if parse(query).kind in ("when", "statement") else f"Find the moment when {query}"
+
+
+def predict(
+    files: Mapping[str, Path], queries: Sequence[MomentQuery], device: str = "auto", **options: Any
+) -> list[Prediction]:
+    """Ask every query of its movie's index; the answer's spans, best first, are the prediction.
+
+    The model is loaded once. `options` go to `Index.ask`. The predictions are in the order of `queries`. A query that
+    nothing is found for (`fts` and words that no caption has) is one without a prediction.
+    """
+    found: dict[int | str, Prediction] = {}
+    with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
+        for vid, index in asking.opened(files, device):
+            for query in (query for query in queries if query.vid == vid):
+                own = ask(index, question(query.query), **options)
+                told = () if own is None else saliency(own, index.segments[-1].end)
+                found[query.qid] = Prediction(query.qid, vid, query.query, spans_of(own), told)
+                bar.update()
+    return [found[query.qid] for query in queries]
+
+
+def windows(index: Index, question: str, **options: Any) -> tuple[Scored, ...]:
+    """The answer's spans, best first; none where nothing is found."""
+    return spans_of(ask(index, question, **options))
+
+
+def ask(index: Index, question: str, **options: Any) -> Answer | None:
+    """The answer; None where nothing is found."""
+    try:
+        return index.ask(question, **options)
+    except NothingFound:
+        return None
+
+
+def spans_of(answer: Answer | None) -> tuple[Scored, ...]:
+    return () if answer is None else tuple((span.start, span.end, span.score) for span in answer.spans)
+
+
+def saliency(answer: Answer, duration: float) -> tuple[float, ...]:
+    """Of every `CLIP` seconds the probability of the segment in its middle, 0 where that wasn't scored.
+
+    Where the policy asked the router nothing, spans stand for segments.
+
+    Args:
+        duration: of the movie, seconds.
+    """
+    scored = [
+        (one.start, one.end, one.p)
+        for look in (answer.route.looks if answer.route else ())
+        for one in look.candidates
+        if isinstance(one.node, int)
+    ] or spans_of(answer)
+    middles = [(number + 0.5) * qvhighlights.CLIP for number in range(math.ceil(duration / qvhighlights.CLIP))]
+    return tuple(max((p for start, end, p in scored if start <= at < end), default=0.0) for at in middles)
+
+
+@click.command("moments")
+@click.option(
+    "--index", "index_path", type=click.Path(exists=True, path_type=Path), help="Index, or folder of VID.idx."
+)
+@click.option("--queries", "queries_path", required=True, type=click.Path(path_type=Path), help="The dataset's file.")
+@click.option(
+    "--format",
+    type=click.Choice(["auto", *moment_files.FORMATS]),
+    default="auto",
+    show_default=True,
+    help="Of --queries: QVHighlights, Charades-STA, ActivityNet Captions, TimeLens.",
+)
+@click.option(
+    "--policy", "policies", multiple=True, help="As in `chunkv2l ask`: a name, or FILE.py:function; may be repeated."
+)
+@click.option("--top-k", type=click.IntRange(min=1), help="Segments to compose.")
+@click.option("--budget", help='Segments to score exactly for a query, or "all".')
+@click.option("--device", default="auto", show_default=True)
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write the predictions to this file.")
+@click.option(
+    "--score", "scored", type=click.Path(path_type=Path), help="Score this file of predictions; asks nothing."
+)
+@click.option("--full", is_flag=True, help="Print all metrics: R1@0.3, R1@0.7 and mAP too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@results.out_option
+def command(
+    index_path: Path | None,
+    queries_path: Path,
+    format: str,
+    policies: tuple[str, ...],
+    top_k: int | None,
+    budget: str | None,
+    device: str,
+    predictions: Path | None,
+    scored: Path | None,
+    full: bool,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """Moment retrieval: share of queries whose moment is found (R1, R5), mean IoU, mAP.
+
+    \b
+    python -m evaluation moments --index movie.idx --queries movie.jsonl
+    python -m evaluation moments --index indexes/ --queries charades_sta_test.txt --policy route --policy fts
+    python -m evaluation moments --queries highlight_val.jsonl --score predictions.jsonl
+
+    The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach. Predictions are
+    written (with the saliency of every two seconds) and read in QVHighlights' submission format; its test split, which
+    has no answers, can be predicted. Writes moments.json, .md and .png to --out.
+    """
+    if len(policies) > 1 and (predictions or scored):
+        raise InputError("One file of predictions is one policy's: give --policy once.")
+    queries = moment_files.read(queries_path, format, truths=predictions is None or scored is not None)
+    given = qvhighlights.read_predictions(scored, queries) if scored is not None else []
+    files = asking.indexes(index_path, queries) if index_path is not None else {}
+    if files:
+        given = [prediction for prediction in given if prediction.vid in files]
+        queries = [query for query in queries if query.vid in files]
+    found: dict[str, list[Prediction]] = {}
+    if scored is not None:
+        found[scored.name] = given
+    elif not files:
+        raise InputError("Nothing to evaluate: give --index to ask the queries, or --score to score predictions.")
+    else:
+        options: dict[str, Any] = {"top_k": top_k}
+        if budget is not None:
+            options["budget"] = int(budget) if budget.isdigit() else budget
+        for policy in policies or (None,):
+            found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
+    if predictions is not None:
+        qvhighlights.write_predictions(predictions, next(iter(found.values())))
+        if unknown := sum(not query.windows for query in queries):
+            terminal.say(f"{predictions} is written; {unknown} queries have no true windows, so nothing is scored.")
+            return
+    cuts = {vid: asking.segments(path) for vid, path in files.items()}
+    rows = {name: score(queries, one, cuts) for name, one in found.items()}
+    results.write(
+        "moments",
+        {
+            "rows": rows,
+            "questions": {name: each(queries, one) for name, one in found.items()},
+            "movies": {str(query.qid): query.vid for query in queries},
+        },
+        as_table(rows),
+        lambda figure: draw(figure, rows),
+        out=out,
+    )
+    shown = [{key: row[key] for key in (row if full else BRIEF)} for row in rows.values()]
+    if as_json:
+        click.echo(json.dumps(shown[0] if len(shown) == 1 else dict(zip(rows, shown, strict=True))))
+    elif len(rows) > 1:
+        click.echo(as_table(rows))
+    else:
+        width = max(map(len, shown[0])) + 2
+        click.echo("\n".join(f"{key:<{width}}{_number(value)}" for key, value in shown[0].items()))
+
+
+def _number(value: float | int | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

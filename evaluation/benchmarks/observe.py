@@ -1,0 +1,180 @@
+"""Statements over movies of photographs, scored: the cases that a calibration is fitted to and judged by.
+
+Half of the movies (of those that are long enough) have structure, the other half are any photographs. A third of the
+statements, unless told otherwise, are captions of photographs that aren't in the movie, and true of none that is, as
+far as nouns tell. A share of the statements may be bare names of things ("A dog."), true of every photograph with a
+caption that mentions one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+
+from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.errors import InputError
+from chunkv2l.graph import segment_graph
+from chunkv2l.hypernet.compose import expand
+from chunkv2l.indexing.chapters import pooled, similar_pairs
+from chunkv2l.indexing.segments import mean_scores
+from chunkv2l.models import Model
+from chunkv2l.query.parse import BUDGET
+from chunkv2l.routing.router import Router
+from chunkv2l.routing.scoring import Scoring
+from chunkv2l.train.calibrate import Case
+from chunkv2l.train.data.images import ImageSet
+from chunkv2l.train.data.nouns import NOUNS, naming
+from evaluation.movies.photographs import SECONDS, Encoded
+from evaluation.movies.structure import LEAST, is_absent, make_structure
+
+SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement over a movie of photographs (their numbers); `right` are the places in it of which it is true: of a
+    caption its own photograph's."""
+
+    text: str
+    movie: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+def make_statements(
+    images: ImageSet,
+    pool: Sequence[int],
+    sizes: Sequence[int],
+    count: int,
+    absent: float,
+    rng: random.Random,
+    names: float = 0.0,
+) -> list[Statement]:
+    """So many statements, each over a movie of its own; sizes take turns.
+
+    Args:
+        pool: the photographs that movies are made of; all captioned. Absent captions may be any photograph's.
+        absent: share of the statements that are true of nothing.
+        names: share of the statements that are bare names of things.
+
+    Raises:
+        InputError: the pool is smaller than the largest size, or has no caption that a movie lacks.
+    """
+    if max(sizes) > len(pool):
+        raise InputError(f"Movies of {max(sizes)} photographs can't be made of {len(pool)}: ask for smaller --sizes.")
+    captioned = [i for i, one in enumerate(images.described) if one.captions]
+    made = []
+    gone = [number < round(count * absent) for number in range(count)]
+    rng.shuffle(gone)  # taking turns, too, whether something is there would depend on the size
+    named = [number < round(count * names) for number in range(count)]
+    if names:
+        rng.shuffle(named)
+    for number in range(count):
+        size = sizes[number % len(sizes)]
+        movie = _movie(images, pool, size, number // len(sizes) % 2 == 1, rng)
+        if named[number]:
+            made.append(_name(images, pool, movie, gone[number], rng))
+        elif gone[number]:
+            made.append(Statement(_absent(images, movie, captioned, rng), movie, ()))
+        else:
+            right = rng.randrange(size)
+            made.append(Statement(rng.choice(images.described[movie[right]].captions), movie, (right,)))
+    return made
+
+
+def _name(images: ImageSet, pool: Sequence[int], movie: tuple[int, ...], gone: bool, rng: random.Random) -> Statement:
+    """A bare name, drawn by how many photographs of the pool have the thing."""
+    counts = Counter(noun for number in pool for noun in sorted(images.described[number].nouns))
+    shown = [images.described[number].nouns for number in movie]
+    there = frozenset().union(*shown)
+    nouns = [noun for noun in counts if (noun in there) is not gone] or [noun for noun in NOUNS if noun not in there]
+    noun = rng.choices(nouns, [counts[noun] or 1 for noun in nouns])[0]
+    return Statement(naming(noun), movie, tuple(place for place, own in enumerate(shown) if noun in own))
+
+
+def _movie(images: ImageSet, pool: Sequence[int], size: int, structured: bool, rng: random.Random) -> tuple[int, ...]:
+    if structured and size >= LEAST:
+        try:
+            return make_structure(images.described, size, rng, pool).photographs
+        except InputError:  # a small pool: any photographs, then
+            pass
+    return tuple(rng.sample(list(pool), size))
+
+
+def _absent(images: ImageSet, movie: Sequence[int], captioned: Sequence[int], rng: random.Random) -> str:
+    shown, nouns = set(movie), [images.described[i].nouns for i in movie]
+    others = [i for i in captioned if i not in shown]
+    for number in rng.sample(others, len(others)):
+        captions = [c for c in images.described[number].captions if is_absent(c, nouns)]
+        if captions:
+            return rng.choice(captions)
+    raise InputError(
+        f"No photograph outside a movie of {len(movie)} has a caption that is surely untrue of it: give a larger set, "
+        "or ask for smaller --sizes."
+    )
+
+
+class Observer:
+    """Scores statements over encoded photographs, choosing candidates as `ask` does (captions aside).
+
+    Args:
+        encoded: by the photographs' numbers.
+        mu: whether each photograph's μ is computed, too.
+    """
+
+    def __init__(self, model: Model, encoded: Mapping[int, Encoded], mu: bool) -> None:
+        self.model = model
+        self._codes = {number: one.code for number, one in encoded.items()}
+        self._pooled = {number: pooled(one.code.float().numpy()) for number, one in encoded.items()}
+        self._keys = {number: one.key for number, one in encoded.items() if one.key is not None}
+        self._mu: dict[int, float] = {}
+        if mu:
+            for some in _batches(list(encoded)):
+                values = mean_scores(model, self._adapters(some))
+                self._mu.update((number, value or 0.0) for number, value in zip(some, values, strict=True))
+
+    def case(self, statement: Statement, budget: int = BUDGET) -> Case:
+        """Scores of at most `budget` segments of the statement's movie."""
+        movie = statement.movie
+        router = Router(
+            self.model,
+            lambda nodes: torch.stack([self._codes[movie[int(node)]].float() for node in nodes]),
+            [None] * len(movie),
+            lambda: torch.stack([self._keys[number] for number in movie]) if self._keys else None,
+        )
+        rows = [_Row(SECONDS * i, SECONDS * (i + 1)) for i in range(len(movie))]
+        similar = similar_pairs(np.stack([self._pooled[number] for number in movie]))
+        scoring = Scoring(router, statement.text, budget, lambda text: [], segment_graph(rows, similar))
+        scoring.score(range(len(movie)))
+        nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
+        chosen = sorted(nats)
+        likeness = router.likeness(statement.text)
+        return Case(
+            nats=torch.tensor([nats[i] for i in chosen]),
+            tokens=scoring.tokens,
+            segments=len(movie),
+            right=tuple(chosen.index(place) for place in statement.right if place in nats),
+            present=bool(statement.right),
+            keys=None if likeness is None else torch.tensor([likeness[i] for i in chosen]),
+            mu=torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None,
+        )
+
+    def _adapters(self, numbers: Sequence[int]) -> Adapter:
+        hypernet = self.model.hypernet
+        codes = torch.stack([self._codes[number].float() for number in numbers])
+        return concat([expand(hypernet, codes)], bias=hypernet.bias)
+
+
+class _Row(NamedTuple):
+    start: float
+    end: float
+    caption: str = ""
+
+
+def _batches(numbers: Sequence[int], size: int = 48) -> Iterator[Sequence[int]]:
+    return (numbers[begin : begin + size] for begin in range(0, len(numbers), size))

@@ -1,0 +1,244 @@
+"""Questions with known answers, from the public datasets' own files: multiple choice and open.
+
+    python -m evaluation qa --index indexes/ --questions lvbench.jsonl
+
+Each question is asked alone: options aren't in the prompt, and nothing else is. Multiple choice goes by how likely the
+model finds each option under the composed adapter, a token (`--rule`; see `evaluation.benchmarks.answers.Nats.worth`);
+open answers by token-F1. Two rows are controls: the bias adapter alone, which has seen no video, and chance.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from chunkv2l.adapter.inject import exclusive
+from chunkv2l.ask import MAX_NEW_TOKENS, Index
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import InputError
+from chunkv2l.query.parse import Node
+from evaluation.benchmarks import answers, asking
+from evaluation.benchmarks.answers import RULES, Nats, Rule
+from evaluation.common import results
+from evaluation.common.table import markdown, share
+from evaluation.common.token_f1 import best_f1
+from evaluation.datasets import qa_files
+from evaluation.datasets.qa_files import Question
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from chunkv2l.adapter.algebra import Adapter
+
+BLIND = "bias alone (no video)"
+Scores = dict[str, float]
+"""One question's: "accuracy" and what the other rules would choose, or "F1" and "exact"; "evidence" where known."""
+
+
+def answer(
+    index: Index, question: Question, adapter: Adapter | None, rule: Rule = "mean", prompt: str | None = None
+) -> tuple[str, Scores]:
+    """Answer a question under an adapter (None: the bias alone) and score the answer; `prompt`: other words for it."""
+    asked = prompt or question.question
+    model = index.model
+    bias = model.hypernet.bias
+    adapter = bias if adapter is None else adapter
+    with exclusive(model.vlm.targets):
+        if not question.options:
+            text = model.vlm.generate([asked], adapter, MAX_NEW_TOKENS)[0].strip()
+            return text, said(question, text)
+        nats = answers.nats(model.vlm, asked, question.options, adapter, bias)
+    return question.options[answers.choose(nats, rule)], chosen(question, nats, rule)
+
+
+def chosen(question: Question, nats: Sequence[Nats], rule: Rule) -> Scores:
+    """Whether the likeliest option is the right one, by `rule` and by each."""
+    right = {each: float(answers.choose(nats, each) == question.correct) for each in RULES}
+    return {"accuracy": right[rule], **{f"accuracy by {each}": right[each] for each in RULES}}
+
+
+def said(question: Question, text: str) -> Scores:
+    """An open answer against the references."""
+    return {"F1": best_f1(text, question.answers), "exact": float(answers.exact(text, question.answers))}
+
+
+def evidence(index: Index, question: Question, weights: Mapping[Node, float]) -> float | None:
+    """Whether a composed segment overlaps a window that the answer is in; None where the dataset doesn't tell."""
+    if not question.evidence:
+        return None
+    spans = [index.segments[node] for node in weights if isinstance(node, int)]
+    return float(any(s.start < end and start < s.end for s in spans for start, end in question.evidence))
+
+
+def ask_all(
+    files: Mapping[str, Path],
+    questions: Sequence[Question],
+    policies: Sequence[str | None],
+    rule: Rule,
+    device: str = "auto",
+    **options: Any,
+) -> dict[str, dict[str, Scores]]:
+    """{policy: {question's id: scores}}, the blind control last. `options` go to `Index.ask`."""
+    names = [policy or "default" for policy in policies]
+    found: dict[str, dict[str, Scores]] = {name: {} for name in (*names, BLIND)}
+    with tqdm(total=len(questions), unit="question", disable=None, leave=False) as bar:
+        for vid, index in asking.opened(files, device):
+            for question in (question for question in questions if question.vid == vid):
+                for name, policy in zip(names, policies, strict=True):
+                    weights = asking.weights(index, question.question, policy, **options)
+                    prompt = asking.prompt(question.question, policy)
+                    _, scores = answer(index, question, asking.adapter(index, weights), rule, prompt)
+                    seen = evidence(index, question, weights)
+                    found[name][question.id] = scores if seen is None else {**scores, "evidence": seen}
+                found[BLIND][question.id] = answer(index, question, None, rule)[1]
+                bar.update()
+    return found
+
+
+def summary(questions: Sequence[Question], found: Mapping[str, Scores]) -> dict[str, Any]:
+    """Means over the questions; "kinds": the main measure by the dataset's own types, and their plain mean (MLVU's
+    M-Avg)."""
+    measures = list(dict.fromkeys(measure for scores in found.values() for measure in scores))
+    row: dict[str, Any] = {m: statistics.fmean(s[m] for s in found.values() if m in s) for m in measures}
+    main = "accuracy" if "accuracy" in measures else "F1"
+    kinds: dict[str, list[float]] = {}
+    for question in questions:
+        if main in (own := found.get(question.id, {})):
+            kinds.setdefault(question.kind, []).append(own[main])
+    by_kind = {kind: statistics.fmean(values) for kind, values in sorted(kinds.items())}
+    return {**row, "n": len(found), "kinds": by_kind, "mean of kinds": statistics.fmean(by_kind.values())}
+
+
+def as_table(rows: Mapping[str, Mapping[str, Any]], chance: float | None, first: str = "policy") -> str:
+    """One row a policy; only the columns that any row has a number for."""
+    names = ("accuracy", *(f"accuracy by {rule}" for rule in RULES), "F1", "exact", "evidence", "mean of kinds")
+    columns = [name for name in names if any(name in row for row in rows.values())]
+    body = [[name, *(share(row.get(c)) for c in columns), str(row["n"])] for name, row in rows.items()]
+    if chance is not None:
+        body.append(["chance", *(share(chance) if c.startswith("acc") else "–" for c in columns), "–"])
+    return markdown([first, *columns, "questions"], body)
+
+
+def draw(figure: Figure, rows: Mapping[str, Mapping[str, Any]], chance: float | None) -> None:
+    """A bar a row for the main measures; a line at chance."""
+    axes = figure.subplots()
+    measures = [m for m in ("accuracy", "F1") if any(m in row for row in rows.values())]
+    for number, measure in enumerate(measures):
+        height = 0.8 / len(measures)
+        places = [i - 0.4 + height * (number + 0.5) for i in range(len(rows))]
+        axes.barh(places, [row.get(measure, 0.0) for row in rows.values()], height, label=measure)
+    if chance is not None:
+        axes.axvline(chance, color="grey", linestyle=":", label="chance")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.legend(fontsize="small")
+    axes.set_title("Questions answered")
+
+
+def guessing(questions: Sequence[Question]) -> float | None:
+    """Accuracy of guessing among the options; None where all questions are open."""
+    shares = [1 / len(question.options) for question in questions if question.options]
+    return statistics.fmean(shares) if shares else None
+
+
+def sampled(questions: Sequence[Question], limit: int | None, seed: int) -> list[Question]:
+    """At most `limit` of the questions, drawn at random, in their order."""
+    if limit is None or limit >= len(questions):
+        return list(questions)
+    return [questions[i] for i in sorted(random.Random(seed).sample(range(len(questions)), limit))]
+
+
+@click.command("qa", short_help="Question answering: NExT-QA, Video-MME, MLVU, LVBench, LongVideoBench, EgoSchema.")
+@click.option(
+    "--index",
+    "index_path",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Index, or folder of VID.idx.",
+)
+@click.option("--questions", "path", type=click.Path(path_type=Path), required=True, help="The dataset's file.")
+@click.option("--format", type=click.Choice(["auto", *qa_files.FORMATS]), default="auto", show_default=True)
+@click.option(
+    "--answers",
+    "answers_path",
+    type=click.Path(path_type=Path),
+    help="EgoSchema's subset_answers.json (default: beside the questions), or NExT-QA's further references.",
+)
+@click.option("--policy", "policies", multiple=True, help="As in `chunkv2l ask`; may be repeated.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Segments to compose.")
+@click.option("--budget", help='Segments to score exactly for a question, or "all".')
+@click.option(
+    "--rule",
+    type=click.Choice(RULES),
+    default="mean",
+    show_default=True,
+    help="Options by nats a token, their sum, or their gain over no video. All three are reported.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Ask so many questions, drawn at random.")
+@click.option("--seed", default=0, show_default=True, help="Of --limit.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@results.out_option
+def command(
+    index_path: Path,
+    path: Path,
+    format: str,
+    answers_path: Path | None,
+    policies: tuple[str, ...],
+    top_k: int | None,
+    budget: str | None,
+    rule: Rule,
+    limit: int | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """Answer a dataset's questions from indexes of its movies and score the answers.
+
+    \b
+    python -m evaluation qa --index indexes/ --questions val.csv --policy route --policy timeline
+    python -m evaluation qa --index indexes/ --questions questions.json --answers subset_answers.json
+
+    Multiple choice is scored by accuracy, open answers by token-F1 (best reference). "evidence" is the share of
+    questions for which a segment was composed that the answer is in (LVBench). Writes qa.json, .md and .png to --out.
+    """
+    questions = qa_files.read(path, format, answers_path)
+    files = asking.indexes(index_path, questions)
+    questions = sampled([question for question in questions if question.vid in files], limit, seed)
+    if not questions:
+        raise InputError(f"{path} has no question about {index_path.name}.")
+    files = {vid: file for vid, file in files.items() if any(question.vid == vid for question in questions)}
+    options: dict[str, Any] = {"top_k": top_k}
+    if budget is not None:
+        options["budget"] = int(budget) if budget.isdigit() else budget
+    found = ask_all(files, questions, policies or (None,), rule, device, **options)
+    rows = {name: summary(questions, scores) for name, scores in found.items()}
+    chance = guessing(questions)
+    table = as_table(rows, chance)
+    results.write(
+        "qa",
+        {
+            "rows": rows,
+            "chance": chance,
+            "rule": rule,
+            "file": path.name,
+            "questions": found,
+            "movies": {question.id: question.vid for question in questions},
+        },
+        table,
+        lambda figure: draw(figure, rows, chance),
+        out=out,
+        seed=seed,
+    )
+    if as_json:
+        terminal.emit_json({"rows": rows, "chance": chance, "rule": rule})
+    else:
+        terminal.emit(table)

@@ -1,0 +1,200 @@
+"""Questions about order in time, on movies of known order: before, after, while, first, last, how many times, within.
+
+    python -m evaluation relations --images photographs
+
+Each question is asked as a user asks it, and with `concat`; beside them stands how often the router alone finds the
+event that the question hangs on.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from num2words import num2words
+from tqdm import tqdm
+
+import chunkv2l
+from chunkv2l.answer.spans import Span
+from chunkv2l.ask import Index
+from chunkv2l.errors import NothingFound
+from chunkv2l.models import load_model
+from chunkv2l.train.data.images import load_images
+from evaluation.common import metrics, results
+from evaluation.common.table import markdown, share
+from evaluation.movies.photographs import SECONDS, Encoder, Take, write_movie
+from evaluation.movies.relation_cases import KINDS, LEAST, Ordered, Question, make_ordered
+from evaluation.photograph_options import photograph_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WAYS = ("ask", "concat")
+_NUMBERS = {num2words(number): number for number in range(1, 21)} | {"once": 1, "twice": 2, "no": 0, "never": 0}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one question was answered with.
+
+    Attributes:
+        question: see `Question`.
+        right: for each of `WAYS`, whether the answer's first span is the right segment (IoU ≥ .5); for "count", one of
+            the occurrences.
+        anchor: whether the router's first span for the anchor's statement is one of its occurrences.
+        counted: for "count", the number that the answer to `ask` says; None where it says none.
+    """
+
+    question: Question
+    right: Mapping[str, bool]
+    anchor: bool
+    counted: int | None
+
+
+def hits(spans: Sequence[Span], segments: Sequence[int]) -> bool:
+    """Whether the first span has IoU ≥ .5 with one of these segments."""
+    truths = [(SECONDS * i, SECONDS * (i + 1)) for i in segments]
+    return bool(spans) and metrics.best_iou((spans[0].start, spans[0].end), truths) >= 0.5
+
+
+def number_in(text: str) -> int | None:
+    """The first number that a text says, in digits or words; None where it says none.
+
+    >>> number_in("It happens three times."), number_in("2 times"), number_in("A dog.")
+    (3, 2, None)
+    """
+    for word in re.findall(r"\d+|[a-z-]+", text.lower()):
+        if word.isdigit():
+            return int(word)
+        if word in _NUMBERS:
+            return _NUMBERS[word]
+    return None
+
+
+def ask(index: Index, question: Question) -> Outcome:
+    """Ask a question in both ways, and the router for its anchor."""
+    right, counted = {}, None
+    for way in WAYS:
+        spans, text = _asked(index, question.text, None if way == "ask" else way)
+        right[way] = hits(spans, question.right)
+        if way == "ask" and question.kind == "count":
+            counted = number_in(text)
+    anchor, _ = _asked(index, question.anchor, "route")
+    return Outcome(question, right, hits(anchor, question.occurrences), counted)
+
+
+def _asked(index: Index, text: str, policy: str | None) -> tuple[Sequence[Span], str]:
+    try:
+        answer = index.ask(text, policy=policy)
+    except NothingFound:
+        return (), ""
+    return answer.spans, answer.answer
+
+
+def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Shares by kind, by kind and sort of event, and over all."""
+    groups: dict[str, list[Outcome]] = {kind: [] for kind in KINDS}
+    for outcome in outcomes:
+        groups[outcome.question.kind].append(outcome)
+        if outcome.question.event != "anchor":
+            groups.setdefault(f"{outcome.question.kind}, {outcome.question.event}", []).append(outcome)
+    return {**{name: _shares(own) for name, own in sorted(groups.items()) if own}, "all": _shares(outcomes)}
+
+
+def _shares(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
+    count = len(outcomes)
+    figures: dict[str, float | int | None] = {
+        way: sum(outcome.right[way] for outcome in outcomes) / count for way in WAYS
+    }
+    figures["anchor R@1"] = sum(outcome.anchor for outcome in outcomes) / count
+    figures["n"] = count
+    asked = [outcome for outcome in outcomes if outcome.question.kind == "count"]
+    true = [len(outcome.question.occurrences) for outcome in asked]
+    figures["count exact"] = (
+        sum(outcome.counted == k for outcome, k in zip(asked, true, strict=True)) / len(asked) if asked else None
+    )
+    said = [(outcome.counted, k) for outcome, k in zip(asked, true, strict=True) if outcome.counted is not None]
+    figures["count off by"] = sum(abs(number - k) for number, k in said) / len(said) if said else None
+    return figures
+
+
+def table_of(figures: Mapping[str, Any]) -> str:
+    """A row a kind of question."""
+    rows = [
+        [
+            name,
+            share(one["ask"]),
+            share(one["anchor R@1"]),
+            share(one["concat"]),
+            share(one["count exact"]),
+            "–" if one["count off by"] is None else f"{one['count off by']:.1f}",
+            str(one["n"]),
+        ]
+        for name, one in figures.items()
+    ]
+    header = ["question", "right segment", "router's R@1 on the anchor", "concat", "count exact", "off by", "questions"]
+    return markdown(header, rows)
+
+
+def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
+    """Bars: a group a kind of question."""
+    axes = figure.subplots()
+    names = [name for name in figures if "," not in name]
+    for offset, (key, label) in enumerate(
+        (("ask", "asked"), ("anchor R@1", "router's R@1 on the anchor"), ("concat", "concat"))
+    ):
+        places = [i + 0.27 * (offset - 1) for i in range(len(names))]
+        axes.bar(places, [figures[name][key] for name in names], width=0.25, label=label)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel("share answered from the right segment")
+    axes.set_ylim(0, 1)
+    axes.legend()
+
+
+@click.command("relations")
+@click.option("--movies", default=6, show_default=True, type=click.IntRange(min=1), help="25 questions each.")
+@click.option("--segments", default=32, show_default=True, type=click.IntRange(min=LEAST), help="Of each movie.")
+@photograph_options
+def command(
+    stem: Path,
+    movies: int,
+    segments: int,
+    limit: int | None,
+    name: str,
+    device: str,
+    cache: Path,
+    seed: int,
+    out: Path,
+) -> None:
+    """Share of questions about order in time that are answered from the right segment, by kind of question.
+
+    First, last, how many and within ask for events that occur 2 to 5 times: a scene that is filmed anew, or photographs
+    that share a noun no other segment has. Results are written after every movie.
+    """
+    images = load_images(stem, limit)
+    made: list[Ordered] = [
+        make_ordered(images.described, segments, random.Random(f"relations {seed} {number}"))
+        for number in range(movies)
+    ]
+    encoder = Encoder(load_model(name, device=device), cache, seed)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=movies, unit="movie", disable=None) as bar:
+        for movie in made:
+            pairs = zip(movie.photographs, movie.takes, strict=True)
+            takes = [Take(images.jpegs[number], take) for number, take in pairs]
+            encoded = encoder.takes(takes)
+            groups = encoder.groups(takes, encoded, Path(folder))
+            path = write_movie(Path(folder) / "movie.idx", encoder.model, encoded, groups)
+            with chunkv2l.open(path, model=encoder.model) as index:
+                outcomes += [ask(index, question) for question in movie.questions]
+            figures = figures_of(outcomes)
+            results.write("relations", figures, table_of(figures), partial(draw, figures=figures), out=out, seed=seed)
+            bar.update()
+    click.echo(table_of(figures_of(outcomes)))

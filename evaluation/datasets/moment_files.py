@@ -1,0 +1,153 @@
+"""Moment retrieval's public datasets, in the files in which they are published, as queries with true windows.
+
+| format       | a file of                                             | the format is from                     |
+|--------------|-------------------------------------------------------|----------------------------------------|
+| qvhighlights | JSONL `{"qid", "query", "vid", "relevant_windows"}`   | jayleicn/moment_detr, line/lighthouse  |
+| charades     | text `VID START END##sentence.`                       | jiyanggao/TALL                         |
+| activitynet  | JSON `{VID: {"duration", "timestamps", "sentences"}}` | ranjaykrishna/densevid_eval            |
+| timelens     | JSON `{VID: {"duration", "spans", "queries"}}`        | TencentARC/TimeLens, timelens_data.py  |
+
+lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too. Queries without an id of their own are called
+after their line (Charades-STA), or VID#0, VID#1, … (ActivityNet, TimeLens); predictions use the same ids.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chunkv2l.cli import output as terminal
+from chunkv2l.errors import InputError
+from evaluation.common.metrics import Window
+from evaluation.common.text_files import read_text
+from evaluation.datasets.qvhighlights import MomentQuery, read_queries
+
+
+def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQuery]:
+    """The queries of a file; "auto" tells its format from what is in it.
+
+    Annotations without length (both Charades-STA and ActivityNet Captions have some) are left out, and counted in a
+    line on stderr; in QVHighlights' own format they are an error.
+
+    Args:
+        truths: whether every query must have its windows; without, QVHighlights' test split can be read.
+
+    Raises:
+        InputError: the file can't be read, isn't in the format, or has no query in it; the sentence says where.
+    """
+    if format == "auto":
+        format = guess(path)
+    if format not in FORMATS:
+        raise InputError(f'There is no format "{format}"; choose one of {", ".join(FORMATS)}.')
+    return read_queries(path, truths) if format == "qvhighlights" else FORMATS[format](path)
+
+
+def guess(path: Path) -> str:
+    """Which of `FORMATS` a file is in."""
+    text = read_text(path).lstrip()
+    first = text.split("\n", 1)[0]
+    if "##" in first and not first.startswith("{"):
+        return "charades"
+    if first.startswith("{") and isinstance(row := _first_value(text), dict):
+        if {"timestamps", "sentences"} <= row.keys():
+            return "activitynet"
+        if {"spans", "queries"} <= row.keys():
+            return "timelens"
+    return "qvhighlights"
+
+
+def charades(path: Path) -> list[MomentQuery]:
+    """Charades-STA: `VID START END##sentence.` a line, seconds; a query's id is its line's number."""
+
+    def rows() -> Iterator[tuple[int, str, str, Any]]:
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            if not line.strip():
+                continue
+            head, found, sentence = line.partition("##")
+            words = head.split()
+            if not found or len(words) != 3 or not all(_number(word) for word in words[1:]):
+                raise InputError(f'{path}, line {number} isn\'t "VID START END##sentence", as Charades-STA has it.')
+            yield number, words[0], sentence, [float(word) for word in words[1:]]
+
+    return _queries(path, rows())
+
+
+def activitynet(path: Path) -> list[MomentQuery]:
+    """ActivityNet Captions: `{VID: {"duration", "timestamps": [[start, end], …], "sentences": […]}}`."""
+    return _queries(path, _by_video(path, "timestamps", "sentences"))
+
+
+def timelens(path: Path) -> list[MomentQuery]:
+    """TimeLens-Bench: `{VID: {"duration", "spans": [[start, end], …], "queries": […]}}`, one span a query."""
+    return _queries(path, _by_video(path, "spans", "queries"))
+
+
+FORMATS: Mapping[str, Callable[[Path], list[MomentQuery]]] = {
+    "qvhighlights": read_queries,
+    "charades": charades,
+    "activitynet": activitynet,
+    "timelens": timelens,
+}
+
+
+def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str, str, Any]]:
+    try:
+        videos = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} isn't JSON.") from None
+    if not isinstance(videos, dict):
+        raise InputError(f'{path} isn\'t a JSON object of videos, each with "{spans}" and "{sentences}".')
+    for vid, row in videos.items():
+        own = [row.get(key) if isinstance(row, dict) else None for key in (spans, sentences)]
+        lists = [value for value in own if isinstance(value, list)]
+        if len(lists) != 2 or len(lists[0]) != len(lists[1]):
+            raise InputError(f'{path}: "{vid}" needs "{spans}" and "{sentences}", two lists of one length.')
+        for number, (window, sentence) in enumerate(zip(*lists, strict=True)):
+            yield f"{vid}#{number}", vid, sentence, window
+
+
+def _queries(path: Path, rows: Iterator[tuple[int | str, str, Any, Any]]) -> list[MomentQuery]:
+    """Queries of (id, vid, sentence, [start, end]), those without length left out."""
+    found: list[MomentQuery] = []
+    empty = 0
+    for qid, vid, sentence, window in rows:
+        if not isinstance(sentence, str) or not sentence.strip():
+            raise InputError(f"{path}: the query {qid} isn't a sentence, but {json.dumps(sentence)[:80]}.")
+        span = _window(window)
+        if span is None:
+            raise InputError(f"{path}: the query {qid} has {json.dumps(window)[:80]}, where [start, end] is needed.")
+        if span[1] <= max(0.0, span[0]):
+            empty += 1
+            continue
+        found.append(MomentQuery(qid, vid, " ".join(sentence.split()), ((max(0.0, span[0]), span[1]),)))
+    if empty:
+        terminal.say(f"{path.name}: {empty} of {empty + len(found)} queries have a moment without length; left out.")
+    if not found:
+        raise InputError(f"{path} has no query in it.")
+    return found
+
+
+def _window(value: Any) -> Window | None:
+    if not isinstance(value, list) or len(value) != 2 or not all(_number(x) for x in value):
+        return None
+    return float(value[0]), float(value[1])
+
+
+def _number(x: Any) -> bool:
+    try:
+        return not isinstance(x, bool) and math.isfinite(float(x))
+    except (TypeError, ValueError):
+        return False
+
+
+def _first_value(text: str) -> Any:
+    """The value of the first key of a JSON object, without reading the rest; None if that fails."""
+    decoder = json.JSONDecoder()
+    try:
+        key, end = decoder.raw_decode(text, text.index('"'))
+        return decoder.raw_decode(text[end:].lstrip().removeprefix(":").lstrip())[0] if isinstance(key, str) else None
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,150 @@
+"""QVHighlights' files, one JSON object a line: queries with their true windows; predictions as it takes submissions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chunkv2l.errors import InputError
+from evaluation.common.metrics import Scored, Window
+
+CLIP = 2.0
+"""Seconds of a clip that QVHighlights has a saliency of."""
+
+
+@dataclass(frozen=True)
+class MomentQuery:
+    """A query about one movie (`vid`) and the windows, in seconds, in which it is true; none where that isn't known."""
+
+    qid: int | str
+    vid: str
+    query: str
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for a query.
+
+    Attributes:
+        windows: best first, each with its score.
+        saliency: a score for every `CLIP` seconds of the movie, as its highlights are ranked by; none where unknown.
+    """
+
+    qid: int | str
+    vid: str
+    query: str
+    windows: tuple[Scored, ...]
+    saliency: tuple[float, ...] = ()
+
+
+def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
+    """Read `{"qid", "vid", "query", "relevant_windows": [[start, end], …]}` a line; other keys are ignored.
+
+    Without "qid" the line's number counts, without "vid" all queries are about one movie.
+
+    Args:
+        truths: whether every query must have windows; the test split, whose answers aren't published, has none.
+
+    Raises:
+        InputError: no such file, no query in it, or a line that isn't as said above (the sentence has its number).
+    """
+    queries: dict[int | str, MomentQuery] = {}
+    for number, row in _rows(path):
+        where = f"{path}, line {number}"
+        text = row.get("query")
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f'{where}: "query" must be a sentence, not {json.dumps(text)}.')
+        qid = row.get("qid", number)
+        if qid in queries:
+            raise InputError(f'{where}: the "qid" {json.dumps(qid)} has been used before; each query needs its own.')
+        known = truths or "relevant_windows" in row
+        listed = _windows(where, "relevant_windows", row, numbers=(2,)) if known else []
+        windows = tuple((w[0], w[1]) for w in listed)
+        if known and not windows:
+            raise InputError(f'{where}: "relevant_windows" is empty; a query is scored by the windows it is true in.')
+        if bad := [list(w) for w in windows if not 0 <= w[0] < w[1]]:
+            raise InputError(f'{where}: "relevant_windows" has {bad[0]}, which has no length or a negative time.')
+        queries[qid] = MomentQuery(qid, str(row.get("vid", "")), text, windows)
+    if not queries:
+        raise InputError(f"{path} has no query in it; each line needs a JSON object with query and relevant_windows.")
+    return list(queries.values())
+
+
+def read_predictions(path: Path, queries: Sequence[MomentQuery]) -> list[Prediction]:
+    """Read `{"qid", "pred_relevant_windows": [[start, end, score], …]}` a line, in the order of `queries`.
+
+    A query that the file doesn't have gets no window. Without scores the windows' order counts. A window without length
+    is a wrong one, not an error.
+
+    Raises:
+        InputError: no such file, a line that isn't as said above, or one for a query that isn't among `queries`.
+    """
+    known = {query.qid: query for query in queries}
+    found: dict[int | str, tuple[Scored, ...]] = {}
+    for number, row in _rows(path):
+        where = f"{path}, line {number}"
+        qid = row.get("qid")
+        if qid not in known:
+            raise InputError(f"{where}: the queries have none with the qid {json.dumps(qid)}.")
+        if qid in found:
+            raise InputError(f"{where}: the qid {json.dumps(qid)} has been predicted before.")
+        windows = _windows(where, "pred_relevant_windows", row, numbers=(2, 3))
+        found[qid] = tuple((w[0], w[1], w[2] if len(w) == 3 else -float(rank)) for rank, w in enumerate(windows))
+    return [Prediction(q.qid, q.vid, q.query, found.get(q.qid, ())) for q in queries]
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write QVHighlights' submission format (saliency where it is known), the whole file or nothing."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            for p in predictions:
+                windows = [list(window) for window in p.windows]
+                row: dict[str, Any] = {"qid": p.qid, "query": p.query, "vid": p.vid, "pred_relevant_windows": windows}
+                if p.saliency:
+                    row["pred_saliency_scores"] = [round(score, 6) for score in p.saliency]
+                out.write(json.dumps(row) + "\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"The predictions can't be written to {path}: {error.strerror}.") from None
+
+
+def _rows(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} isn't text; one JSON object a line is needed, as QVHighlights has them.") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):
+            raise InputError(f"{path}, line {number} isn't JSON; one object a line is needed.") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number} isn't a JSON object.")
+        if not isinstance(row.get("qid", number), int | str):
+            raise InputError(f'{path}, line {number}: "qid" must be a number or a string.')
+        yield number, row
+
+
+def _windows(where: str, key: str, row: dict[str, Any], numbers: tuple[int, ...]) -> list[list[float]]:
+    shape = " or ".join("[start, end]" if n == 2 else "[start, end, score]" for n in numbers)
+    value = row.get(key)
+    if not isinstance(value, list):
+        raise InputError(f'{where}: "{key}" must be a list of {shape}, in seconds.')
+    for window in value:
+        if not isinstance(window, list) or len(window) not in numbers or not all(map(_finite, window)):
+            raise InputError(f'{where}: "{key}" has {json.dumps(window)[:80]}, where {shape} in seconds is needed.')
+    return [[float(x) for x in window] for window in value]
+
+
+def _finite(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e12

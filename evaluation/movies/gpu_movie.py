@@ -1,0 +1,66 @@
+"""A long movie made by many processes at once, for machines that are lent by the minute: `evaluation gpu`'s."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import av
+
+from chunkv2l.errors import ChunkV2LError
+from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
+
+
+def make(target: Path, clips: Path | None, images: Path | None, minutes: float, parts: int, size: str) -> None:
+    """`parts` movies of `evaluation hour-movie`, of as many seeds, one behind the other.
+
+    Raises:
+        ChunkV2LError: one of them failed.
+    """
+    files = [target.with_name(f"{target.stem}.{number}{target.suffix}") for number in range(parts)]
+    sources = [*(("--clips", clips.resolve()) if clips else ()), *(("--images", images.resolve()) if images else ())]
+    running = []
+    for seed, file in enumerate(files):
+        options = ["--minutes", minutes / parts, "--size", size, "--seed", seed, "-o", file.resolve()]
+        command = [sys.executable, "-m", "evaluation", "hour-movie", *map(str, [*sources, *options])]
+        running.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL))
+    if any([process.wait() for process in running]):
+        raise ChunkV2LError("Making the movie failed; what was said stands above.")
+    join(files, target, sum(probe(file).duration for file in files))
+    for file in files:
+        for left in (file, file.with_suffix(".jsonl"), file.with_suffix(".shots.jsonl")):
+            left.unlink(missing_ok=True)
+
+
+def join(files: Sequence[Path], target: Path, seconds: float) -> None:
+    """Movies of one coding, one behind the other, again from the first until `seconds` are full; nothing is decoded."""
+    part = target.with_name(f"{target.stem}.part{target.suffix}")
+    with av.open(str(part), "w") as made:
+        copy: Any = None
+        shift = 0.0
+        for file in cycle(files):
+            with closing(open_container(file)) as given:
+                stream: Any = video_stream(given)
+                copy = copy or made.add_stream_from_template(stream)
+                begin, last, step = origin(given, stream), 0.0, 0.0
+                for packet in packets(given, stream):
+                    if packet.dts is None:
+                        continue
+                    base = packet.time_base
+                    if shift + float(packet.dts * base - begin) >= seconds:
+                        break
+                    last = max(last, float(packet.pts * base - begin))
+                    step = float(packet.duration * base) or step
+                    moved = round((shift - float(begin)) / base)
+                    packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                    packet.stream = copy
+                    made.mux(packet)
+            shift += last + step
+            if shift >= seconds - 1e-3:
+                break
+    part.replace(target)
