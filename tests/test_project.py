@@ -105,10 +105,41 @@ def test_readme_policy_runs_from_its_file() -> None:
     assert policies.run(name, policy, graph, query) == {1: 0.7, 2: 0.3}
 
 
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_documents_hold() -> None:
-    for path in (*ROOT.glob("*.md"),):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+    for path in documents():
+        links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", path.read_text(encoding="utf-8"))
+        for target, anchor in links:
+            linked = path.parent / target if target else path
+            assert linked.exists(), f"{path.name}: {target}"
+            assert not anchor or anchor in anchors(linked), f"{path.name}: {target}#{anchor}"
+
+
+def test_what_code_cites_is_in_the_documents() -> None:
+    steps = {
+        int(n) for n in re.findall(r"^(\d+)\. ", (ROOT / "docs" / "algorithm.md").read_text("utf-8"), re.MULTILINE)
+    }
+    assert steps == set(range(1, len(steps) + 1))
+    cited = 0
+    for path, text in texts():
+        if path.suffix != ".py" or path == Path(__file__):
+            continue
+        for first, last in re.findall(r"docs/algorithm\.md,\s+steps? (\d+)(?:(?:–| and )(\d+))?", text):
+            assert {int(first), int(last or first)} <= steps, f"{path.name}: step {first}–{last}"
+            cited += 1
+        for name, anchor in re.findall(r"docs/(\w+\.md)#([\w-]+)", text):
+            assert anchor in anchors(ROOT / "docs" / name), f"{path.name}: {name}#{anchor}"
+            cited += 1
+    assert cited > 20
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Makefile and .ci/run are for POSIX shells")
