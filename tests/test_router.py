@@ -1,4 +1,4 @@
-"""The router's score, against DESIGN's formula worked out one segment at a time."""
+"""Compare the router's score with docs/algorithm.md, steps 20–23, worked out one segment at a time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Adapters and their algebra: pure functions on rank factors.
 
-An adapter adds `scaling · Bᵀ(A x)` to the output of every text block's `down_proj` (SPEC step 13). Since the factors of
-several adapters can be laid side by side along the rank, composing is concatenation: the effect of the result is the
-weighted sum of the effects (arXiv 2606.04351; SPEC step 12).
+An adapter adds `scaling · Bᵀ(A x)` to the output of every text block's `down_proj` (docs/algorithm.md, step 13). The
+factors of several adapters can be laid side by side along the rank, so composing is concatenation: the effect of the
+result is the weighted sum of the effects (step 12; arXiv 2606.04351, section 5.6).
 
 Symbols: L text blocks, r or R rank, I input size of `down_proj` (intermediate), D output size (hidden).
 """
@@ -99,7 +99,7 @@ def concat(
     bias: Adapter | None = None,
     bias_weight: float = 1.0,
 ) -> Adapter:
-    """One adapter whose effect is the weighted sum of the effects of several (SPEC step 12).
+    """Return one adapter whose effect is the weighted sum of the effects of several (docs/algorithm.md, step 12).
 
     Args:
         adapters: any ranks, but the same blocks and sizes; leading dimensions broadcast.

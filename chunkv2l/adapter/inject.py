@@ -1,4 +1,4 @@
-"""Applying adapters to a model's linear modules while a `with` block runs (SPEC step 13)."""
+"""Apply adapters to a model's linear modules while a `with` block runs (docs/algorithm.md, step 13)."""
 
 from __future__ import annotations
 

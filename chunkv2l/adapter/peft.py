@@ -1,7 +1,7 @@
 """Adapters in PEFT's folder format: `adapter_config.json` and `adapter_model.safetensors`.
 
 PEFT computes `lora_alpha / r · lora_B(lora_A(x))`, so lora_A is A, lora_B is Bᵀ, and lora_alpha = scaling · r: the
-reference's scaling isn't divided by the rank (SPEC step 13).
+reference's scaling isn't divided by the rank (docs/algorithm.md, steps 13 and 18).
 """
 
 from __future__ import annotations

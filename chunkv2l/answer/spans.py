@@ -48,7 +48,7 @@ def ranked(
     Args:
         segments: all of the movie's, in order of time.
         order: segment numbers, best first; only these appear.
-        scores: what each is worth (p of DESIGN's score); a span's score is the sum of its segments'.
+        scores: p of each segment (docs/algorithm.md, step 23); a span's score is the sum of its segments'.
         most: spans returned at most.
     """
     free = set(order)

@@ -1,9 +1,8 @@
-"""Weights and codes → one adapter: ranks side by side while they are few, folded into the codes' space beyond.
+"""Compose weights and codes into one adapter: ranks side by side while they are few, folded beyond.
 
-Every rank of block l is a combination of the d rows of head[l] (DESIGN: A = scaler_A · (code · head[l])[:I], B likewise
-with the rest), so however many segments are added up, Σ w_i B_iᵀ A_i = H_Bᵀ G H_A with one matrix G [d, d] a block.
-Beyond d ranks that is the smaller form of the same sum, and its size no longer depends on the movie's length: 600
-segments of `mini` take 65 MB instead of 2.4 GB.
+All ranks of a block are combinations of the d rows of its head, so a sum over any number of segments fits into d ranks
+(docs/algorithm.md, step 14). The folded form is used where it is the smaller one; its size doesn't grow with the movie
+(docs/measurements.md#composing-in-rank-space).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from chunkv2l.errors import InputError
 
 @dataclass(frozen=True)
 class HypernetConfig:
-    """Every size of a hypernetwork; the defaults are the released checkpoints' (SPEC "Algorithm").
+    """Hold the sizes of a hypernetwork (docs/algorithm.md, "Symbols"); the defaults are the released checkpoints'.
 
     Attributes:
         num_layers: L, the VLM's text blocks.

@@ -1,4 +1,4 @@
-"""The hypernetwork: a clip's per-layer states -> a code -> an adapter (arXiv 2606.04351; SPEC steps 1–11)."""
+"""Turn a clip's per-layer states into a code, and codes into adapters (docs/algorithm.md, steps 2–11)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Hypernetwork(nn.Module):
 
     @property
     def bias(self) -> Adapter:
-        """The constant adapter, A [L, r, I], B [L, r, D]: appended once to any composition (SPEC step 11)."""
+        """Return the bias adapter, A [L, r, I], B [L, r, D]: constant, composed once (docs/algorithm.md, step 11)."""
         return Adapter(self.bias_A["down_proj"], self.bias_B["down_proj"], self.scaling)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Adapter:
@@ -56,7 +56,7 @@ class Hypernetwork(nn.Module):
         return self.expand(self.encode(features, mask))
 
     def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Codes of clips (SPEC steps 2–8).
+        """Return the codes of clips (docs/algorithm.md, steps 2–8).
 
         Args:
             features: [B, L, S, D], index l is the input of text block l, over all tokens of the clip's prompt. In
@@ -93,7 +93,7 @@ class Hypernetwork(nn.Module):
         return codes
 
     def expand(self, codes: Tensor, slots: Tensor | None = None) -> Adapter:
-        """Adapters from codes (SPEC steps 9–10).
+        """Return the adapters that codes stand for (docs/algorithm.md, steps 9–10).
 
         Args:
             codes: [..., L, r, d], or fewer ranks with `slots`.
@@ -194,7 +194,7 @@ class Hypernetwork(nn.Module):
 
 
 class PreHead(nn.Module):
-    """x + LN(W silu(W LN(x))), shared by all text blocks (SPEC step 7)."""
+    """Compute x + LN(W silu(W LN(x))), shared by all text blocks (docs/algorithm.md, step 7)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ class PreHead(nn.Module):
 
 
 class Head(nn.Module):
-    """A matrix per text block, [L, d, I + D]: A's columns first (SPEC step 9)."""
+    """Hold a matrix per text block, [L, d, I + D], A's columns first (docs/algorithm.md, step 9)."""
 
     def __init__(self, layers: int, size: int, out: int, std: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The perceiver that turns one text block's token states into r rank embeddings (SPEC steps 3–5).
+"""Turn one text block's token states into r rank embeddings: the perceiver (docs/algorithm.md, steps 3–5).
 
 Parameter names are the released checkpoints'. Symbols: N sequences (clips × text blocks), S tokens, D their width,
 n latents, d the latents' width.
@@ -22,7 +22,7 @@ def unit_rms(x: Tensor) -> Tensor:
 
 
 class RMSNorm(nn.Module):
-    """weight · x / rms(x), the division in float32 (SPEC step 4)."""
+    """Compute weight · x / rms(x), the division in float32 (docs/algorithm.md, "The hypernetwork")."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -47,7 +47,10 @@ class GatedMLP(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Grouped-query attention of the latents over context and latents together; no rotary, no biases (SPEC step 4)."""
+    """Let latents attend to context and latents together: grouped queries, no rotary, no biases.
+
+    See docs/algorithm.md, step 4.
+    """
 
     def __init__(self, config: HypernetConfig) -> None:
         super().__init__()
@@ -86,7 +89,10 @@ class CrossAttention(nn.Module):
 
 
 class PerceiverLayer(nn.Module):
-    """Cross-attention and MLP, each normed before and after: the residual adds normed outputs (SPEC step 4)."""
+    """Apply cross-attention, then an MLP, each normed before and after (docs/algorithm.md, step 4).
+
+    The residual adds normed outputs.
+    """
 
     def __init__(self, config: HypernetConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The released `.pt` checkpoints, read without executing anything (SPEC "Released checkpoint").
+"""Read the released `.pt` checkpoints without executing anything (docs/algorithm.md, "Released checkpoints").
 
 They are `torch.save`d dicts: the tensors, and three pickled entries that name classes of the reference and of PEFT. The
 restricted unpickler gets empty stand-ins for exactly those names; any other name in the file is refused.

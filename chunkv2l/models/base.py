@@ -127,5 +127,5 @@ class VLM(TextScorer, Protocol):
         ...
 
     def count_tokens(self, statement: str) -> int:
-        """T of DESIGN's router score: the statement's tokens, final full stop included, end of turn excluded."""
+        """Return T, the statement's tokens: full stop included, end of turn excluded (docs/algorithm.md, step 20)."""
         ...

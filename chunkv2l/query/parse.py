@@ -251,7 +251,7 @@ class Query:
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
-        """How probable it is that each node shows what the statement says: DESIGN's p, in [0, 1].
+        """Return p of each node, in [0, 1]: the probability that it shows the statement (docs/algorithm.md, step 23).
 
         Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
         most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` nodes are scored:

@@ -1,4 +1,4 @@
-"""From scores to probabilities: DESIGN's "The router's score". Pure functions; no torch here.
+"""Turn scores into probabilities (docs/algorithm.md, steps 22 and 23). Pure functions; no torch here.
 
 For statement t (T tokens), segment i of N, S_i its score in nats and key_i the cosine of its learned key and the
 statement's:

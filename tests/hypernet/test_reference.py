@@ -37,7 +37,7 @@ def targets(smolvlm: Any) -> list[nn.Module]:
 
 
 def states(smolvlm: Any, case: dict[str, Tensor]) -> Tensor:
-    """[B, L, S, D]: the inputs of the text blocks over the whole multimodal sequence (SPEC step 1)."""
+    """Return [B, L, S, D], the inputs of the text blocks over the whole sequence (docs/algorithm.md, step 1)."""
     with torch.no_grad():
         out = smolvlm.model(
             input_ids=case["input_ids"],

@@ -117,7 +117,7 @@ class SmolVLM(Family):
     ) -> tuple[Tensor, Tensor]:
         """States [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
 
-        Every token of a clip counts: words, time stamps, pictures (SPEC step 1).
+        Every token of a clip counts: words, time stamps, pictures (docs/algorithm.md, step 1).
 
         Args:
             seen: what `look` gave of these clips; None to look now.
