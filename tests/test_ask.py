@@ -24,9 +24,9 @@ from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration, Model
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import Node, Query, statement
-from tests.fake_vlm import FakeModel, fake_model
-from tests.frames2lora import MODEL, hypernet_file
-from tests.written import CAPTIONS, random_codes, write_index
+from tests.helpers.fake_vlm import FakeModel, fake_model
+from tests.helpers.frames2lora import MODEL, hypernet_file
+from tests.helpers.written import CAPTIONS, random_codes, write_index
 
 WHEN = "When does a dog catch the ball?"
 WHAT = "What is on the grass?"

@@ -102,7 +102,7 @@ def test_the_same_places_in_every_process_and_no_torch() -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[1],
             env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
 

@@ -21,8 +21,8 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.plot import draw, segment_scores, timeline
 from chunkv2l.plot_parts import tick_seconds
-from tests.fake_vlm import fake_model
-from tests.written import random_codes, write_index
+from tests.helpers.fake_vlm import fake_model
+from tests.helpers.written import random_codes, write_index
 
 QUESTION = "When does a dog earn $5 or $10?"
 

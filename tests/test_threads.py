@@ -18,9 +18,9 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
 from chunkv2l.query.parse import Node, Query
-from tests import tiny_smolvlm
-from tests.fake_vlm import FakeModel, FakeVLM, fake_model
-from tests.written import random_codes, write_index
+from tests.helpers import tiny_smolvlm
+from tests.helpers.fake_vlm import FakeModel, FakeVLM, fake_model
+from tests.helpers.written import random_codes, write_index
 
 WORKERS = 6
 QUESTIONS = (

@@ -17,7 +17,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.cli import main as cli
 from chunkv2l.hypernet import load_hypernetwork
 from chunkv2l.index.file import IndexFile
-from tests import frames2lora, tiny_smolvlm
+from tests.helpers import frames2lora, tiny_smolvlm
 
 ROOT = Path(__file__).parents[1]
 KEYS = ["question", "answer", "spans", "not_there", "policy", "model", "visual_tokens", "timing"]

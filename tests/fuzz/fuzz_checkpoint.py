@@ -28,8 +28,8 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.released import NAMES
 from chunkv2l.indexing.progress import peak_memory
-from tests.frames2lora import FOLDER
 from tests.fuzz.harness import Case, check_time, main
+from tests.helpers.frames2lora import FOLDER
 
 SLOWEST = 5.0
 """Seconds of CPU time that reading a small file may take, whatever is in it (`harness.check_time`)."""

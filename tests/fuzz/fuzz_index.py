@@ -26,7 +26,7 @@ from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.progress import peak_memory
 from tests.fuzz.harness import Case, check_time, main
-from tests.indexes import write_index
+from tests.helpers.indexes import write_index
 
 SLOWEST = 5.0
 """Seconds of CPU time that reading a small file may take, whatever is in it (`harness.check_time`)."""

@@ -25,7 +25,7 @@ from chunkv2l.video.detectors import Segment
 from chunkv2l.video.segmentation import cut
 from tests.fuzz.fuzz_segmenter import check
 from tests.fuzz.harness import Case, check_time, main
-from tests.media import Image, joined, scene, write
+from tests.helpers.media import Image, joined, scene, write
 
 SLOWEST = 20.0
 """Seconds of CPU time that a small file may take, whatever is in it (`harness.check_time`)."""

@@ -23,7 +23,7 @@ from scenedetect.detector import SceneDetector
 from chunkv2l.video.detectors import DETECTORS, Detector, Segment, make_detector
 from chunkv2l.video.segmenter import Segmenter
 from tests.fuzz.harness import Case, main
-from tests.media import Image, scene
+from tests.helpers.media import Image, scene
 
 NEAR = 1e-5  # seconds
 

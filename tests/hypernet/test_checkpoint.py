@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, save_hypernetwork
-from tests import frames2lora
+from tests.helpers import frames2lora
 
 SMALL = HypernetConfig(
     num_layers=3,

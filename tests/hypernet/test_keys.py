@@ -7,7 +7,7 @@ from torch import Tensor
 
 from chunkv2l.hypernet.keys import SENTENCE, Keys
 from chunkv2l.models.text.decoder import stacked
-from tests.keyed import by_words, random_keys
+from tests.helpers.keyed import by_words, random_keys
 
 CHANNELS, SIZE = 16, 5
 STATEMENTS = ("A dog runs.", "Two cats sleep.", "A red car stops.")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from tests import frames2lora
+from tests.helpers import frames2lora
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:

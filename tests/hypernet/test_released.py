@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import load_hypernetwork
 from chunkv2l.hypernet.released import read_released
-from tests import frames2lora
+from tests.helpers import frames2lora
 
 TINY = frames2lora.FOLDER / "checkpoint_tiny.pt"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat, scale
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from tests import frames2lora
+from tests.helpers import frames2lora
 
 HEADS, KV_HEADS, WIDTH = 16, 4, 128
 State = dict[str, Tensor]

@@ -17,7 +17,7 @@ from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.sentence import minilm
 from chunkv2l.models.smolvlm import load as smolvlm
-from tests import frames2lora, tiny_mini_files, tiny_smolvlm
+from tests.helpers import frames2lora, tiny_mini_files, tiny_smolvlm
 
 
 @pytest.fixture

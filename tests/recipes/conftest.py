@@ -14,9 +14,9 @@ from chunkv2l.ask import Index
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.indexing.build import build
 from chunkv2l.models import UNFITTED, Model
-from tests import indexes, tiny_mini, tiny_mini_files, tiny_smolvlm
-from tests.fake_vlm import fake_model
-from tests.written import random_codes, write_index
+from tests.helpers import indexes, tiny_mini, tiny_mini_files, tiny_smolvlm
+from tests.helpers.fake_vlm import fake_model
+from tests.helpers.written import random_codes, write_index
 
 
 @pytest.fixture

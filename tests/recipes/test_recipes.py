@@ -34,8 +34,8 @@ from recipes import (
     serve_with_vllm,
     two_movies,
 )
-from tests import media, real_mini, tiny_smolvlm
-from tests.fake_vlm import fake_model
+from tests.helpers import media, real_mini, tiny_smolvlm
+from tests.helpers.fake_vlm import fake_model
 from tests.recipes.conftest import typed
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,226 @@
+"""`chunkv2l build X` for everything that X shouldn't be: a sentence, exit code 2, and no weights fetched or loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from chunkv2l.cli import main as cli
+from tests.helpers.media import scene, truncate, write, write_sound
+from tests.helpers.movies import block_movie
+
+ROOT = Path(__file__).parents[2]
+
+
+def no_pictures(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height = 64, 48
+        container.start_encoding()
+    return path
+
+
+def text(path: Path) -> Path:
+    path.write_text("These are words.\n" * 50)
+    return path
+
+
+def closed(path: Path) -> Path:
+    write(path, scene(1, 3)).chmod(0)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "no video stream.mp4": (no_pictures, "has no video stream"),
+    "zero frames.avi": (no_pictures, "without a single picture"),
+    "truncated.mp4": (lambda path: truncate(write(path, scene(1, 50)), 0.5), "cut off"),
+    "audio only.m4a": (write_sound, "sound but no video stream"),
+    "directory.mp4": (folder, "is a directory"),
+    "missing.mp4": (lambda path: path, "does not exist"),
+    "text.mp4": (text, "is not a movie"),
+    "unreadable.mp4": (closed, "permission denied"),
+    "empty.mp4": (empty, "is empty"),
+}
+BAD_OPTIONS = {
+    "--detector magic": "There is no scene detector 'magic'",
+    "--detector fixed:99": "fixed:99 lies outside",
+    "--min-length 0": "--min-length",
+    "--max-length 1": "--max-length",
+    "-o nowhere/out.idx": "no folder",
+    "-o out.part": "unfinished index",
+}
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine with nothing in the cache and no network; its cache is still empty in the end."""
+    cache = tmp_path / "cache"
+    dead = "http://127.0.0.1:9"  # nobody listens there
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PIP_INDEX_URL", "HF_ENDPOINT"):
+        monkeypatch.setenv(name, dead)
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(cache))
+    monkeypatch.setenv("HF_HOME", str(cache))
+    monkeypatch.chdir(tmp_path)
+    yield cache
+    assert not cache.exists()
+
+
+@pytest.fixture
+def nobody() -> Iterator[Callable[[], None]]:
+    """Called, it makes this process one that may not read everything."""
+    root = os.name == "posix" and os.geteuid() == 0
+
+    def become() -> None:
+        import_module("chunkv2l.indexing.build")  # while its files may be read
+        if root:
+            os.seteuid(65534)
+
+    yield become
+    if root:
+        os.seteuid(0)
+
+
+def check(code: int, out: str, err: str, name: str, message: str) -> None:
+    assert code == 2 and out == "", err
+    assert name in err and message in err, err
+    assert err.startswith("Error: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_movies(
+    name: str,
+    bare: Path,
+    nobody: Callable[[], None],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: pytest.fail("weights were loaded"))
+    make, message = BAD[name]
+    if make is closed:
+        if os.name == "nt":
+            pytest.skip("permissions as on Unix")
+        make(Path(name))
+        Path.cwd().chmod(0o755)
+        nobody()
+    else:
+        make(Path(name))
+    code = cli.run(["build", name])
+    told = capsys.readouterr()
+    check(code, told.out, told.err, name, message)
+
+
+@pytest.mark.parametrize("options", BAD_OPTIONS)
+def test_bad_options(
+    options: str, bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: pytest.fail("weights were loaded"))
+    write(Path("a.mp4"), scene(1, 25))
+    code = cli.run(["build", "a.mp4", *options.split()])
+    told = capsys.readouterr()
+    check(code, told.out, told.err, "", BAD_OPTIONS[options])
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.mp4"]
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    path = {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "chunkv2l", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | path,
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "text.mp4",
+        *(pytest.param(name, marks=pytest.mark.long) for name in BAD if name not in ("text.mp4", "unreadable.mp4")),
+    ],
+)
+def test_bad_movies_given_to_the_program(name: str, bare: Path) -> None:
+    make, message = BAD[name]
+    make(Path(name))
+    done = program("build", name)
+    check(done.returncode, done.stdout, done.stderr, name, message)
+
+
+@pytest.mark.long
+def test_debugging_shows_where_it_was_found(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKV2L_DEBUG", "1")
+    text(Path("text.mp4"))
+    done = program("build", "text.mp4")
+    assert done.returncode == 2 and "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: text.mp4 is not a movie")
+
+
+SLOW = """
+import sys
+import chunkv2l.models
+from chunkv2l.cli import main as cli
+from tests.helpers.fake_vlm import fake_model
+chunkv2l.models.load_model = lambda *_, **__: fake_model(delay=float(sys.argv[1]))
+cli.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_ctrl_c_during_a_build_is_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    movie, out = block_movie(tmp_path / "blocks.mp4", [2.0] * 20), tmp_path / "out.idx"
+    arguments = ["build", str(movie), "-o", str(out), "--detector", "fixed:2", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "0.05", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    until = time.monotonic() + 60
+    while not stored(out) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert told[0] == "" and told[1].splitlines()[-1].startswith("Interrupted") and "Traceback" not in told[1]
+    assert not out.exists() and stored(out)
+    again = subprocess.run(
+        [sys.executable, "-c", SLOW, "0", *arguments], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert '"segments": 20' in again.stdout and "Going on after the" in again.stderr and out.exists()
+
+
+def stored(out: Path) -> int:
+    """How many segments a .part holds."""
+    import sqlite3
+    from contextlib import closing
+
+    part = out.with_name(out.name + ".part")
+    if not part.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"file:{part}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM segments").fetchone()[0])
+    except sqlite3.Error:
+        return 0

@@ -1,0 +1,57 @@
+"""Two processes train as one does on both their batches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys
+    import torch
+    from torch import nn
+    from chunkv2l.train.core import distributed as several
+    from chunkv2l.train.core.losses import info_nce
+
+    rank, count, device = several.start()
+    torch.manual_seed(rank)  # other weights in each process, until they are given the first one's
+    module = nn.Linear(4, 3, bias=False)
+    unused = nn.Parameter(torch.ones(2))
+    several.same([module.weight.data])
+    torch.manual_seed(100)
+    data, texts = torch.randn(count, 2, 4), torch.randn(count, 2, 3)
+    keys = several.gathered(module(data[rank]))
+    asked = several.gathered(texts[rank])
+    loss = info_nce(keys @ asked.T, 1.0) * several.count()
+    loss.backward()
+    several.average_gradients([module.weight, unused])
+    if rank == 0:
+        whole = nn.Linear(4, 3, bias=False)
+        whole.weight.data.copy_(module.weight.data)
+        info_nce(whole(data.flatten(0, 1)) @ texts.flatten(0, 1).T, 1.0).backward()
+        torch.testing.assert_close(module.weight.grad, whole.weight.grad)
+        assert several.agree(1.5) == 1.5 and torch.equal(unused.grad, torch.zeros(2))
+        print("alike")
+    else:
+        assert several.agree(99.0) == 1.5
+    torch.distributed.destroy_process_group()
+    """
+)
+
+
+def test_gradients_of_two_processes_are_those_of_one_batch(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(SCRIPT)
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "alike" in done.stdout

@@ -1,0 +1,314 @@
+"""Clips cut out of movies: what they show and when, that sound stays in step, and that nothing half-written is left."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.index.file import IndexFile
+from chunkv2l.indexing.provenance import fingerprint
+from chunkv2l.video import transcode as reencode
+from chunkv2l.video import trim as cutting
+from chunkv2l.video.probe import probe
+from chunkv2l.video.trim import MARK, Cut, cut_clip, find_movie
+from tests.helpers import indexes, media
+
+SHADES = [20 + 12 * second for second in range(18)]
+"""The brightness of each third of a second: tells when a frame was shown."""
+TIMES = [i / 12 + (0.5 if i > 40 else 0.0) for i in range(72)]
+"""12 frames a second, with a gap of half a second behind 3.33 s: 6.5 s."""
+
+
+def write(path: Path, **options: Any) -> Path:
+    """A movie whose frames are 1/3 s of one shade each, by frame number; key frames every second."""
+    codec = {".avi": "mpeg4"}.get(path.suffix, "libx264")
+    frames = [np.full((48, 64, 3), SHADES[number // 4], np.uint8) for number in range(len(TIMES))]
+    return media.write(path, frames, TIMES, fps=12, codec=codec, options={"g": "12"}, **options)
+
+
+def frames_of(path: Path) -> list[tuple[float, int]]:
+    """(seconds, brightness) of each frame, on the clip's own clock."""
+    with av.open(str(path)) as container:
+        assert container.start_time is not None and abs(container.start_time) <= av.time_base // 20
+        frames = list(container.decode(video=0))
+        return [(float(frame.pts * frame.time_base), int(frame.to_ndarray(format="gray").mean())) for frame in frames]
+
+
+def sound_of(path: Path, rate: int = 8000) -> Any:
+    """The samples, from the clip's beginning on."""
+    with av.open(str(path)) as container:
+        out = np.zeros(0, np.float32)
+        for frame in container.decode(audio=0):
+            begin = round(float(frame.pts * frame.time_base) * rate)
+            samples = frame.to_ndarray()[0]
+            if begin < 0:
+                samples, begin = samples[-begin:], 0
+            out = np.concatenate([out[:begin], np.zeros(max(0, begin - len(out)), np.float32), samples])
+        return out
+
+
+def shade_at(movie_time: float) -> int:
+    """The brightness on screen at a time of the movie."""
+    return SHADES[max(i for i, time in enumerate(TIMES) if time <= movie_time + 0.003) // 4]
+
+
+def keys_of(path: Path) -> list[float]:
+    """When key frames are shown, seconds on the movie's timeline."""
+    with av.open(str(path)) as container:
+        zero = container.start_time / av.time_base
+        stamps = [
+            packet.pts if packet.pts is not None else packet.dts
+            for packet in container.demux(video=0)
+            if packet.is_keyframe and packet.size
+        ]
+        return [float(stamp * container.streams.video[0].time_base) - zero for stamp in stamps]
+
+
+def first_picture(path: Path) -> float:
+    return probe(path).first
+
+
+@pytest.mark.parametrize("name", ["m.mp4", "m.mkv", "m.mov", "m.ts", "m.avi"])
+@pytest.mark.parametrize("start", [0.0, 5.0])
+def test_a_copy_begins_at_the_key_frame_before(tmp_path: Path, name: str, start: float) -> None:
+    options: dict[str, Any] = {} if name == "m.avi" else {"start": start, "sound": (start, start + 6.5)}
+    movie = write(tmp_path / name, **options)
+    before = first_picture(movie)
+    made = cut_clip(movie, 2.4 + before, 4.0 + before, tmp_path / "out.mkv")
+    assert made.path == tmp_path / "out.mkv" and not made.exact
+    assert made.start == pytest.approx(max(key for key in keys_of(movie) if key <= 2.4 + before), abs=0.002)
+    assert 3.9 + before <= made.end <= 4.7 + before  # pictures that others need are kept
+    shown = frames_of(made.path)
+    assert shown[0][0] == pytest.approx(0, abs=0.15)
+    zero = shown[0][0]
+    for time, shade in shown:
+        assert abs(shade - shade_at(time - zero + made.start - before)) <= 4
+    assert [p for p in tmp_path.iterdir() if p not in (movie, made.path)] == []
+    assert f"{2.4 + before - made.start:.1f} s early, at a key frame" in made.describe()
+
+
+@pytest.mark.parametrize("name", ["m.mp4", "m.mkv", "m.ts"])
+@pytest.mark.parametrize("out", ["out.mp4", "out.webm"])
+def test_encoded_anew_the_borders_are_exact(tmp_path: Path, name: str, out: str) -> None:
+    movie = write(tmp_path / name, start=5.0, sound=(6.0, 8.0))
+    offset = first_picture(movie)  # the sound begins behind the pictures, so the timeline is theirs
+    start, end = 2.45 + offset, 4.2 + offset
+    made = cut_clip(movie, start, end, tmp_path / out, reencode=True)
+    assert made.exact and (made.start, made.end) == pytest.approx((start, end))
+    shown = frames_of(made.path)
+    wanted = [2.45, *(time for time in TIMES if 2.45 < time < 4.2)]
+    assert [time for time, _ in shown] == pytest.approx([time - 2.45 for time in wanted], abs=0.002)
+    assert all(abs(shade - shade_at(2.45 + time)) <= 6 for time, shade in shown)
+    with av.open(str(made.path)) as container:
+        assert container.duration == pytest.approx(1.75 * av.time_base, abs=0.05 * av.time_base)
+    loud = np.abs(sound_of(made.path, 48_000 if out == "out.webm" else 8000))
+    rate = 48_000 if out == "out.webm" else 8000
+    assert loud[: round(0.5 * rate)].max() > 0.1  # the tone goes on until 3.0: for .55 s of the clip
+    assert loud[round(0.75 * rate) :].max(initial=0) < 0.05
+    assert len(loud) <= 1.8 * rate
+
+
+def test_sound_that_begins_within_the_clip_comes_behind_silence(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mp4", sound=(3.0, 6.0))
+    made = cut_clip(movie, 2.0, 4.0, tmp_path / "out.mp4", reencode=True)
+    loud = np.abs(sound_of(made.path)) > 0.1
+    assert np.argmax(loud) / 8000 == pytest.approx(1.0, abs=0.15)  # the encoder's block is .128 s
+    assert len(loud) / 8000 == pytest.approx(2.0, abs=0.15)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_rotation_and_the_shape_of_pixels_are_kept(tmp_path: Path, exact: bool) -> None:
+    frames = [media.corners()] * 24
+    movie = media.write(tmp_path / "m.mp4", frames, fps=12, rotation=90, aspect=Fraction(4, 3))
+    cut_clip(movie, 0.5, 1.5, tmp_path / "out.mp4", reencode=exact)
+    there, made = probe(movie), probe(tmp_path / "out.mp4")
+    assert (made.rotation, made.width, made.height) == (there.rotation, there.width, there.height) == (90, 48, 85)
+
+
+def test_odd_sizes_and_fine_colours_become_what_players_play(tmp_path: Path) -> None:
+    frames = [np.ascontiguousarray(image[:47, :63]) for image in media.scene(1, 24)]
+    movie = media.write(tmp_path / "m.mkv", frames, fps=12, pix_fmt="yuv444p10le")
+    cut_clip(movie, 0.5, 1.5, tmp_path / "out.mp4", reencode=True)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.width, context.height, context.pix_fmt) == (62, 46, "yuv420p")
+
+
+def test_a_stretch_before_the_first_picture_begins_with_it(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mkv", start=1.0, sound=(0.0, 3.0))
+    assert first_picture(movie) == pytest.approx(1.0, abs=0.1)
+    for exact in (False, True):
+        made = cut_clip(movie, 0.0, 2.0, tmp_path / "out.mp4", reencode=exact)
+        assert made.start == pytest.approx(first_picture(movie), abs=0.01)
+
+
+def test_damaged_pictures_are_passed_over(tmp_path: Path) -> None:
+    movie = media.damage(write(tmp_path / "m.ts"), 0.4)
+    made = cut_clip(movie, 1.0, 6.0, tmp_path / "out.mp4", reencode=True)
+    assert len(frames_of(made.path)) > 10
+
+
+def test_the_end_of_the_movie_is_the_end_of_the_clip(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mp4")
+    made = cut_clip(movie, 5.0, 1000.0, tmp_path / "out.mp4", reencode=True)
+    assert made.end == pytest.approx(probe(movie).duration)
+    assert frames_of(made.path)[-1][0] == pytest.approx(TIMES[-1] - 5.0, abs=0.002)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("out.gif", "must end in .mp4, .mov, .mkv, .webm"),
+        ("nowhere/out.mp4", "There is no folder"),
+        ("other.mp4", "isn't a clip that chunkv2l cut"),
+        ("m.mp4", "would replace the movie"),
+        ("link.mp4", "would replace the movie"),
+    ],
+)
+def test_places_that_are_refused(tmp_path: Path, out: str, message: str) -> None:
+    movie = write(tmp_path / "m.mp4")
+    other = write(tmp_path / "other.mp4")
+    (tmp_path / "link.mp4").symlink_to(movie)
+    before = movie.read_bytes(), other.read_bytes()
+    with pytest.raises(InputError, match=message):
+        cut_clip(movie, 1.0, 2.0, tmp_path / out)
+    assert (movie.read_bytes(), other.read_bytes()) == before
+
+
+def test_a_clip_of_ours_is_replaced(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mp4")
+    for suffix, exact in itertools.product((".mp4", ".mkv", ".mov"), (False, True)):
+        out = tmp_path / f"out{suffix}"
+        lengths = []
+        for end in (2.0, 3.0):
+            cut_clip(movie, 1.0, end, out, reencode=exact)
+            lengths.append(len(frames_of(out)))
+            with av.open(str(out)) as container:
+                assert any(MARK in text and "m.mp4" in text for text in container.metadata.values())
+        assert lengths[0] < lengths[1]
+        out.unlink()
+
+
+@pytest.mark.parametrize(("start", "end"), [(3.0, 3.0), (4.0, 3.0), (100.0, 101.0), (-1.0, 2.0), (float("nan"), 2.0)])
+def test_stretches_of_nothing(tmp_path: Path, start: float, end: float) -> None:
+    movie = write(tmp_path / "m.mp4")
+    with pytest.raises(InputError, match="There is nothing of"):
+        cut_clip(movie, start, end, tmp_path / "out.mp4")
+
+
+def test_a_container_that_cant_hold_the_movie(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mp4")
+    with pytest.raises(InputError, match=r"are coded as h264, which a webm file can't hold: name the clip .mkv"):
+        cut_clip(movie, 1.0, 2.0, tmp_path / "out.webm")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("failure", "raised", "message"),
+    [
+        (OSError(28, "No space left on device"), ChunkV2LError, r"Can't write .*out.mp4 \(the disk is full\)"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+)
+def test_what_dies_on_the_way_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exact: bool,
+    failure: BaseException,
+    raised: type[BaseException],
+    message: str | None,
+) -> None:
+    movie = write(tmp_path / "m.mp4")
+    out = tmp_path / "out.mp4"
+    cut_clip(movie, 1.0, 2.0, out)
+    before = out.read_bytes()
+    seen = itertools.count()
+
+    def failing(*arguments: Any) -> Any:
+        for packet in original(*arguments):
+            if next(seen) > 10:
+                raise failure
+            yield packet
+
+    original = cutting.from_key
+    place = cutting.find_key(movie, 1.0)
+    monkeypatch.setattr(cutting, "find_key", lambda *_: place)
+    monkeypatch.setattr(cutting, "from_key", failing)
+    with pytest.raises(raised, match=message):
+        cut_clip(movie, 1.0, 6.0, out, reencode=exact)
+    assert next(seen) > 10
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4", "out.mp4"]
+
+
+def test_an_encoder_that_isnt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reencode, "ENCODERS", {"mp4": ("none", "aac"), "mov": ("none", "aac")})
+    movie = write(tmp_path / "m.mp4")
+    with pytest.raises(ChunkV2LError, match="cut the clip without --reencode"):
+        cut_clip(movie, 1.0, 2.0, tmp_path / "out.mp4", reencode=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
+
+
+# ---- which movie it is
+
+
+def index_of(movie: Path, path: Path) -> Path:
+    told = {"name": movie.name, **fingerprint(movie), "duration": 20.0, "fps": 12.0}
+    return indexes.write_index(path, meta=indexes.origin(movie=told))
+
+
+def test_the_movie_is_found_beside_the_index_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    movie = write(tmp_path / "m.mp4")
+    with IndexFile(index_of(movie, tmp_path / "m.idx")) as index:
+        assert find_movie(index) == movie
+        moved = movie.rename(tmp_path / "other" / "called otherwise.mp4")
+        with pytest.raises(InputError, match=r"movie m.mp4 isn't beside .*m.idx: say where it is with --movie FILE"):
+            find_movie(index)
+        assert find_movie(index, moved) == moved
+        with pytest.raises(InputError, match="There is no movie"):
+            find_movie(index, tmp_path / "nothing.mp4")
+        with pytest.raises(InputError, match="There is no movie"):
+            find_movie(index, tmp_path)
+        for changed in (moved.read_bytes()[:-1], moved.read_bytes()[:-1] + b"\0"):
+            (tmp_path / "m.mp4").write_bytes(changed)
+            with pytest.raises(InputError, match="its content differs"):
+                find_movie(index)
+
+
+def test_index_and_movie_may_be_renamed_together(tmp_path: Path) -> None:
+    movie = write(tmp_path / "m.mp4")
+    index_of(movie, tmp_path / "holiday.idx")
+    renamed = movie.rename(tmp_path / "holiday.mp4")
+    with IndexFile(tmp_path / "holiday.idx") as index:
+        assert find_movie(index) == renamed
+
+
+def test_a_name_in_an_index_leads_nowhere_else(tmp_path: Path) -> None:
+    """An index may come from anywhere: what it calls its movie isn't a path."""
+    movie = write(tmp_path / "m.mp4")
+    (tmp_path / "there").mkdir()
+    told = {"name": "../m.mp4", **fingerprint(movie), "duration": 20.0, "fps": 12.0}
+    path = indexes.write_index(tmp_path / "there" / "x.idx", meta=indexes.origin(movie=told))
+    with IndexFile(path) as index, pytest.raises(InputError, match="isn't beside"):
+        find_movie(index)
+
+
+def test_what_was_cut_in_words() -> None:
+    said = Cut(Path("c.mp4"), 33.2, 41.5, (35.0, 41.4), False).describe()
+    assert said == (
+        "c.mp4: 0:33.2 to 0:41.5 of the movie, copied as it is; "
+        "it starts 1.8 s early, at a key frame (--reencode cuts exactly)."
+    )
+    assert Cut(Path("c.mp4"), 35.0, 41.4, (35.0, 41.4), True).describe() == "c.mp4: 0:35.0 to 0:41.4 of the movie."
