@@ -19,13 +19,13 @@ import networkx as nx
 from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
 from chunkv2l.answer.explain import look
-from chunkv2l.answer.spans import Span, apart, joined, ranked
+from chunkv2l.answer.spans import Span, join_adjacent, ranked, separate_spans
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.parts import asked_about, shared_out
 from chunkv2l.policies import Policy
-from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, spoken, understood
-from chunkv2l.routing.step_timer import Watch
+from chunkv2l.query.parse import BUDGET, Node, Parsed, clean_question, parse_budget, parse_question, spoken
+from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,10 +138,10 @@ class Index:
     @cached_property
     def _codes(self) -> Callable[[Sequence[Node]], Tensor]:
         """The nodes' codes [n, L, r, d], kept where the model is if that is a GPU."""
-        from chunkv2l.routing.code_cache import Held
+        from chunkv2l.routing.code_cache import CodeCache
 
         device = self.model.vlm.device
-        return self.file.codes if device.type == "cpu" else Held(self.file.codes, len(self), device)
+        return self.file.codes if device.type == "cpu" else CodeCache(self.file.codes, len(self), device)
 
     @property
     def router(self) -> Router:
@@ -181,9 +181,9 @@ class Index:
                 subclass, where the question names nothing, or a time that the movie doesn't have, or `fts` finds no
                 word of it.
         """
-        question = readable(question)
-        parsed = understood(question)
-        budget = allowed(budget)
+        question = clean_question(question)
+        parsed = parse_question(question)
+        budget = parse_budget(budget)
         said = self._said(parsed) if policy is None else ""
         if policy is None or (policy == "route" and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
@@ -195,15 +195,15 @@ class Index:
         from chunkv2l.generation import timed
         from chunkv2l.routing.router import Scoring
 
-        watch = Watch()
-        scoring = Scoring(self.router, parsed.statement, budget, self._search(said), graph, watch=watch)
-        with watch("policy"):
+        timer = StepTimer()
+        scoring = Scoring(self.router, parsed.statement, budget, self._search(said), graph, timer=timer)
+        with timer("policy"):
             query = scoring.query(question, parsed.kind, parsed.relation)
             weights = policies.run(name, function, graph, query)
         on_segments = shared_out(graph, weights)
         moments = parsed.kind in ("when", "statement")
         if moments and len(on_segments) == scoring.segments:  # a policy that composes everything hasn't said when
-            with watch("policy"):
+            with timer("policy"):
                 scoring.score(weights)
         final = next((other for other in reversed(scoring.others) if other.nats), scoring)
         p, absent = final.probabilities()
@@ -217,19 +217,19 @@ class Index:
             text = describe(spans[0], absent)
             composed = first_token = perf_counter()
         elif ordered and parsed.kind == "count":
-            spans = joined(self.segments, list(p), p)
+            spans = join_adjacent(self.segments, list(p), p)
             text = counted(spans, absent)
             composed = first_token = perf_counter()
         else:
             if ordered:
                 spans = self._walked(parsed, p)
             else:
-                spans = joined(self.segments, list(on_segments), p or policies.shares(on_segments))
-            with watch("compose"):
+                spans = join_adjacent(self.segments, list(on_segments), p or policies.shares(on_segments))
+            with timer("compose"):
                 adapter = self.compose(weights)
             composed = perf_counter()
             prompt = parsed.prompt(question, ordered)
-            with watch("generate"):
+            with timer("generate"):
                 text, first_token = timed(self.model.vlm, prompt, adapter, MAX_NEW_TOKENS)
         timing = Timing(
             load_s=load_s,
@@ -239,7 +239,7 @@ class Index:
             total_s=load_s + perf_counter() - started,
         )
         looks = tuple(look(one, graph, weights) for one in (scoring, *scoring.others) if one.nats)
-        route = Route(parsed.relation, within, budget, looks, tuple(weights.items()), tuple(watch.seconds.items()))
+        route = Route(parsed.relation, within, budget, looks, tuple(weights.items()), tuple(timer.seconds.items()))
         return Answer(question, text, spans, absent, name, self.file.meta.model, timing, route=route)
 
     def _moments(self, weights: Mapping[int, float], scores: Mapping[int, float]) -> tuple[Span, ...]:
@@ -253,7 +253,7 @@ class Index:
     def _walked(self, parsed: Parsed, scores: Mapping[int, float]) -> tuple[Span, ...]:
         """Where `order` led for a text: single segments beside the anchors, or moments."""
         if parsed.relation is not None and parsed.relation.kind in ("before", "after"):
-            return apart(self.segments, scores)
+            return separate_spans(self.segments, scores)
         return self._moments(scores, scores)
 
     def _said(self, parsed: Parsed) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from chunkv2l import policies
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.policies import Policy
-from chunkv2l.query.parse import BUDGET, Node, Parsed, allowed, readable, understood
+from chunkv2l.query.parse import BUDGET, Node, Parsed, clean_question, parse_budget, parse_question
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
@@ -114,7 +114,7 @@ def export_adapters(
         raise InputError(f"Adapters are written as fp32, fp16 or bf16, not as {precision!r}.")
     if policy is None and (question or top_k is not None):
         raise InputError("Without --policy every segment is exported alone: a question or --top-k changes nothing.")
-    budget = allowed(budget)
+    budget = parse_budget(budget)
     _make(out)
     written = []
     for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, budget, bias):
@@ -207,7 +207,7 @@ def _choose(
     from chunkv2l.routing.router import Scoring
 
     name, function = policies.load(policy, top_k)
-    parsed = understood(readable(question)) if question.strip() else Parsed("", "what")
+    parsed = parse_question(clean_question(question)) if question.strip() else Parsed("", "what")
     graph = index.graph.subgraph(segments)
 
     def search(text: str) -> list[tuple[int, float]]:

@@ -18,7 +18,7 @@ import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
 from chunkv2l.answer.answer import Answer, describe
-from chunkv2l.answer.spans import Span, between, clock, joined, ranked
+from chunkv2l.answer.spans import Span, between, clock, join_adjacent, ranked
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration, Model
@@ -82,7 +82,7 @@ def test_no_more_than_asked_for() -> None:
 
 
 def test_where_text_came_from_is_joined_whatever_it_scores() -> None:
-    spans = joined(PIECES, [5, 1, 2], {1: 0.01, 2: 0.02, 5: 0.5})
+    spans = join_adjacent(PIECES, [5, 1, 2], {1: 0.01, 2: 0.02, 5: 0.5})
     assert [span.segments for span in spans] == [(5,), (1, 2)]
 
 

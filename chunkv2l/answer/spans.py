@@ -56,7 +56,7 @@ def ranked(
     for seed in order:
         if seed not in free:
             continue
-        first, last = grown(seed, free, scores)
+        first, last = grow_span(seed, free, scores)
         free.difference_update(range(first, last + 1))
         spans.append(_span(segments, first, last, scores))
         if len(spans) == most:
@@ -64,7 +64,7 @@ def ranked(
     return tuple(spans)
 
 
-def grown(seed: int, free: Container[int], scores: Mapping[int, float]) -> tuple[int, int]:
+def grow_span(seed: int, free: Container[int], scores: Mapping[int, float]) -> tuple[int, int]:
     """The first and last segment of the moment around a seed, by the rule of `ranked`.
 
     Args:
@@ -80,13 +80,13 @@ def grown(seed: int, free: Container[int], scores: Mapping[int, float]) -> tuple
     return first, last
 
 
-def apart(segments: Sequence[Timed], scores: Mapping[int, float]) -> tuple[Span, ...]:
+def separate_spans(segments: Sequence[Timed], scores: Mapping[int, float]) -> tuple[Span, ...]:
     """Every segment a span of its own, best first."""
     order = sorted(scores, key=lambda number: (-scores[number], number))
     return tuple(_span(segments, number, number, scores) for number in order)
 
 
-def joined(segments: Sequence[Timed], numbers: Sequence[int], scores: Mapping[int, float]) -> tuple[Span, ...]:
+def join_adjacent(segments: Sequence[Timed], numbers: Sequence[int], scores: Mapping[int, float]) -> tuple[Span, ...]:
     """Where an answer came from: segments as spans, consecutive ones joined whatever they score; best first."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):

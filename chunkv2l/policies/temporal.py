@@ -7,7 +7,7 @@ from typing import Final
 
 import networkx as nx
 
-from chunkv2l.answer.spans import grown
+from chunkv2l.answer.spans import grow_span
 from chunkv2l.graph import neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query.parse import Node, Query
@@ -105,7 +105,7 @@ def anchors(p: Mapping[int, float], most: int) -> list[Run]:
     for node in sorted(p, key=lambda node: (-p[node], node)):
         if node not in free or len(found) == most:
             continue
-        first, last = grown(node, free, p)
+        first, last = grow_span(node, free, p)
         free.difference_update(range(first, last + 1))
         found.append((first, last))
     return found

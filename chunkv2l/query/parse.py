@@ -185,7 +185,7 @@ def spoken(statement: str) -> str:
     return match["words"] if match else ""
 
 
-def readable(question: str) -> str:
+def clean_question(question: str) -> str:
     """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?".
 
     Raises:
@@ -199,7 +199,7 @@ def readable(question: str) -> str:
     return question
 
 
-def understood(question: str) -> Parsed:
+def parse_question(question: str) -> Parsed:
     """`parse`, for questions that are to be answered.
 
     Raises:
@@ -211,7 +211,7 @@ def understood(question: str) -> Parsed:
     return parsed
 
 
-def allowed(budget: int | str | None) -> int | None:
+def parse_budget(budget: int | str | None) -> int | None:
     """How many segments may be scored for one question; None for all.
 
     Raises:

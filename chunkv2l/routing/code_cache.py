@@ -24,7 +24,7 @@ AT_ONCE: Final = 64
 Read = Callable[[Sequence[Node]], Tensor]
 
 
-class Held:
+class CodeCache:
     """Reads codes and keeps them; called as what it reads from is.
 
     Args:

@@ -25,7 +25,7 @@ from chunkv2l.hypernet.compose import expand
 from chunkv2l.query.parse import Node
 from chunkv2l.routing.probability import AnyNode, probabilities
 from chunkv2l.routing.scoring import Scoring
-from chunkv2l.routing.step_timer import Watch
+from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -98,7 +98,7 @@ class Router:
             return self._recall(statement).tokens
 
     def nats(
-        self, statement: str, nodes: Sequence[AnyNode], watch: Watch | None = None, *, coarse: bool = False
+        self, statement: str, nodes: Sequence[AnyNode], timer: StepTimer | None = None, *, coarse: bool = False
     ) -> dict[AnyNode, float]:
         """S_i − μ_i of segments (numbers) and chapters ("g0" …, μ = 0), in as few batches as memory allows.
 
@@ -108,7 +108,7 @@ class Router:
         Raises:
             InputError: a code that scores no number.
         """
-        watch = watch or Watch()
+        timer = timer or StepTimer()
         with self._lock, torch.inference_mode():
             known = self._recall(statement)
             new = known.coarse if coarse else known.exact
@@ -117,7 +117,7 @@ class Router:
             rows = self._rows()
             for first in range(0, len(missing), rows):
                 some = missing[first : first + rows]
-                scores = self._score(statement, known, new, some, watch)
+                scores = self._score(statement, known, new, some, timer)
                 assert new.alone is not None
                 for node, score in zip(some, scores, strict=True):
                     if not math.isfinite(score):
@@ -126,22 +126,22 @@ class Router:
                     new.nats[node] = score - new.alone - (self._mu[node] if isinstance(node, int) else 0.0)
             return {node: told[node] for node in nodes}
 
-    def likeness(self, statement: str, watch: Watch | None = None) -> list[float] | None:
+    def likeness(self, statement: str, timer: StepTimer | None = None) -> list[float] | None:
         """The cosine of each segment's learned key and the statement's; None where there are no keys.
 
         Raises:
             InputError: keys of another size than the model's.
         """
-        watch = watch or Watch()
+        timer = timer or StepTimer()
         with self._lock, torch.inference_mode():
             if self._has_keys is None:
-                with watch("keys"):
+                with timer("keys"):
                     self._keys = self._read_keys()
                 self._has_keys = self._keys is not None
             if self._keys is None:
                 return None
-            query = self._query(statement, watch)
-            with watch("keys"):
+            query = self._query(statement, timer)
+            with timer("keys"):
                 if self._keys.shape != (len(self), query.shape[0]):
                     raise InputError(
                         f"The index has keys {list(self._keys.shape)} where the model's are [{len(self)}, "
@@ -164,26 +164,28 @@ class Router:
             self._known.popitem(last=False)
         return known
 
-    def _query(self, statement: str, watch: Watch) -> Tensor:
+    def _query(self, statement: str, timer: StepTimer) -> Tensor:
         """The statement's side of the keys [K]."""
         known, keys, sentences = self._recall(statement), self.model.keys, self.model.sentences
         assert keys is not None and sentences is not None
         if known.query is None:
-            with watch("statement"):
+            with timer("statement"):
                 known.query = keys.of_sentences(sentences([statement]))[0].float().cpu()
         return known.query
 
-    def _score(self, statement: str, known: _Known, new: _Scores, nodes: Sequence[Node], watch: Watch) -> list[float]:
+    def _score(
+        self, statement: str, known: _Known, new: _Scores, nodes: Sequence[Node], timer: StepTimer
+    ) -> list[float]:
         """log p under each node's adapter and the bias, in the way of `new`. Where log p under the bias alone isn't
         known, an adapter of zeros in the same batch finds it: that costs a row instead of a pass."""
         hypernet, scorer = self.model.hypernet, new.scorer
-        with watch("codes"):
+        with timer("codes"):
             codes = self._codes(nodes)
-        with watch("expand"):
+        with timer("expand"):
             if new.alone is None:
                 codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
             adapters = expand(hypernet, codes, new.precision)
-        with watch("score" if new is known.exact else "score coarsely"), inject(scorer.targets, hypernet.bias):
+        with timer("score" if new is known.exact else "score coarsely"), inject(scorer.targets, hypernet.bias):
             scores: list[float] = scorer.score([statement], adapters)[:, 0].tolist()
         if new.alone is None:
             new.alone = scores.pop()

@@ -22,7 +22,7 @@ from chunkv2l.query.parse import Node, Query
 from chunkv2l.routing import candidates
 from chunkv2l.routing.candidates import Choice, named
 from chunkv2l.routing.probability import AnyNode, ceilings, probabilities
-from chunkv2l.routing.step_timer import Watch
+from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
     from chunkv2l.query.parse import Kind
@@ -39,7 +39,7 @@ hour, budget 48, all had the first five spans that .005 gives, and probabilities
 scored instead of 41. At .01 it was 36, and .002.)"""
 
 
-class Purse:
+class Budget:
     """How many scores a question has left, shared by all the statements that it scores."""
 
     def __init__(self, left: int) -> None:
@@ -78,19 +78,19 @@ class Scoring:
         search: Search,
         graph: nx.DiGraph,
         *,
-        watch: Watch | None = None,
-        purse: Purse | None = None,
+        timer: StepTimer | None = None,
+        left: Budget | None = None,
     ) -> None:
         """
         Args:
             budget: scores that the question may cost; None for as many as it has segments and chapters.
             search: full-text search over the index, (segment, relevance) best first.
             graph: the segment graph, or the part of it that the question is about: N counts its segments.
-            purse: shared with other statements of the question; a new one if None.
+            left: shared with other statements of the question; a new one if None.
         """
         self._router, self.statement, self._search, self._budget, self._graph = router, statement, search, budget, graph
-        self._watch = watch or Watch()
-        self._purse = purse or Purse(len(graph) if budget is None else budget)
+        self._timer = timer or StepTimer()
+        self._left = left or Budget(len(graph) if budget is None else budget)
         self.segments = sum(isinstance(node, int) for node in graph)
         """N."""
         self.nats: dict[Node, float] = {}
@@ -114,8 +114,8 @@ class Scoring:
             self._budget,
             self._search,
             self._graph,
-            watch=self._watch,
-            purse=self._purse,
+            timer=self._timer,
+            left=self._left,
         )
         self.others.append(other)
         return replace(query, statement=statement, relation=None, scorer=other)
@@ -132,7 +132,7 @@ class Scoring:
         segments = [int(node) for node in wanted if isinstance(node, int) and node not in self.nats]
         chapters = [node for node in wanted if isinstance(node, str) and node not in self.nats]
         known = len(self.nats)
-        room = self._purse.left if limit is None else min(limit, self._purse.left)
+        room = self._left.left if limit is None else min(limit, self._left.left)
         try:
             if len(segments) + len(chapters) <= room:
                 self._evaluate(dict.fromkeys([*segments, *chapters], ("all",)))
@@ -225,24 +225,24 @@ class Scoring:
     def _look_at_keys(self) -> list[float] | None:
         """The likeness of every segment's key, looked up once; None where there are none."""
         if self._likeness is None:
-            self._likeness = self._router.likeness(self.statement, self._watch)
+            self._likeness = self._router.likeness(self.statement, self._timer)
         return self._likeness
 
     def _words(self) -> list[tuple[int, float]]:
-        with self._watch("words"):
+        with self._timer("words"):
             return [(node, relevance) for node, relevance in self._search(self.statement) if node in self._graph]
 
     # ---- scores
 
     def _evaluate(self, nodes: Mapping[Node, tuple[str, ...]]) -> None:
-        self._purse.spend(len(nodes))
-        self.nats |= self._router.nats(self.statement, list(nodes), self._watch, coarse=True)
+        self._left.spend(len(nodes))
+        self.nats |= self._router.nats(self.statement, list(nodes), self._timer, coarse=True)
         self._sources |= nodes
 
     def _settle(self) -> None:
         """Score what came out best exactly; that costs nothing of the budget."""
         best: list[Node] = [*_best(self._segment_p()[0]), *_best(self._chapter_p())]
-        self.nats |= self._router.nats(self.statement, best, self._watch)
+        self.nats |= self._router.nats(self.statement, best, self._timer)
 
     def _segment_nats(self) -> dict[int, float]:
         return {node: value for node, value in self.nats.items() if isinstance(node, int)}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 
-class Watch:
+class StepTimer:
     """Adds up the seconds of named steps; a step inside another counts for itself, not for the outer one."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from chunkv2l.cli import main as cli
 from chunkv2l.graph import groups, neighbours
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
-from chunkv2l.routing.step_timer import Watch
+from chunkv2l.routing.step_timer import StepTimer
 from tests.helpers import indexes
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.keyed import unit_keys
@@ -239,30 +239,30 @@ def test_bad_policies_get_a_sentence(
     assert message in capsys.readouterr().err
 
 
-# ---- the watch
+# ---- the timer
 
 
 def test_a_step_within_another_counts_for_itself() -> None:
-    watch = Watch()
-    with watch("outer"):
+    timer = StepTimer()
+    with timer("outer"):
         time.sleep(0.02)
-        with watch("inner"):
+        with timer("inner"):
             time.sleep(0.05)
-        with watch("inner"):
+        with timer("inner"):
             time.sleep(0.05)
-    assert watch.seconds["inner"] >= 0.1 and watch.seconds["outer"] >= 0.02
-    total = sum(watch.seconds.values())
-    with pytest.raises(ZeroDivisionError), watch("outer"):
+    assert timer.seconds["inner"] >= 0.1 and timer.seconds["outer"] >= 0.02
+    total = sum(timer.seconds.values())
+    with pytest.raises(ZeroDivisionError), timer("outer"):
         _ = 1 / 0
-    assert sum(watch.seconds.values()) > total
+    assert sum(timer.seconds.values()) > total
 
 
 def test_the_watch_of_nested_steps_doesnt_count_twice() -> None:
-    watch = Watch()
+    timer = StepTimer()
     started = time.perf_counter()
-    with watch("a"), watch("b"), watch("a"):
+    with timer("a"), timer("b"), timer("a"):
         time.sleep(0.02)
-    assert sum(watch.seconds.values()) <= time.perf_counter() - started + 1e-6
+    assert sum(timer.seconds.values()) <= time.perf_counter() - started + 1e-6
 
 
 def test_keys_of_an_index_are_used(index: Index) -> None:

@@ -15,7 +15,7 @@ from chunkv2l.query.parse import Node
 from chunkv2l.routing.probability import probabilities
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import EXACT, Scoring
-from chunkv2l.routing.step_timer import Watch
+from chunkv2l.routing.step_timer import StepTimer
 from tests.helpers.fake_vlm import FakeModel, FakeVLM, fake_hypernet, fake_model
 from tests.helpers.pieces import chapters, pieces
 from tests.helpers.written import random_codes
@@ -66,8 +66,8 @@ class Movie:
         self.read += nodes
         return torch.stack([self.codes[n] if isinstance(n, int) else self.own[int(n[1:])] for n in nodes])
 
-    def scoring(self, budget: int | None = None, watch: Watch | None = None) -> Scoring:
-        return Scoring(self.router, TEXT, budget, lambda _: [], self.graph, watch=watch)
+    def scoring(self, budget: int | None = None, timer: StepTimer | None = None) -> Scoring:
+        return Scoring(self.router, TEXT, budget, lambda _: [], self.graph, timer=timer)
 
     def exactly(self, nodes: Iterable[Node]) -> dict[Node, float]:
         """Their scores from a model without a coarse way."""
@@ -115,13 +115,13 @@ def test_scores_within_a_question_agree_whenever_they_are_asked_for() -> None:
 
 
 def test_the_exact_pass_comes_after_all_looks() -> None:
-    movie, watch = Movie(120), Watch()
-    question = movie.scoring(24, watch)
+    movie, timer = Movie(120), StepTimer()
+    question = movie.scoring(24, timer)
     question.score(range(120))
     assert len(question.nats) == 24 == sum(movie.rough.rows) - 1  # the bias alone goes along once
     assert len(movie.rough.rows) == 3 and len(movie.model.vlm.prompts) == 1
     assert movie.read[24:] and set(movie.read[24:]) <= set(movie.read[:24]) and len(movie.read) == 24 + EXACT
-    assert {"score", "score coarsely"} <= watch.seconds.keys()
+    assert {"score", "score coarsely"} <= timer.seconds.keys()
 
 
 def test_chapters_are_scored_in_two_steps_too() -> None:
@@ -148,12 +148,12 @@ def test_the_router_tells_coarse_from_exact() -> None:
 
 
 def test_a_model_without_a_coarse_way_scores_everything_once_and_exactly() -> None:
-    movie, watch = Movie(30, coarse=False), Watch()
-    question = movie.scoring(watch=watch)
+    movie, timer = Movie(30, coarse=False), StepTimer()
+    question = movie.scoring(timer=timer)
     question.score(range(30))
     assert question.nats == movie.router.nats(TEXT, range(30)) == movie.router.nats(TEXT, range(30), coarse=True)
     assert question.nats == pytest.approx(movie.exactly(range(30)), abs=1e-4)
-    assert movie.read == list(range(30)) and "score coarsely" not in watch.seconds
+    assert movie.read == list(range(30)) and "score coarsely" not in timer.seconds
     assert len(movie.model.vlm.prompts) == 1
 
 

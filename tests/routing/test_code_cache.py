@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.query.parse import Node
-from chunkv2l.routing.code_cache import Held
+from chunkv2l.routing.code_cache import CodeCache
 
 CPU = torch.device("cpu")
 
@@ -28,29 +28,29 @@ def code(node: Node) -> Tensor:
     return torch.full((2, 1, 4), float(node) if isinstance(node, int) else -1.0 - float(node[1:]))
 
 
-def same(found: Tensor, nodes: Sequence[Node]) -> bool:
-    return torch.equal(found, torch.stack([code(node) for node in nodes]))
+def same(read: Tensor, nodes: Sequence[Node]) -> bool:
+    return torch.equal(read, torch.stack([code(node) for node in nodes]))
 
 
 def test_nothing_is_read_twice_and_the_rest_comes_with_the_second_question() -> None:
     file = File()
-    held = Held(file, 100, CPU)
-    assert same(held([7, "g1", 3, 7]), [7, "g1", 3, 7])
+    codes = CodeCache(file, 100, CPU)
+    assert same(codes([7, "g1", 3, 7]), [7, "g1", 3, 7])
     assert file.reads == [7, "g1", 3]
-    assert same(held([3, "g1"]), [3, "g1"])
+    assert same(codes([3, "g1"]), [3, "g1"])
     assert len(file.reads) == 3
-    assert same(held([*range(10, 20), "g0"]), [*range(10, 20), "g0"])  # more than a tenth of all
+    assert same(codes([*range(10, 20), "g0"]), [*range(10, 20), "g0"])  # more than a tenth of all
     assert len(file.reads) == len(set(file.reads)) == 102
-    assert same(held([99, 0, 50]), [99, 0, 50])
+    assert same(codes([99, 0, 50]), [99, 0, 50])
     assert len(file.reads) == 102
 
 
 def test_no_more_is_kept_than_there_is_room_for() -> None:
     file = File()
-    held = Held(file, 20, CPU, most=10 * code(0).nbytes)
+    codes = CodeCache(file, 20, CPU, most=10 * code(0).nbytes)
     for _ in range(2):
-        assert same(held(range(8)), list(range(8)))
+        assert same(codes(range(8)), list(range(8)))
     assert file.reads == list(range(8)), "the other twelve don't fit"
     for _ in range(2):
-        assert same(held([8, 9, 10]), [8, 9, 10])
+        assert same(codes([8, 9, 10]), [8, 9, 10])
     assert file.reads == [*range(8), 8, 9, 10, 8, 9, 10]

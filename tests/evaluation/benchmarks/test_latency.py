@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 import chunkv2l
-from chunkv2l.query.parse import understood
+from chunkv2l.query.parse import parse_question
 from chunkv2l.video.clip import Clip
 from evaluation.benchmarks import latency, latency_table
 from evaluation.benchmarks.contexts import Look, Reader
@@ -70,7 +70,7 @@ def test_more_frames_than_a_clip_holds_and_as_many_as_the_context() -> None:
 def test_questions_are_new_ones_that_are_answered_with_text() -> None:
     asked = latency.questions()
     assert len(set(asked)) == len(asked) > 200
-    parsed = [understood(question) for question in asked]
+    parsed = [parse_question(question) for question in asked]
     assert all(one.statement and one.kind not in ("when", "statement") and one.relation is None for one in parsed)
     assert len({one.statement for one in parsed}) == len(asked), "the router has scored none of them before"
 
