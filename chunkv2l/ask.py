@@ -21,10 +21,11 @@ from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
 from chunkv2l.answer.explain import look
 from chunkv2l.answer.spans import Span, join_adjacent, ranked, separate_spans
 from chunkv2l.errors import InputError
-from chunkv2l.graph import segment_graph
-from chunkv2l.parts import asked_about, shared_out
+from chunkv2l.graph import Node, segment_graph, share_among_segments
 from chunkv2l.policies import Policy
-from chunkv2l.query.parse import BUDGET, Node, Parsed, clean_question, parse_budget, parse_question, spoken
+from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
+from chunkv2l.query.query import BUDGET, parse_budget
+from chunkv2l.query.restriction import restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Index:
         if policy is None or (policy == "route" and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
-        graph, within = asked_about(self.graph, parsed.relation)
+        graph, within = restrict_graph(self.graph, parsed.relation)
         _, load_s = self._loaded()
         started = perf_counter()
 
@@ -200,7 +201,7 @@ class Index:
         with timer("policy"):
             query = scoring.query(question, parsed.kind, parsed.relation)
             weights = policies.run(name, function, graph, query)
-        on_segments = shared_out(graph, weights)
+        on_segments = share_among_segments(graph, weights)
         moments = parsed.kind in ("when", "statement")
         if moments and len(on_segments) == scoring.segments:  # a policy that composes everything hasn't said when
             with timer("policy"):

@@ -14,12 +14,15 @@ order of first appearance. An index that was built before there were chapters gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
-from chunkv2l.query.parse import Node
+T = TypeVar("T")
+Node: TypeAlias = int | str
+"""A node of the segment graph: a segment's number (int) or a chapter's name ("g0")."""
 
 
 class SegmentLike(Protocol):
@@ -60,6 +63,8 @@ def segment_graph(
     Raises:
         KeyError: `similar` or `chapters` name a segment that isn't there.
     """
+    import networkx as nx  # takes as long to import as all the rest: only where a graph is made
+
     graph = nx.DiGraph()
     for i, segment in enumerate(segments):
         speech = getattr(segment, "speech", "") or ""
@@ -91,6 +96,8 @@ def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int
         chapters: (first, last) segment of each, in order, without gaps.
         similar: (a, b, cosine), once a pair; cosines of 0 and less don't count.
     """
+    import networkx as nx
+
     owner = [k for k, (first, last) in enumerate(chapters) for _ in range(first, last + 1)]
     graph = nx.Graph()
     graph.add_nodes_from(range(len(chapters)))  # numbers: the order of a set of strings changes from run to run
@@ -138,3 +145,38 @@ def chapter_of(graph: nx.DiGraph, segment: int) -> str | None:
 def neighbours(graph: nx.DiGraph, node: Node, relation: str = "next") -> Iterator[Node]:
     """The nodes that `relation` leads to from `node`, in the graph's order."""
     return (other for other, data in graph[node].items() if relation in data)
+
+
+def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
+    """The segments that overlap [start, end], seconds, and the groups that lie wholly among them; frozen.
+
+    Where start and end are one time, that is the segment that it falls into.
+    """
+    inside = [
+        node
+        for node, data in graph.nodes(data=True)
+        if isinstance(node, int) and data["start"] < max(end, start + 1e-6) and data["end"] > start
+    ]
+    chosen = set(inside or [max(node for node in graph if isinstance(node, int))])  # at the movie's very end
+    groups = [node for node in graph if isinstance(node, str) and chosen.issuperset(members(graph, node))]
+    return graph.subgraph([*sorted(chosen), *groups])
+
+
+def share_among_segments(graph: nx.DiGraph, weights: Mapping[Node, float]) -> dict[int, float]:
+    """Weights of segments, in the order given: a group's is shared out among its members."""
+    found: dict[int, float] = {}
+    for node, weight in weights.items():
+        inside = [node] if isinstance(node, int) else members(graph, node)
+        for segment in inside:
+            found[segment] = found.get(segment, 0.0) + weight / len(inside)
+    return found
+
+
+def pick_evenly(values: Sequence[T], count: int) -> list[T]:
+    """Return at most `count` of `values`, evenly spaced: the middles of so many equal intervals.
+
+    >>> pick_evenly(range(10), 2), pick_evenly("ab", 3), pick_evenly("ab", 0)
+    ([2, 7], ['a', 'b'], [])
+    """
+    count = max(0, min(count, len(values)))
+    return [values[(2 * i + 1) * len(values) // (2 * count)] for i in range(count)]

@@ -18,8 +18,8 @@ from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index, open_index
 from chunkv2l.errors import InputError
 from chunkv2l.export import export_adapters, export_base, parse_segments
+from chunkv2l.graph import Node
 from chunkv2l.indexing.build import build
-from chunkv2l.query.parse import Node
 from tests.helpers import frames2lora, tiny_smolvlm
 
 PROMPT = torch.tensor([[1, 30, 40, 50, 60]])

@@ -12,7 +12,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from chunkv2l.graph import chapter_of, groups, members, neighbours, places, segment_graph, segments
+from chunkv2l.graph import chapter_of, groups, members, neighbours, pick_evenly, places, segment_graph, segments
 from chunkv2l.rows import ChapterRow, SegmentRow
 
 
@@ -121,3 +121,21 @@ def test_an_hours_graph_has_every_edge_that_was_given() -> None:
         for relation in ("next", "similar", "part_of")
     }
     assert by_relation == {"next": 599, "similar": 2 * len(similar), "part_of": 600}
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "expected"),
+    [
+        (10, 0, []),
+        (10, 1, [5]),
+        (10, 2, [2, 7]),
+        (10, 5, [1, 3, 5, 7, 9]),
+        (10, 10, list(range(10))),
+        (10, 99, list(range(10))),
+        (1, 8, [0]),
+        (9, 2, [2, 6]),
+        (0, 3, []),
+    ],
+)
+def test_values_are_picked_evenly(length: int, count: int, expected: list[int]) -> None:
+    assert pick_evenly(range(length), count) == expected

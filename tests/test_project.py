@@ -17,7 +17,8 @@ import pytest
 import evaluation.__main__
 from chunkv2l import policies
 from chunkv2l.cli import main as cli
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.graph import Node
+from chunkv2l.query.query import Query
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

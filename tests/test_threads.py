@@ -15,9 +15,10 @@ import torch
 from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.graph import Node
 from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.query.query import Query
 from tests.helpers import tiny_smolvlm
 from tests.helpers.fake_vlm import FakeModel, FakeVLM, fake_model
 from tests.helpers.written import random_codes, write_index

@@ -13,7 +13,7 @@ import networkx as nx
 
 from chunkv2l.answer.spans import between
 from chunkv2l.answer.trace import Candidate, Look, Route
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer

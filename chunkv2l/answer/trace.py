@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 from chunkv2l.query.relations import Relation
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, compress, concat
 from chunkv2l.errors import InputError
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 
 if TYPE_CHECKING:
     from chunkv2l.hypernet import Hypernetwork

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from chunkv2l.blobs import HEADER_ROOM, MAX_KEY, CodeForm, read_key
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.graph import Node
 from chunkv2l.index.fts import fts_query
 from chunkv2l.index.meta import Malformed, Meta, read_meta, rebuild
 from chunkv2l.index.schema import PAGE_SIZE
 from chunkv2l.index.validation import check_header, connect, damage
-from chunkv2l.query.parse import Node
 from chunkv2l.rows import (
     MAX_SIMILAR,
     MAX_TEXT,

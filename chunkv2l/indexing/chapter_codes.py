@@ -21,9 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.graph import pick_evenly
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.writer import NewChapter, Writer
-from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs, spread
+from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.segments import AT_ONCE, at_once
 from chunkv2l.video.clip import Clip
@@ -70,7 +71,7 @@ class Pictures:
         """
         self._segments.append((len(self._frames), segment.start, segment.end))
         self._fps = clip.fps
-        for i in spread(len(clip.frames), KEPT):
+        for i in pick_evenly(range(len(clip.frames)), KEPT):
             done, png = cv2.imencode(".png", np.ascontiguousarray(clip.frames[i]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
             assert done  # uint8 [H, W, 3]
             place = self._frames[-1][0] + self._frames[-1][1] if self._frames else 0
@@ -86,7 +87,7 @@ class Pictures:
         """At most `FRAMES` frames spread over the segments from `first` to `last`, both included."""
         begin, start, _ = self._segments[first]
         behind = self._segments[last + 1][0] if last + 1 < len(self._segments) else len(self._frames)
-        chosen = [self._frames[begin + i] for i in spread(behind - begin, FRAMES)]
+        chosen = pick_evenly(self._frames[begin:behind], FRAMES)
         times = tuple(round(time - start, 6) for _, _, time in chosen)
         coded = [self._read(place, size) for place, size, _ in chosen]
         return Clip(

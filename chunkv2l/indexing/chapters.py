@@ -126,9 +126,3 @@ def _runs(begins: NDArray[np.int64]) -> list[tuple[int, int]]:
         runs.append((int(begins[end]), end - 1))
         end = int(begins[end])
     return runs[::-1]
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of `count` places, evenly spread: the middles of as many equal stretches."""
-    k = min(most, count)
-    return [(2 * i + 1) * count // (2 * k) for i in range(k)]

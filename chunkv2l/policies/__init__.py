@@ -19,6 +19,7 @@ Which built-in is for what: `choose` takes one by the kind of question, and ever
 
 from __future__ import annotations
 
+from chunkv2l.graph import pick_evenly as spread  # its name in this package's API
 from chunkv2l.policies.built_in import (
     Policy,
     best,
@@ -29,7 +30,6 @@ from chunkv2l.policies.built_in import (
     mean,
     route,
     shares,
-    spread,
     timeline,
     weighed,
     window,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, TypeVar
 
 import networkx as nx
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.graph import groups, members, neighbours, segments
-from chunkv2l.query.parse import Node, Query
-from chunkv2l.routing import candidates
+from chunkv2l.graph import Node, groups, members, neighbours, pick_evenly, segments
+from chunkv2l.query.query import Query
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
@@ -111,7 +110,7 @@ def chapters(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, floa
 
 def timeline(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """`top_k` segments spread evenly over the movie, averaged: for "what is this movie about?"."""
-    nodes = spread(segments(graph), top_k)
+    nodes = pick_evenly(segments(graph), top_k)
     return dict.fromkeys(nodes, 1.0 / len(nodes))
 
 
@@ -132,11 +131,6 @@ def shares(scores: Mapping[AnyNode, float]) -> dict[AnyNode, float]:
     """Absolute values divided by their sum; equal shares when all are 0."""
     total = sum(abs(score) for score in scores.values())
     return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
-
-
-def spread(nodes: Sequence[int], k: int) -> list[int]:
-    """At most `k` of `nodes`, evenly spread: the middles of k equal stretches."""
-    return candidates.spread(nodes, k)
 
 
 def _all_or_best(graph: nx.DiGraph, query: Query, top_k: int | None) -> list[Node]:

@@ -8,9 +8,9 @@ from typing import Final
 import networkx as nx
 
 from chunkv2l.answer.spans import grow_span
-from chunkv2l.graph import neighbours, segments
+from chunkv2l.graph import Node, neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.query.query import Query
 
 ALIKE: Final = 0.7
 """Segments that `similar` edges of at least this lead to, one after the other, show one event. Of 207 pairs of takes of

@@ -1,7 +1,8 @@
-"""Questions as values: parsed text, relations in time, and the query that a policy is given. Imports no torch."""
+"""Questions as values: parsed text, relations in time, and the query that a policy gets. Imports no torch."""
 
 from __future__ import annotations
 
-from chunkv2l.query.parse import BUDGET, Node, Query
+from chunkv2l.graph import Node
+from chunkv2l.query.query import BUDGET, Query
 
 __all__ = ["BUDGET", "Node", "Query"]

@@ -1,4 +1,4 @@
-"""A question, as the rest of the read path sees it: what to look for, what kind of answer, and a way to score segments.
+"""Parse a question: what to look for, what kind of answer, and its relation in time.
 
 No model is involved here: `statement` strips question words by a fixed rule and guesses nothing. A wrong inflection ("A
 dog catch the ball.") costs every segment about the same, so that the ranking survives it.
@@ -7,23 +7,18 @@ dog catch the ball.") costs every segment about the same, so that the ranking su
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import without_leading, without_trailing
 from chunkv2l.query.relations import Order, Relation, clause, take_order
 from chunkv2l.query.time_ranges import AUXILIARIES, take_stretch
 
-BUDGET = 48
-"""Segments that are scored for a question, unless asked otherwise."""
 MAX_QUESTION = 2000
 """Characters."""
 EXAMPLE = "When does a dog catch the ball?"
-
-Node: TypeAlias = int | str
-"""A node of the segment graph: a segment's number (int) or a group's name ("g0")."""
 
 Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "statement"]
 
@@ -209,74 +204,3 @@ def parse_question(question: str) -> Parsed:
     if parsed.kind == "when" and not parsed.statement and parsed.relation is None:
         raise NothingFound(f'"{question}" names nothing to look for; ask for example "{EXAMPLE}".')
     return parsed
-
-
-def parse_budget(budget: int | str | None) -> int | None:
-    """How many segments may be scored for one question; None for all.
-
-    Raises:
-        InputError: neither "all" nor a number from 1 on.
-    """
-    if budget is None or budget == "all":
-        return None
-    if not isinstance(budget, int) or budget < 1:
-        raise InputError(f'The budget must be "all" or a number of segments from 1 on, not {budget!r}.')
-    return budget
-
-
-class Scorer(Protocol):
-    """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
-
-    def score(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
-
-    def search(self) -> Mapping[Node, float]: ...
-
-    def about(self, query: Query, statement: str) -> Query: ...
-
-
-@dataclass(frozen=True)
-class Query:
-    """A question on its way through a policy. Policies read it; they can't change it."""
-
-    text: str
-    """The question as it was asked."""
-    statement: str
-    """What the router scores; "" when the question names nothing to look for."""
-    kind: Kind
-    """"when" and "statement" ask for spans of time, the others for text."""
-    relation: Relation | None = None
-    """Order in time, None where the question names none; `statement` is then the anchor's."""
-    budget: int | None = BUDGET
-    """How many segments may be scored for this question; None for all."""
-    scorer: Scorer | None = field(default=None, repr=False, compare=False)
-
-    def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
-        """Return p of each node, in [0, 1]: the probability that it shows the statement (docs/algorithm.md, step 23).
-
-        Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
-        most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` nodes are scored:
-        of more than that, the likeliest (`chunkv2l.routing.candidates`), and the rest count as 0. Chapters ("g0" …) are
-        scored by codes of their own, which costs as much; their probabilities are shared out among chapters. Without a
-        statement every node gets 1/n: there is nothing to tell them apart by.
-
-        Args:
-            limit: so much of the budget at most, to leave some for later.
-
-        Raises:
-            InputError: a node that isn't in the graph.
-        """
-        return dict(self._scorer.score(nodes) if limit is None else self._scorer.score(nodes, limit))
-
-    def search(self) -> dict[Node, float]:
-        """Segments whose captions or subtitles share words with the statement: {node: relevance > 0}, best first."""
-        return dict(self._scorer.search())
-
-    def about(self, statement: str) -> Query:
-        """The same question, looking for another statement; its scores come out of what is left of the budget."""
-        return self._scorer.about(self, statement)
-
-    @property
-    def _scorer(self) -> Scorer:
-        if self.scorer is None:
-            raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
-        return self.scorer

@@ -27,8 +27,7 @@ from typing import Final
 
 import networkx as nx
 
-from chunkv2l.graph import neighbours
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node, neighbours, pick_evenly
 
 FIRST: Final = {True: 1 / 2, False: 1 / 4}
 """Share of the budget that the first look gets, with keys and without."""
@@ -44,12 +43,6 @@ LONG: Final = 2
 """Chapters are scored where the movie has so many budgets of segments."""
 SEEDS: Final = 3
 """Best-scored segments whose neighbours are looked at."""
-
-
-def spread(nodes: Sequence[int], k: int) -> list[int]:
-    """At most `k` of `nodes`, evenly spread: the middles of k equal stretches."""
-    k = max(0, min(k, len(nodes)))
-    return [nodes[(2 * i + 1) * len(nodes) // (2 * k)] for i in range(k)]
 
 
 @dataclass
@@ -109,7 +102,7 @@ def first_look(
     new += choice.take(members, room - len(new))
     if not keys:
         rest = [node for node in sorted(choice.wanted) if node not in choice.sources]
-        new += choice.take(((node, "spread") for node in spread(rest, room - len(new))), room - len(new))
+        new += choice.take(((node, "spread") for node in pick_evenly(rest, room - len(new))), room - len(new))
     return sorted(new)
 
 

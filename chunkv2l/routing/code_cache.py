@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 
 MOST: Final = 1 << 30
 """Bytes of codes that are kept: a thousand segments of SmolVLM2-500M."""

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 
 if TYPE_CHECKING:
     from chunkv2l.models import Calibration

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
+from chunkv2l.graph import Node
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.query.parse import Node
 from chunkv2l.routing.probability import AnyNode, probabilities
 from chunkv2l.routing.scoring import Scoring
 from chunkv2l.routing.step_timer import StepTimer

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import networkx as nx
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.graph import members
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.graph import Node, members, pick_evenly
+from chunkv2l.query.query import Query
 from chunkv2l.routing import candidates
 from chunkv2l.routing.candidates import Choice, named
 from chunkv2l.routing.probability import AnyNode, ceilings, probabilities
@@ -209,14 +209,14 @@ class Scoring:
         return [node for node in nodes if most[node] >= FAINT]
 
     def _evenly(self, wanted: Sequence[int], count: int) -> list[int]:
-        return candidates.spread([node for node in wanted if node not in self.nats], count)
+        return pick_evenly([node for node in wanted if node not in self.nats], count)
 
     def _chapters(self, wanted: Sequence[str], room: int) -> int:
         """Score the best of these chapters, at most `room`; how many that were."""
         source = "all"
         if len(wanted) > room:
             if self._look_at_keys() is None:
-                wanted, source = [wanted[place] for place in candidates.spread(range(len(wanted)), room)], "spread"
+                wanted, source = pick_evenly(wanted, room), "spread"
             else:
                 wanted, source = sorted(wanted, key=lambda group: -(self._key_of(group) or 0.0))[:room], "key"
         self._evaluate(dict.fromkeys(wanted, (source,)))

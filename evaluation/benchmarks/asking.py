@@ -13,8 +13,10 @@ from chunkv2l import policies
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
+from chunkv2l.graph import Node
 from chunkv2l.models import Model
-from chunkv2l.query.parse import Node, Query, parse
+from chunkv2l.query.parse import parse
+from chunkv2l.query.query import Query
 from evaluation.common.metrics import Window
 
 

@@ -26,8 +26,9 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.answer.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
+from chunkv2l.graph import Node
 from chunkv2l.models import Model, load_model
-from chunkv2l.query.parse import Node, Query
+from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from chunkv2l.train.data.questions import Described, scene_row
 from evaluation.benchmarks import answers

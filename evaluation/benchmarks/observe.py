@@ -24,7 +24,7 @@ from chunkv2l.hypernet.compose import expand
 from chunkv2l.indexing.chapters import pooled, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
-from chunkv2l.query.parse import BUDGET
+from chunkv2l.query.query import BUDGET
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import Scoring
 from chunkv2l.train.calibrate import Case

@@ -22,7 +22,7 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 from evaluation.benchmarks import answers, asking
 from evaluation.benchmarks.answers import RULES, Nats, Rule
 from evaluation.common import results

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.errors import InputError
+from chunkv2l.graph import Node
 from chunkv2l.hypernet.compose import CODES_AT_ONCE, compose, compressed
 from chunkv2l.index.file import IndexFile
-from chunkv2l.query.parse import Node
 from tests.helpers.fake_vlm import LATENT, RANK, fake_hypernet
 from tests.helpers.indexes import some_codes, write_index
 from tests.helpers.written import random_codes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chunkv2l.indexing.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pooled, similar_pairs, spread
+from chunkv2l.indexing.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pooled, similar_pairs
 
 
 def runs_of(lengths: list[int], noise: float, seed: int = 0, width: int = 16) -> Vectors:
@@ -117,8 +117,3 @@ def test_pooled_codes_are_as_similar_as_the_codes() -> None:
     # Where blocks cancel each other out, plain means would see nothing.
     code = np.concatenate([codes[0][:1], -codes[0][:1]])
     assert np.linalg.norm(code.mean(axis=(0, 1))) < 1e-12 < 0.1 < np.linalg.norm(pooled(code))
-
-
-@pytest.mark.parametrize(("count", "most", "wanted"), [(1, 8, [0]), (8, 8, list(range(8))), (9, 2, [2, 6]), (0, 3, [])])
-def test_spread(count: int, most: int, wanted: list[int]) -> None:
-    assert spread(count, most) == wanted

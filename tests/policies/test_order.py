@@ -13,10 +13,10 @@ from chunkv2l.answer.answer import counted
 from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import segment_graph, segments
-from chunkv2l.parts import part_of, shared_out
+from chunkv2l.graph import Node, segment_graph, segments, select_interval, share_among_segments
 from chunkv2l.policies.temporal import IS_THERE, anchors, beside, event, occurrences
-from chunkv2l.query.parse import Node, Query, parse
+from chunkv2l.query.parse import parse
+from chunkv2l.query.query import Query
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.pieces import chapters, pieces
 from tests.helpers.written import random_codes, write_index
@@ -155,12 +155,12 @@ def test_beside_a_run() -> None:
     ],
 )
 def test_segments_in_a_stretch(start: float, end: float, expected: list[int]) -> None:
-    assert segments(part_of(GRAPH, start, end)) == expected
+    assert segments(select_interval(GRAPH, start, end)) == expected
 
 
 def test_a_part_keeps_the_groups_that_lie_in_it() -> None:
     movie = segment_graph(pieces(12), [(1, 9, 0.5), (5, 6, 0.4)], chapters(12, 4))
-    part = part_of(movie, 12.0, 36.0)  # segments 3 to 8
+    part = select_interval(movie, 12.0, 36.0)  # segments 3 to 8
     assert set(part) == {3, 4, 5, 6, 7, 8, "g1"} and part.has_edge(5, 6) and part.has_edge(5, "g1")
     with pytest.raises(Exception, match="Frozen"):
         part.remove_node(4)
@@ -168,7 +168,9 @@ def test_a_part_keeps_the_groups_that_lie_in_it() -> None:
 
 def test_a_groups_weight_is_shared_out() -> None:
     movie = segment_graph(pieces(8), (), chapters(8, 4))
-    assert shared_out(movie, {"g1": 0.8, 5: -0.1, 0: 0.3}) == pytest.approx({4: 0.2, 5: 0.1, 6: 0.2, 7: 0.2, 0: 0.3})
+    assert share_among_segments(movie, {"g1": 0.8, 5: -0.1, 0: 0.3}) == pytest.approx(
+        {4: 0.2, 5: 0.1, 6: 0.2, 7: 0.2, 0: 0.3}
+    )
 
 
 # ---- asked of an index

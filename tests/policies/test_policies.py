@@ -13,8 +13,9 @@ import pytest
 from chunkv2l import policies
 from chunkv2l.cli.options import BUILT_IN_POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.graph import neighbours, segment_graph, segments
-from chunkv2l.query.parse import Node, Query, parse
+from chunkv2l.graph import Node, neighbours, segment_graph, segments
+from chunkv2l.query.parse import parse
+from chunkv2l.query.query import Query
 from tests.helpers.pieces import chapters, pieces
 
 GRAPH = segment_graph(pieces(10))

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from chunkv2l.query.parse import Query, parse, spoken, statement
+from chunkv2l.query.parse import parse, spoken, statement
+from chunkv2l.query.query import Query
 
 STATEMENTS = [
     # when, with each auxiliary

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import networkx as nx
-import pytest
 
 from chunkv2l.graph import segment_graph
-from chunkv2l.routing.candidates import Choice, best_members, first_look, named, second_look, spread
+from chunkv2l.routing.candidates import Choice, best_members, first_look, named, second_look
 from tests.helpers.pieces import chapters, pieces
 
 BUDGET = 12
@@ -20,14 +19,6 @@ def choice(count: int, most: int = BUDGET) -> Choice:
 
 def graph(count: int, similar: Iterable[tuple[int, int, float]] = (), each: int = 0) -> nx.DiGraph:
     return segment_graph(pieces(count), similar, chapters(count, each) if each else ())
-
-
-@pytest.mark.parametrize(
-    ("k", "expected"),
-    [(0, []), (1, [5]), (2, [2, 7]), (5, [1, 3, 5, 7, 9]), (10, list(range(10))), (99, list(range(10)))],
-)
-def test_spread_is_even(k: int, expected: list[int]) -> None:
-    assert spread(range(10), k) == expected
 
 
 def test_keys_fill_most_of_the_budget_and_words_and_neighbours_a_twelfth_each() -> None:

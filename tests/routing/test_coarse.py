@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.graph import segment_graph
+from chunkv2l.graph import Node, segment_graph
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.query.parse import Node
 from chunkv2l.routing.probability import probabilities
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import EXACT, Scoring

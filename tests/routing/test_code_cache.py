@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from chunkv2l.query.parse import Node
+from chunkv2l.graph import Node
 from chunkv2l.routing.code_cache import CodeCache
 
 CPU = torch.device("cpu")

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.graph import segment_graph
+from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
-from chunkv2l.query.parse import Node
 from chunkv2l.routing import router as routing
 from chunkv2l.routing.router import Router, Scoring, probabilities
 from tests.helpers.fake_vlm import FakeModel, fake_model

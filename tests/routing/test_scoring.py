@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.graph import segment_graph
+from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
-from chunkv2l.query.parse import Node
 from chunkv2l.routing.probability import probabilities, strengths
 from chunkv2l.routing.router import Router, Scoring
 from chunkv2l.routing.scoring import FAINT

@@ -1,0 +1,86 @@
+"""The query that a policy gets: a parsed question with ways to score segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chunkv2l.errors import InputError
+from chunkv2l.graph import Node
+from chunkv2l.query.parse import Kind
+from chunkv2l.query.relations import Relation
+
+BUDGET = 48
+"""Default number of segments that are scored for a question."""
+
+
+def parse_budget(budget: int | str | None) -> int | None:
+    """How many segments may be scored for one question; None for all.
+
+    Raises:
+        InputError: neither "all" nor a number from 1 on.
+    """
+    if budget is None or budget == "all":
+        return None
+    if not isinstance(budget, int) or budget < 1:
+        raise InputError(f'The budget must be "all" or a number of segments from 1 on, not {budget!r}.')
+    return budget
+
+
+class Scorer(Protocol):
+    """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
+
+    def score(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
+
+    def search(self) -> Mapping[Node, float]: ...
+
+    def about(self, query: Query, statement: str) -> Query: ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question on its way through a policy. Policies read it; they can't change it."""
+
+    text: str
+    """The question as it was asked."""
+    statement: str
+    """What the router scores; "" when the question names nothing to look for."""
+    kind: Kind
+    """"when" and "statement" ask for spans of time, the others for text."""
+    relation: Relation | None = None
+    """Order in time, None where the question names none; `statement` is then the anchor's."""
+    budget: int | None = BUDGET
+    """How many segments may be scored for this question; None for all."""
+    scorer: Scorer | None = field(default=None, repr=False, compare=False)
+
+    def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
+        """Return p of each node, in [0, 1]: the probability that it shows the statement (docs/algorithm.md, step 23).
+
+        Probabilities are shared out among all segments scored for this question and "not there", so that they sum to at
+        most 1; asking for more nodes later scores only the new ones and shares anew. At most `budget` nodes are scored:
+        of more than that, the likeliest (`chunkv2l.routing.candidates`), and the rest count as 0. Chapters ("g0" …) are
+        scored by codes of their own, which costs as much; their probabilities are shared out among chapters. Without a
+        statement every node gets 1/n: there is nothing to tell them apart by.
+
+        Args:
+            limit: so much of the budget at most, to leave some for later.
+
+        Raises:
+            InputError: a node that isn't in the graph.
+        """
+        return dict(self._scorer.score(nodes) if limit is None else self._scorer.score(nodes, limit))
+
+    def search(self) -> dict[Node, float]:
+        """Segments whose captions or subtitles share words with the statement: {node: relevance > 0}, best first."""
+        return dict(self._scorer.search())
+
+    def about(self, statement: str) -> Query:
+        """The same question, looking for another statement; its scores come out of what is left of the budget."""
+        return self._scorer.about(self, statement)
+
+    @property
+    def _scorer(self) -> Scorer:
+        if self.scorer is None:
+            raise RuntimeError("this Query was made without a scorer: only chunkv2l.open(…).ask() hands one in")
+        return self.scorer
