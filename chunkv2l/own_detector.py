@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 from scenedetect.detector import SceneDetector
 
 from chunkv2l.errors import InputError
+from chunkv2l.user_code import load_from_file
 
 
 def named(spec: str) -> str | SceneDetector:
@@ -20,22 +17,11 @@ def named(spec: str) -> str | SceneDetector:
     file, _, name = spec.rpartition(":")
     if not file.endswith(".py"):
         return spec
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise InputError(f'There is no file "{file}" to load the detector {name} from; name it as FILE.py:CLASS.')
-    place = importlib.util.spec_from_file_location(f"chunkv2l_detector_{path.stem}", path)
-    assert place is not None and place.loader is not None  # a name that ends in .py has both
-    module = importlib.util.module_from_spec(place)
-    sys.modules[place.name] = module  # dataclasses and copies of the detector look themselves up here
-    try:
-        place.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f"The detector's file \"{path}\" can't be run: {type(error).__name__}: {error}.") from error
-    kind = getattr(module, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, SceneDetector)):
+    detector = load_from_file(spec, "detector", "FILE.py:CLASS")
+    if not (isinstance(detector, type) and issubclass(detector, SceneDetector)):
         raise InputError(f'"{name}" in {file} is no class that derives from PySceneDetect\'s SceneDetector.')
     try:
-        return kind()
+        return detector()
     except Exception as error:
         raise InputError(
             f"The detector {name} can't be made without arguments ({type(error).__name__}: {error}): "

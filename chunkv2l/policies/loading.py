@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import networkx as nx
@@ -20,6 +17,7 @@ from chunkv2l.graph import Node, groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
 from chunkv2l.policies.temporal import order
 from chunkv2l.query.query import Query
+from chunkv2l.user_code import load_from_file
 
 BUILT_IN: Mapping[str, Policy] = {
     policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)
@@ -105,31 +103,11 @@ def _known(graph: nx.DiGraph) -> str:
 
 
 def _from_file(spec: str) -> Policy:
-    file, _, function = spec.rpartition(":")
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise InputError(
-            f'There is no file "{file}" to load the policy {function or spec!r} from; name it as FILE.py:function.'
-        )
-    policy = getattr(_run_file(path), function, None)
+    policy = load_from_file(spec, "policy", "FILE.py:function")
     if not callable(policy):
+        file, _, function = spec.rpartition(":")
         raise InputError(f'The file "{file}" has no function "{function}"; name the policy as FILE.py:function.')
-    return policy  # type: ignore[no-any-return]
-
-
-def _run_file(path: Path) -> ModuleType:
-    """Run a Python file as a module of its own, never looked up by name: it can't stand in for an installed one."""
-    name = f"chunkv2l_policy_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f'A policy\'s file must be Python (.py), which "{path}" is not.')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles inside the file look themselves up here
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(f'The policy file "{path}" can\'t be run: {type(error).__name__}: {error}.') from error
-    return module
+    return policy
 
 
 def _parameters(policy: Policy) -> Mapping[str, inspect.Parameter]:
