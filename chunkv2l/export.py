@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chunkv2l import policies
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import write_text
 from chunkv2l.graph import Node
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
@@ -130,7 +131,7 @@ def export_adapters(
             raise ChunkV2LError(f"Can't write {out / name} ({error.strerror}).") from error
         written.append(Exported(name, out / name, made.rank, weights, lost))
     text = json.dumps([_described(item, index) for item in written], indent=2, ensure_ascii=False)
-    (out / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    write_text(out / MANIFEST, text + "\n")
     return written
 
 

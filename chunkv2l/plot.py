@@ -9,7 +9,6 @@ Needs matplotlib, the optional extra "plot". Nothing of matplotlib's global stat
 
 from __future__ import annotations
 
-import os
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkv2l.answer.spans import Span, between, clock
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.plot_parts import INK, box, text, thumbnail, tick_seconds
 from chunkv2l.sanitize import one_line
 
@@ -265,15 +265,11 @@ def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> No
 
 def _save(figure: Any, path: Path) -> None:
     """Written beside, then renamed; no date in the file, so that the same answer gives the same file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     kind = path.suffix.lower()[1:]
     told: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if kind == "svg" else {"Software": "chunkv2l"}
     try:
-        with warnings.catch_warnings():
+        with atomic_write(path) as part, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
             figure.savefig(part, format=kind, metadata=told)
-        os.replace(part, path)
     except OSError as error:
         raise ChunkV2LError(f"Can't write {path} ({error.strerror}).") from error
-    finally:
-        part.unlink(missing_ok=True)

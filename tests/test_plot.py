@@ -230,7 +230,7 @@ def test_a_disk_that_fails_leaves_what_was_there(index: Index, tmp_path: Path, m
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plot.os, "replace", full)  # type: ignore[attr-defined]
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(ChunkV2LError, match=r"Can't write .*out.png \(No space left on device\)"):
         timeline(index, answer(*SPANS[:1]), out)
     assert out.read_bytes() == before

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
 from chunkv2l.hypernet.released import read_released
@@ -55,9 +56,8 @@ def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> N
     """Write a hypernetwork as `.safetensors`, its configuration in the metadata; atomic (a rename at the end)."""
     path = Path(path)
     state = {key: value.detach().float().cpu().contiguous() for key, value in hypernet.state_dict().items()}
-    part = path.with_name(f"{path.name}.part")
-    save_file(state, part, metadata={"format": FORMAT, "config": hypernet.config.to_json()})
-    part.replace(path)
+    with atomic_write(path) as part:
+        save_file(state, part, metadata={"format": FORMAT, "config": hypernet.config.to_json()})
 
 
 def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> Hypernetwork:

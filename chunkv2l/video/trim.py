@@ -7,7 +7,6 @@ takes its name when it is whole.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import av
 
 from chunkv2l.answer.spans import clock
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.indexing.provenance import fingerprint
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
@@ -278,12 +278,9 @@ def _is_ours(path: Path) -> bool:
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
     """A name to write to; what is there at the end becomes `out`, and after an exception nothing is left of it."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        yield part
-        os.replace(part, out)
+        with atomic_write(out) as part:
+            yield part
     except (av.FFmpegError, OSError) as error:
         full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
         raise ChunkV2LError(f"Can't write {out} ({full}).") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +24,7 @@ import click
 import chunkv2l
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
+from chunkv2l.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,10 +85,10 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True)
         picture.unlink(missing_ok=True)  # an older run's would lie beside new numbers
-        _replace(out / f"{name}.md", f"{table.strip()}\n\n{made_by(run)}\n")
+        write_text(out / f"{name}.md", f"{table.strip()}\n\n{made_by(run)}\n")
         if plot is not None:
             _draw(picture, plot)
-        _replace(target, text + "\n")
+        write_text(target, text + "\n")
     except OSError as error:
         raise InputError(f"{out} can't be written to: {error.strerror or error}. Name a folder with --out.") from None
     return target
@@ -201,14 +201,6 @@ def _draw(path: Path, plot: Callable[[Figure], None]) -> None:
     FigureCanvasAgg(figure)
     plot(figure)
     figure.savefig(path, metadata={"Software": None})
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def _processor() -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import atomic_write
 from evaluation.common.metrics import Scored, Window
 
 CLIP = 2.0
@@ -100,16 +100,14 @@ def read_predictions(path: Path, queries: Sequence[MomentQuery]) -> list[Predict
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write QVHighlights' submission format (saliency where it is known), the whole file or nothing."""
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as out:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
             for p in predictions:
                 windows = [list(window) for window in p.windows]
                 row: dict[str, Any] = {"qid": p.qid, "query": p.query, "vid": p.vid, "pred_relevant_windows": windows}
                 if p.saliency:
                     row["pred_saliency_scores"] = [round(score, 6) for score in p.saliency]
                 out.write(json.dumps(row) + "\n")
-        os.replace(part, path)
     except OSError as error:
         raise InputError(f"The predictions can't be written to {path}: {error.strerror}.") from None
 

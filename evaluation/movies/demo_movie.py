@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from chunkv2l.files import atomic_write
 from evaluation.common import media
 
 WIDTH, HEIGHT, FPS = 848, 480, 25
@@ -155,24 +155,22 @@ def movie(shots: Sequence[Shot], read: Callable[[str], bytes]) -> Iterator[Pictu
 
 def write(path: Path, frames: Iterator[Picture]) -> int:
     """Encode the frames as H.264 (MPEG-4 where PyAV was built without it) into `path`, whole or not at all."""
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    try:
-        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            codec, options = ("libx264", {"crf": "20", "preset": "veryfast"})
-            if codec not in av.codecs_available:
-                codec, options = ("mpeg4", {"qscale": "3"})
-            stream = container.add_stream(codec, rate=FPS, options=options)
-            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-            stream.time_base = Fraction(1, FPS)
-            for picture in frames:
-                count += 1
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        atomic_write(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        codec, options = ("libx264", {"crf": "20", "preset": "veryfast"})
+        if codec not in av.codecs_available:
+            codec, options = ("mpeg4", {"qscale": "3"})
+        stream = container.add_stream(codec, rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.time_base = Fraction(1, FPS)
+        for picture in frames:
+            count += 1
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
     return count
 
 

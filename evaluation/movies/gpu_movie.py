@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.files import atomic_write
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 
 
@@ -39,8 +40,7 @@ def make(target: Path, clips: Path | None, images: Path | None, minutes: float, 
 
 def join(files: Sequence[Path], target: Path, seconds: float) -> None:
     """Movies of one coding, one behind the other, again from the first until `seconds` are full; nothing is decoded."""
-    part = target.with_name(f"{target.stem}.part{target.suffix}")
-    with av.open(str(part), "w") as made:
+    with atomic_write(target) as part, av.open(str(part), "w") as made:
         copy: Any = None
         shift = 0.0
         for file in cycle(files):
@@ -63,4 +63,3 @@ def join(files: Sequence[Path], target: Path, seconds: float) -> None:
             shift += last + step
             if shift >= seconds - 1e-3:
                 break
-    part.replace(target)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.train.data.images import load_images
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
@@ -113,23 +113,21 @@ def write(path: Path, frames: Iterator[Picture], size: tuple[int, int], fps: int
     """
     if "libx264" not in av.codecs_available:
         raise InputError("This PyAV was built without libx264; install one from a wheel.")
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    try:
-        with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            options = {"crf": str(crf), "preset": "veryfast", "threads": _THREADS}
-            stream = container.add_stream("libx264", rate=fps, options=options)
-            stream.width, stream.height = size
-            stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, fps)
-            for count, picture in enumerate(frames, start=1):
-                raw: Any = av.VideoFrame.from_ndarray(picture, format="yuv420p")
-                raw.pts, raw.time_base = count - 1, Fraction(1, fps)
-                container.mux(stream.encode(raw))
-            container.mux(stream.encode())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        atomic_write(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
+        options = {"crf": str(crf), "preset": "veryfast", "threads": _THREADS}
+        stream = container.add_stream("libx264", rate=fps, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, fps)
+        for count, picture in enumerate(frames, start=1):
+            raw: Any = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+            raw.pts, raw.time_base = count - 1, Fraction(1, fps)
+            container.mux(stream.encode(raw))
+        container.mux(stream.encode())
     return count
 
 

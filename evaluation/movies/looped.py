@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 
@@ -39,8 +39,8 @@ def write(source: Path, target: Path, seconds: float, codec: str = "mpeg4") -> N
         InputError: `source` is not a movie, or no picture of it can be decoded.
     """
     info = probe(source)
-    part = target.with_name(f"{target.name}.part{target.suffix}")
-    with av.open(str(part), "w") as container, tqdm(total=round(seconds), unit="s", disable=None) as bar:
+    progress = tqdm(total=round(seconds), unit="s", disable=None)
+    with atomic_write(target) as part, av.open(str(part), "w") as container, progress as bar:
         stream: Any = container.add_stream(codec, rate=Fraction(info.fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = info.width // 2 * 2, info.height // 2 * 2, "yuv420p"
         stream.bit_rate, stream.time_base = 2_000_000, Fraction(1, 60_000)
@@ -60,7 +60,6 @@ def write(source: Path, target: Path, seconds: float, codec: str = "mpeg4") -> N
                 raise InputError(f"{source} has too few pictures to be played again and again.")
             begin, number = end + 1 / info.fps, number + 1
         container.mux(stream.encode())
-    os.replace(part, target)
 
 
 def seen(picture: NDArray[np.uint8], number: int, width: int, height: int) -> NDArray[np.uint8]:

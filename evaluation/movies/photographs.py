@@ -7,7 +7,6 @@ segment. The index goes through the build's own write path, so that asking it is
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from chunkv2l.adapter.algebra import concat
 from chunkv2l.blobs import key_to_bytes
+from chunkv2l.files import atomic_write
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.writer import NewChapter, NewSegment, Writer
@@ -253,10 +253,9 @@ def _write(file: Path, encoded: Encoded) -> None:
     tensors = {"code": encoded.code.contiguous()}
     if encoded.key is not None:
         tensors["key"] = encoded.key.contiguous()
-    part = file.with_name(f"{file.name}.{os.getpid()}")
     mu = {} if encoded.mu is None else {"mu": repr(encoded.mu)}
-    save_file(tensors, part, metadata={"caption": encoded.caption, **mu})
-    os.replace(part, file)
+    with atomic_write(file) as part:
+        save_file(tensors, part, metadata={"caption": encoded.caption, **mu})
 
 
 def _read(file: Path) -> Encoded:

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import atomic_write
 
 SCALE = ".scale"
 _SHORTEST = 64
@@ -92,11 +93,10 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: M
         ChunkV2LError: it can't be written.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
     tensors = pack(state)
     try:
-        part.write_bytes(save(tensors, metadata=dict(metadata)))  # save_file's files only their owner can read
-        part.replace(path)
+        with atomic_write(path) as part:
+            part.write_bytes(save(tensors, metadata=dict(metadata)))
     except OSError as error:
         raise ChunkV2LError(f"{path} can't be written ({error.strerror}).") from error
 

@@ -8,7 +8,6 @@ its frames.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.files import atomic_write
 from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.clips.base import Teacher, Watched
 from chunkv2l.train.clips.prompts import AnyVLM
@@ -209,9 +209,8 @@ class Encoder:
             if prompts is not None and self.behind is not None:
                 tensors["prefix"] = prompts[number][: -len(self.behind)]
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}.part")
-            save_file({name: t.to(torch.bfloat16).cpu().contiguous() for name, t in tensors.items()}, part)
-            os.replace(part, path)
+            with atomic_write(path) as part:
+                save_file({name: t.to(torch.bfloat16).cpu().contiguous() for name, t in tensors.items()}, part)
             written += path.stat().st_size
         return written
 

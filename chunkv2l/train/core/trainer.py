@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from chunkv2l.files import atomic_write
 from chunkv2l.train.core import distributed as several
 
 Item = TypeVar("Item")
@@ -131,9 +131,8 @@ class Trainer(Generic[Item]):
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        with atomic_write(self.checkpoint) as part:
+            torch.save(state, part)
 
     def _resume(self) -> None:
         if not self.checkpoint.exists():
