@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chunkv2l import plot
 from chunkv2l.answer.answer import Answer, Timing
 from chunkv2l.answer.spans import Span, clock
 from chunkv2l.ask import Index
