@@ -20,11 +20,12 @@ from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
 from chunkv2l.answer.explain import look
 from chunkv2l.answer.spans import Span, join_adjacent, ranked, separate_spans
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, segment_graph, share_among_segments
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
-from chunkv2l.query.query import BUDGET, parse_budget
+from chunkv2l.query.query import parse_budget
 from chunkv2l.query.restriction import restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 

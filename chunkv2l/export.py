@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from chunkv2l import policies
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import write_text
 from chunkv2l.graph import Node
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
-from chunkv2l.query.query import BUDGET, parse_budget
+from chunkv2l.query.query import parse_budget
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter

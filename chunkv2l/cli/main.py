@@ -11,10 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from chunkv2l import __version__
+from chunkv2l import __version__, defaults
 from chunkv2l.cli import output as terminal
 from chunkv2l.cli.options import (
-    BUILT_IN_POLICIES,
     budget_option,
     complete_model,
     complete_policy,
@@ -28,17 +27,6 @@ from chunkv2l.cli.options import (
 )
 from chunkv2l.cli.tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
-
-# What --help says of BuildSettings' defaults, spelt out because importing them takes a second; a test compares them.
-DEFAULTS = {
-    "detector": "mixed",
-    "min_length": "1",
-    "max_length": "16",
-    "reader": "auto",
-    "captions": "captions",
-    "codes": "int8",
-}
-DETECTORS = ("adaptive", "content", "hash", "histogram", "mixed", "threshold")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -101,7 +89,7 @@ def cli() -> None:
 )
 @click.option(
     "--model",
-    default="mini",
+    default=defaults.MODEL,
     show_default=True,
     shell_complete=complete_model,
     help="The frozen model; see chunkv2l models.",
@@ -109,40 +97,45 @@ def cli() -> None:
 @model_options
 @click.option(
     "--detector",
-    show_default=DEFAULTS["detector"],
-    shell_complete=completes(lambda: (*DETECTORS, "fixed:"), "file"),
-    help=f"What finds the cuts: {', '.join(DETECTORS)}, fixed:SECONDS, or a class of your own, FILE.py:CLASS.",
+    default=defaults.DETECTOR,
+    show_default=True,
+    shell_complete=completes(lambda: (*defaults.DETECTORS, "fixed:"), "file"),
+    help=f"What finds the cuts: {', '.join(defaults.DETECTORS)}, fixed:SECONDS, or a class of your own, FILE.py:CLASS.",
 )
 @click.option(
     "--min-length",
     type=float,
     metavar="SECONDS",
-    show_default=DEFAULTS["min_length"],
+    default=defaults.MIN_LENGTH,
+    show_default=f"{defaults.MIN_LENGTH:g}",
     help="Shorter segments are merged.",
 )
 @click.option(
     "--max-length",
     type=float,
     metavar="SECONDS",
-    show_default=DEFAULTS["max_length"],
+    default=defaults.MAX_LENGTH,
+    show_default=f"{defaults.MAX_LENGTH:g}",
     help="Longer segments are split.",
 )
 @click.option(
     "--reader",
-    type=click.Choice(["auto", "pyav", "decord"]),
-    show_default=DEFAULTS["reader"],
+    type=click.Choice(defaults.READERS),
+    default=defaults.READER,
+    show_default=True,
     help="What decodes.",
 )
 @click.option(
     "--codes",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    show_default=DEFAULTS["codes"],
+    type=click.Choice(defaults.CODE_FORMATS),
+    default=defaults.CODES,
+    show_default=True,
     help="How codes are stored.",
 )
 @click.option(
     "--captions/--no-captions",
-    default=None,
-    show_default=DEFAULTS["captions"],
+    default=defaults.CAPTIONS,
+    show_default=True,
     help="Whether each segment gets a caption, for finding and showing.",
 )
 @click.option(
@@ -160,8 +153,9 @@ def build(
     model: str,
     hypernet: str | None,
     device: str,
-    force: bool,
+    subtitles: str | None,
     no_subtitles: bool,
+    force: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -171,20 +165,16 @@ def build(
     the movie and the settings haven't changed, there is nothing to do.
     """
     from chunkv2l.indexing.build import build as build_index
+    from chunkv2l.own_detector import named
 
-    given = {name: value for name, value in settings.items() if value is not None}
-    if "detector" in given:
-        from chunkv2l.own_detector import named
-
-        given["detector"] = named(given["detector"])
-    if no_subtitles:
-        if "subtitles" in given:
-            raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
-        given["subtitles"] = None
+    settings["detector"] = named(settings["detector"])
+    if no_subtitles and subtitles is not None:
+        raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
+    settings["subtitles"] = None if no_subtitles else subtitles or "auto"
     try:
         with terminal.ProgressBar() as progress:
             report = build_index(
-                movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **given
+                movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **settings
             )
     except KeyboardInterrupt:
         terminal.say("Interrupted; what is stored stays: run the same command to go on.")
@@ -212,7 +202,7 @@ def build(
     "--policy",
     metavar="NAME|FILE.py:FUNCTION",
     shell_complete=complete_policy,
-    help=f"What is composed: {', '.join(BUILT_IN_POLICIES)}, or a function of your own.  [default: by the question]",
+    help=f"What is composed: {', '.join(defaults.POLICIES)}, or a function of your own.  [default: by the question]",
 )
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="How many segments are composed.  [default: the policy's]"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-BUILT_IN_POLICIES = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order")
+from chunkv2l import defaults
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -41,14 +42,8 @@ def completes(names: Callable[[], Iterable[str]], otherwise: str = "plain") -> C
     return complete
 
 
-def model_names() -> Sequence[str]:
-    from chunkv2l.models import NAMES
-
-    return NAMES
-
-
-complete_policy = completes(lambda: BUILT_IN_POLICIES, "file")
-complete_model = completes(model_names, "dir")
+complete_policy = completes(lambda: defaults.POLICIES, "file")
+complete_model = completes(lambda: defaults.MODELS, "dir")
 
 
 def model_options(command: F) -> F:
@@ -56,7 +51,7 @@ def model_options(command: F) -> F:
     for option in (
         click.option(
             "--device",
-            default="auto",
+            default=defaults.DEVICE,
             show_default=True,
             metavar="DEVICE",
             help="Where the model runs: auto, cpu, cuda, mps.",
@@ -93,7 +88,7 @@ budget_option = click.option(
     "--budget",
     type=Budget(),
     metavar="N|all",
-    default=48,
+    default=defaults.BUDGET,
     show_default=True,
     help="How many segments may be scored.",
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chunkv2l import defaults
 from chunkv2l.cli import output as terminal
 from chunkv2l.cli.options import (
     budget_option,
@@ -117,7 +118,7 @@ def export(
     if base is not None:
         if index is not None or output is not None:
             raise InputError("--base writes the language model alone: leave INDEX and -o out.")
-        _export_base(base, model or "mini", hypernet, device, as_json)
+        _export_base(base, model or defaults.MODEL, hypernet, device, as_json)
         return
     if index is None or output is None:
         raise InputError("Name an INDEX and a folder: chunkv2l export movie.idx -o adapters (or --base DIR).")

@@ -7,17 +7,14 @@ int8 changes it by about 1 %, float16 by far less, float32 is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from chunkv2l.defaults import CODE_FORMATS
 from chunkv2l.errors import InputError
-
-CodeFormat = Literal["fp32", "fp16", "int8"]
-FORMATS: tuple[str, ...] = get_args(CodeFormat)
 
 
 def pack(codes: Tensor, dtype: str = "fp16") -> dict[str, Tensor]:
@@ -43,7 +40,7 @@ def pack(codes: Tensor, dtype: str = "fp16") -> dict[str, Tensor]:
         scales = (codes.abs().amax(dim=-1) / 127).half()
         steps = scales.float().clamp(min=torch.finfo(torch.float16).tiny)[..., None]
         return {"codes": (codes / steps).round().clamp(-127, 127).to(torch.int8), "scales": scales}
-    raise InputError(f"Codes are stored as {', '.join(FORMATS)}, not as {dtype!r}.")
+    raise InputError(f"Codes are stored as {', '.join(CODE_FORMATS)}, not as {dtype!r}.")
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Any
 
 from scenedetect.detector import SceneDetector
 
+from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, READER
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import OWN_DETECTOR
-from chunkv2l.index.tensors import FORMATS
 from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
 from chunkv2l.video.readers import check_reader
 
@@ -36,14 +36,14 @@ class BuildSettings:
     detector: str | SceneDetector = DEFAULT_DETECTOR
     min_length: float = MIN_LENGTH
     max_length: float = MAX_LENGTH
-    reader: str = "auto"
-    captions: bool = True
-    codes: str = "int8"
+    reader: str = READER
+    captions: bool = CAPTIONS
+    codes: str = CODES
     subtitles: str | Path | None = "auto"
 
     def __post_init__(self) -> None:
-        if self.codes not in FORMATS:
-            raise InputError(f"Codes can be stored as {', '.join(FORMATS)}, not {self.codes!r}.")
+        if self.codes not in CODE_FORMATS:
+            raise InputError(f"Codes can be stored as {', '.join(CODE_FORMATS)}, not {self.codes!r}.")
         check_reader(self.reader)
         make_detector(self.detector, self.min_length, self.max_length)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.models.calibration import UNFITTED, Calibration
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "UNFITTED", "Available", "Calibration", "Model", "available", "fetch_model", "load_model"]
 
-NAMES: Final = ("mini", "smolvlm2-500m", "smolvlm2-2.2b")
+NAMES: Final = MODELS
 
 
 @dataclass(frozen=True, eq=False)

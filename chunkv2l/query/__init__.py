@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from chunkv2l.defaults import BUDGET
 from chunkv2l.graph import Node
-from chunkv2l.query.query import BUDGET, Query
+from chunkv2l.query.query import Query
 
 __all__ = ["BUDGET", "Node", "Query"]

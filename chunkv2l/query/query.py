@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
 from chunkv2l.query.parse import Kind
 from chunkv2l.query.relations import Relation
-
-BUDGET = 48
-"""Default number of segments that are scored for a question."""
 
 
 def parse_budget(budget: int | str | None) -> int | None:

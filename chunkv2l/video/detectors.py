@@ -23,14 +23,10 @@ from scenedetect.detectors import (
     ThresholdDetector,
 )
 
+from chunkv2l import defaults
 from chunkv2l.errors import InputError
 
-MIN_LENGTH = 1.0
-"""Shortest segment in seconds, unless asked otherwise."""
-MAX_LENGTH = 16.0
-"""Longest segment in seconds, unless asked otherwise."""
-DEFAULT_DETECTOR = "mixed"
-"""The detector that is used unless asked otherwise: the one with the best ceiling (see evaluation/)."""
+DEFAULT_DETECTOR, MIN_LENGTH, MAX_LENGTH = defaults.DETECTOR, defaults.MIN_LENGTH, defaults.MAX_LENGTH
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ import click
 import torch
 
 from chunkv2l.cli import output as terminal
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
-from chunkv2l.query.query import BUDGET
 from chunkv2l.video.parallel import coordinator as side_by_side
 from evaluation.benchmarks import latency
 from evaluation.benchmarks.build_cost import STAGES, head

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkv2l.cli import output as terminal
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node
-from chunkv2l.query.query import BUDGET
 from evaluation.benchmarks.latency_table import SHARED_BY, Asked, InContext, amortised, draw, rows
 from evaluation.common import results, table
 

@@ -24,11 +24,12 @@ from tqdm import tqdm
 import chunkv2l
 from chunkv2l import policies
 from chunkv2l.ask import Index
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import Node
 from chunkv2l.graph import segments as segments_of
 from chunkv2l.models import Model, load_model
-from chunkv2l.query.query import BUDGET, Query
+from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.benchmarks import longmovie_report
 from evaluation.common import metrics

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from chunkv2l.adapter.algebra import Adapter, concat
+from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.indexing.chapters import pooled, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
-from chunkv2l.query.query import BUDGET
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import Scoring
 from chunkv2l.train.calibrate import Case

@@ -16,9 +16,8 @@ import click
 import pytest
 
 import chunkv2l
-from chunkv2l import policies
+from chunkv2l import defaults, policies
 from chunkv2l.cli import main as cli
-from chunkv2l.cli import options as cli_options
 from chunkv2l.cli import output as terminal
 from chunkv2l.cli import tools as cli_tools
 from tests.helpers.fake_vlm import fake_model
@@ -86,11 +85,11 @@ def test_the_defaults_shown_are_the_builds() -> None:
     from chunkv2l.video.detectors import DETECTORS
 
     settings = BuildSettings()
-    shown = {name: getattr(settings, name) for name in cli.DEFAULTS}
-    shown["captions"] = "captions" if settings.captions else "no-captions"
-    assert {name: f"{value:g}" if isinstance(value, float) else value for name, value in shown.items()} == cli.DEFAULTS
-    assert set(cli.DETECTORS) == set(DETECTORS)
-    assert set(cli_options.BUILT_IN_POLICIES) == set(policies.BUILT_IN)
+    defaults_shown = {option.name: option.default for option in cli.cli.commands["build"].params}
+    for name in ("detector", "min_length", "max_length", "reader", "captions", "codes"):
+        assert defaults_shown[name] == getattr(settings, name), name
+    assert set(defaults.DETECTORS) == set(DETECTORS)
+    assert tuple(policies.BUILT_IN) == defaults.POLICIES
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from chunkv2l.defaults import CODE_FORMATS
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.index import tensors as storing
@@ -41,7 +42,7 @@ def test_sizes() -> None:
         assert len(storing.to_bytes(exact, dtype)) <= expected + 512
 
 
-@pytest.mark.parametrize("dtype", storing.FORMATS)
+@pytest.mark.parametrize("dtype", CODE_FORMATS)
 def test_the_same_codes_give_the_same_bytes(dtype: str) -> None:
     exact = random_codes(4, 2, 16)
     assert storing.to_bytes(exact, dtype) == storing.to_bytes(exact.clone().requires_grad_(), dtype)

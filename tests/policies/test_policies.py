@@ -11,7 +11,7 @@ import networkx as nx
 import pytest
 
 from chunkv2l import policies
-from chunkv2l.cli.options import BUILT_IN_POLICIES
+from chunkv2l.defaults import POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node, neighbours, segment_graph, segments
 from chunkv2l.query.parse import parse
@@ -191,7 +191,7 @@ def test_every_policy_works_with_and_without_chapters_and_on_a_part(
 
 
 def test_every_built_in_says_when_to_use_it() -> None:
-    assert list(policies.BUILT_IN) == list(BUILT_IN_POLICIES)  # what --help says, without importing them
+    assert list(policies.BUILT_IN) == list(POLICIES)  # what --help says, without importing them
     assert all(policy.__doc__ for policy in policies.BUILT_IN.values())
 
 

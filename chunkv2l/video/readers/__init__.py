@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from functools import partial
 from types import MappingProxyType
 
+from chunkv2l.defaults import READER, READERS
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers.base import Frame, Opener, ReaderError
@@ -19,8 +20,6 @@ from chunkv2l.video.readers.watch import watched
 
 logger = logging.getLogger("chunkv2l")
 
-READERS = ("auto", "pyav", "decord")
-"""What `--reader` takes. auto is PyAV, on the model's GPU where that pays, and decord where PyAV fails."""
 OPENERS: Mapping[str, Opener] = MappingProxyType({"pyav": PyAVReader, "decord": DecordReader})
 STALL_TIMEOUT = 60.0
 """Seconds without a picture after which a reader is given up."""
@@ -36,7 +35,7 @@ def check_reader(reader: str) -> None:
 
 def read_frames(
     info: MovieInfo,
-    reader: str = "auto",
+    reader: str = READER,
     start: float = 0.0,
     side: int | None = None,
     stall_timeout: float = STALL_TIMEOUT,

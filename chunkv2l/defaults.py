@@ -1,0 +1,28 @@
+"""What can be chosen by name, and what is taken where nothing is chosen. Imports nothing: --help reads it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MODEL: Final = "mini"
+MODELS: Final = ("mini", "smolvlm2-500m", "smolvlm2-2.2b")
+"""The frozen models that have a name of their own."""
+DEVICE: Final = "auto"
+
+DETECTOR: Final = "mixed"
+"""The detector with the best ceiling (docs/measurements.md)."""
+DETECTORS: Final = ("adaptive", "content", "hash", "histogram", "mixed", "threshold")
+MIN_LENGTH: Final = 1.0
+"""Seconds of the shortest segment."""
+MAX_LENGTH: Final = 16.0
+"""Seconds of the longest segment."""
+READER: Final = "auto"
+READERS: Final = ("auto", "pyav", "decord")
+CAPTIONS: Final = True
+CODES: Final = "int8"
+CODE_FORMATS: Final = ("fp32", "fp16", "int8")
+
+POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order")
+"""The built-in policies."""
+BUDGET: Final = 48
+"""Segments that are scored for a question."""
