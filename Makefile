@@ -32,7 +32,7 @@ demo: $(MOVIE) ## make a short movie, build its index, ask it three questions
 	$(BIN)/chunkv2l ask $(INDEX) "When is a cat looking around?"
 	$(BIN)/chunkv2l ask $(INDEX) "What is on the wooden table?"
 
-$(MOVIE): evaluation/demo_movie.py | $(STAMP)
+$(MOVIE): evaluation/movies/demo_movie.py | $(STAMP)
 	$(BIN)/python -m evaluation demo-movie -o $@
 
 test: $(STAMP) ## run the tests (the quick ones: some minutes on two cores)

@@ -27,8 +27,7 @@ from tqdm import tqdm
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.sentence import minilm
-from evaluation import moment_scores
-from evaluation.benchmarks import asking, qa
+from evaluation.benchmarks import asking, moments, qa
 from evaluation.benchmarks.answers import RULES, Rule
 from evaluation.benchmarks.asking import About
 from evaluation.benchmarks.baseline_ways import ANSWERING, FINDING, Embed, Movie, Way
@@ -211,12 +210,12 @@ def command(
         ways, skipped = usable(FINDING, have | ({"movie"} if film.keys() == files.keys() else set()))
         found, times = find(files, film, queries, ways, embed, device)
         cuts = {vid: asking.segments(path) for vid, path in files.items()}
-        rows = {name: {**moment_scores.score(queries, own, cuts), **times[name]} for name, own in found.items()}
-        each = {name: moment_scores.each(queries, own) for name, own in found.items()}
-        tables.append(timed(moment_scores.as_table(rows, "way"), times, skipped))
+        rows = {name: {**moments.score(queries, own, cuts), **times[name]} for name, own in found.items()}
+        each = {name: moments.each(queries, own) for name, own in found.items()}
+        tables.append(timed(moments.as_table(rows, "way"), times, skipped))
         printed["moments"] = {"rows": rows, "skipped": skipped}
         figures = {**printed["moments"], "questions": each, "movies": {str(q.qid): q.vid for q in queries}}
-        results.write("baselines", figures, tables[-1], lambda f: moment_scores.draw(f, rows), out=out)
+        results.write("baselines", figures, tables[-1], lambda f: moments.draw(f, rows), out=out)
     if questions_path is not None:
         questions = qa_files.read(questions_path, answers=answers)
         files = asking.indexes(index_path, questions)

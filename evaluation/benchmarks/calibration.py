@@ -10,10 +10,11 @@ one's probability. ECE is over 15 bins of equal width (and over 15 of equal mass
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
@@ -23,15 +24,18 @@ from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Calibration, Model, load_model
 from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
 from chunkv2l.train.data.images import ImageSet, load_images
-from evaluation.benchmarks import calibration_report
 from evaluation.benchmarks.moments import question
 from evaluation.benchmarks.observe import SIZES, Observer, make_statements
 from evaluation.benchmarks.reliability import at_threshold, bins, brier, calibration_error, separation, trade_off
-from evaluation.common import metrics
+from evaluation.common import metrics, results
+from evaluation.common.table import markdown, share
 from evaluation.datasets import qvhighlights
 from evaluation.movies.photographs import Encoder, Take
 from evaluation.movies.structure import make_structure
 from evaluation.photograph_options import photograph_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
@@ -178,6 +182,75 @@ def _checked(movie: Path | None, queries: Path | None, fitting: bool, write: Pat
         raise InputError("--write is where --fit puts the calibration: add --fit.")
 
 
+SHOWN = (
+    "ECE",
+    "ECE, equal mass",
+    "ECE of there",
+    "Brier",
+    "Brier of there",
+    "accuracy",
+    "confidence",
+    "R@1 where present",
+    "false alarms",
+    "misses",
+    "equal error",
+    "separation",
+)
+
+
+def write_results(name: str, figures: Mapping[str, Any], out: Path, seed: int) -> None:
+    """Write NAME.json, NAME.md and NAME.png."""
+    results.write(name, figures, table_of(figures), partial(draw, figures=figures), out=out, seed=seed)
+
+
+def table_of(figures: Mapping[str, Any]) -> str:
+    """The calibration; photograph queries; the same by size; the movie's queries."""
+    photographs = figures["photographs"]
+    numbers = figures["calibration"]
+    blocks = [markdown(list(numbers), [[f"{value:.4g}" for value in numbers.values()]])]
+    if "nll held out" in figures:
+        rows = [[name, f"{value:.3f}"] for name, value in figures["nll held out"].items()]
+        rows.append(["chosen, on its own cases", f"{figures['nll']:.3f}"])
+        rows.append(["unfitted", f"{figures['nll unfitted']:.3f}"])
+        blocks.append(markdown(["fit", "NLL of the outcome, held out"], rows))
+    rows = [[name, share(photographs[name], 3)] for name in SHOWN]
+    rows.append(["NLL of the outcome", f"{photographs['nll']:.3f}"])
+    blocks.append(markdown([f"{photographs['queries']} queries, {photographs['absent']} absent", "value"], rows))
+    rows = [
+        [size, share(one["accuracy"]), share(one["confidence"]), str(one["queries"])]
+        for size, one in photographs["by segments"].items()
+    ]
+    blocks.append(markdown(["segments", "accuracy", "confidence", "queries"], rows))
+    if "movie" in figures:
+        rows = [[name, share(value, 3)] for name, value in figures["movie"].items() if name != "queries"]
+        blocks.append(markdown([f"{figures['movie']['queries']} queries of the movie", "value"], rows))
+    return "\n\n".join(blocks)
+
+
+def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
+    """Left: how often answers are right over how sure they are. Right: misses over false alarms."""
+    left, right = figure.subplots(1, 2)
+    photographs = figures["photographs"]
+    most = max(one["count"] for one in photographs["bins"])
+    left.plot([0, 1], [0, 1], ":", color="grey")
+    left.scatter(
+        [one["said"] for one in photographs["bins"]],
+        [one["right"] for one in photographs["bins"]],
+        s=[8 + 120 * one["count"] / most for one in photographs["bins"]],
+    )
+    left.set_xlabel("confidence")
+    left.set_ylabel("share right (size: how many queries)")
+    left.set_title(f"ECE {photographs['ECE']:.3f} over 15 bins")
+    right.step([alarms for alarms, _ in photographs["trade-off"]], [m for _, m in photographs["trade-off"]])
+    right.plot(photographs["false alarms"], photographs["misses"], "o", label="in use: p(not there) > p(best)")
+    right.set_xlabel("false alarms: absent, said to be there")
+    right.set_ylabel("misses: present, said not to be there")
+    right.legend(fontsize=8)
+    for axes in (left, right):
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+
+
 @click.command("calibration")
 @click.option("--fit", "fitting", is_flag=True, help="Fit the calibration to these photographs.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Where --fit puts it, as JSON.")
@@ -240,8 +313,8 @@ def command(
         figures = {"calibration": asdict(model.calibration), "photographs": judge(cases, model.calibration)}
     if movie is not None and queries is not None:
         figures["movie"] = judge_movie(movie, queries, model, cache / "movies")
-    calibration_report.write("calibration-fit" if fitting else "calibration", figures, out, seed)
-    click.echo(calibration_report.table(figures))
+    write_results("calibration-fit" if fitting else "calibration", figures, out, seed)
+    click.echo(table_of(figures))
 
 
 def _write(path: Path, calibration: Calibration) -> None:

@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 import networkx as nx
@@ -31,11 +32,15 @@ from chunkv2l.graph import segments as segments_of
 from chunkv2l.models import Model, load_model
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
-from evaluation.benchmarks import longmovie_report
-from evaluation.common import metrics
+from evaluation.common import metrics, results
+from evaluation.common.table import markdown, share
 from evaluation.movies.photographs import SECONDS, Encoder, Take, write_movie
 from evaluation.movies.structure import Structure, make_structure
 from evaluation.photograph_options import photograph_options
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 Mode = Literal["budgeted", "exhaustive"]
 SIZES: Final = (32, 128, 512)
@@ -200,6 +205,67 @@ def _line(values: Sequence[Found]) -> dict[str, float | int | None]:
     }
 
 
+def write_results(figures: Mapping[str, Any], out: Path, seed: int) -> None:
+    """Write longmovie.json, longmovie.md and longmovie.png of what is measured so far."""
+    results.write("longmovie", figures, table_of(figures), partial(draw, figures=figures), out=out, seed=seed)
+
+
+def table_of(figures: Mapping[str, Any]) -> str:
+    """A row a policy, mode and N; then the candidates' share."""
+    rows = [
+        [size, mode, policy, share(one["R@1"]), share(one["R@5"]), _seconds(one["seconds"]), str(one["n"])]
+        for size, own in figures.items()
+        for mode in ("budgeted", "exhaustive")
+        for policy, one in own[mode].items()
+    ]
+    header = ["segments", "scoring", "policy", "R@1", "R@5", "seconds a query", "queries"]
+    blocks = [markdown(header, rows)]
+    rows = [
+        [size, kind, share(one["share"], 3), str(one["n"])]
+        for size, own in figures.items()
+        for kind, one in own["candidates"].items()
+    ]
+    if rows:
+        header = [
+            "segments",
+            "index",
+            "right one among the candidates, of those first when all are scored",
+            "n",
+        ]
+        blocks.append(markdown(header, rows))
+    return "\n\n".join(blocks)
+
+
+def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
+    """R@1 of every budgeted policy over N, `route` exhaustively beside it; seconds a query on the right."""
+    left, right = figure.subplots(1, 2)
+    sizes = [int(size) for size in figures]
+    policies = list(next(iter(figures.values()))["budgeted"])
+    for number, policy in enumerate(policies):
+        width = 1 + 0.7 * (len(policies) - number)  # several find the same: who is drawn over stays visible
+        found = [own["budgeted"][policy]["R@1"] for own in figures.values()]
+        left.plot(sizes, found, marker="o", linewidth=width, markersize=2 + width, label=policy)
+    for mode in ("budgeted", "exhaustive"):
+        whole = {int(size): own[mode]["route"] for size, own in figures.items() if "route" in own[mode]}
+        if not whole:
+            continue
+        if mode == "exhaustive":
+            left.plot(list(whole), [one["R@1"] for one in whole.values()], "k--", label="route, exhaustive")
+        timed = {size: one["seconds"] for size, one in whole.items() if one["seconds"] is not None}
+        right.plot(list(timed), list(timed.values()), marker="o", label=f"route, {mode}")
+    for axes, words in ((left, "R@1"), (right, "seconds a query, median")):
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("segments")
+        axes.set_ylabel(words)
+        axes.legend(fontsize=7)
+    left.set_ylim(0, 1)
+    right.set_ylim(bottom=0)
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
 @click.command("longmovie")
 @click.option("--segments", "sizes", multiple=True, type=int, help="Segments of a movie; may be repeated.")
 @click.option("--queries", default=200, show_default=True, type=click.IntRange(min=1), help="For each size.")
@@ -257,5 +323,5 @@ def command(
                         kept.append(candidate)
                         bar.update()
                     figures[str(size)] = {"movies": len(plans[size]), **summary(found, kept)}
-                    longmovie_report.write(figures, out, seed)
-    click.echo(longmovie_report.table(figures))
+                    write_results(figures, out, seed)
+    click.echo(table_of(figures))

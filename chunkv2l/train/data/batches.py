@@ -26,8 +26,8 @@ from chunkv2l.train.data.questions import (
     question_row,
     question_rows,
     scene_row,
+    through_when,
 )
-from chunkv2l.train.spoken import through_when
 
 Row = tuple[int, str, str]
 """(position of the clip in the batch, question, answer)"""

@@ -19,8 +19,7 @@ from chunkv2l.policies import BUILT_IN
 from chunkv2l.train.data.images import load_images
 from evaluation.__main__ import main
 from evaluation.benchmarks import composition
-from evaluation.benchmarks.composition import make_groups
-from evaluation.benchmarks.composition_report import Measured, Told, figures_of, kept
+from evaluation.benchmarks.composition import Measured, Told, figures_of, kept, make_groups
 from evaluation.common.token_f1 import best_f1, token_f1
 from tests.helpers import tiny_mini
 from tests.helpers.photograph_sets import write_set

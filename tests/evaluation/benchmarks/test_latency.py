@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 import chunkv2l
 from chunkv2l.query.parse import parse_question
 from chunkv2l.video.clip import Clip
-from evaluation.benchmarks import latency, latency_table
+from evaluation.benchmarks import latency
 from evaluation.benchmarks.contexts import Look, Reader
-from evaluation.benchmarks.latency_table import Asked, InContext
+from evaluation.benchmarks.latency import Asked, InContext
 from tests.helpers import frames2lora, tiny_mini, tiny_smolvlm
 from tests.helpers.media import joined, scene, write
 
@@ -85,19 +85,19 @@ def test_medians_are_of_rounds_after_the_first() -> None:
 
 
 def test_what_is_done_once_is_shared_out() -> None:
-    assert latency_table.amortised(100.0, 0.5)[:3] == [100.5, 50.5, 20.5]
+    assert latency.amortised(100.0, 0.5)[:3] == [100.5, 50.5, 20.5]
 
 
 def test_the_table_compares_with_the_largest_index() -> None:
     held = [InContext(8, 140, 0.5, 0.2, 0.1, 3_000_000), InContext(480, 8180, 40.0, 20.0, 0.3, 190_000_000)]
     asked = [Asked(10, 0.25, 0.05), Asked(600, 0.5, 0.05)]
-    lines = {row[0]: row[1:] for row in latency_table.rows(held, asked)}
+    lines = {row[0]: row[1:] for row in latency.rows(held, asked)}
     assert lines["ask, 600 segments"] == ["0", "0.500 s", "1.00×", ""]
     assert lines["follow-up, 600 segments"][2] == "0.10×"
     assert lines["480 frames, in context"] == ["8180", "40.0 s", "80.00×", ""]
     assert lines["480 frames, cache kept"] == ["8180", "0.300 s", "0.60×", "190 MB"]
     figure = Figure()
-    latency_table.draw(figure, held, asked, {"ask": latency_table.amortised(100.0, 0.5)})
+    latency.draw(figure, held, asked, {"ask": latency.amortised(100.0, 0.5)})
     assert len(figure.axes) == 2
 
 

@@ -17,7 +17,6 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.indexing.build import build
 from chunkv2l.query.parse import statement
-from evaluation import moment_scores
 from evaluation.__main__ import main
 from evaluation.benchmarks import moments
 from evaluation.common import results
@@ -292,7 +291,7 @@ def test_predictions_without_scores_keep_their_order_and_gaps_count_as_nothing(t
     path = write(tmp_path / "predictions.jsonl", {"qid": 8, "pred_relevant_windows": [[20, 30], [9, 3]]})
     predictions = qvhighlights.read_predictions(path, queries)
     assert [p.windows for p in predictions] == [(), ((20, 30, 0), (9, 3, -1)), (), ()]
-    assert moment_scores.score(queries, predictions)["R1@0.5"] == pytest.approx(1 / 4)
+    assert moments.score(queries, predictions)["R1@0.5"] == pytest.approx(1 / 4)
 
 
 def test_predictions_that_cannot_be_written_get_a_sentence(tmp_path: Path) -> None:

@@ -27,10 +27,9 @@ from chunkv2l.train.core.losses import agreement, group_nce, info_nce, many_righ
 from chunkv2l.train.core.trainer import Schedule, Trainer
 from chunkv2l.train.data.batches import Batch, Batches, Mix
 from chunkv2l.train.data.nouns import NOUNS
-from chunkv2l.train.data.questions import Described, NegativeNouns
+from chunkv2l.train.data.questions import Described, NegativeNouns, through_when
 from chunkv2l.train.runs.checkpoints import load_keys
 from chunkv2l.train.speed import measure
-from chunkv2l.train.spoken import through_when
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained, Weights
 from chunkv2l.train.stages.key_teachers import KeyTeachers
 from chunkv2l.train.stages.measure import Measure
