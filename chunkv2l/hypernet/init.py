@@ -1,4 +1,4 @@
-"""Random numbers that weights begin with, where anything begins with them."""
+"""Initialise weights; skipped on the meta device."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def normal(*shape: int, std: float = 1.0) -> Tensor:
-    """`torch.randn(*shape) * std`; on the meta device, where that would import a compiler for a second, `torch.empty`.
+    """Return `torch.randn(*shape) * std`; on the meta device `torch.empty(*shape)`.
 
     Returns:
         [*shape], on the default device.
     """
+    # docs/measurements.md#weight-initialisation-on-the-meta-device: randn imports a compiler there.
     return torch.empty(*shape) if torch.get_default_device().type == "meta" else torch.randn(*shape) * std

@@ -1,4 +1,4 @@
-"""Learned keys: 128 numbers a segment, against which a statement is compared before any adapter is tried."""
+"""Compare statements with segments by learned keys, before any adapter is tried (docs/algorithm.md, step 21)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ SENTENCE = 384
 
 
 class Keys(nn.Module):
-    """k = P · pool(features) of a clip, q = R(sentence) of a statement; k · q ranks segments.
+    """Map clips to keys and statements to query vectors; their product ranks segments.
 
-    Pooling is attention, with queries of its own, over what the frozen model's vision side sees of a clip
-    (`vlm.base.VLM.look`): no text block has to have read the clip. R is a layer and a matrix on an embedding of
-    `models.minilm`. Both choices are measured, on 512 photographs of Flickr8k's dev split (five captions each), after
-    training on its 6,091: keys pooled from vision features find the right one of 64 / 256 first in .56 / .35 of cases,
-    from states of text blocks 0 and 10 in .50 / .28, and keys made from codes, earlier, the right one of 256 in .20;
-    and with the language model's own states of the statement instead of the sentence encoder's, two towers found the
-    right one of 64 first in .43 of cases instead of .51.
+    Keys pool the features of a clip (`VLM.look`) by attention with queries of their own: no text block has to have
+    read the clip. Statements are embedded by a sentence encoder (`models.sentence.minilm`). Keys from text blocks'
+    states or from codes, and statements from the language model's states, find less (docs/measurements.md#keys).
 
     Args:
         channels: C of the features.
         size: numbers of a key.
         value: width in which tokens are pooled.
         heads: queries of the attention.
-        inner: width of R's layer.
-        dropout: share of pooled values and of R's layer that training leaves out (of the inputs, .3 as much).
+        inner: width of the statement's hidden layer.
+        dropout: share of pooled values and of the hidden layer that training leaves out (of the inputs, .3 as much).
     """
 
     def __init__(

@@ -222,12 +222,10 @@ class Head(nn.Module):
         self._lowered: tuple[object, tuple[Tensor, Tensor]] | None = None
 
     def parts(self, columns: int) -> tuple[Tensor, Tensor]:
-        """The first so many columns and the others, [L, d, ·]; under a CPU's autocast in its precision.
-
-        Autocast would cast them for every batch of codes, which takes as long as a fourth of the product.
-        """
+        """Return the first `columns` columns and the others, [L, d, ·]; under a CPU's autocast in its precision."""
         weight = self.weight
         parts = weight[..., :columns], weight[..., columns:]
+        # Cast once: autocast would cast for every batch of codes (docs/measurements.md#head-in-lower-precision).
         if weight.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or torch.is_grad_enabled():
             return parts
         dtype = torch.get_autocast_dtype("cpu")
