@@ -20,9 +20,8 @@ NEXT_WEIGHT: Final = 0.5
 """What a `next` edge counts in `diffuse`, where a `similar` edge counts its cosine."""
 _STEPS: Final = 40  # 0.5^40 of the belief is still on its way then
 FLATTER: Final = 0.5
-"""The power of a segment's probability that is its weight in `route`: a wrong segment that is likeliest drowns a right
-one behind it less. Of what the right one of 64 photographs alone gives an answer, the best four keep .51 instead of .48
-where a thing's name is looked for, and as much (.99) where a sentence is (60 questions; all four alike: .52, .91)."""
+"""Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less
+(docs/measurements.md#weights-by-the-root-of-p)."""
 FIRST_CHAPTERS: Final = 3
 """Chapters that `chapters` looks into."""
 

@@ -13,20 +13,14 @@ from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query.query import Query
 
 ALIKE: Final = 0.7
-"""Segments that `similar` edges of at least this lead to, one after the other, show one event. Of 207 pairs of takes of
-one photograph all have an edge, 90 in 100 one above .73, half above .89; of other pairs 1 in 100 is above .62."""
+"""Least cosine of the `similar` edges that connect the segments of one event. Two takes of one photograph have such an
+edge nearly always, other pairs hardly ever (docs/measurements.md#occurrences, for all three constants)."""
 LOOKS_IT: Final = 0.02
-"""Of those, the ones that have at least this share of the best one's p are its occurrences …"""
+"""Least share of the event's best p with which a segment of it counts as an occurrence."""
 IS_THERE: Final = 0.15
-"""… and where no others do, all segments that have at least this share of it.
-
-On 104 events that occur 2 to 5 times in 26 movies of 32 photographs, on which the three constants were chosen, the
-router's best segment shows the event for .77 of them; the first occurrence is right for .64, the last for .60, the
-number for .49. A scene that is filmed anew has .90, .92, .85 (the router .81), photographs that only share a noun .38,
-.27, .13 (.73): their other occurrences are hardly likelier than what isn't there. (Weighing each segment by the odds
-that it shows the event and no earlier one does gave no more that could be told.)"""
+"""Least share of the event's best p with which any segment counts, where the event would have one occurrence only."""
 SPARE: Final = 8
-"""Scores that are kept for what looks like the best segment, where not everything can be scored."""
+"""Scores that are kept for segments that look like the best one, where not everything can be scored."""
 
 Run = tuple[int, int]
 """First and last segment, both included."""

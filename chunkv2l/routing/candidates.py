@@ -1,22 +1,17 @@
-"""Which segments are worth scoring: pure functions on numbers that cost almost nothing to come by. No torch.
+"""Choose which segments are scored: pure functions on numbers that cost almost nothing to come by. No torch.
 
-A question may score so many segments (its budget), however long the movie is. They are chosen in looks:
+A question scores at most so many segments (its budget), however long the movie is. They are chosen in rounds:
 
 1. first the segments whose learned keys are nearest to the statement, and those whose captions or subtitles share
    words with it; where there are no keys, also members of the best chapters and an even spread over the movie;
 2. then the neighbours, along `next` both ways and `similar`, of what scored well so far, best first; what is left of
-   the budget goes on down the first look's lists, as far as it could still matter (`scoring.FAINT`). Without keys this
-   is a search of its own, so it gets most of the budget and two rounds. (On 480 unrelated photographs it then meets the
-   best one in .55 of cases, with one round after a first look of half the budget in .20: 40 queries, budget 48.)
+   the budget goes on down the lists of the first round, as far as it could still matter (`scoring.FAINT`).
 
-With keys, more of them beat looking around. With earlier keys, all of them taken in the first look, in a movie of 256
-photographs with structure, of which 12 (24, 36) are scored, the right one is among them for .80 (.85, .94) of 54
-captions with the shares below, for .72 (.85, .89) if a quarter is neighbours and a sixth words, for .78 (.87, .96) with
-nothing but keys; keys that were made better by a bonus for the right one say the same. What scoring everything puts
-first is there in all 18 cases, whatever the shares: the score counts the keys too. The few neighbours are for moments
-that last longer than their best segment.
+With keys, most of the budget is theirs, and the few neighbours are for moments that last longer than their best
+segment. Without keys, the second step is a search of its own: it gets most of the budget and two rounds. Both ways of
+sharing the budget were compared with others (docs/measurements.md#candidates).
 
-A movie with no more segments than the budget is scored whole, and none of this is needed.
+A movie with no more segments than the budget is scored whole.
 """
 
 from __future__ import annotations
@@ -30,13 +25,13 @@ import networkx as nx
 from chunkv2l.graph import Node, neighbours, pick_evenly
 
 FIRST: Final = {True: 1 / 2, False: 1 / 4}
-"""Share of the budget that the first look gets, with keys and without."""
+"""Share of the budget that the first round gets, with keys and without."""
 AROUND: Final = {True: 1 / 12, False: 1}
 """Share that neighbours may fill, likewise."""
 ROUNDS: Final = {True: 1, False: 2}
-"""How often neighbours are looked for, likewise."""
+"""Rounds in which neighbours are looked for, likewise."""
 BY_WORDS: Final = {True: 1 / 12, False: 1 / 6}
-"""Share that full-text hits may fill in the first look, likewise; keys fill the rest: 40 of the default 48."""
+"""Share that full-text hits may fill in the first round, likewise; keys fill the rest: 40 of the default 48."""
 BY_CHAPTERS: Final = 1 / 6
 """Share for chapters where there are no keys: half of it scores chapters, the other half the best ones' members."""
 LONG: Final = 2

@@ -1,7 +1,7 @@
-"""An index's codes on a GPU: read and unpacked once, as a question needs them, and kept for the questions after it.
+"""Keep an index's codes on a GPU: read and unpacked when a question first needs them, then reused.
 
-Reading and unpacking the 52 codes of a question takes longer than scoring them there. On a CPU, where memory is what is
-scarce, codes are read anew for each question.
+Reading and unpacking a question's codes takes longer than scoring them there
+(docs/measurements.md#codes-kept-on-a-gpu). On a CPU, where memory is scarce, codes are read anew for each question.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 from chunkv2l.graph import Node
 
 MOST: Final = 1 << 30
-"""Bytes of codes that are kept: a thousand segments of SmolVLM2-500M."""
+"""Bytes of codes that are kept (docs/measurements.md#size-of-a-code)."""
 SHARE: Final = 0.1
-"""Once so many of a movie's segments have been read, all others are, if there is room: a first question never waits for
-that, and none after the second reads anything."""
+"""Share of a movie's segments that must have been read before all others are, if there is room: a first question never
+waits for that, and none after the second reads anything."""
 AT_ONCE: Final = 64
 
 Read = Callable[[Sequence[Node]], Tensor]
 
 
 class CodeCache:
-    """Reads codes and keeps them; called as what it reads from is.
+    """Cache codes on the device. Same signature as `IndexFile.codes`.
 
     Args:
         read: nodes -> their codes [n, L, r, d], as `IndexFile.codes`.

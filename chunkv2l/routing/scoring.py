@@ -32,11 +32,10 @@ if TYPE_CHECKING:
 Search = Callable[[str], Sequence[tuple[int, float]]]
 
 EXACT: Final = 6
-"""So many segments that come out best, and so many chapters, are scored exactly: `route` composes four."""
+"""Best segments, and best chapters, that are scored exactly; `route` composes four."""
 FAINT: Final = 0.02
-"""What can't become this probable, relative to the likeliest, isn't scored in the second look. (Of 42 questions over an
-hour, budget 48, all had the first five spans that .005 gives, and probabilities within .008 of it; 32 segments were
-scored instead of 41. At .01 it was 36, and .002.)"""
+"""Least probability, relative to the likeliest, that a candidate of the second round must be able to reach to be scored
+(docs/measurements.md#pruned-candidates)."""
 
 
 class Budget:
