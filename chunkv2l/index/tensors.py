@@ -1,7 +1,7 @@
-"""How codes are stored: float32, float16, or int8 with one float16 scale per rank vector.
+"""Pack codes as float32, float16, or int8 with one float16 scale per rank vector, and unpack them.
 
-A code [..., L, r, d] holds rank vectors of length 1. Changing Bᵀ A by at most 2 % is the bound that every format keeps;
-int8 changes it by about 1 %, float16 by far less, float32 is exact.
+A code [..., L, r, d] holds rank vectors of length 1. Every format changes Bᵀ A by at most 2 %; float32 is exact
+(docs/algorithm.md, step 15; docs/measurements.md#code-formats).
 """
 
 from __future__ import annotations

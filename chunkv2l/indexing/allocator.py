@@ -1,11 +1,9 @@
-"""What the C library does with memory that was freed: kept for the next tensor, and given back now and then.
+"""Keep freed memory for the next tensors, and return it to the system now and then.
 
 Left alone, glibc returns the end of its heap to the system as soon as some of it is free, and every layer's tensors
-begin as pages that the kernel has to find and clear. But kept memory falls to pieces, in which tensors of ever other
-sizes fit less and less: over half an hour of movie a build's peak rose by 5 %, in a heap of which a third was free. So
-large tensors have mappings of their own, which go back as soon as they are freed; the rest is kept, and `build` gives
-back what is free of it after each few clips. (Over four minutes of movie, on two cores, that makes 1.0 million page
-faults where returning 16 MiB and more at once makes 2.8, and some 5 % less work; keeping large blocks too, 50 MB more.)
+begin as pages that the kernel has to find and clear. But kept memory is fragmented by tensors of ever other sizes, and
+a build's peak rises. So large tensors have mappings of their own, which go back as soon as they are freed; the rest is
+kept, and `build` gives back what is free of it after each few clips (docs/measurements.md#memory-allocator).
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def keep_freed() -> bool:
 
 
 def give_back() -> bool:
-    """Return the pages in which nothing lives to the system. Takes 1 to 13 ms, and other threads go on meanwhile.
+    """Return the pages in which nothing lives to the system, in milliseconds; other threads go on meanwhile.
 
     Returns:
         Whether this C library can.

@@ -48,7 +48,7 @@ class Pictures:
     def __init__(self, folder: Path) -> None:
         """
         Args:
-            folder: has room for some 100 MB an hour.
+            folder: where the file is made; docs/measurements.md#frames-kept-for-chapters says how large it gets.
 
         Raises:
             ChunkV2LError: it can't be written to.

@@ -1,11 +1,10 @@
-"""What the segment graph is made of: which segments look alike, and where one chapter ends. Pure functions, no torch.
+"""Find which segments look alike, and where chapters end. Pure functions, no torch.
 
 Both compare *pooled* codes: d numbers a segment. Plain means over blocks and rank slots lose much, because what a code
 says is spread over the blocks and partly cancels out. So each block's numbers get signs of their own first: row l of a
 Walsh matrix, (−1)^(number of bits that l and the channel share). Different blocks' signs are orthogonal, and the cosine
-of two pooled codes is near that of the codes themselves, mean-pooled over their rank slots only, at 1/L of the size.
-On 480 photographs of Flickr8k encoded by `mini`, this share of the five most similar have a subject in common (any two:
-.07): plain means .24, with signs .29, all blocks side by side .30.
+of two pooled codes is near that of the codes themselves, mean-pooled over their rank slots only, at 1/L of the size
+(docs/measurements.md#pooled-codes).
 """
 
 from __future__ import annotations
@@ -82,14 +81,13 @@ def _units(vectors: Vectors) -> Vectors:
 
 
 def find_chapters(vectors: Vectors, penalty: float = PENALTY) -> list[tuple[int, int]]:
-    """Chapters: contiguous runs of `SHORTEST` to `LONGEST` segments that look alike; covers the movie.
+    """Return the chapters: contiguous runs of `SHORTEST` to `LONGEST` segments that look alike and cover the movie.
 
     Found by change-point dynamic programming, exactly: the runs with the least scatter around their means plus
     `penalty` · σ² a chapter. σ² is the variance within chapters, estimated as the median of half the squared distance
     between neighbours, of which at least three in four lie within a chapter. With a penalty of 2 the number of chapters
-    is what Mallows' Cp chooses: one more must save twice what splitting nothing but noise saves on average. (On
-    simulated movies of photographs, in runs of 6–12 that share a noun, 1.5 to 3 differ by little, and 2 finds as many
-    chapters as there are.) Time and memory: O(n · LONGEST · d) and O(n · d).
+    is what Mallows' Cp chooses: one more must save twice what splitting nothing but noise saves on average
+    (docs/measurements.md#chapter-penalty). Time and memory: O(n · LONGEST · d) and O(n · d).
 
     Args:
         vectors: pooled codes [n, d], n ≥ 1.

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from chunkv2l.models import Model
 
 AT_ONCE: Final = 8
-"""Clips that are read together: their states take some 100 MB each."""
+"""Clips that are read together; see docs/measurements.md#memory-of-clips-that-are-read-together, for all three."""
 ON_GPU: Final = 32
-"""Clips that a GPU with room for it reads together: launching eight takes longer than computing them where processes
-that read keep all cores busy."""
+"""Clips that a GPU with room for it reads together: launching the kernels for few of them takes longer than computing
+them where reading processes keep all cores busy."""
 EACH: Final = 1 << 29
-"""Bytes of a GPU's memory that must be free for each of them: five times what SmolVLM2-500M's take on average."""
+"""Bytes of a GPU's memory that must be free for each of them."""
 CAPTION_TOKENS: Final = 40
 MU_STATEMENTS: Final = (
     "A man is talking.",

@@ -24,8 +24,8 @@ class BuildSettings:
         min_length, max_length: seconds that a segment has at least and at most.
         reader: decodes the movie: "auto", "pyav" or "decord".
         captions: whether a caption is generated from each segment's own adapter.
-        codes: how a segment's code is stored: "fp32" (exact), "fp16", or "int8", which changes an adapter's effect by
-            about 1 %.
+        codes: format of stored codes: "fp32" (exact), "fp16", or "int8" (the smallest). What each changes:
+            docs/measurements.md#code-formats.
         subtitles: a .srt or .vtt file; "auto" takes the one that lies beside the movie, None takes none. What is
             recorded is its content's hash, beside the settings.
 
