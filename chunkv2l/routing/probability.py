@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
 from chunkv2l.graph import Node
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from chunkv2l.models import Calibration
 
 AnyNode = TypeVar("AnyNode", bound=Node)
@@ -55,10 +57,47 @@ def strengths(
     calibration: Calibration,
     likeness: Mapping[AnyNode, float] | None = None,
 ) -> dict[AnyNode, float]:
-    """z of each scored segment; see `probabilities`."""
+    """Return z of each scored segment; see `probabilities`."""
+    return {i: strength(s, likeness[i] if likeness else 0.0, tokens, calibration) for i, s in nats.items()}
+
+
+class TensorCalibration(Protocol):
+    """The numbers of a `Calibration` as tensors, through which gradients flow while they are fitted."""
+
+    @property
+    def tau(self) -> Tensor: ...
+    @property
+    def gamma(self) -> Tensor: ...
+    @property
+    def key(self) -> Tensor: ...
+    @property
+    def epsilon(self) -> Tensor: ...
+
+
+@overload
+def strength(nats: float, key: float, tokens: int, calibration: Calibration) -> float: ...
+@overload
+def strength(
+    nats: Tensor, key: Tensor | float, tokens: Tensor | int, calibration: Calibration | TensorCalibration
+) -> Tensor: ...
+def strength(
+    nats: float | Tensor,
+    key: float | Tensor,
+    tokens: int | Tensor,
+    calibration: Calibration | TensorCalibration,
+) -> float | Tensor:
+    """Return z = nats / (τ · T^γ) + κ · T^−ε · key, of one segment or of tensors of them.
+
+    This is the only place where the formula is written: the router, the fit of its calibration and the evaluation call
+    it.
+
+    Args:
+        nats: S − μ.
+        key: cosine of the segment's learned key and the statement's; 0 where there are no keys.
+        tokens: T.
+    """
     scale = calibration.tau * tokens**calibration.gamma
-    kappa = 0.0 if likeness is None else calibration.key_weight(tokens)
-    return {i: s / scale + (kappa * likeness[i] if kappa and likeness else 0.0) for i, s in nats.items()}
+    return nats / scale + calibration.key * tokens**-calibration.epsilon * key
 
 
 def ceilings(

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.routing.probability import probabilities as router_probabilities
+from chunkv2l.routing.probability import strength
 
 FOLDS = 5
 """Parts of the cases; each is judged by a fit on the others."""
@@ -85,20 +87,16 @@ class Fitted:
     left_out: int
 
 
-def logits(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
-    """z of the scored segments [n], and "not there"'s: log N + β."""
-    scale = calibration.tau * case.tokens**calibration.gamma
-    z = (case.nats - (_given(case.mu, "μ") if calibration.mu else 0.0)) / scale
-    if calibration.key:
-        z = z + calibration.key_weight(case.tokens) * _given(case.keys, "learned keys")
-    return z, math.log(case.segments) + calibration.beta
-
-
 def probabilities(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
-    """p of the scored segments [n], and p(not there); they sum to 1."""
-    z, absent = logits(case, calibration)
-    p = torch.cat([z, z.new_tensor([absent])]).softmax(0)
-    return p[:-1], float(p[-1])
+    """Return p of the scored segments, float64 [n], and p(not there), as the router computes them; they sum to 1.
+
+    Raises:
+        InputError: the calibration uses learned keys or μ, and the case has none.
+    """
+    nats = case.nats - _required(case.mu, "μ") if calibration.mu else case.nats
+    keys = dict(enumerate(_required(case.keys, "learned keys").tolist())) if calibration.key else None
+    p, absent = router_probabilities(dict(enumerate(nats.tolist())), case.tokens, case.segments, calibration, keys)
+    return torch.tensor(list(p.values()), dtype=torch.float64), absent
 
 
 def mean_nll(cases: Sequence[Case], calibration: Calibration) -> float:
@@ -150,7 +148,7 @@ class _Table:
     nats: Tensor  # [Q, n], without μ where it is used
     keys: Tensor  # [Q, n]
     scored: Tensor  # [Q, n] bool
-    tokens: Tensor  # [Q], log T
+    tokens: Tensor  # [Q], T
     segments: Tensor  # [Q], log N
     outcome: Tensor  # [Q, n + 1] bool: what is right, n for "not there"
     mu: bool
@@ -165,15 +163,15 @@ class _Table:
         outcome = torch.zeros(len(usable), widest + 1, dtype=torch.bool)
         for row, case in enumerate(usable):
             count = case.nats.shape[0]
-            nats[row, :count] = case.nats.double() - (_given(case.mu, "μ").double() if mu else 0.0)
-            keys[row, :count] = _given(case.keys, "learned keys").double() if key else 0.0
+            nats[row, :count] = case.nats.double() - (_required(case.mu, "μ").double() if mu else 0.0)
+            keys[row, :count] = _required(case.keys, "learned keys").double() if key else 0.0
             scored[row, :count] = True
             outcome[row, list(case.right) or [widest]] = True
         return cls(
             nats,
             keys,
             scored,
-            torch.tensor([float(case.tokens) for case in usable], dtype=torch.float64).log(),
+            torch.tensor([float(case.tokens) for case in usable], dtype=torch.float64),
             torch.tensor([float(case.segments) for case in usable], dtype=torch.float64).log(),
             outcome,
             mu,
@@ -193,20 +191,27 @@ class _Table:
         )
 
     def start(self, calibration: Calibration = UNFITTED) -> Tensor:
-        """(log τ, γ, β, κ, ε)."""
+        """Return the point (log τ, γ, β, κ, ε) of a calibration."""
         tau, others = math.log(calibration.tau), (calibration.gamma, calibration.beta, calibration.key)
         values = (tau, *others, calibration.epsilon)
         return torch.tensor(values, dtype=torch.float64)
 
-    def nll(self, x: Tensor) -> Tensor:
-        """−log p(outcome) of each case [Q] at (log τ, γ, β, κ, ε)."""
-        z = self.nats * torch.exp(-x[0] - x[1] * self.tokens)[:, None]
-        if self.key:
-            z = z + x[3] * torch.exp(-x[4] * self.tokens)[:, None] * self.keys
+    def nll(self, point: Tensor) -> Tensor:
+        """Return −log p(outcome) of each case [Q] at (log τ, γ, β, κ, ε)."""
+        log_tau, gamma, beta, key, epsilon = point
+        z = strength(self.nats, self.keys, self.tokens[:, None], _Numbers(log_tau.exp(), gamma, key, epsilon))
         z = z.masked_fill(~self.scored, -torch.inf)
-        absent = (self.segments + x[2])[:, None]
+        absent = (self.segments + beta)[:, None]
         p = torch.cat([z, absent], dim=1).log_softmax(1)
         return -p.masked_fill(~self.outcome, -torch.inf).logsumexp(1)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    tau: Tensor
+    gamma: Tensor
+    key: Tensor
+    epsilon: Tensor
 
 
 def _solve(table: _Table) -> Tensor:
@@ -257,7 +262,7 @@ def _name(mu: bool, key: bool) -> str:
     return " ".join(name for name, used in (("mu", mu), ("key", key)) if used)
 
 
-def _given(values: Tensor | None, what: str) -> Tensor:
+def _required(values: Tensor | None, name: str) -> Tensor:
     if values is None:
-        raise InputError(f"The calibration uses {what}, and these scores have none.")
+        raise InputError(f"The calibration uses {name}, and these scores have none.")
     return values

@@ -25,6 +25,7 @@ from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import score
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
+from chunkv2l.routing.probability import strength
 from chunkv2l.train.data.images import ImageSet
 from chunkv2l.train.data.questions import Described, NegativeNouns, exists, scene_row
 from chunkv2l.video.clip import Clip
@@ -207,13 +208,6 @@ def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[
     return torch.cat(rows), tokens, shown.keys[list(numbers)] @ asked.T
 
 
-def routed(model: Model, s: Tensor, tokens: Tensor, keys: Tensor | None) -> Tensor:
-    """The router's z up to what all of a statement's segments share [clips, texts]."""
-    fitted = model.calibration
-    z = s / (fitted.tau * tokens**fitted.gamma)
-    return z if keys is None or not fitted.key else z + fitted.key * tokens**-fitted.epsilon * keys
-
-
 def find(shown: Shown, count: int, sizes: Sequence[int], rng: random.Random) -> Iterator[dict[str, Ratio]]:
     """Text → segment: R@1 and R@5 among N by the router, by S alone and by learned keys alone; as it goes.
 
@@ -231,7 +225,7 @@ def find(shown: Shown, count: int, sizes: Sequence[int], rng: random.Random) -> 
             wanted = range(min(largest, count - done))
             texts = [rng.choice(shown.described[block[i]].captions) for i in wanted]
             s, tokens, keys = scores(shown, block, texts)
-            ways = {"router": routed(shown.model, s, tokens, keys), "S alone": s}
+            ways = {"router": strength(s, 0.0 if keys is None else keys, tokens, shown.model.calibration), "S alone": s}
             if keys is not None:
                 ways["key alone"] = keys
             for way, z in ways.items():
@@ -284,7 +278,8 @@ def best_of(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str
     def ways(group: list[int], place: int, question: str, answer: str) -> dict[str, Adapter]:
         others = [text for text in shown.described[group[place]].captions if text != answer]
         asked = {"name": statement(question)} | ({"sentence": rng.choice(others)} if others else {})
-        p = routed(shown.model, *scores(shown, group, list(asked.values()))).softmax(0)
+        s, tokens, keys = scores(shown, group, list(asked.values()))
+        p = strength(s, 0.0 if keys is None else keys, tokens, shown.model.calibration).softmax(0)
         found = {}
         for column, way in enumerate(asked):
             weights = weighed(dict(enumerate(p[:, column].tolist())), COMPOSED)
