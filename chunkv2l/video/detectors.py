@@ -144,20 +144,8 @@ DETECTORS: Mapping[str, DetectorKind] = MappingProxyType(
         ),
     }
 )
-"""Every detector and its settings, in one place.
-
-Why `mixed` is the default: the ceiling, the share of moments that some single segment meets with IoU ≥ .5, and in
-brackets the segments made for a true one. Cuts: 34 clips one after the other, mean of three crops. Dissolves: clips,
-and photographs under a moving camera, that dissolve in .5 or 1 s, mean of four movies.
-
-    detector    cuts        dissolves
-    mixed       .99 (1.3)   .96 (1.1)
-    content     1.0 (1.2)   .47 (.6)
-    histogram   .89 (1.0)   .55 (.7)
-    adaptive    .95 (1.3)   .43 (.6)
-    hash        .95 (1.3)   .40 (.6)
-    threshold   .78 (.8)    .42 (.5)
-"""
+"""Every detector and its settings, in one place. `mixed` is the default: it has the best ceiling over hard cuts and
+dissolves (docs/measurements.md#scene-detectors)."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ KEPT_SIDE = 512
 DETECT_RATE = 30.0
 """Frames a second that detection looks at, about, where there are more."""
 ROOM = 512 << 20
-"""Bytes that frames held whole may take: some 15 s of 720p."""
+"""Bytes that frames held whole may take (docs/measurements.md#frames-held-whole)."""
 THUMBNAIL_SIDE = 256
 """Pixels of a thumbnail's longer side at most."""
 _SMALL_SIDE = 256  # pixels of the longer side of what detection sees

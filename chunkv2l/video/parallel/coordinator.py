@@ -1,10 +1,10 @@
-"""A movie cut by several processes at once, each reading stretches of it: for models that are faster than one reader.
+"""Cut a movie in several processes at once, for models that are faster than one reader.
 
-Decoding and looking take some 4 ms of a core for a frame of 720p, and one process can spread little of that; with the
-model on a GPU everything would wait for it. So the movie is read in stretches of at most `LENGTH` seconds, on all cores
-but one, each from `WARM` seconds before its place to `TAIL` seconds behind its end. Where two neighbours have found the
-very same segment, cut by cut, they have the same memory of the movie, and one goes on where the other stops: the
-segments are those of a single reader. Where neighbours don't agree, a single process reads the rest.
+One process can spread little of decoding and detection over cores, so a model on a GPU would wait for it
+(docs/measurements.md#reading-in-several-processes). The movie is therefore read in parts of at most `LENGTH` seconds,
+on all cores but one, each from `WARM` seconds before the part to `TAIL` seconds behind its end. Where two neighbours
+have found the same segment, cut by cut, their detectors are in the same state, and one goes on where the other stops:
+the segments are those of a single reader. Where neighbours don't agree, a single process reads the rest.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ SHORT: Final = 12.0
 WARM: Final = 16.0
 TAIL: Final = 32.0
 ROOM: Final = 640 << 20
-"""Bytes of whole frames that a process holds at most: some 18 s of 720p. With fewer it shrinks many that no clip wants,
-which takes half as long again."""
+"""Bytes of whole frames that a process holds at most. With fewer it shrinks many frames that no clip uses
+(docs/measurements.md#frames-held-whole)."""
 MOST_FPS: Final = 40.0
 """Of faster movies detection skips frames, and which ones depends on where it began."""
 
@@ -93,11 +93,11 @@ def cut_side_by_side(
 
 
 def _borders(duration: float, count: int) -> list[float]:
-    """Where stretches begin, seconds: the first `count` of them grow up to `LENGTH`, as what comes first is used first;
-    the last ones shrink again, so that all processes end at about the same time. (At the pace of 15 processes of an
-    hour's measured build, a simulation says, the last process so ends after 47 s instead of 54.)
+    """Return where the parts begin, in seconds.
 
-    A movie too short for stretches that grow is shared equally.
+    The first `count` parts grow up to `LENGTH`, as what comes first is used first. The last ones shrink again, so that
+    all processes end at about the same time (docs/measurements.md#reading-in-several-processes). A movie too short for
+    parts that grow is shared equally.
     """
     growing = [max(LENGTH * number / count, SHORT) for number in range(1, count + 1)]
     if duration <= sum(growing):

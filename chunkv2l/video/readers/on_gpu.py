@@ -1,8 +1,7 @@
-"""Decoding on an NVIDIA GPU's own decoders (NVDEC), which gives what FFmpeg's give, to the bit, of what isn't damaged.
+"""Decode on an NVIDIA GPU's own decoders (NVDEC): the frames of FFmpeg's, to the bit, of what isn't damaged.
 
-Fifteen processes on an H200's 16 cores read an hour of 720p in 25 s instead of 39, on another day in 39 instead of 48;
-whole builds were 5 and 3 % faster. Each process takes some of the GPU's memory and starts up half a second later, so
-this is for those that cut a long movie side by side. Only 8-bit 4:2:0 pictures come this way; of others the GPU's
+Each process takes some of the GPU's memory and starts up later, so this is for processes that read a long movie
+together (docs/measurements.md#decoding-on-the-gpu). Only 8-bit 4:2:0 pictures come this way; of others the GPU's
 layouts differ.
 """
 
@@ -23,7 +22,7 @@ FORMAT: Final = "yuv420p"
 GIVEN: Final = "nv12"
 """How a GPU hands such pictures over: the same bytes, with the two colour planes interleaved."""
 EACH: Final = 1 << 30
-"""Bytes of the GPU's memory that must be free for each process that decodes on it: they take some 700 MB."""
+"""Bytes of the GPU's memory that must be free for each process that decodes on it."""
 
 
 def chosen(info: MovieInfo, device: Any, processes: int) -> int | None:
