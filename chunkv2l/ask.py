@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.index.file import IndexFile
+    from chunkv2l.index.rows import SegmentRow
     from chunkv2l.models import Model
     from chunkv2l.routing.router import Router
-    from chunkv2l.rows import SegmentRow
 
 MAX_NEW_TOKENS = 64
 

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any, Final
 
+MAX_TEXT: Final = 1 << 16
+"""Characters of a line of text in an index: a caption, a subtitle, what is said in a segment."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -13,7 +13,7 @@ import networkx as nx
 import pytest
 
 from chunkv2l.graph import chapter_of, groups, members, neighbours, pick_evenly, places, segment_graph, segments
-from chunkv2l.rows import ChapterRow, SegmentRow
+from chunkv2l.index.rows import ChapterRow, SegmentRow
 
 
 @dataclass(frozen=True)

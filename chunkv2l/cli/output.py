@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from chunkv2l.answer.answer import Answer
     from chunkv2l.index.file import IndexFile
-    from chunkv2l.indexing.build import BuildReport, Progress
+    from chunkv2l.indexing.progress import BuildReport, Progress
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress where stderr is no terminal."""

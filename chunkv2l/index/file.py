@@ -19,16 +19,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from chunkv2l.blobs import HEADER_ROOM, MAX_KEY, CodeForm, read_key
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node
 from chunkv2l.index.fts import fts_query
-from chunkv2l.index.meta import Malformed, Meta, read_meta, rebuild
-from chunkv2l.index.schema import PAGE_SIZE
-from chunkv2l.index.validation import check_header, connect, damage
-from chunkv2l.rows import (
+from chunkv2l.index.meta import Meta, read_meta, rebuild
+from chunkv2l.index.rows import (
     MAX_SIMILAR,
-    MAX_TEXT,
     ChapterRow,
     SegmentRow,
     SubtitleRow,
@@ -37,7 +33,10 @@ from chunkv2l.rows import (
     similar_rows,
     subtitle_rows,
 )
-from chunkv2l.sanitize import finite
+from chunkv2l.index.schema import PAGE_SIZE, Malformed
+from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, read_key
+from chunkv2l.index.validation import check_header, connect, damage
+from chunkv2l.sanitize import MAX_TEXT, finite
 
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
 MAX_SEGMENTS: Final = 1_000_000

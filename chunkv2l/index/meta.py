@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from chunkv2l.index.schema import Malformed
 from chunkv2l.sanitize import finite, is_line
 
 MAX_META: Final = 1 << 20  # bytes of one meta value
@@ -28,10 +29,6 @@ OWN_DETECTOR: Final = "own:"
 """What a recorded detector begins with that was handed in from Python."""
 OWN: Final = ("folder", "hypernet")
 """What of a model may be a file of the user's own: the frozen model's folder (`--model`), `--hypernet`."""
-
-
-class Malformed(Exception):
-    """What is wrong inside an index file."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ SchemaRow = tuple[str, str, str | None]
 """A row of sqlite_master: type, name, SQL."""
 
 
+class Malformed(Exception):
+    """An index file isn't as this format says; the message says what is wrong inside it."""
+
+
 def apply_migrations(connection: sqlite3.Connection, start: int, stop: int | None = None) -> None:
     """Take an open database from user_version `start` to `stop` (the newest), inside the caller's transaction."""
     for version in range(start, len(MIGRATIONS) if stop is None else stop):

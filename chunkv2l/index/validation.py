@@ -15,8 +15,15 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.index.meta import Malformed, read_meta, rebuild
-from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, expected_schema, part_path
+from chunkv2l.index.meta import read_meta, rebuild
+from chunkv2l.index.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Malformed,
+    apply_migrations,
+    expected_schema,
+    part_path,
+)
 from chunkv2l.sanitize import quoted
 
 

@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy import uint8
 from numpy.typing import NDArray
 
-from chunkv2l.batch import Batch, to_jpeg
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import OWN
 from chunkv2l.index.validation import check_header
 from chunkv2l.index.writer import NewSubtitle, Writer
-from chunkv2l.indexing import chapter_codes as grouping
-from chunkv2l.indexing.allocator import keep_freed
+from chunkv2l.indexing import chapter_codes
+from chunkv2l.indexing.allocator import freed_memory_kept
 from chunkv2l.indexing.chapter_codes import Pictures, store_chapters
 from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
-from chunkv2l.indexing.segments import MU_STATEMENTS, mean_scores, write_captions
+from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.video.background import Prefetch
 from chunkv2l.video.clip import Clip
@@ -44,25 +43,12 @@ from chunkv2l.video.subtitles import Cue, Spoken, take_subtitles
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
-__all__ = [
-    "MU_STATEMENTS",
-    "BuildReport",
-    "BuildSettings",
-    "Progress",
-    "build",
-    "mean_scores",
-    "to_jpeg",
-    "write_captions",
-]
-
 Cut = tuple[Segment, Clip, NDArray[uint8]]
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 32
 """Segments that are captioned together and stored in one transaction: what a build that is killed loses at most."""
-RULES: Final = {"batch": BATCH, "chapter_frames": grouping.FRAMES}
-"""What an index's rows depend on besides the user's settings."""
 AHEAD: Final = BATCH
 """Segments that are read ahead of the model."""
 
@@ -105,13 +91,13 @@ def build(
     _check_out(out, movie)
     Writer.check_free(out)
     run = Run(info.duration, progress)
-    keep_freed()
-    with run.listening():
+    with run.listening(), freed_memory_kept():
         subtitles = take_subtitles(movie, settings.subtitles, info.duration)
         own = _own(model, hypernet)
         with run.clock("load"):
             model = _load(model, hypernet, device)
-        wanted = describe(movie, info, model, settings, RULES, own, subtitles.sha256 if subtitles else None)
+        rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
+        wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
         job = _Job(movie, info, model, settings, wanted, cues, Spoken(cues), run)
         if not force and out.exists() and _up_to_date(out, wanted, run):
@@ -202,7 +188,7 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     if writer.is_complete():  # all that was missing is the name
         return []
     count = 0
-    batch = Batch(writer, job.model, job.settings, job.spoken, job.run)
+    batch = SegmentBatch(writer, job.model, job.settings, job.spoken, job.run)
     with Pictures(writer.path.parent) as pictures:
         with Prefetch(_kept(_cut(job), pictures), AHEAD) as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from chunkv2l.errors import InputError
-from chunkv2l.rows import MAX_TEXT
-from chunkv2l.sanitize import one_line
+from chunkv2l.sanitize import MAX_TEXT, one_line
 from chunkv2l.video.detectors import Segment
 
 logger = logging.getLogger(__name__)

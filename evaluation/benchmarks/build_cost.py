@@ -85,8 +85,8 @@ def fit(minutes: Sequence[float], values: Sequence[float]) -> Line:
 def measure(movie: Path, model: str, hypernet: str | None, device: str, **options: Any) -> Cost:
     """Build `movie`'s index in this process, which should be fresh."""
     probe(movie)
-    from chunkv2l.indexing.build import Progress, build
-    from chunkv2l.indexing.progress import peak_memory
+    from chunkv2l.indexing.build import build
+    from chunkv2l.indexing.progress import Progress, peak_memory
     from chunkv2l.models import load_model
 
     loaded = load_model(model, hypernet, device)

@@ -21,8 +21,8 @@ import click
 
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.indexing.build import Progress, build
-from chunkv2l.indexing.progress import peak_memory
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.progress import Progress, peak_memory
 from chunkv2l.video.probe import probe
 
 if TYPE_CHECKING:

@@ -20,15 +20,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from chunkv2l.adapter.algebra import concat
-from chunkv2l.blobs import key_to_bytes
 from chunkv2l.files import atomic_write
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.index import tensors as packing
+from chunkv2l.index.tensors import key_to_bytes
 from chunkv2l.index.writer import NewChapter, NewSegment, Writer
-from chunkv2l.indexing.build import to_jpeg
 from chunkv2l.indexing.chapter_codes import Pictures
 from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
-from chunkv2l.indexing.segments import AT_ONCE, mean_scores, write_captions
+from chunkv2l.indexing.segments import AT_ONCE, mean_scores, to_jpeg, write_captions
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import stacked

@@ -367,7 +367,7 @@ def test_build_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 def test_progress_off_the_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from chunkv2l.indexing.build import Progress
+    from chunkv2l.indexing.progress import Progress
 
     now = [0.0]
     monkeypatch.setattr("chunkv2l.cli.output.time.monotonic", lambda: now[0])
@@ -381,7 +381,7 @@ def test_progress_off_the_terminal_is_a_line_now_and_then(
 
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chunkv2l.indexing.build import Progress
+    from chunkv2l.indexing.progress import Progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

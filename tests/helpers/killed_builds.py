@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 import chunkv2l.indexing.build as module
-from chunkv2l.indexing.build import Progress, build
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.progress import Progress
 from tests.helpers.fake_vlm import fake_model
 
 DELAY = 0.01
@@ -31,7 +32,6 @@ DETECTOR = "fixed:2"
 def batches_of_eight(patch: Any) -> None:
     """Batches small enough for movies of a few segments, through a `pytest.MonkeyPatch`."""
     patch.setattr(module, "BATCH", 8)
-    patch.setitem(module.RULES, "batch", 8)
 
 
 def die(*_: object) -> None:
@@ -56,7 +56,7 @@ def build_and_die(movie: str, out: str, death: dict[str, Any]) -> None:
 def main() -> None:
     """Fork a build for each death."""
     torch.set_num_threads(1)
-    module.BATCH = module.RULES["batch"] = 8  # type: ignore[misc]
+    module.BATCH = 8  # type: ignore[misc]
     task = json.load(sys.stdin)
     for out, death in task["deaths"]:
         child = os.fork()

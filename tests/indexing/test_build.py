@@ -22,7 +22,9 @@ from chunkv2l.index import schema
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
 from chunkv2l.index.writer import Writer
-from chunkv2l.indexing.build import MU_STATEMENTS, Progress, build
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.progress import BuildReport, Progress
+from chunkv2l.indexing.segments import MU_STATEMENTS
 from chunkv2l.models import Calibration
 from chunkv2l.video.segmentation import cut
 from tests.helpers.fake_vlm import FakeModel, fake_model
@@ -63,7 +65,7 @@ def out(built: Path, tmp_path: Path) -> Path:
     return tmp_path / "a.idx"
 
 
-def make(movie: Path, out: Path, model: Any, **options: Any) -> module.BuildReport:
+def make(movie: Path, out: Path, model: Any, **options: Any) -> BuildReport:
     return build(movie, out, model=model, **{"detector": "fixed:2", **options})
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 import chunkv2l.ask as asking
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
-from chunkv2l.indexing.build import BuildReport, build
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.progress import BuildReport
 from chunkv2l.video import readers
 from chunkv2l.video import segmentation as cutting
 from chunkv2l.video.clip import Clip, read_clip

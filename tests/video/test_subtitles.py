@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
-from chunkv2l.indexing.build import BuildReport, build
+from chunkv2l.indexing.build import build
+from chunkv2l.indexing.progress import BuildReport
 from chunkv2l.sanitize import is_line
 from chunkv2l.video import subtitles
 from chunkv2l.video.detectors import Segment

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import chunkv2l
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.indexing.build import to_jpeg
+from chunkv2l.indexing.segments import to_jpeg
 from chunkv2l.models import Calibration
 from chunkv2l.video.clip import Clip
 from evaluation.movies.photographs import Encoder, Take, filmed, halves, write_movie

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chunkv2l.index.meta import Malformed
+from chunkv2l.index.schema import Malformed
 from chunkv2l.sanitize import finite, is_line
 
-MAX_TEXT: Final = 1 << 16  # characters of a caption or a segment's speech
 MAX_TEXTS: Final = 1 << 26  # characters of all of them: overlapping pages could make a small file say a lot
 MAX_SIMILAR: Final = 64  # pairs of similar segments for each segment
 
