@@ -23,7 +23,7 @@ GRID = 8
 """Patch features are averaged to GRID × GRID cells a frame; the connector folds 2 × 2 of them into one token."""
 
 BLOCKS = (10, 12)
-"""The backbone's blocks whose outputs are read (1 … 12). Block 10 names things better than the last one."""
+"""Blocks of the vision model whose outputs are read, of 1 … 12 (docs/measurements.md#dinov2-blocks)."""
 
 CHANNELS = 384 * len(BLOCKS)
 """C, the numbers of a cell: DINOv2 ViT-S/14's width for each of BLOCKS."""

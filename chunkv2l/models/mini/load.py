@@ -30,7 +30,7 @@ from chunkv2l.models.sentence import minilm
 SHIPPED: Final = Path(__file__).parent
 READER, HYPERNET = "reader.safetensors", "hypernet.safetensors"
 CALIBRATION = "calibration.json"
-"""Beside the weights it counts before the one inside them: fitting three numbers anew leaves 28 MB as they are."""
+"""The calibration's file, which counts before the one inside the weights: fitting anew leaves the weights alone."""
 SIZES: Final = (30, 576, 1536)
 """SmolLM2-135M's text blocks, hidden and intermediate size."""
 _NOT_SHIPPED = "This installation lacks mini's trained weights: install chunkv2l anew."
@@ -87,7 +87,7 @@ def load(
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
     check_keys(keys, connector.cls.in_features, network_path)
-    # On a CPU, where a question takes a second, importing transformers would take two.
+    # Importing transformers would take longer than a question (docs/measurements.md#importing-transformers).
     built: Any = (smollm2.build_plain if torch.device(device).type == "cpu" else smollm2.build)(language)
     vlm = MiniVLM(
         built.to(device),

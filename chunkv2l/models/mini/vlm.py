@@ -38,7 +38,7 @@ FRAMES_PER_SECOND = 1.0
 BASE_MODEL = "chunkv2l-mini"
 """What exported adapters say that they belong to: the folder that `chunkv2l export --base` writes."""
 _FRAMES_AT_ONCE, _FRAMES_AT_ONCE_GPU = 16, 64
-"""On a CPU more at a time are hardly faster, and take some 300 MB more."""
+"""Frames that the vision model takes at once, on a CPU and on a GPU (docs/measurements.md#frames-at-once-mini)."""
 
 # The published template, without the system message that it puts in where there is none: training knew no such message.
 CHAT_TEMPLATE = (
@@ -224,11 +224,9 @@ class MiniVLM(Family):
 
 
 def reading_precision(device: torch.device | str) -> torch.dtype:
-    """bfloat16 on a CPU that has matrix units for it, float32 everywhere else.
+    """Return bfloat16 on a CPU that has matrix units for it, float32 everywhere else.
 
-    Measured on one core: frames take .4 of float32's time, clips' states .4, codes .33. On 40 segments of real movies
-    the codes' cosine to those of float32 is .9999 on average; what they add to a statement's likelihood changes by .05
-    nats, of a spread of 6, and the best segment for none of 34 queries.
+    What that saves and changes: docs/measurements.md#mixed-precision-for-reading-mini.
     """
     found = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return torch.bfloat16 if torch.device(device).type == "cpu" and found is not None and found() else torch.float32

@@ -1,11 +1,11 @@
-"""A language model's passes as CUDA graphs: recorded once for a size, then replayed with one launch.
+"""Record a language model's passes as CUDA graphs, once for a size, and replay them with one launch.
 
-Asking is short passes over a few dozen tokens a row: little for a GPU to compute, but Python launches some 1,600
-kernels for each (SmolVLM2-500M, 32 blocks). A graph has the same modules, hooks and precisions, on rows and tokens
-rounded up: padding on the right is never looked at by a causal block, so it needs no mask.
+Asking is short passes over a few dozen tokens a row: launching their kernels from Python takes longer than computing
+them (docs/measurements.md#cuda-graphs). A graph has the same modules, hooks and precisions, on rows and tokens rounded
+up: padding on the right is never looked at by a causal block, so it needs no mask.
 
 A size is recorded when it comes for the third time: a single question from a shell would only pay for it. Where
-recording fails, everything goes on without graphs. Memory: some 7 MB a row of adapters for SmolVLM2-500M, caches apart.
+recording fails, everything goes on without graphs.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ MAX_TOKENS = 8192
 """A batch holds at most this many tokens, padding included (a single longer row goes alone)."""
 _LOGIT_ROWS = 1024
 _SOFTMAX_ROWS = 32
-"""On a CPU so few rows of logits are normalised at a time that what comes in between stays in its caches."""
+"""Rows of logits that a CPU normalises at a time, so that intermediate results stay in its caches
+(docs/measurements.md#softmax-in-pieces)."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Vision features of photographs and videos, computed once and kept on the card; clips are drawn from them.
+"""Compute vision features of photographs and videos once, keep them on the GPU, and draw clips from them.
 
 Every photograph is filmed a few times (`Motion`), its keyframes go through the vision tower once, and what the
-connector needs is kept in half precision: 100 KB a keyframe. A clip of F frames then costs a gather instead of F vision
-passes. Of a stretch of a video the keyframes are its own, as many as `mini` looks at.
+connector needs is kept in half precision (docs/measurements.md#features-of-photographs). A clip of F frames then costs
+a gather instead of F vision passes. Of a stretch of a video the keyframes are its own, as many as `mini` looks at.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 _PIECE = 8192
-"""Positions whose logits are alive at a time: 8,192 × 49,152 in float32 are 1.6 GB."""
+"""Positions whose logits are alive at a time (docs/measurements.md#logits-in-pieces)."""
 
 
 def _cross_entropy(hidden: Tensor, head: Tensor, target: Tensor) -> Tensor:
