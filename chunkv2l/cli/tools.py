@@ -208,7 +208,8 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
 
     Exit code 1 if anything won't.
     """
-    from chunkv2l.doctor.report import Finding, examine
+    from chunkv2l.doctor.finding import Finding
+    from chunkv2l.doctor.report import examine
 
     found: list[Finding] = []
     for item in examine(model, hypernet=hypernet, device=device):

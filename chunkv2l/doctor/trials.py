@@ -1,4 +1,4 @@
-"""Trying things for `doctor`: each reader on a test movie, a model on two clips like those of the reference's tests."""
+"""Try each reader on a test movie, and a model on two clips like those of the reference's tests."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkv2l.doctor.report import Finding, Level, first_line, guarded, sentence, version_of
+from chunkv2l.doctor.finding import Finding, Level, describe_error, first_line, guard, installed_version
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
-CLIP_SECONDS = (3, 5)
+CLIP_SECONDS: Final = (3, 5)
 _FPS, _HEIGHT, _WIDTH = 10, 40, 60
-_UNLIKE = 12.0
+_UNLIKE: Final = 12.0
 """Mean difference, of 255, at which a picture isn't the one that was written."""
 
 
@@ -29,9 +29,9 @@ def try_readers() -> Iterator[Finding]:
     """Write a test movie and read it with each reader."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.mp4"
-        made = guarded("test movie", partial(write, path))
-        if made.level == "problem":
-            yield made
+        written = guard("test movie", partial(write_clip, path))
+        if written.level == "problem":
+            yield written
             return
         for reader in ("pyav", "decord"):
             yield try_reader(reader, path)
@@ -43,7 +43,7 @@ def try_reader(reader: str, path: Path) -> Finding:
     from chunkv2l.video.clip import read_clip
 
     subject = f"reader {reader}"
-    if reader == "decord" and version_of("decord") is None and version_of("decord2") is None:
+    if reader == "decord" and installed_version("decord") is None and installed_version("decord2") is None:
         return Finding(subject, "note", "decord isn't installed; it is only needed where PyAV fails.")
     try:
         clip = read_clip(path, sample_times, np.asarray, reader=reader)
@@ -51,12 +51,12 @@ def try_reader(reader: str, path: Path) -> Finding:
         level: Level = "problem" if reader == "pyav" else "note"
         return Finding(subject, level, f"It can't read a plain MP4 ({type(error).__name__}: {first_line(error)}).")
     off = max(
-        float(np.abs(frame.astype(float) - picture(time)).mean())
+        float(np.abs(frame.astype(float) - draw_picture(time)).mean())
         for frame, time in zip(clip.frames, clip.times, strict=True)
     )
     if off > _UNLIKE:
         return Finding(subject, "problem", f"It reads other pictures than were written (mean difference {off:.0f}).")
-    return Finding(subject, "ok", f"{len(clip.frames)} pictures of a test movie, at {_seconds(clip.times)}.")
+    return Finding(subject, "ok", f"{len(clip.frames)} pictures of a test movie, at {_list_seconds(clip.times)}.")
 
 
 # --- a model ---------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> I
 
         model = load_model(name, hypernet, device)
     except Exception as error:
-        yield Finding(name, "problem", sentence(error))
+        yield Finding(name, "problem", describe_error(error))
         return
     config = model.hypernet.config
     yield Finding(
@@ -79,11 +79,11 @@ def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> I
     )
     yield from compare(name, model)
     for seconds in CLIP_SECONDS:
-        yield guarded(f"caption of a {seconds}-second clip", partial(_caption, model, seconds))
+        yield guard(f"caption of a {seconds}-second clip", partial(_caption, model, seconds))
 
 
 def compare(name: str, model: Model) -> Iterator[Finding]:
-    """Sizes, pixels and prompts of the paper's two models against the reference's; nothing for other models."""
+    """Compare sizes, pixels and prompts of the paper's two models with the reference's; other models yield nothing."""
     from chunkv2l.models.smolvlm.load import PUBLISHED, by_repository
 
     known = PUBLISHED.get(name) or by_repository(name)
@@ -93,7 +93,7 @@ def compare(name: str, model: Model) -> Iterator[Finding]:
     pixels = vlm.pixels
     parameters = sum(parameter.numel() for parameter in model.hypernet.parameters())
     prompt = "<|im_start|>User: Describe the video.<end_of_utterance>\nAssistant:"
-    for subject, found, expected in (
+    for subject, actual, expected in (
         ("hypernetwork's sizes", model.hypernet.config, known.hypernet),
         ("hypernetwork's parameters", parameters, known.parameters),
         ("blocks of the model", len(vlm.targets), known.hypernet.num_layers),
@@ -105,17 +105,18 @@ def compare(name: str, model: Model) -> Iterator[Finding]:
         ("prompt", vlm.tokenizer.decode(vlm.prompt_ids("")), prompt),
         ("end of turn", vlm.tokenizer.eos_token, "<end_of_utterance>"),
     ):
-        if found == expected:
-            yield Finding(f"{name}: {subject}", "ok", f"{found!r}, as the paper's.")
+        if actual == expected:
+            yield Finding(f"{name}: {subject}", "ok", f"{actual!r}, as the paper's.")
         else:
             yield Finding(
                 f"{name}: {subject}",
                 "problem",
-                f"{found!r}, but the paper's is {expected!r}: adapters won't be those of the reference.",
+                f"{actual!r}, but the paper's is {expected!r}: adapters won't be those of the reference.",
             )
 
 
 def _caption(model: Model, seconds: int) -> Finding:
+    """Caption a test clip from its adapter alone."""
     import torch
 
     from chunkv2l.adapter.algebra import concat
@@ -124,7 +125,7 @@ def _caption(model: Model, seconds: int) -> Finding:
     subject = f"caption of a {seconds}-second clip"
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / "clip.mp4"
-        write(path, seconds)
+        write_clip(path, seconds)
         clip = read_clip(path, model.vlm.sample_times, model.vlm.shrink)
         states, mask = model.vlm.encode([clip])
         adapter = concat(model.hypernet.expand(model.hypernet.encode(states, mask)).unbind(), bias=model.hypernet.bias)
@@ -139,8 +140,8 @@ def _caption(model: Model, seconds: int) -> Finding:
 # --- the test clips --------------------------------------------------------------------------------------------------
 
 
-def picture(time: float) -> NDArray[np.uint8]:
-    """The test clips at a moment, uint8 [40, 60, 3]: a red square walks over a wall from purple to green."""
+def draw_picture(time: float) -> NDArray[np.uint8]:
+    """Return the test clips' picture at a time, uint8 [40, 60, 3]: a red square moves over a purple to green wall."""
     across = np.linspace(0, 1, _WIDTH)[None, :, None]
     wall = (1 - across) * np.array([90, 0, 90]) + across * np.array([90, 240, 90])
     frame = np.repeat(wall, _HEIGHT, axis=0)
@@ -149,20 +150,20 @@ def picture(time: float) -> NDArray[np.uint8]:
     return frame.astype(np.uint8)
 
 
-def write(path: Path, seconds: int = CLIP_SECONDS[0]) -> Finding:
-    """A test clip as a movie."""
+def write_clip(path: Path, seconds: int = CLIP_SECONDS[0]) -> Finding:
+    """Write a test clip as a movie of so many seconds."""
     import av
 
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("mpeg4", rate=_FPS)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = _WIDTH, _HEIGHT, "yuv420p", 2_000_000
         for number in range(seconds * _FPS):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(number / _FPS), format="rgb24")):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(draw_picture(number / _FPS), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
     return Finding("test movie", "ok", f"{path.stat().st_size} bytes.")
 
 
-def _seconds(times: tuple[float, ...]) -> str:
+def _list_seconds(times: tuple[float, ...]) -> str:
     return ", ".join(f"{time:.1f}" for time in times) + " s"

@@ -306,7 +306,7 @@ def test_models_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 @pytest.mark.parametrize(("level", "code"), [("ok", 0), ("note", 0), ("problem", 1)])
 def test_doctor(level: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from chunkv2l.doctor.report import Finding
+    from chunkv2l.doctor.finding import Finding
 
     found = [Finding("Python", "ok", "3.11."), Finding("cache", level, "It is full.")]
     monkeypatch.setattr("chunkv2l.doctor.report.examine", lambda *_, **__: iter(found))

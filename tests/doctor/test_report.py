@@ -15,7 +15,8 @@ import pytest
 from chunkv2l import models
 from chunkv2l.doctor import report as module
 from chunkv2l.doctor import trials as doctor_trials
-from chunkv2l.doctor.report import Finding, doctor
+from chunkv2l.doctor.finding import Finding, installed_version
+from chunkv2l.doctor.report import doctor
 from chunkv2l.errors import InputError
 from chunkv2l.models.assets import hub
 from chunkv2l.models.smolvlm import load as smolvlm
@@ -63,10 +64,13 @@ def test_weights_that_are_here(tmp_path: Path) -> None:
 
 def test_versions_that_dont_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"torch": "1.13.0", "transformers": None, "decord": "0.6.0", "decord2": "3.4.0"}
-    version_of = module.version_of
     required = {"torch": ">=2.6", "transformers": "<6,>=5", "peft": ">=0.1"}
     monkeypatch.setattr(module, "_required", lambda: required)
-    monkeypatch.setattr(module, "version_of", lambda name: installed[name] if name in installed else version_of(name))
+
+    def look_up(name: str) -> str | None:
+        return installed[name] if name in installed else installed_version(name)
+
+    monkeypatch.setattr(module, "installed_version", look_up)
     found = by_subject(list(module.versions()))
     assert found["torch"].level == "problem"
     assert "1.13.0 is installed, but >=2.6 is needed" in found["torch"].text
@@ -114,16 +118,16 @@ def test_a_cache_that_cant_be_written_to(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_readers_that_fail_or_see_something_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "test.mp4"
-    doctor_trials.write(path)
+    doctor_trials.write_clip(path)
     assert doctor_trials.try_reader("pyav", path).level == "ok"
-    picture = doctor_trials.picture
-    monkeypatch.setattr(doctor_trials, "picture", lambda time: np.flip(picture(time), axis=1))
+    picture = doctor_trials.draw_picture
+    monkeypatch.setattr(doctor_trials, "draw_picture", lambda time: np.flip(picture(time), axis=1))
     other = doctor_trials.try_reader("pyav", path)
     assert other.level == "problem"
     assert "other pictures than were written" in other.text
     path.write_bytes(b"no movie")
     assert doctor_trials.try_reader("pyav", path).level == "problem"
-    monkeypatch.setattr(doctor_trials, "version_of", lambda name: None)
+    monkeypatch.setattr(doctor_trials, "installed_version", lambda name: None)
     assert doctor_trials.try_reader("decord", path).level == "note"
 
 
@@ -131,7 +135,7 @@ def test_a_machine_that_cant_write_a_movie(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(path: Path) -> Finding:
         raise OSError("no encoder")
 
-    monkeypatch.setattr(doctor_trials, "write", fail)
+    monkeypatch.setattr(doctor_trials, "write_clip", fail)
     (finding,) = doctor_trials.try_readers()
     assert finding == Finding("test movie", "problem", "OSError: no encoder")
 
