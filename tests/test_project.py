@@ -125,6 +125,17 @@ def test_links_between_documents_hold() -> None:
             assert not anchor or anchor in anchors(linked), f"{path.name}: {target}#{anchor}"
 
 
+def test_files_and_names_in_documents_exist() -> None:
+    for path in [*documents(), *(ROOT / "recipes").rglob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:chunkv2l|evaluation|recipes|tests|docs)/[a-z0-9_./]*)[:`]", text):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
+        for name, module in re.findall(r"`(\w+)` of\s+`([a-z0-9_/]+\.py)`", text):
+            places = [ROOT / module, ROOT / "chunkv2l" / module]
+            source = next((place for place in places if place.exists()), None)
+            assert source and re.search(rf"\b{name}\b", source.read_text("utf-8")), f"{path.name}: {name} of {module}"
+
+
 def test_what_code_cites_is_in_the_documents() -> None:
     steps = {
         int(n) for n in re.findall(r"^(\d+)\. ", (ROOT / "docs" / "algorithm.md").read_text("utf-8"), re.MULTILINE)
