@@ -9,17 +9,18 @@ Needs matplotlib, the optional extra "plot". Nothing of matplotlib's global stat
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from chunkv2l.answer.spans import Span, between, clock
+from chunkv2l.answer.spans import Span
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
-from chunkv2l.plot_parts import INK, box, text, thumbnail, tick_seconds
 from chunkv2l.sanitize import one_line
+from chunkv2l.timecode import between, clock
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer
@@ -30,6 +31,8 @@ INSTALL: Final = "Plots need matplotlib, which isn't installed here: pip install
 SHOWN: Final = 4
 """Moments that get a thumbnail."""
 
+_INK = "#1f2933"
+_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between marks on the clock
 _WIDTH, _DPI = 12.0, 120  # inches, dots an inch
 _LEFT, _ACROSS = 0.75, 10.9  # inches: where the clock begins, and its length
 _FAINT, _LINE = "#66707a", "#d9dee4"
@@ -92,11 +95,11 @@ def draw(index: Index, answer: Answer) -> Any:
     pictures = 2.35 if shown else 0.0
     height = header + pictures + 2.3 + below
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
-    text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
+    _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
+    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
     told = f"{index.file.meta.movie['name']} · {len(index)} segments · policy {answer.policy} · {answer.model}"
-    text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
-    axes = figure.add_axes(box(figure, _LEFT, below, _ACROSS, 2.1))
+    _text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
+    axes = figure.add_axes(_box(figure, _LEFT, below, _ACROSS, 2.1))
     scores = segment_scores(answer)
     _scores(axes, index, answer, shown, scores)
     _chapters(axes, index)
@@ -213,7 +216,7 @@ def _chapters(axes: Any, index: Index) -> None:
                 node,
                 transform=axes.get_xaxis_transform(),
                 size=9,
-                color=INK,
+                color=_INK,
                 ha="center",
                 va="center",
             )
@@ -224,18 +227,18 @@ def _moment(figure: Any, index: Index, span: Span, number: int, place: int, coun
     slot = _ACROSS / SHOWN
     left = _LEFT + (_ACROSS - slot * count) / 2 + slot * place
     middle = left + slot / 2
-    picture = thumbnail(index, number)
+    picture = _thumbnail(index, number)
     if picture is not None:
-        pane = figure.add_axes(box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
+        pane = figure.add_axes(_box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
         pane.imshow(picture, interpolation="antialiased")
         pane.set_xticks([])
         pane.set_yticks([])
         for spine in pane.spines.values():
             spine.set(color=_FAINT if place else _BEST, linewidth=0.8 if place else 2.5)
     when = f"{place + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
-    text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
+    _text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
     caption = textwrap.wrap(textwrap.shorten(index.segments[number].caption, 76, placeholder=" …"), 38)
-    text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
+    _text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
 
 
 def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> None:
@@ -257,7 +260,7 @@ def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> No
             size=10,
             weight="bold",
             color="white",
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": INK, "edgecolor": "white", "linewidth": 1},
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": _INK, "edgecolor": "white", "linewidth": 1},
             zorder=8,
             annotation_clip=False,
         )
@@ -273,3 +276,36 @@ def _save(figure: Any, path: Path) -> None:
             figure.savefig(part, format=kind, metadata=told)
     except OSError as error:
         raise ChunkV2LError(f"Can't write {path} ({error.strerror}).") from error
+
+
+def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
+    """Round times within [start, end], evenly spaced, at most so many."""
+    step = next((step for step in _TICKS if (end - start) / step <= most), None)
+    step = step or 3600 * (int((end - start) / 3600 / most) + 1)
+    first = -int(-start // step)
+    return [float(step * i) for i in range(first, int(end // step) + 1)]
+
+
+def _thumbnail(index: Index, number: int) -> Any | None:
+    """A segment's picture as an array, or None where the index has none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(index.file.thumbnail(number)), formats=["JPEG"]) as image:
+            return image.convert("RGB")
+    except (InputError, OSError, Image.DecompressionBombError):
+        return None
+
+
+def _box(figure: Any, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """A rectangle given in inches, in shares of the figure."""
+    across, up = figure.get_size_inches()
+    return left / across, bottom / up, width / across, height / up
+
+
+def _text(figure: Any, x: float, y: float, words: str, **how: Any) -> None:
+    """Words at a place in inches, as they are: a "$" in a question starts no formula."""
+    across, up = figure.get_size_inches()
+    figure.text(
+        x / across, y / up, words, **{"color": _INK, "va": "top", "parse_math": False, "linespacing": 1.25, **how}
+    )

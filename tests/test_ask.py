@@ -18,7 +18,7 @@ import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
 from chunkv2l.answer.answer import Answer, describe
-from chunkv2l.answer.spans import Span, between, clock, join_adjacent, ranked
+from chunkv2l.answer.spans import Span, join_adjacent, ranked
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
@@ -26,6 +26,7 @@ from chunkv2l.models import UNFITTED, Calibration, Model
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import statement
 from chunkv2l.query.query import Query
+from chunkv2l.timecode import between, clock
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.frames2lora import MODEL, hypernet_file
 from tests.helpers.written import CAPTIONS, random_codes, write_index

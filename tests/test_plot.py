@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from chunkv2l.answer.answer import Answer, Timing
-from chunkv2l.answer.spans import Span, clock
+from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.plot import draw, segment_scores, timeline
-from chunkv2l.plot_parts import tick_seconds
+from chunkv2l.plot import draw, segment_scores, tick_seconds, timeline
+from chunkv2l.timecode import clock
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.written import random_codes, write_index
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from chunkv2l.answer import explain as explaining
-from chunkv2l.answer.spans import Span, between
+from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
+from chunkv2l.timecode import between
 
 __all__ = ["Answer", "Route", "Timing", "counted", "describe"]
 

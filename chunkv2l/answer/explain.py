@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
-from chunkv2l.answer.spans import between
 from chunkv2l.answer.trace import Candidate, Look, Route
 from chunkv2l.graph import Node
+from chunkv2l.timecode import between
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer

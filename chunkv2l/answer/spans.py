@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
+
+from chunkv2l.timecode import Timed
 
 MERGE_SHARE = 0.5
 MERGE_LEAST = 0.1
-
-
-class Timed(Protocol):
-    """Anything with a start and an end in seconds."""
-
-    @property
-    def start(self) -> float: ...
-
-    @property
-    def end(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -101,23 +93,3 @@ def join_adjacent(segments: Sequence[Timed], numbers: Sequence[int], scores: Map
 def _span(segments: Sequence[Timed], first: int, last: int, scores: Mapping[int, float]) -> Span:
     numbers = tuple(range(first, last + 1))
     return Span(segments[first].start, segments[last].end, sum(scores.get(n, 0.0) for n in numbers), numbers)
-
-
-def clock(seconds: float, tenths: bool = False) -> str:
-    """A time as people write it: 0:42, 1:02:03, with tenths 0:42.5.
-
-    >>> clock(3723.04), clock(42.46, tenths=True)
-    ('1:02:03', '0:42.5')
-    """
-    units = round(max(0.0, seconds) * 10) if tenths else 10 * round(max(0.0, seconds))
-    whole, tenth = divmod(units, 10)
-    minutes, second = divmod(whole, 60)
-    hours, minute = divmod(minutes, 60)
-    text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{text}.{tenth}" if tenths else text
-
-
-def between(span: Timed, start: str = "from", middle: str = "to") -> str:
-    """A span in words, "from 0:42 to 0:58"; with tenths where whole seconds would blur it (under 10 s)."""
-    tenths = span.end - span.start < 10
-    return f"{start} {clock(span.start, tenths)} {middle} {clock(span.end, tenths)}".strip()

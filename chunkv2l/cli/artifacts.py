@@ -12,6 +12,7 @@ from chunkv2l.errors import InputError
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
+    from chunkv2l.index.file import IndexFile
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Outputs:
 
             plot.check_out(self.plot)
         if self.clip is not None:
-            from chunkv2l.video import trim as clip
+            from chunkv2l.video import trim
 
-            clip.check_out(self.clip, self._found(index))
+            trim.check_out(self.clip, find_movie(index.file, self.movie))
 
     def write(self, index: Index, answer: Answer, say: Callable[[str], None]) -> None:
         """Make the files that were asked for, and say what is in them.
@@ -61,14 +62,41 @@ class Outputs:
 
             say(f"{plot.timeline(index, answer, self.plot)}: the timeline.")
         if self.clip is not None:
-            from chunkv2l.video import trim as clip
+            from chunkv2l.video import trim
 
             if not answer.spans:
                 raise InputError("The answer names no moment, so there is none to cut.")
             best = answer.spans[0]
-            say(clip.cut_clip(self._found(index), best.start, best.end, self.clip, self.reencode).describe())
+            movie = find_movie(index.file, self.movie)
+            say(trim.cut_clip(movie, best.start, best.end, self.clip, self.reencode).describe())
 
-    def _found(self, index: Index) -> Path:
-        from chunkv2l.video import trim as clip
 
-        return clip.find_movie(index.file, self.movie)
+def find_movie(index: IndexFile, movie: str | Path | None = None) -> Path:
+    """Return the path of an index's movie: the file named, or the one beside the index, if its content is the movie's.
+
+    Raises:
+        InputError: there is none, it can't be read, or it is another movie.
+    """
+    from chunkv2l.video.fingerprint import fingerprint
+
+    recorded = index.meta.movie
+    name = str(recorded["name"])
+    if movie is None:
+        beside = index.path.parent / Path(name).name
+        renamed = index.path.with_suffix(Path(name).suffix or ".mp4")
+        path = next((candidate for candidate in (beside, renamed) if candidate.is_file()), None)
+        if path is None:
+            raise InputError(f"The movie {name} isn't beside {index.path}: say where it is with --movie FILE.")
+    else:
+        path = Path(movie)
+        if not path.is_file():
+            raise InputError(f"There is no movie {path}: name the file that {index.path} is of ({name}).")
+    try:
+        is_same = path.stat().st_size == recorded.get("size") and fingerprint(path)["sha256"] == recorded["sha256"]
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}).") from error
+    if not is_same:
+        raise InputError(
+            f"{path} isn't the movie that {index.path} is of (its content differs): name the right file with --movie."
+        )
+    return path

@@ -98,7 +98,7 @@ def emit_json(value: Any, indent: int | None = 2) -> None:
 def show_answer(answer: Answer, explain: bool = False) -> None:
     """An answer for people: the text and the spans on stdout, with its route if wanted; how it was made on stderr."""
     from chunkv2l.answer import explain as explaining
-    from chunkv2l.answer.spans import between
+    from chunkv2l.timecode import between
 
     lines = [answer.answer]
     lines += [f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %" for span in answer.spans]
@@ -125,7 +125,7 @@ def show_report(report: BuildReport) -> None:
 
 def show_index(file: IndexFile) -> None:
     """An index's segments and what it was made from, for people."""
-    from chunkv2l.answer.spans import clock
+    from chunkv2l.timecode import clock
 
     meta = file.meta
     settings = ", ".join(f"{name} {value}" for name, value in meta.settings.items())
@@ -197,7 +197,7 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show how far it is."""
-        from chunkv2l.answer.spans import clock
+        from chunkv2l.timecode import clock
 
         left = "" if progress.eta is None else f", {clock(progress.eta)} left, {progress.realtime:.1f} × real time"
         state = (

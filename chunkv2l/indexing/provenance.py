@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.sanitize import one_line
+from chunkv2l.video.fingerprint import fingerprint
 from chunkv2l.video.probe import MovieInfo
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
-
-WHOLE: Final = 64 << 20  # bytes: larger movies are fingerprinted by samples
-SAMPLES: Final = 64
-SAMPLE: Final = 256 << 10  # bytes
 
 
 def describe(
@@ -54,25 +50,6 @@ def describe(
         "own": list(own),
         "subtitles": subtitles,
     }
-
-
-def fingerprint(movie: Path) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of a movie's content.
-
-    Up to 64 MiB the whole file is hashed; of a larger one 64 evenly spread blocks of 256 KiB, its first and last bytes
-    among them: cutting or encoding anew changes all of them, and an eight-hour file costs no second pass over the disk.
-    """
-    size = movie.stat().st_size
-    digest = hashlib.sha256()
-    with movie.open("rb") as file:
-        if size <= WHOLE:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        else:
-            for i in range(SAMPLES):
-                file.seek((size - SAMPLE) * i // (SAMPLES - 1))
-                digest.update(file.read(SAMPLE))
-    return {"size": size, "sha256": digest.hexdigest()}
 
 
 def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chunkv2l.answer.spans import clock
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import segments, select_interval
 from chunkv2l.query.relations import Relation
+from chunkv2l.timecode import clock
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -12,19 +12,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import av
 
-from chunkv2l.answer.spans import clock
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
-from chunkv2l.indexing.provenance import fingerprint
+from chunkv2l.timecode import clock
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
-
-if TYPE_CHECKING:
-    from chunkv2l.index.file import IndexFile
 
 FORMATS: Final[Mapping[str, str]] = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What a clip's name may end in, and FFmpeg's name of that container."""
@@ -35,20 +31,20 @@ _RETRIES: Final = 8  # times in a row that the demuxer may fail
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A clip that was cut.
+class TrimmedClip:
+    """A clip that was cut out of a movie.
 
     Attributes:
         path: the file.
         start, end: what it really shows, seconds on the movie's timeline.
-        wanted: the stretch that was asked for.
+        requested: the stretch that was asked for.
         exact: whether it was encoded anew, which cuts at the very frame.
     """
 
     path: Path
     start: float
     end: float
-    wanted: tuple[float, float]
+    requested: tuple[float, float]
     exact: bool
 
     def describe(self) -> str:
@@ -56,38 +52,9 @@ class Cut:
         text = f"{self.path}: {clock(self.start, True)} to {clock(self.end, True)} of the movie"
         if self.exact:
             return f"{text}."
-        early = self.wanted[0] - self.start
+        early = self.requested[0] - self.start
         where = f"{early:.1f} s early, at a key frame" if early > 0.05 else "at a key frame"
         return f"{text}, copied as it is; it starts {where} (--reencode cuts exactly)."
-
-
-def find_movie(index: IndexFile, movie: str | Path | None = None) -> Path:
-    """The movie that an index is of: the file named, or the one beside the index, known by its content.
-
-    Raises:
-        InputError: there is none, it can't be read, or it is another movie.
-    """
-    wanted = index.meta.movie
-    name = str(wanted["name"])
-    if movie is None:
-        beside = index.path.parent / Path(name).name
-        renamed = index.path.with_suffix(Path(name).suffix or ".mp4")
-        path = next((one for one in (beside, renamed) if one.is_file()), None)
-        if path is None:
-            raise InputError(f"The movie {name} isn't beside {index.path}: say where it is with --movie FILE.")
-    else:
-        path = Path(movie)
-        if not path.is_file():
-            raise InputError(f"There is no movie {path}: name the file that {index.path} is of ({name}).")
-    try:
-        same = path.stat().st_size == wanted.get("size") and fingerprint(path)["sha256"] == wanted["sha256"]
-    except OSError as error:
-        raise InputError(f"{path} can't be read ({error.strerror}).") from error
-    if not same:
-        raise InputError(
-            f"{path} isn't the movie that {index.path} is of (its content differs): name the right file with --movie."
-        )
-    return path
 
 
 def check_out(out: str | Path, movie: Path) -> Path:
@@ -109,8 +76,8 @@ def check_out(out: str | Path, movie: Path) -> Path:
     return out
 
 
-def cut_clip(movie: str | Path, start: float, end: float, out: str | Path, reencode: bool = False) -> Cut:
-    """Cut [start, end) seconds of a movie out of it, pictures and sound.
+def cut_clip(movie: str | Path, start: float, end: float, out: str | Path, reencode: bool = False) -> TrimmedClip:
+    """TrimmedClip [start, end) seconds of a movie out of it, pictures and sound.
 
     Without `reencode` the streams are copied: nothing is lost, and it takes no time, but the clip can only begin at a
     key frame, which may be seconds earlier. With it the borders are exact; frames keep their times and their rotation.
@@ -141,7 +108,7 @@ def cut_clip(movie: str | Path, start: float, end: float, out: str | Path, reenc
         stretch = (
             encode(source, target, info, start, end, found) if reencode else _copy(source, target, key, end, found)
         )
-    return Cut(out, *stretch, (start, end), reencode)
+    return TrimmedClip(out, *stretch, (start, end), reencode)
 
 
 def find_key(movie: Path, start: float) -> tuple[float, int]:

@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.index.file import IndexFile
-from chunkv2l.indexing.provenance import fingerprint
 from chunkv2l.video import transcode as reencode
 from chunkv2l.video import trim as cutting
 from chunkv2l.video.probe import probe
-from chunkv2l.video.trim import MARK, Cut, cut_clip, find_movie
-from tests.helpers import indexes, media
+from chunkv2l.video.trim import MARK, TrimmedClip, cut_clip
+from tests.helpers import media
 
 SHADES = [20 + 12 * second for second in range(18)]
 """The brightness of each third of a second: tells when a frame was shown."""
@@ -263,52 +261,12 @@ def test_an_encoder_that_isnt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # ---- which movie it is
 
 
-def index_of(movie: Path, path: Path) -> Path:
-    told = {"name": movie.name, **fingerprint(movie), "duration": 20.0, "fps": 12.0}
-    return indexes.write_index(path, meta=indexes.origin(movie=told))
-
-
-def test_the_movie_is_found_beside_the_index_by_its_content(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    movie = write(tmp_path / "m.mp4")
-    with IndexFile(index_of(movie, tmp_path / "m.idx")) as index:
-        assert find_movie(index) == movie
-        moved = movie.rename(tmp_path / "other" / "called otherwise.mp4")
-        with pytest.raises(InputError, match=r"movie m.mp4 isn't beside .*m.idx: say where it is with --movie FILE"):
-            find_movie(index)
-        assert find_movie(index, moved) == moved
-        with pytest.raises(InputError, match="There is no movie"):
-            find_movie(index, tmp_path / "nothing.mp4")
-        with pytest.raises(InputError, match="There is no movie"):
-            find_movie(index, tmp_path)
-        for changed in (moved.read_bytes()[:-1], moved.read_bytes()[:-1] + b"\0"):
-            (tmp_path / "m.mp4").write_bytes(changed)
-            with pytest.raises(InputError, match="its content differs"):
-                find_movie(index)
-
-
-def test_index_and_movie_may_be_renamed_together(tmp_path: Path) -> None:
-    movie = write(tmp_path / "m.mp4")
-    index_of(movie, tmp_path / "holiday.idx")
-    renamed = movie.rename(tmp_path / "holiday.mp4")
-    with IndexFile(tmp_path / "holiday.idx") as index:
-        assert find_movie(index) == renamed
-
-
-def test_a_name_in_an_index_leads_nowhere_else(tmp_path: Path) -> None:
-    """An index may come from anywhere: what it calls its movie isn't a path."""
-    movie = write(tmp_path / "m.mp4")
-    (tmp_path / "there").mkdir()
-    told = {"name": "../m.mp4", **fingerprint(movie), "duration": 20.0, "fps": 12.0}
-    path = indexes.write_index(tmp_path / "there" / "x.idx", meta=indexes.origin(movie=told))
-    with IndexFile(path) as index, pytest.raises(InputError, match="isn't beside"):
-        find_movie(index)
-
-
 def test_what_was_cut_in_words() -> None:
-    said = Cut(Path("c.mp4"), 33.2, 41.5, (35.0, 41.4), False).describe()
+    said = TrimmedClip(Path("c.mp4"), 33.2, 41.5, (35.0, 41.4), False).describe()
     assert said == (
         "c.mp4: 0:33.2 to 0:41.5 of the movie, copied as it is; "
         "it starts 1.8 s early, at a key frame (--reencode cuts exactly)."
     )
-    assert Cut(Path("c.mp4"), 35.0, 41.4, (35.0, 41.4), True).describe() == "c.mp4: 0:35.0 to 0:41.4 of the movie."
+    assert (
+        TrimmedClip(Path("c.mp4"), 35.0, 41.4, (35.0, 41.4), True).describe() == "c.mp4: 0:35.0 to 0:41.4 of the movie."
+    )
