@@ -123,10 +123,10 @@ def export_adapters(
     written = []
     for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, budget, bias):
         made, lost = _shaped(adapter, max_rank, precision)
-        vlm: Any = index.model.vlm
+        base = index.model.vlm.adapter_base
         try:
             made.save_pretrained(
-                out / name, **_place(vlm), base_model=base_model if base_model is not None else _base_name(vlm)
+                out / name, base.module_path, base_model=base_model if base_model is not None else base.name
             )
         except OSError as error:
             raise ChunkV2LError(f"Can't write {out / name} ({error.strerror}).") from error
@@ -143,16 +143,15 @@ def export_base(model: Model, out: str | Path) -> Path:
         InputError: the place isn't free, or the model is a published one that needs no export.
     """
     out = Path(out)
-    vlm: Any = model.vlm
-    save = getattr(vlm, "save_base", None)
-    if save is None:
+    base = model.vlm.adapter_base
+    if base.save is None:
         raise InputError(
             f"{model.name} is used as it was published, so there is nothing to export: "
-            f"load {_base_name(vlm)} and put the adapters on it."
+            f"load {base.name} and put the adapters on it."
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already: choose a new folder.")
-    save(out)
+    base.save(out)
     return out
 
 
@@ -235,16 +234,6 @@ def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tup
     adapter = replace(adapter, B=adapter.B * adapter.scaling, scaling=1.0)
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     return adapter.to("cpu", dtype), lost
-
-
-def _place(vlm: Any) -> dict[str, str]:
-    """Where a block's `down_proj` is in the model that PEFT loads the adapter on."""
-    path = getattr(vlm, "adapter_path", None)
-    return {} if path is None else {"module": path}
-
-
-def _base_name(vlm: Any) -> str:
-    return str(getattr(vlm, "base_model", vlm.name))
 
 
 def _described(item: Exported, index: Index) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.export import export_adapters, export_base, parse_segments
 from chunkv2l.graph import Node
 from chunkv2l.indexing.build import build
+from chunkv2l.models.base import AdapterBase
 from tests.helpers import frames2lora, tiny_smolvlm
 
 PROMPT = torch.tensor([[1, 30, 40, 50, 60]])
@@ -193,7 +194,7 @@ def test_the_base_of_a_published_model_isnt_exported(tmp_path: Path) -> None:
 
 def test_a_base_is_saved_by_its_model(tmp_path: Path) -> None:
     saved: list[Path] = []
-    model: Any = SimpleNamespace(name="own", vlm=SimpleNamespace(save_base=saved.append))
+    model: Any = SimpleNamespace(name="own", vlm=SimpleNamespace(adapter_base=AdapterBase("own", save=saved.append)))
     assert export_base(model, tmp_path / "base") == tmp_path / "base"
     assert saved == [tmp_path / "base"]
     (tmp_path / "full").mkdir()

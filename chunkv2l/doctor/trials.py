@@ -126,7 +126,7 @@ def _caption(model: Model, seconds: int) -> Finding:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / "clip.mp4"
         write_clip(path, seconds)
-        clip = read_clip(path, model.vlm.sample_times, model.vlm.shrink)
+        clip = read_clip(path, model.vlm.sampling.times, model.vlm.sampling.shrink)
         states, mask = model.vlm.encode([clip])
         adapter = concat(model.hypernet.expand(model.hypernet.encode(states, mask)).unbind(), bias=model.hypernet.bias)
         if not bool(torch.isfinite(adapter.A).all() and torch.isfinite(adapter.B).all()):

@@ -237,28 +237,28 @@ def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
 def _cut(job: _Job) -> Generator[Cut, None, object]:
     """The movie's segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
-    taking, count = getattr(vlm, "taking", None), side_by_side.processes()
-    if taking and isinstance(settings.detector, str) and side_by_side.pays(job.info, vlm.device.type, count):
+    sampling, count = vlm.sampling, side_by_side.processes()
+    if isinstance(settings.detector, str) and side_by_side.pays(job.info, vlm.device.type, count):
         task = Task(
             path=str(job.movie),
-            sample_times=taking[0],
-            shrink=taking[1],
+            sample_times=sampling.times,
+            shrink=sampling.shrink,
             detector=settings.detector,
             reader=settings.reader,
             min_length=settings.min_length,
             max_length=settings.max_length,
-            exact=vlm.exact_frames,
+            exact=sampling.exact,
             room=side_by_side.ROOM,
             gpu=on_gpu.chosen(job.info, vlm.device, count) if settings.reader == "auto" else None,
         )
         return side_by_side.cut_side_by_side(task, count)
     return cut(
         job.movie,
-        vlm.sample_times,
-        vlm.shrink,
+        sampling.times,
+        sampling.shrink,
         detector=copy.deepcopy(settings.detector),  # a detector remembers; starting over needs a fresh one
         reader=settings.reader,
         min_length=settings.min_length,
         max_length=settings.max_length,
-        exact=vlm.exact_frames,
+        exact=sampling.exact,
     )

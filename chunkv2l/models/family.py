@@ -1,4 +1,4 @@
-"""What every family of frozen models does with words, once it has said how its prompts and answers are written."""
+"""Implement what every family of frozen models does with words, once it has said how its prompts are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
-from chunkv2l.models.base import CoarseScorer
+from chunkv2l.errors import InputError
+from chunkv2l.models.base import VLM, CoarseScorer
 from chunkv2l.models.text.decoder import TextDecoder, score
 from chunkv2l.models.text.greedy import greedy
 
@@ -19,14 +20,52 @@ if TYPE_CHECKING:
     from chunkv2l.video.clip import Clip
 
 
-class Family(ABC):
-    """The half of `chunkv2l.models.base.VLM` that all families share; see there for what the methods promise.
+class Family(VLM, ABC):
+    """A `VLM` around a `TextDecoder`, which can be trained for and compared with its frames in context.
+
+    A family implements what is left abstract here and in `VLM`: the pictures, and how prompts and answers are written.
 
     Attributes:
         decoder: the language model; a family sets it.
     """
 
     decoder: TextDecoder
+
+    # --- what a family says of itself ----------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Return C of `look`."""
+
+    @property
+    @abstractmethod
+    def end_of_turn(self) -> int:
+        """Return the id of the token that ends an answer."""
+
+    @abstractmethod
+    def statement_ids(self, statement: str) -> list[int]:
+        """Return the statement's token ids as they follow the caption prompt, end of turn excluded."""
+
+    @abstractmethod
+    def ids_after_frames(self, question: str) -> list[int]:
+        """Return the token ids that follow a clip's frames in a prompt that holds both; "": the caption prompt."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of an answer's token ids, without special tokens."""
+
+    @abstractmethod
+    def embed_with_frames(
+        self, clips: Sequence[Clip], question: str, features: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Return for each clip [S_i, D]: the prompt with its frames beside the question ("": caption prompt), embedded.
+
+        Args:
+            features: what `look` returned for these clips; None to look now.
+        """
+
+    # --- what follows from it ------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
@@ -40,43 +79,6 @@ class Family(ABC):
     def coarse(self) -> CoarseScorer | None:
         return None
 
-    # --- what a family says of itself ----------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def channels(self) -> int:
-        """C of `look`."""
-
-    @abstractmethod
-    def look(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """What the vision side sees of each clip: features [S_i, C].
-
-        Raises:
-            InputError: no clip, or one that can't be looked at.
-        """
-
-    @abstractmethod
-    def prompt_ids(self, question: str) -> list[int]:
-        """Token ids of the text-only prompt for a question; "" gives the caption prompt."""
-
-    @abstractmethod
-    def statement_ids(self, statement: str) -> list[int]:
-        """The statement's tokens as they follow the caption prompt, end of turn excluded."""
-
-    @abstractmethod
-    def _text(self, ids: Sequence[int]) -> str:
-        """What an answer's tokens say, without special tokens."""
-
-    @abstractmethod
-    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """For each clip [S_i, D]: the prompt with its frames beside the question ("": caption prompt), embedded.
-
-        Args:
-            seen: what `look` gave of these clips; None to look now.
-        """
-
-    # --- what follows from it ------------------------------------------------------------------------------------
-
     def count_tokens(self, statement: str) -> int:
         return len(self.statement_ids(statement))
 
@@ -88,19 +90,24 @@ class Family(ABC):
         *,
         on_first_token: Callable[[], None] | None = None,
     ) -> list[str]:
-        """Greedy answers, one a question; `on_first_token` is called once, when the first token is known."""
         prompts = [self.prompt_ids(question) for question in questions]
         rows = greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token)
-        return [self._text(row) for row in rows]
+        return [self.decode(row) for row in rows]
 
     def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
         return self.score_through(self.decoder, statements, adapter)
 
     def score_through(self, decoder: TextDecoder, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:
-        """`score`, by a language model that stands in for the family's own."""
+        """Score as `score` does, by a language model that stands in for the family's own."""
         return score(decoder, self.prompt_ids(""), [self.statement_ids(item) for item in statements], adapter)
 
     # --- the same with the frames in context: what adapters are compared with -------------------------------------
+
+    def embed_context(self, clip: Clip, question: str) -> tuple[Tensor, Tensor]:
+        """Return a prompt with any number of frames in two parts: up to the last frame [S, D], and behind it [Q, D]."""
+        (prompt,) = self.embed_with_frames([clip], question)
+        behind = len(self.ids_after_frames(question))
+        return prompt[:-behind], prompt[-behind:]
 
     @torch.no_grad()
     def generate_from_frames(
@@ -111,16 +118,30 @@ class Family(ABC):
         *,
         on_first_token: Callable[[], None] | None = None,
     ) -> list[str]:
-        """What the bare model answers when it sees each clip's frames beside the question ("": caption prompt)."""
-        prompts = self._clip_prompts(clips, question)
+        """Return the bare model's answers when it sees each clip's frames beside the question ("": caption prompt)."""
+        prompts = self.embed_with_frames(clips, question)
         rows = greedy(self.decoder, prompts, None, max_new_tokens, on_first_token=on_first_token)
-        return [self._text(row) for row in rows]
+        return [self.decode(row) for row in rows]
 
     @torch.no_grad()
     def score_from_frames(self, clips: Sequence[Clip], statements: Sequence[str]) -> Tensor:
-        """log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
+        """Return log p(statement | frames, caption prompt) of the bare model, nats, float32 [clips, statements]."""
         ids = [self.statement_ids(item) for item in statements]
-        return torch.cat([score(self.decoder, prompt, ids) for prompt in self._clip_prompts(clips, "")])
+        return torch.cat([score(self.decoder, prompt, ids) for prompt in self.embed_with_frames(clips, "")])
+
+
+def require_family(vlm: VLM) -> Family:
+    """Return the model as one that can be trained for and read with frames in its context.
+
+    Raises:
+        InputError: its text side isn't a `TextDecoder`, so that neither can be done.
+    """
+    if not isinstance(vlm, Family):
+        raise InputError(
+            f"{vlm.name} can't be trained for or shown frames in its context: its language model isn't taken apart "
+            "here. Write it as a chunkv2l.models.family.Family."
+        )
+    return vlm
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def read_clip(
     The stretch is decoded twice: for its frames' times, then for the pictures.
 
     Args:
-        sample_times: (duration, fps) -> seconds from the stretch's start, as `VLM.sample_times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `VLM.shrink`.
+        sample_times: (duration, fps) -> seconds from the stretch's start, as `FrameSampling.times`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `FrameSampling.shrink`.
         start, end: seconds on the movie's timeline; by default from the first frame to the end of the last.
 
     Raises:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ import numpy as np
 
 from chunkv2l.video.clip import Clip, tolerance
 from chunkv2l.video.detectors import Segment
+from chunkv2l.video.frame_sampling import SampleTimes, Shrink
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers.base import Frame, Image, fitted
 
@@ -42,9 +43,6 @@ THUMBNAIL_SIDE = 256
 """Pixels of a thumbnail's longer side at most."""
 _SMALL_SIDE = 256  # pixels of the longer side of what detection sees
 _LONGEST = 16.0  # seconds for which a header may say that a movie's last frame is shown
-
-SampleTimes = Callable[[float, float], list[float]]
-Shrink = Callable[[Image], Image]
 
 
 class Held:

@@ -19,10 +19,11 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.video.background import Prefetch
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
+from chunkv2l.video.frame_sampling import SampleTimes, Shrink
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import STALL_TIMEOUT, check_reader, read_frames
 from chunkv2l.video.readers.base import Image
-from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, SampleTimes, Shrink, look
+from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, look
 from chunkv2l.video.segmenter import Segmenter
 
 logger = logging.getLogger("chunkv2l")
@@ -51,8 +52,8 @@ def cut(
     The same file gives the same segments and frames every time. Closing the generator stops the threads.
 
     Args:
-        sample_times: (duration, fps) -> seconds from a segment's start, ascending, as `VLM.sample_times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what the model wants of it, as `VLM.shrink`.
+        sample_times: (duration, fps) -> seconds from a segment's start, ascending, as `FrameSampling.times`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what the model wants of it, as `FrameSampling.shrink`.
         detector: a name as `make_detector` takes it, or a fresh PySceneDetect detector.
         reader: "auto", "pyav" or "decord".
         min_length, max_length: of a segment, seconds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
@@ -12,6 +12,7 @@ from evaluation.common.token_f1 import words
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
+    from chunkv2l.models.family import Family
 
 Rule = Literal["mean", "sum", "gain"]
 RULES: Final[tuple[Rule, ...]] = ("mean", "sum", "gain")
@@ -45,11 +46,12 @@ def choose(options: Sequence[Nats], rule: Rule = "mean") -> int:
 
 
 @torch.inference_mode()
-def nats(vlm: Any, question: str, options: Sequence[str], adapter: Adapter | None, bias: Adapter | None) -> list[Nats]:
+def nats(
+    vlm: Family, question: str, options: Sequence[str], adapter: Adapter | None, bias: Adapter | None
+) -> list[Nats]:
     """How likely each option is as the answer to the question under an adapter; the options aren't in the prompt.
 
     Args:
-        vlm: one whose text side is a `TextDecoder` (`vlm.decoder`), with `prompt_ids` and `statement_ids`.
         bias: the hypernetwork's, for what each option is worth without a video.
     """
     from chunkv2l.models.text.decoder import score

@@ -16,6 +16,7 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.answer.spans import ranked
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.hypernet.compose import expand
+from chunkv2l.models.family import Family, require_family
 from chunkv2l.query.parse import parse
 from chunkv2l.routing.router import probabilities
 from chunkv2l.video.clip import Clip
@@ -40,12 +41,17 @@ class Movie:
         self.index = index
         self.file = file
         self.embed = embed
-        self.vlm: Any = index.model.vlm
+        self.vlm = index.model.vlm
 
     @property
     def duration(self) -> float:
         """Seconds."""
         return float(self.index.segments[-1].end)
+
+    @property
+    def family(self) -> Family:
+        """Return the model as one that takes frames into its context."""
+        return require_family(self.vlm)
 
     @cached_property
     def clip(self) -> Clip:
@@ -68,7 +74,8 @@ class Movie:
         spans = [(segment.start, segment.end) for segment in self.index.segments]
         with exclusive(self.vlm.targets), torch.inference_mode():
             return [
-                self.vlm._clip_prompts([clip], "")[0] for clip in in_context.segment_clips(self.file, self.vlm, spans)
+                self.family.embed_with_frames([clip], "")[0]
+                for clip in in_context.segment_clips(self.file, self.vlm, spans)
             ]
 
     @cached_property
@@ -124,7 +131,7 @@ def whole_movie(movie: Movie, query: str) -> tuple[Scored, ...]:
 def frames_in_context(movie: Movie, query: str) -> tuple[Scored, ...]:
     """The model sees uniform frames and is asked when; an answer without two times is none."""
     with exclusive(movie.vlm.targets):
-        said = movie.vlm.generate_from_frames([movie.clip], in_context.asked_when(query), MAX_NEW_TOKENS)[0]
+        said = movie.family.generate_from_frames([movie.clip], in_context.asked_when(query), MAX_NEW_TOKENS)[0]
     window = in_context.spoken_window(said, movie.duration)
     return () if window is None else ((*window, 1.0),)
 
@@ -134,7 +141,7 @@ def every_segment(movie: Movie, query: str) -> tuple[Scored, ...]:
     """How much likelier each segment's frames in context make the statement: a prefill of all frames a query."""
     from chunkv2l.models.text.decoder import score
 
-    vlm, segments, text = movie.vlm, movie.index.segments, statement(query)
+    vlm, segments, text = movie.family, movie.index.segments, statement(query)
     ids = [vlm.statement_ids(text)]
     with exclusive(vlm.targets):
         alone = float(score(vlm.decoder, vlm.prompt_ids(""), ids)[0, 0])
@@ -199,10 +206,10 @@ def seen(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
     """Uniform frames of the movie in the context of the bare model."""
     if question.options:
         return qa.chosen(
-            question, in_context.option_nats(movie.vlm, movie.clip, question.question, question.options), rule
+            question, in_context.option_nats(movie.family, movie.clip, question.question, question.options), rule
         )
     with exclusive(movie.vlm.targets):
-        return qa.said(question, movie.vlm.generate_from_frames([movie.clip], question.question, MAX_NEW_TOKENS)[0])
+        return qa.said(question, movie.family.generate_from_frames([movie.clip], question.question, MAX_NEW_TOKENS)[0])
 
 
 def blind(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
@@ -229,8 +236,8 @@ def _told(movie: Movie, question: Question, numbers: Sequence[int], rule: Rule) 
     with exclusive(vlm.targets):
         if not question.options:
             return qa.said(question, vlm.generate([prompt], None, MAX_NEW_TOKENS)[0])
-        with_them = answers.nats(vlm, prompt, question.options, None, None)
-        without = answers.nats(vlm, question.question, question.options, None, None)
+        with_them = answers.nats(movie.family, prompt, question.options, None, None)
+        without = answers.nats(movie.family, question.question, question.options, None, None)
     return qa.chosen(
         question, [Nats(a.total, a.tokens, b.total) for a, b in zip(with_them, without, strict=True)], rule
     )

@@ -126,7 +126,7 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
     """Decoding, and everything that is done to frames before the model, each without anything beside it.
 
     Args:
-        exact: as the frozen model's `exact_frames`.
+        exact: as the frozen model's `FrameSampling.exact`.
 
     Returns:
         {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is what the second takes more.
@@ -138,11 +138,7 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
 
     info = probe(movie)
     walls, cpus = [], []
-    sample, shrink = (
-        (smolvlm_inputs.sample_times, smolvlm_inputs.shrink)
-        if exact
-        else (lambda d, _: mini.sample_times(d), mini.shrink)
-    )
+    sample, shrink = (smolvlm_inputs.sample_times, smolvlm_inputs.shrink) if exact else (mini.sample_times, mini.shrink)
     runs: tuple[Callable[[], int], ...] = (
         lambda: sum(1 for _ in read_frames(info, reader)),
         lambda: sum(1 for _ in cut(movie, sample, shrink, reader=reader, exact=exact)),

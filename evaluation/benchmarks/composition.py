@@ -28,6 +28,7 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import Node
 from chunkv2l.models import Model, load_model
+from chunkv2l.models.family import require_family
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from chunkv2l.train.data.questions import Described, scene_row
@@ -133,7 +134,7 @@ def _say(model: Model, group: Group, adapter: Adapter) -> Told:
 
 def nll(model: Model, question: str, wanted: Sequence[str], adapter: Adapter) -> float:
     """−log p a token of answers to a question, their mean, nats; the end of turn doesn't count."""
-    found = answers.nats(model.vlm, question, wanted, adapter, adapter)
+    found = answers.nats(require_family(model.vlm), question, wanted, adapter, adapter)
     return -sum(one.worth("mean") for one in found) / len(found)
 
 

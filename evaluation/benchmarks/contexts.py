@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
-from chunkv2l.models.mini.connector import MAX_FRAMES
-from chunkv2l.models.mini.vlm import MiniVLM
+from chunkv2l.models.family import Family
 from chunkv2l.video.clip import Clip
 
 
@@ -37,12 +36,12 @@ class Prompt:
 class Reader:
     """A frozen model that reads frames in its context, and tells the first token only."""
 
-    def __init__(self, vlm: Any) -> None:
+    def __init__(self, vlm: Family) -> None:
         self._vlm = vlm
 
     def most_frames(self, pictures: Sequence[NDArray[np.uint8]], question: str) -> int:
         """How many frames fit into the model's context, with the question and a token of answer."""
-        limit = int(self._vlm.decoder.model.config.max_position_embeddings)
+        limit = self._vlm.decoder.max_tokens
         few, more = (
             self.look(Look(tuple(pictures[i % len(pictures)] for i in range(n)), 60.0 * n), question) for n in (2, 10)
         )
@@ -52,20 +51,9 @@ class Reader:
     @torch.inference_mode()
     def look(self, look: Look, question: str) -> Prompt:
         """Look at the frames."""
-        vlm, count = self._vlm, len(look.frames)
+        count = len(look.frames)
         times = tuple(look.seconds * n / count for n in range(count))
-        if isinstance(vlm, MiniVLM):  # it looks at so many at a time: the others follow
-            clips = [
-                Clip(look.frames[n : n + MAX_FRAMES], times[n : n + MAX_FRAMES], look.seconds, 1.0)
-                for n in range(0, count, MAX_FRAMES)
-            ]
-            seen = torch.cat([vlm.decoder.embed(vlm.prompts.opening), *vlm._look(clips)])
-            return Prompt(seen, vlm.decoder.embed(vlm.prompts.behind_frames(question)))
-        clip = Clip(look.frames, times, look.seconds, 1.0)
-        ids = vlm.clip_ids(clip, question, answer=True)
-        last = len(ids) - 1 - ids[::-1].index(vlm._image_id)
-        whole = vlm._clip_prompts([clip], question)[0]
-        return Prompt(whole[: last + 2], whole[last + 2 :])  # a mark closes each picture
+        return Prompt(*self._vlm.embed_context(Clip(look.frames, times, look.seconds, 1.0), question))
 
     @torch.inference_mode()
     def read(self, prompt: Prompt) -> int:

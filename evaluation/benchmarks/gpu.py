@@ -26,6 +26,7 @@ import torch
 from chunkv2l.cli import output as terminal
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
+from chunkv2l.models.family import require_family
 from chunkv2l.video.parallel import coordinator as side_by_side
 from evaluation.benchmarks import latency
 from evaluation.benchmarks.build_cost import STAGES, head
@@ -48,10 +49,9 @@ STEPS = ("words", "codes", "expand", "score", "compose", "generate")
 @contextmanager
 def as_before(model: Model) -> Iterator[None]:
     """One reader, no graphs, codes read from the file for each question."""
-    vlm: Any = model.vlm
+    vlm = require_family(model.vlm)
     kept = vlm.decoder
-    vlm.decoder = dataclasses.replace(kept)
-    vlm.decoder.__dict__["graphs"] = None  # its cached property
+    vlm.decoder = dataclasses.replace(kept, use_graphs=False)
     from chunkv2l.ask import Index
 
     try:
@@ -165,7 +165,7 @@ def command(
     )
     text += f"scores before and after are {answers[1]['nats_apart']:.2g} nats apart at most."
     figures = {"shape": shape, "device": _place(model), "captions": captions, "budget": budget, "segments": count,
-               "precision": str(next(model.vlm.decoder.model.parameters()).dtype),  # type: ignore[attr-defined]
+               "precision": str(require_family(model.vlm).decoder.precision),
                "builds": builds, "asked": answers}  # fmt: skip
     results.write("gpu", figures, text, out=out)
     terminal.emit(text)

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from chunkv2l.adapter.inject import exclusive
 from chunkv2l.errors import InputError
+from chunkv2l.models.base import VLM
+from chunkv2l.models.family import Family
 from chunkv2l.video.clip import Clip, read_clip
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
@@ -47,7 +48,7 @@ def spoken_window(text: str, duration: float) -> Window | None:
     return times[0], min(times[1], duration)
 
 
-def whole_movie(path: Path, vlm: Any) -> Clip:
+def whole_movie(path: Path, vlm: VLM) -> Clip:
     """Frames spread over the whole movie: as many as the model takes of a segment so long, where its rule puts them.
 
     Each is the first frame at or after its time, found by seeking: an hour takes seconds.
@@ -57,29 +58,29 @@ def whole_movie(path: Path, vlm: Any) -> Clip:
     """
     info = probe(path)
     frames, times = [], []
-    for moment in vlm.sample_times(info.duration, info.fps):
+    for moment in vlm.sampling.times(info.duration, info.fps):
         with closing(read_frames(info, "auto", moment, side=KEPT_SIDE)) as found:
             frame = next(found, None)
             if frame is not None:
-                frames.append(vlm.shrink(frame.picture(KEPT_SIDE)))
+                frames.append(vlm.sampling.shrink(frame.picture(KEPT_SIDE)))
                 times.append(frame.time)
     if not frames:
         raise InputError(f"No frame of {path} can be read.")
     return Clip(tuple(frames), tuple(times), info.duration, info.fps)
 
 
-def segment_clips(path: Path, vlm: Any, segments: Sequence[Window]) -> list[Clip]:
+def segment_clips(path: Path, vlm: VLM, segments: Sequence[Window]) -> list[Clip]:
     """Each segment's clip, with the frames that a build samples."""
-    return [read_clip(path, vlm.sample_times, vlm.shrink, start, end) for start, end in segments]
+    return [read_clip(path, vlm.sampling.times, vlm.sampling.shrink, start, end) for start, end in segments]
 
 
 @torch.inference_mode()
-def option_nats(vlm: Any, clip: Clip, question: str, options: Sequence[str]) -> list[Nats]:
+def option_nats(vlm: Family, clip: Clip, question: str, options: Sequence[str]) -> list[Nats]:
     """As `answers.nats`, of the bare model that sees the clip; `alone`: without the frames."""
     from chunkv2l.models.text.decoder import score
 
     ids = [vlm.statement_ids(option) for option in options]
     with exclusive(vlm.targets):
-        totals = score(vlm.decoder, vlm._clip_prompts([clip], question)[0], ids)[0].tolist()
+        totals = score(vlm.decoder, vlm.embed_with_frames([clip], question)[0], ids)[0].tolist()
         alone = score(vlm.decoder, vlm.prompt_ids(question), ids)[0].tolist()
     return [Nats(total, len(own), without) for total, own, without in zip(totals, ids, alone, strict=True)]

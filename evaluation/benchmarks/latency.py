@@ -28,6 +28,7 @@ from chunkv2l.cli import output as terminal
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node
+from chunkv2l.models.family import require_family
 from evaluation.common import results, table
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from chunkv2l.ask import Index
     from chunkv2l.models import Model
+    from chunkv2l.models.base import VLM
     from evaluation.benchmarks.contexts import Look, Prompt, Reader
 
 
@@ -67,7 +69,7 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, patience: flo
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
-def first_token(vlm: Any, question: str, adapter: Any) -> float:
+def first_token(vlm: VLM, question: str, adapter: Any) -> float:
     """Seconds until `generate` knows its first token."""
     times: list[float] = []
     started = perf_counter()
@@ -92,7 +94,7 @@ def in_context(
     """Every number of frames, in turns with asking the index."""
     from evaluation.benchmarks import contexts
 
-    reader = contexts.Reader(index.model.vlm)
+    reader = contexts.Reader(require_family(index.model.vlm))
     fresh = questions()
     ours = asking(index, fresh, budget)
     found, asked = [], []
@@ -273,8 +275,8 @@ def command(
 
     with closing(chunkv2l.open(paths[0], model, hypernet=hypernet, device=device)) as first:
         loaded = first.model
-    vlm: Any = loaded.vlm
-    with closing(cut(movie, vlm.sample_times, vlm.shrink, exact=vlm.exact_frames)) as found:
+    vlm = require_family(loaded.vlm)
+    with closing(cut(movie, vlm.sampling.times, vlm.sampling.shrink, exact=vlm.sampling.exact)) as found:
         clips = [clip for _, clip, _ in islice(found, _CLIPS)]
     pictures = [picture for clip in clips for picture in clip.frames]
     reader = Reader(vlm)
@@ -301,7 +303,7 @@ def command(
     shared[f"{context[-1].frames} frames, cache kept"] = amortised(context[-1].frames_s, context[-1].kept_s)
     figures: dict[str, Any] = {
         "model": vlm.name,
-        "precision": str(next(vlm.decoder.model.parameters()).dtype).removeprefix("torch."),
+        "precision": str(vlm.decoder.precision).removeprefix("torch."),
         "device": str(vlm.device),
         "budget": budget,
         "asked": [asdict(one) for one in asked],

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.models import Model
-from chunkv2l.models.text.decoder import score
+from chunkv2l.models.family import require_family
+from chunkv2l.models.text.decoder import Prompt, score
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
 from chunkv2l.routing.probability import strength
@@ -85,7 +86,7 @@ class Shown:
 
     def clip(self, number: int) -> Clip:
         clip, vlm = self.encoder.film(Take(self.images.jpegs[number])), self.model.vlm
-        return Clip(tuple(vlm.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
+        return Clip(tuple(vlm.sampling.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
 
     def adapters(self, numbers: Sequence[int]) -> Adapter:
         """A [n, L, r, I], without the bias."""
@@ -97,21 +98,20 @@ class Shown:
         return concat([scale(parts[i], w) for i, w in enumerate(weights)], bias=self.model.hypernet.bias)
 
 
-def nats(model: Model, prompt: Any, answer: str, adapter: Adapter | None) -> tuple[float, int]:
+def nats(model: Model, prompt: Prompt, answer: str, adapter: Adapter | None) -> tuple[float, int]:
     """−log p of an answer and its end of turn, and how many tokens that is."""
-    vlm: Any = model.vlm
-    ids = [*vlm.statement_ids(answer), max(vlm.decoder.end_ids)]  # the chat's end of turn, not the text's
+    vlm = require_family(model.vlm)
+    ids = [*vlm.statement_ids(answer), vlm.end_of_turn]
     with exclusive(vlm.targets):
         return -float(score(vlm.decoder, prompt, [ids], adapter)[0, 0]), len(ids)
 
 
-def asked(model: Model, question: str, clip: Clip | None = None) -> Any:
+def asked(model: Model, question: str, clip: Clip | None = None) -> Prompt:
     """A question's prompt; behind a clip's frames if one is given."""
-    vlm: Any = model.vlm
     if clip is None:
-        return vlm.prompt_ids(question)
-    with exclusive(vlm.targets):
-        return vlm._clip_prompts([clip], question)[0]
+        return model.vlm.prompt_ids(question)
+    with exclusive(model.vlm.targets):
+        return require_family(model.vlm).embed_with_frames([clip], question)[0]
 
 
 @torch.inference_mode()
@@ -195,7 +195,7 @@ def yes_no(shown: Shown, count: int, rng: random.Random) -> dict[str, Ratio]:
 def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor | None]:
     """S [clips, texts] without the texts' own prior, T [texts], and learned keys' cosines [clips, texts]."""
     model = shown.model
-    vlm: Any = model.vlm
+    vlm = model.vlm
     rows = []
     for begin in range(0, len(numbers), CHUNK):
         own = concat([shown.adapters(numbers[begin : begin + CHUNK])], bias=model.hypernet.bias)

@@ -23,6 +23,7 @@ from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.cli import output as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
+from chunkv2l.models.family import require_family
 from evaluation.benchmarks import answers, asking
 from evaluation.benchmarks.answers import RULES, Nats, Rule
 from evaluation.common import results
@@ -53,7 +54,7 @@ def answer(
         if not question.options:
             text = model.vlm.generate([asked], adapter, MAX_NEW_TOKENS)[0].strip()
             return text, said(question, text)
-        nats = answers.nats(model.vlm, asked, question.options, adapter, bias)
+        nats = answers.nats(require_family(model.vlm), asked, question.options, adapter, bias)
     return question.options[answers.choose(nats, rule)], chosen(question, nats, rule)
 
 

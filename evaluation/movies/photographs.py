@@ -109,7 +109,7 @@ class Encoder:
 
     def film(self, take: Take) -> Clip:
         """A take as a clip with as many frames as the model looks at."""
-        return filmed(take, self.model.vlm.sample_times(take.seconds, FPS), self.seed)
+        return filmed(take, self.model.vlm.sampling.times(take.seconds, FPS), self.seed)
 
     def encode(self, clips: Sequence[Clip], captions: bool = True) -> list[Encoded]:
         """What a build would store of each clip."""
@@ -154,7 +154,9 @@ class Encoder:
         return Groups(tuple(rows), tuple(similar_pairs(vectors)))
 
     def _shrunk(self, clip: Clip) -> Clip:
-        return Clip(tuple(self.model.vlm.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
+        return Clip(
+            tuple(self.model.vlm.sampling.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps
+        )
 
     @torch.inference_mode()
     def _make(self, clips: Sequence[Clip], captions: bool) -> Iterator[Encoded]:

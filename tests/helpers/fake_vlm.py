@@ -22,9 +22,10 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import UNFITTED, Model
-from chunkv2l.models.base import CoarseScorer
+from chunkv2l.models.base import AdapterBase, CoarseScorer
 from chunkv2l.models.text.decoder import pad
 from chunkv2l.video.clip import Clip
+from chunkv2l.video.frame_sampling import FrameSampling
 
 LAYERS, HIDDEN, INTERMEDIATE, RANK, LATENT = 2, 16, 24, 2, 8
 SIDE = 16  # pixels of what is kept of a frame
@@ -34,6 +35,17 @@ _WORDS = """a an the dog cat ball rocket man woman red green blue catch catches 
 water house two one and . what when does happens before after"""
 WORDS = tuple(_WORDS.split())
 VOCABULARY = [END, START, THING, *WORDS]
+
+
+def sample_times(duration: float, fps: float) -> list[float]:
+    """Return 2 to 4 times, about one a second, from the segment's start on."""
+    count = max(2, min(4, int(duration)))
+    return [duration * i / count for i in range(count)]
+
+
+def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture [SIDE, SIDE, 3] of a frame."""
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 class _Block(nn.Module):
@@ -61,7 +73,6 @@ class FakeVLM(nn.Module):
 
     name = "fake"
     caption_question = ""
-    exact_frames = False
     coarse: CoarseScorer | None = None
 
     def __init__(self, seed: int = 0, delay: float = 0.0) -> None:
@@ -84,12 +95,13 @@ class FakeVLM(nn.Module):
     def targets(self) -> Sequence[nn.Module]:
         return [block.down_proj for block in self.blocks]  # type: ignore[misc]
 
-    def sample_times(self, duration: float, fps: float) -> list[float]:
-        count = max(2, min(4, int(duration)))
-        return [duration * i / count for i in range(count)]
+    @property
+    def sampling(self) -> FrameSampling:
+        return FrameSampling(sample_times, shrink)
 
-    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    @property
+    def adapter_base(self) -> AdapterBase:
+        return AdapterBase(self.name)
 
     def look(self, clips: Sequence[Clip]) -> list[Tensor]:
         rows = []
@@ -100,9 +112,9 @@ class FakeVLM(nn.Module):
             rows.append(self.patch(cells.flatten(0, 2)))  # [S, D]
         return rows
 
-    def encode(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def encode(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         time.sleep(self.delay * len(clips))
-        x, mask = pad(self.look(clips) if seen is None else seen)
+        x, mask = pad(self.look(clips) if features is None else features)
         states = []
         for block in self.blocks:
             states.append(x)

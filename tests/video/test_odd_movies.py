@@ -25,6 +25,7 @@ from chunkv2l.video import readers
 from chunkv2l.video import segmentation as cutting
 from chunkv2l.video.clip import Clip, read_clip
 from chunkv2l.video.detectors import MAX_LENGTH
+from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.base import ReaderError
@@ -118,24 +119,27 @@ class Remembering(FakeVLM):
 
     def __init__(self, exact: bool) -> None:
         super().__init__()
-        self.exact_frames = exact
+        self.exact = exact
         self.clips: list[Clip] = []
 
-    def encode(self, clips: Any, seen: Any = None) -> Any:
+    @property
+    def sampling(self) -> FrameSampling:
+        return FrameSampling(lambda duration, fps: [0.0, 0.23, 1.1], super().sampling.shrink, self.exact)
+
+    def encode(self, clips: Any, features: Any = None) -> Any:
         self.clips += clips
-        return super().encode(clips, seen)
+        return super().encode(clips, features)
 
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_models_that_want_exact_frames_get_them(exact: bool, tmp_path: Path) -> None:
     vlm = Remembering(exact)
-    vlm.sample_times = lambda duration, fps: [0.0, 0.23, 1.1]  # type: ignore[method-assign]
     movie = write(tmp_path / "a.mp4", SCENES)
     model = fake_model()
     object.__setattr__(model, "vlm", vlm)
     report = built(movie, model, detector="fixed:2")
     wanted = [
-        read_clip(movie, vlm.sample_times, vlm.shrink, start=segment.start, end=segment.end)
+        read_clip(movie, vlm.sampling.times, vlm.sampling.shrink, start=segment.start, end=segment.end)
         for segment in IndexFile(report.index).segments
     ]
     assert len(wanted) == 3 and len(vlm.clips) == 4  # the last one is the chapter's

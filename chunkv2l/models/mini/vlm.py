@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -23,11 +23,13 @@ from torch import Tensor, nn
 
 from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.base import AdapterBase
 from chunkv2l.models.family import Family, Lowered
 from chunkv2l.models.mini.connector import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.models.text.decoder import TextDecoder
 from chunkv2l.models.text.plain import plain, special_strings
+from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.vlm.quiet import quiet
 
 if TYPE_CHECKING:
@@ -65,9 +67,6 @@ class MiniVLM(Family):
     """
 
     caption_question = ""
-    exact_frames = False
-    adapter_path = "model.layers.{i}.mlp.down_proj"
-    """Where PEFT finds block i's `down_proj` in the folder that `save_base` writes."""
 
     def __init__(
         self,
@@ -93,11 +92,9 @@ class MiniVLM(Family):
 
     # --- pictures ------------------------------------------------------------------------------------------------
 
-    def sample_times(self, duration: float, fps: float) -> list[float]:
-        return sample_times(duration)
-
-    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return shrink(image)
+    @property
+    def sampling(self) -> FrameSampling:
+        return SAMPLING
 
     @property
     def channels(self) -> int:
@@ -121,13 +118,13 @@ class MiniVLM(Family):
         return list(torch.cat(parts).split_with_sizes([count * (1 + GRID**2) for count in counts]))
 
     @torch.no_grad()
-    def encode(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """States [B, L, S, D], index i the input of text block i over its root mean square, and mask [B, S].
+    def encode(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return states [B, L, S, D], index i the input of text block i over its root mean square, and mask [B, S].
 
         All tokens of a user turn that holds the frames and nothing else, and the assistant's header behind it, count.
         The states are in the precision `reading`.
         """
-        rows = self._clip_prompts(clips, "", seen)
+        rows = self.embed_with_frames(clips, "", features)
         lengths = [row.shape[0] for row in rows]
         config = self.language.config
         shape = (len(rows), config.num_hidden_layers, max(lengths), config.hidden_size)
@@ -143,16 +140,28 @@ class MiniVLM(Family):
         real = torch.tensor(lengths, device=self.device)[:, None]
         return states, (torch.arange(max(lengths), device=self.device) < real).long()
 
-    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """For each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
+    def embed_with_frames(
+        self, clips: Sequence[Clip], question: str, features: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Return for each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
         before = self.decoder.embed(self.prompts.opening)
-        behind = self.decoder.embed(self.prompts.behind_frames(self._plain(question)))
-        return [torch.cat([before, visual, behind]) for visual in self._look(clips, seen)]
+        behind = self.decoder.embed(self.ids_after_frames(question))
+        return [torch.cat([before, visual, behind]) for visual in self._visual_tokens(clips, features)]
 
-    def _look(self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Visual tokens of each clip: [frames · tokens_per_frame, D]."""
-        seen = self.look(clips) if seen is None else seen
-        return [self.connector(Seen.of_features(features[None]))[0] for features in seen]
+    @torch.no_grad()
+    def embed_context(self, clip: Clip, question: str) -> tuple[Tensor, Tensor]:
+        """Return a prompt with any number of frames, MAX_FRAMES of them after another, as the connector numbers few."""
+        clips = [
+            replace(clip, frames=clip.frames[i : i + MAX_FRAMES], times=clip.times[i : i + MAX_FRAMES])
+            for i in range(0, len(clip.frames), MAX_FRAMES)
+        ]
+        before = torch.cat([self.decoder.embed(self.prompts.opening), *self._visual_tokens(clips)])
+        return before, self.decoder.embed(self.ids_after_frames(question))
+
+    def _visual_tokens(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return the visual tokens of each clip: [frames · tokens_per_frame, D]."""
+        features = self.look(clips) if features is None else features
+        return [self.connector(Seen.of_features(of_clip[None]))[0] for of_clip in features]
 
     @cached_property
     def vision(self) -> Any:
@@ -195,10 +204,21 @@ class MiniVLM(Family):
         """The statement's tokens as they follow the scoring prompt."""
         return self.prompts.answer(self._plain(statement).strip())[:-1]
 
-    def _text(self, ids: Sequence[int]) -> str:
+    @property
+    def end_of_turn(self) -> int:
+        return self.prompts.answer("")[-1]
+
+    def ids_after_frames(self, question: str) -> list[int]:
+        return self.prompts.behind_frames(self._plain(question))
+
+    def decode(self, ids: Sequence[int]) -> str:
         return self.prompts.text(list(ids))
 
     # --- the language model for others ---------------------------------------------------------------------------
+
+    @property
+    def adapter_base(self) -> AdapterBase:
+        return AdapterBase(self.base_model, save=self.save_base)
 
     def save_base(self, folder: str | Path) -> None:
         """Write the language model as a transformers folder: LoRA merged, with tokenizer and chat template.
@@ -243,11 +263,12 @@ def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def sample_times(duration: float) -> list[float]:
-    """One frame a second, at least 2 and at most 8, at the centres of as many equal parts of the segment.
+def sample_times(duration: float, fps: float = 0.0) -> list[float]:
+    """Return one time a second, at least 2 and at most 8, at the centres of as many equal parts of the segment.
 
     Args:
         duration: seconds.
+        fps: of the movie; makes no difference.
     """
     count = min(max(int(duration * FRAMES_PER_SECOND + 0.5), MIN_FRAMES), MAX_FRAMES)
     return [duration * (2 * number + 1) / (2 * count) for number in range(count)]
@@ -266,3 +287,6 @@ def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.shape[:2] != (SIZE, SIZE):
         image = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     return image
+
+
+SAMPLING: Final = FrameSampling(sample_times, shrink)

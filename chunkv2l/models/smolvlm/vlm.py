@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +13,18 @@ from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
+from chunkv2l.models.base import AdapterBase
 from chunkv2l.models.family import Family
 from chunkv2l.models.smolvlm import inputs, lanczos
 from chunkv2l.models.text.decoder import TextDecoder, pad
 from chunkv2l.models.text.plain import plain, special_strings
 from chunkv2l.video.clip import Clip
-
-if TYPE_CHECKING:
-    from chunkv2l.video.sampling import SampleTimes, Shrink
+from chunkv2l.video.frame_sampling import FrameSampling
 
 CAPTION_PROMPT = "Describe the video."
+MODULE_PATH = "model.text_model.layers.{i}.mlp.down_proj"
+_ONE_FRAME = Clip((), (0.0,), 1.0, 1.0)
+"""A clip of which only the words around its frame count."""
 _FRAMES_AT_ONCE = 32
 
 
@@ -39,10 +41,6 @@ class SmolVLM(Family):
     """
 
     caption_question = ""
-    exact_frames = True
-    """So that adapters are the reference's, to the pixel."""
-    adapter_path = "model.text_model.layers.{i}.mlp.down_proj"
-    """Where PEFT finds block i's `down_proj` in the transformers model."""
 
     def __init__(
         self,
@@ -77,17 +75,15 @@ class SmolVLM(Family):
 
     # --- pictures ------------------------------------------------------------------------------------------------
 
-    def sample_times(self, duration: float, fps: float) -> list[float]:
-        return inputs.sample_times(duration, fps, self.max_frames)
-
-    def shrink(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return inputs.shrink(image, self.pixels.longest_edge)
+    @property
+    def sampling(self) -> FrameSampling:
+        times = partial(inputs.sample_times, max_frames=self.max_frames)
+        shrink = partial(inputs.shrink, longest_edge=self.pixels.longest_edge)
+        return FrameSampling(times, shrink, exact=True)  # so that adapters are the reference's, to the pixel
 
     @property
-    def taking(self) -> tuple[SampleTimes, Shrink]:
-        """`sample_times` and `shrink` by themselves, as other processes can be given them."""
-        times = partial(inputs.sample_times, max_frames=self.max_frames)
-        return times, partial(inputs.shrink, longest_edge=self.pixels.longest_edge)
+    def adapter_base(self) -> AdapterBase:
+        return AdapterBase(self.base_model, MODULE_PATH)
 
     @property
     def channels(self) -> int:
@@ -113,17 +109,17 @@ class SmolVLM(Family):
 
     @torch.no_grad()
     def encode(
-        self, clips: Sequence[Clip], seen: Sequence[Tensor] | None = None, *, padding: str = "right"
+        self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None, *, padding: str = "right"
     ) -> tuple[Tensor, Tensor]:
         """States [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
 
         Every token of a clip counts: words, time stamps, pictures (docs/algorithm.md, step 1).
 
         Args:
-            seen: what `look` gave of these clips; None to look now.
+            features: what `look` returned for these clips; None to look now.
             padding: the side on which shorter clips are padded; a hypernetwork doesn't see which.
         """
-        embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, seen, answer=False), padding)
+        embeds, mask = pad(self._embed(clips, inputs.INSTRUCTION, features, answer=False), padding)
         text: Any = self.decoder.model
         with inject(self.targets, None):  # not another thread's adapter
             out = text(inputs_embeds=embeds, attention_mask=mask, output_hidden_states=True, use_cache=False)
@@ -136,23 +132,25 @@ class SmolVLM(Family):
         )
         return self._ids(words + self._plain(text), answer)
 
-    def _clip_prompts(self, clips: Sequence[Clip], question: str, seen: Sequence[Tensor] | None = None) -> list[Tensor]:
-        return self._embed(clips, question or CAPTION_PROMPT, seen, answer=True)
+    def embed_with_frames(
+        self, clips: Sequence[Clip], question: str, features: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        return self._embed(clips, question or CAPTION_PROMPT, features, answer=True)
 
-    def _embed(self, clips: Sequence[Clip], text: str, seen: Sequence[Tensor] | None, answer: bool) -> list[Tensor]:
-        """For each clip [S_i, D]: its turn's token embeddings with the pictures' features in their places."""
-        seen = self.look(clips) if seen is None else seen
+    def _embed(self, clips: Sequence[Clip], text: str, features: Sequence[Tensor] | None, answer: bool) -> list[Tensor]:
+        """Return for each clip [S_i, D]: its turn's token embeddings with the frames' features in their places."""
+        features = self.look(clips) if features is None else features
         out = []
-        for clip, features in zip(clips, seen, strict=True):
+        for clip, of_clip in zip(clips, features, strict=True):
             row = torch.tensor(self.clip_ids(clip, text, answer), device=self.device)
-            places = (row == self._image_id).nonzero()[:, 0]
-            if len(places) != len(features):
+            positions = (row == self._image_id).nonzero()[:, 0]
+            if len(positions) != len(of_clip):
                 raise InputError(
-                    f"{self.name} gives {len(features)} picture tokens of a clip where its prompt has place for "
-                    f"{len(places)}."
+                    f"{self.name} gives {len(of_clip)} picture tokens of a clip where its prompt has place for "
+                    f"{len(positions)}."
                 )
             embeds = self.decoder.embed_ids(row)
-            embeds[places] = features.to(embeds.dtype)
+            embeds[positions] = of_clip.to(embeds.dtype)
             out.append(embeds)
         return out
 
@@ -195,7 +193,24 @@ class SmolVLM(Family):
         self._told = (statement, ids)
         return list(ids)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    @property
+    def end_of_turn(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(self._end))
+
+    def ids_after_frames(self, question: str) -> list[int]:
+        before = self._ids_before_questions
+        ids = self.clip_ids(_ONE_FRAME, question or CAPTION_PROMPT, answer=True)
+        if ids[: len(before)] != before:
+            raise InputError(f"The tokenizer joins the question {question!r} to what stands before it.")
+        return ids[len(before) :]
+
+    @cached_property
+    def _ids_before_questions(self) -> list[int]:
+        """Return the token ids that a clip has in front of every question."""
+        caption, other = (self.clip_ids(_ONE_FRAME, text, answer=True) for text in (CAPTION_PROMPT, "Is it?"))
+        return caption[: next(i for i, (a, b) in enumerate(zip(caption, other, strict=False)) if a != b)]
+
+    def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 

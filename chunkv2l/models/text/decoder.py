@@ -45,11 +45,13 @@ class TextDecoder:
         model: transformers' text model (`LlamaModel` or alike): `embed_tokens`, `layers[i].mlp.down_proj`.
         head: hidden [..., D] -> logits [..., V].
         end_ids: tokens that end a turn.
+        use_graphs: whether short passes on a GPU may be CUDA graphs.
     """
 
     model: nn.Module
     head: nn.Module
     end_ids: frozenset[int]
+    use_graphs: bool = True
 
     @property
     def targets(self) -> tuple[nn.Module, ...]:
@@ -60,6 +62,17 @@ class TextDecoder:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Return the precision of the model's weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def max_tokens(self) -> int:
+        """Return how many tokens, prompt and answer, the model's positions reach."""
+        config: Any = self.model.config
+        return int(config.max_position_embeddings)
 
     def embed(self, prompt: Prompt) -> Tensor:
         """[S, D]; embeddings pass unchanged."""
@@ -75,10 +88,11 @@ class TextDecoder:
 
     @cached_property
     def graphs(self) -> Graphs | None:
-        """How short passes are made faster: None on a CPU, and where `GRAPHS` is set to 0."""
+        """Return the graphs that make short passes faster: None on a CPU, without `use_graphs`, or by `GRAPHS`=0."""
         from chunkv2l.models.text.cuda_graphs import Graphs
 
-        return Graphs(self) if self.device.type == "cuda" and os.environ.get(GRAPHS) != "0" else None
+        enabled = self.use_graphs and self.device.type == "cuda" and os.environ.get(GRAPHS) != "0"
+        return Graphs(self) if enabled else None
 
     def states(self, embeds: Tensor, mask: Tensor, adapter: Adapter | None) -> Tensor:
         """The normed output [B, S, D] of right-padded rows under an adapter, or one each (see `inject`).

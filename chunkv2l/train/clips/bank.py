@@ -20,6 +20,7 @@ from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
 from chunkv2l.models.mini.vlm import sample_times, shrink
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
 from chunkv2l.train.data.videos import Stretch, VideoSet
+from chunkv2l.video.frame_sampling import FrameSampling
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def _watched(stretch: Stretch, takes: int, motion: Motion, seed: int) -> Tensor:
     for take in range(takes):
         part = stretch.part(motion.least, rng) if take else stretch
         share = part.seconds / stretch.seconds
-        clip = part.clip(lambda duration, fps, share=share: [share * moment for moment in moments], shrink)  # type: ignore[misc]
+        times = [share * moment for moment in moments]
+        clip = part.clip(FrameSampling(lambda duration, fps, times=times: times, shrink))  # type: ignore[misc]
         pictures += [clip.frames[min(i, len(clip.frames) - 1)] for i in range(len(moments))]
     return to_tensor(np.stack(pictures), torch.device("cpu"))

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.files import atomic_write
+from chunkv2l.models.family import Family
 from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.clips.base import Teacher, Watched
-from chunkv2l.train.clips.prompts import AnyVLM
 from chunkv2l.train.clips.shots import Shot
 from chunkv2l.train.core import distributed as several
 from chunkv2l.train.core.decoder import Decoder, go_on, read
@@ -128,12 +128,12 @@ class Encoder:
     Args:
         identity: what tells the frozen VLM from others.
         folder: where clips are kept.
-        behind: the ids that follow the frames in the prompt of the VLM's `_clip_prompts(clips, "")`; None where it
+        behind: the ids that follow the frames in the prompt of the VLM's `embed_with_frames(clips, "")`; None where it
             isn't to teach.
         tokens: of a clip whose states are kept, drawn at random; all if 0.
     """
 
-    vlm: AnyVLM
+    vlm: Family
     identity: str
     folder: Path
     behind: Sequence[int] | None = None
@@ -201,7 +201,7 @@ class Encoder:
         clips = [shot.clip(self.vlm, take, seconds) for shot, take, seconds, _ in some]
         seen = self.vlm.look(clips)
         states, mask = self.vlm.encode(clips, seen)
-        prompts = None if self.behind is None else self.vlm._clip_prompts(clips, "", seen)
+        prompts = None if self.behind is None else self.vlm.embed_with_frames(clips, "", seen)
         written = 0
         for number, (*_, path) in enumerate(some):
             own = states[number][:, mask[number].bool()]

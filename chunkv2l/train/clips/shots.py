@@ -53,7 +53,7 @@ class Scene:
         stretch = self.what if share == 1.0 else self.what.middle(share)
         if take:
             stretch = stretch.part(self.motion.least, random.Random(seed))
-        return stretch.clip(vlm.sample_times, vlm.shrink)
+        return stretch.clip(vlm.sampling)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def joined(clips: Sequence[Clip], vlm: VLM) -> Clip:
         frames += clip.frames
         times += [begin + time for time in clip.times]
         begin += clip.duration
-    most = max(len(clips), len(vlm.sample_times(begin, clips[0].fps)))
+    most = max(len(clips), len(vlm.sampling.times(begin, clips[0].fps)))
     if len(frames) > most:
         chosen = [int(i * len(frames) / most + 0.5 * len(frames) / most) for i in range(most)]
         frames, times = [frames[i] for i in chosen], [times[i] for i in chosen]
@@ -99,12 +99,12 @@ def joined(clips: Sequence[Clip], vlm: VLM) -> Clip:
 
 
 def _filmed(jpeg: bytes, motion: Motion, vlm: VLM, seconds: float, seed: str) -> Clip:
-    times = vlm.sample_times(seconds, FPS)
+    times = vlm.sampling.times(seconds, FPS)
     digest = hashlib.sha256(seed.encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     picture = torch.from_numpy(decode([jpeg], SIDE, threads=1)).permute(0, 3, 1, 2)
     frames = film(picture, replace(motion, keyframes=len(times)), generator)[0].permute(0, 2, 3, 1).numpy()
-    return Clip(tuple(vlm.shrink(np.ascontiguousarray(frame)) for frame in frames), tuple(times), seconds, FPS)
+    return Clip(tuple(vlm.sampling.shrink(np.ascontiguousarray(frame)) for frame in frames), tuple(times), seconds, FPS)
 
 
 def scenes_of(images: AnySet, motion: Motion) -> list[Scene]:

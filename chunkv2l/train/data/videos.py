@@ -20,8 +20,8 @@ from typing import Any
 from chunkv2l.errors import InputError
 from chunkv2l.train.data.questions import Described, clean
 from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.probe import MovieInfo, probe
-from chunkv2l.video.sampling import SampleTimes, Shrink
 
 ROWS = "captions.jsonl"
 KNOWN = ("captions", "end", "file", "start")
@@ -50,13 +50,13 @@ class Stretch:
         rest = self.seconds * (1 - share) / 2
         return Stretch(self.path, self.start + rest, self.end - rest)
 
-    def clip(self, sample_times: SampleTimes, shrink: Shrink) -> Clip:
+    def clip(self, sampling: FrameSampling) -> Clip:
         """Its frames, each the one shown at its sample time (`chunkv2l.video.clip.read_clip`).
 
         Raises:
             InputError: the file can't be read, or has no picture there.
         """
-        return read_clip(self.path, sample_times, shrink, self.start, self.end)
+        return read_clip(self.path, sampling.times, sampling.shrink, self.start, self.end)
 
 
 @dataclass(frozen=True)

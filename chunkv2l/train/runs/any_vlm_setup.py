@@ -15,12 +15,11 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, s
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import load_model
 from chunkv2l.models.assets import hub
+from chunkv2l.models.family import Family, require_family
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.smolvlm import load as smolvlm
-from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.sanitize import to_json
-from chunkv2l.train.clips.prompts import AnyVLM
 from chunkv2l.train.runs.checkpoints import MINI
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import Trained
@@ -34,7 +33,7 @@ class Loaded:
         identity: of the VLM, whatever its hypernetwork.
     """
 
-    vlm: AnyVLM
+    vlm: Family
     trained: Trained
     identity: str
 
@@ -56,14 +55,13 @@ def load(config: RunConfig, device: torch.device) -> Loaded:
         path = Path(folder) / "hypernet.safetensors"
         save_hypernetwork(network, path)
         model = load_model(config.model, hypernet=str(path), device=str(device))
-    if not isinstance(model.vlm, MiniVLM | SmolVLM):
-        raise InputError(f"{config.model} can't be trained for: its language model isn't one that training knows.")
-    trained = Trained(network, model.vlm.channels, config.key_dropout)
+    vlm = require_family(model.vlm)
+    trained = Trained(network, vlm.channels, config.key_dropout)
     if keys is not None:
         _take(trained, keys)
     frozen = {name: value for name, value in model.identity.items() if name != "hypernet"}
     identity = hashlib.sha256(to_json(frozen).encode()).hexdigest()
-    return Loaded(model.vlm, trained.to(device).train(), identity)
+    return Loaded(vlm, trained.to(device).train(), identity)
 
 
 def _start(config: RunConfig) -> tuple[Hypernetwork, Keys | None]:

@@ -22,9 +22,9 @@ from typing import IO, Final, Literal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
+from chunkv2l.video.frame_sampling import SampleTimes, Shrink
 from chunkv2l.video.parallel import transport as parcels
 from chunkv2l.video.readers.base import Image
-from chunkv2l.video.sampling import SampleTimes, Shrink
 
 GO_ON: Final = b"+"
 Cut = tuple[Segment, Clip, Image]

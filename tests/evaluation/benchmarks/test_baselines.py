@@ -130,7 +130,7 @@ def test_frames_of_every_segment_are_those_of_the_build(movie: Movie) -> None:
     """What each segment's frames in context add to a statement, against `score_from_frames` on the segments' clips."""
     spans = [(segment.start, segment.end) for segment in movie.index.segments]
     clips = in_context.segment_clips(tiny_smolvlm.video(5), movie.vlm, spans)
-    expected = movie.vlm.score_from_frames(clips, ["A dog runs."])[:, 0] - movie.vlm.score(["A dog runs."])[0, 0]
+    expected = movie.family.score_from_frames(clips, ["A dog runs."])[:, 0] - movie.vlm.score(["A dog runs."])[0, 0]
     best = int(expected.argmax())
     first = baseline_ways.every_segment(movie, "A dog runs")[0]
     assert first[0] <= spans[best][0] and spans[best][1] <= first[1]
@@ -138,10 +138,10 @@ def test_frames_of_every_segment_are_those_of_the_build(movie: Movie) -> None:
 
 def test_options_behind_frames_are_scored_as_the_model_sees_them(movie: Movie) -> None:
     """At the caption prompt, for which there is a scorer of its own; the question's prompt only has other words."""
-    nats = in_context.option_nats(movie.vlm, movie.clip, "", ["A dog.", "Two cats sleep."])
-    expected = movie.vlm.score_from_frames([movie.clip], ["A dog.", "Two cats sleep."])[0]
+    nats = in_context.option_nats(movie.family, movie.clip, "", ["A dog.", "Two cats sleep."])
+    expected = movie.family.score_from_frames([movie.clip], ["A dog.", "Two cats sleep."])[0]
     assert [one.total for one in nats] == pytest.approx(expected.tolist(), abs=1e-4)
-    asked = in_context.option_nats(movie.vlm, movie.clip, "Who runs?", ["A dog."])
+    asked = in_context.option_nats(movie.family, movie.clip, "Who runs?", ["A dog."])
     assert asked[0].total != pytest.approx(nats[0].total)
 
 
@@ -173,8 +173,10 @@ def test_captions_are_found_by_meaning_and_read_in_order(tmp_path: Path, monkeyp
         monkeypatch.undo()
         choice = Question("x", "m", "Is a dog red?", ("a dog", "a cat"), ("a dog",))
         scores = baseline_ways.read_meaning(movie, choice, "gain")
-        nats = answers.nats(movie.vlm, baseline_ways.told("Is a dog red?", _best(movie, 4)), choice.options, None, None)
-        bare = answers.nats(movie.vlm, "Is a dog red?", choice.options, None, None)
+        nats = answers.nats(
+            movie.family, baseline_ways.told("Is a dog red?", _best(movie, 4)), choice.options, None, None
+        )
+        bare = answers.nats(movie.family, "Is a dog red?", choice.options, None, None)
         gain = [a.total - b.total for a, b in zip(nats, bare, strict=True)]
         assert scores["accuracy by gain"] == float(gain[0] >= gain[1])
 
@@ -207,7 +209,7 @@ def test_frames_of_the_whole_movie_are_those_at_its_times(tmp_path: Path) -> Non
     path = block_movie(tmp_path / "blocks.mp4", (2.0, 2.0, 2.0))
     vlm = tiny_smolvlm.vlm()
     clip = in_context.whole_movie(path, vlm)
-    wanted = vlm.sample_times(6.0, 10.0)
+    wanted = vlm.sampling.times(6.0, 10.0)
     assert len(clip.frames) == len(clip.times) == len(wanted)
     assert clip.times == pytest.approx(wanted, abs=0.101)
     colours = {tuple(int(c) for c in np.median(frame.reshape(-1, 3), axis=0) // 16) for frame in clip.frames}

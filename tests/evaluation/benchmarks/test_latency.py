@@ -39,7 +39,7 @@ def test_reading_in_parts_is_reading_at_once(family: str) -> None:
     look = Look(frames, 5.0)
     prompt = reader.look(look, "What is it?")
     clip = Clip(frames, tuple(map(float, range(5))), 5.0, 1.0)
-    whole = vlm._clip_prompts([clip], "What is it?")[0]
+    whole = vlm.embed_with_frames([clip], "What is it?")[0]
     torch.testing.assert_close(torch.cat([prompt.seen, prompt.rest]), whole, atol=1e-5, rtol=0.0)
     token = reader.read(prompt)
     cache = reader.keep(prompt)
@@ -48,7 +48,7 @@ def test_reading_in_parts_is_reading_at_once(family: str) -> None:
     head = vlm.decoder.model.layers[0].self_attn.head_dim
     assert reader.bytes_of(cache) == 2 * layers * heads * head * len(prompt.seen) * 4
     texts: list[str] = vlm.generate_from_frames([clip], "What is it?", 1)
-    assert texts == [vlm._text([token])]
+    assert texts == [vlm.decode([token])]
 
 
 def test_more_frames_than_a_clip_holds_and_as_many_as_the_context() -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import chunkv2l
 from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
+from chunkv2l.models.family import require_family
 from evaluation.__main__ import main
 from evaluation.benchmarks import answers, asking, qa
 from evaluation.benchmarks.answers import Nats
@@ -98,7 +99,7 @@ def test_what_is_chosen_is_what_the_composition_makes_likeliest(folder: Path) ->
     with Index(folder / "park.idx", tiny_smolvlm.model()) as index:
         adapter = index.compose(dict.fromkeys(range(5), 0.2))
         for question in questions:
-            nats = answers.nats(index.model.vlm, question.question, question.options, adapter, None)
+            nats = answers.nats(require_family(index.model.vlm), question.question, question.options, adapter, None)
             right = max(range(5), key=lambda i: nats[i].total) == question.correct
             assert found["mean"][question.id]["accuracy"] == float(right)
 

@@ -64,7 +64,7 @@ def test_what_is_shipped() -> None:
 
 def test_states_are_those_of_training() -> None:
     clip, parts = real_mini.clips()[0], vlm()
-    frames = np.stack([parts.shrink(frame) for frame in clip.frames])
+    frames = np.stack([parts.sampling.shrink(frame) for frame in clip.frames])
     decoder = from_llama(parts.language, torch.float32)
     with torch.no_grad():
         seen = see(parts.vision, to_tensor(frames, parts.device))
@@ -118,7 +118,7 @@ def test_peft_on_the_exported_base_computes_what_injection_computes(tmp_path: Pa
 
     vlm().save_base(tmp_path / "base")
     one = adapters()[0].detach()
-    one.save_pretrained(tmp_path / "adapter", vlm().adapter_path, vlm().base_model)
+    one.save_pretrained(tmp_path / "adapter", vlm().adapter_base.module_path, vlm().base_model)
     loading: Any = AutoModelForCausalLM.from_pretrained
     theirs: Any = PeftModel.from_pretrained(loading(tmp_path / "base", dtype=torch.float32), str(tmp_path / "adapter"))
     ids = torch.tensor([vlm().prompt_ids("What is on the table?")])

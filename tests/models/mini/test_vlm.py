@@ -165,8 +165,8 @@ def test_no_clip_is_an_input_error() -> None:
 )
 def test_frames_are_taken_at_the_centres_of_equal_parts(duration: float, times: list[float]) -> None:
     vlm = tiny_mini.tiny().vlm
-    assert vlm.sample_times(duration, 25.0) == pytest.approx(times)
-    assert vlm.sample_times(duration, 29.97) == vlm.sample_times(duration, float("nan"))
+    assert vlm.sampling.times(duration, 25.0) == pytest.approx(times)
+    assert vlm.sampling.times(duration, 29.97) == vlm.sampling.times(duration, float("nan"))
 
 
 @pytest.mark.parametrize("size", [(480, 848), (90, 160), (1080, 100), (100, 1080), (1, 1), (225, 224)])
@@ -192,7 +192,7 @@ def test_shrinking_averages_over_areas() -> None:
 def test_frames_of_any_size_are_seen_as_they_are_kept() -> None:
     vlm = tiny_mini.tiny().vlm
     whole = tiny_mini.clip(2, size=(90, 160))
-    kept = Clip(tuple(vlm.shrink(frame) for frame in whole.frames), whole.times, whole.duration, whole.fps)
+    kept = Clip(tuple(vlm.sampling.shrink(frame) for frame in whole.frames), whole.times, whole.duration, whole.fps)
     assert torch.equal(vlm.encode([whole])[0], vlm.encode([kept])[0])
 
 
@@ -295,7 +295,7 @@ def test_peft_on_the_exported_base_computes_what_injection_computes(base: Path, 
 
     vlm = tiny_mini.tiny().vlm
     one = tiny_mini.adapter(seed=7)
-    one.save_pretrained(tmp_path / "adapter", vlm.adapter_path, vlm.base_model)
+    one.save_pretrained(tmp_path / "adapter", vlm.adapter_base.module_path, vlm.adapter_base.name)
     theirs: Any = PeftModel.from_pretrained(load(base), str(tmp_path / "adapter"))
     ids = torch.tensor([vlm.prompt_ids("Who runs?")])
     with torch.no_grad():

@@ -16,6 +16,7 @@ from chunkv2l.train.clips.bank import build_bank
 from chunkv2l.train.data.images import Motion, load_images
 from chunkv2l.train.data.material import AnySet, load_set
 from chunkv2l.train.data.videos import Stretch, VideoSet, load_videos
+from chunkv2l.video.frame_sampling import FrameSampling
 from tests.helpers import media
 from tests.helpers.photograph_sets import write_set
 
@@ -47,7 +48,7 @@ def test_rows_become_stretches(folder: Path) -> None:
     assert isinstance(videos, VideoSet) and len(videos) == 2 and videos.name == folder.name
     assert videos.stretches[0].start == 0.0 and videos.stretches[0].end == pytest.approx(6.0, abs=0.05)
     assert [one.captions for one in videos.described] == [("All is red.",), ("Green.",)]
-    clip = videos.stretches[1].clip(media.at(0.0, 1.9), media.whole)
+    clip = videos.stretches[1].clip(FrameSampling(media.at(0.0, 1.9), media.whole))
     assert [media.colour(frame)[1] > 200 for frame in clip.frames] == [True, True] and clip.duration == 2.0
     assert len(load_videos(folder, limit=1)) == 1
 

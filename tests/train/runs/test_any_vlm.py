@@ -141,7 +141,7 @@ def test_states_and_teacher_are_the_vlms_own(config: RunConfig) -> None:
         assert watched.features_mask is not None
         seen = watched.features[row][watched.features_mask[row].bool()]
         torch.testing.assert_close(seen, vlm.look([clip])[0], rtol=0.01, atol=0.01)
-        prompt = vlm._clip_prompts([clip], "What is it?")[0]
+        prompt = vlm.embed_with_frames([clip], "What is it?")[0]
         answer = bench.words.answer("A dog.")
         embeds = torch.cat([prompt, vlm.decoder.embed(answer)])[None]
         expected = vlm.decoder.run(embeds, torch.ones(1, embeds.shape[1], dtype=torch.long)).last_hidden_state[0]
