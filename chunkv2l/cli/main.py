@@ -165,9 +165,9 @@ def build(
     the movie and the settings haven't changed, there is nothing to do.
     """
     from chunkv2l.indexing.build import build as build_index
-    from chunkv2l.own_detector import named
+    from chunkv2l.video.detectors import load_detector
 
-    settings["detector"] = named(settings["detector"])
+    settings["detector"] = load_detector(settings["detector"])
     if no_subtitles and subtitles is not None:
         raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
     settings["subtitles"] = None if no_subtitles else subtitles or "auto"

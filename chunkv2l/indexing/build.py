@@ -7,16 +7,12 @@ that was killed and started again ends in the same rows as one that ran through.
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from numpy import uint8
-from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
@@ -30,20 +26,17 @@ from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.settings import BuildSettings
-from chunkv2l.video.background import Prefetch
-from chunkv2l.video.clip import Clip
-from chunkv2l.video.detectors import Segment
-from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.background import BackgroundIterator
+from chunkv2l.video.parallel import coordinator
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import MovieInfo, probe
-from chunkv2l.video.readers import on_gpu
-from chunkv2l.video.segmentation import cut
+from chunkv2l.video.readers.pyav import choose_gpu
+from chunkv2l.video.segmentation import CutSegment, Resources, cut
 from chunkv2l.video.subtitles import Cue, Spoken, take_subtitles
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
-Cut = tuple[Segment, Clip, NDArray[uint8]]
 
 logger = logging.getLogger(__name__)
 
@@ -190,13 +183,13 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     count = 0
     batch = SegmentBatch(writer, job.model, job.settings, job.spoken, job.run)
     with Pictures(writer.path.parent) as pictures:
-        with Prefetch(_kept(_cut(job), pictures), AHEAD) as cuts:
+        with BackgroundIterator(_kept(_cut(job), pictures), AHEAD, name="read") as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):
                 if count > len(stored):
                     batch.add(*item)
                     if count % BATCH == 0:
                         batch.store(count)
-                elif stored[count - 1] != (item[0].start, item[0].end):
+                elif stored[count - 1] != (item.segment.start, item.segment.end):
                     raise _Stale("the movie's cuts are found elsewhere now")
             batch.store(count)
             job.run.stages["read"] = cuts.seconds
@@ -207,12 +200,12 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
         return store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
 
 
-def _kept(cuts: Generator[Cut, None, object], pictures: Pictures) -> Generator[Cut, None, None]:
+def _kept(cuts: Generator[CutSegment, None, object], pictures: Pictures) -> Generator[CutSegment, None, None]:
     """The cuts, each once its frames for the chapters are kept: where they are read, as the model has enough to do."""
     with closing(cuts):
-        for segment, clip, picture in cuts:
-            pictures.add(segment, clip)
-            yield segment, clip, picture
+        for item in cuts:
+            pictures.add(item.segment, item.clip)
+            yield item
 
 
 def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
@@ -234,31 +227,13 @@ def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     return stored
 
 
-def _cut(job: _Job) -> Generator[Cut, None, object]:
+def _cut(job: _Job) -> Generator[CutSegment, None, object]:
     """The movie's segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
-    sampling, count = vlm.sampling, side_by_side.processes()
-    if isinstance(settings.detector, str) and side_by_side.pays(job.info, vlm.device.type, count):
-        task = Task(
-            path=str(job.movie),
-            sample_times=sampling.times,
-            shrink=sampling.shrink,
-            detector=settings.detector,
-            reader=settings.reader,
-            min_length=settings.min_length,
-            max_length=settings.max_length,
-            exact=sampling.exact,
-            room=side_by_side.ROOM,
-            gpu=on_gpu.chosen(job.info, vlm.device, count) if settings.reader == "auto" else None,
-        )
-        return side_by_side.cut_side_by_side(task, count)
-    return cut(
-        job.movie,
-        sampling.times,
-        sampling.shrink,
-        detector=copy.deepcopy(settings.detector),  # a detector remembers; starting over needs a fresh one
-        reader=settings.reader,
-        min_length=settings.min_length,
-        max_length=settings.max_length,
-        exact=sampling.exact,
-    )
+    sampling, workers = vlm.sampling, coordinator.count_workers()
+    is_named = isinstance(settings.detector, str)  # the caller's own detector stays in this process
+    if is_named and coordinator.is_worthwhile(job.info, vlm.device.type, workers):
+        gpu = choose_gpu(job.info, vlm.device, workers) if settings.reader == "auto" else None
+        task = Task(str(job.movie), sampling, settings.segmentation, Resources(coordinator.ROOM, gpu))
+        return coordinator.cut_in_parallel(task, workers)
+    return cut(job.movie, sampling, settings.segmentation)

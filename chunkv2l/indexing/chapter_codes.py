@@ -29,7 +29,7 @@ from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.segments import AT_ONCE, at_once
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
-from chunkv2l.video.sampling import cores
+from chunkv2l.video.sampling import count_cores
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -57,7 +57,7 @@ class Pictures:
         self._frames: list[tuple[int, int, float]] = []  # place and bytes in the file, seconds of the movie
         self._segments: list[tuple[int, float, float]] = []  # its first frame, start, end
         self._fps = 0.0
-        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="chunkv2l-pictures")
+        self._pool = ThreadPoolExecutor(count_cores(), thread_name_prefix="chunkv2l-pictures")
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `close` does
         except OSError as error:

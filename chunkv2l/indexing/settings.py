@@ -6,23 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenedetect.detector import SceneDetector
-
-from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, READER
+from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import OWN_DETECTOR
-from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, make_detector
-from chunkv2l.video.readers import check_reader
+from chunkv2l.video.settings import SegmentationSettings
 
 
 @dataclass(frozen=True)
-class BuildSettings:
-    """How a movie is cut and stored.
+class BuildSettings(SegmentationSettings):
+    """Choices that decide a movie's segments (`SegmentationSettings`) and what an index stores of them.
 
     Attributes:
-        detector: finds the cuts: a name as `--detector` takes it, or a PySceneDetect detector of the caller's own.
-        min_length, max_length: seconds that a segment has at least and at most.
-        reader: decodes the movie: "auto", "pyav" or "decord".
         captions: whether a caption is generated from each segment's own adapter.
         codes: format of stored codes: "fp32" (exact), "fp16", or "int8" (the smallest). What each changes:
             docs/measurements.md#code-formats.
@@ -33,10 +27,6 @@ class BuildSettings:
         InputError: a value that can't be.
     """
 
-    detector: str | SceneDetector = DEFAULT_DETECTOR
-    min_length: float = MIN_LENGTH
-    max_length: float = MAX_LENGTH
-    reader: str = READER
     captions: bool = CAPTIONS
     codes: str = CODES
     subtitles: str | Path | None = "auto"
@@ -44,8 +34,12 @@ class BuildSettings:
     def __post_init__(self) -> None:
         if self.codes not in CODE_FORMATS:
             raise InputError(f"Codes can be stored as {', '.join(CODE_FORMATS)}, not {self.codes!r}.")
-        check_reader(self.reader)
-        make_detector(self.detector, self.min_length, self.max_length)
+        super().__post_init__()
+
+    @property
+    def segmentation(self) -> SegmentationSettings:
+        """The part that decides the segments."""
+        return SegmentationSettings(self.detector, self.min_length, self.max_length, self.reader)
 
     def to_meta(self) -> dict[str, Any]:
         """As the index's meta holds them; a detector of the caller's own by its class's name."""

@@ -1,4 +1,4 @@
-"""Running a generator ahead in a thread: the movie is decoded while the model works on what came before."""
+"""Runs an iterator ahead in a thread, so that decoding, scene detection and the model work side by side."""
 
 from __future__ import annotations
 
@@ -9,45 +9,66 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_POLL = 0.1  # seconds between looks at whether the other side has stopped
+_POLL = 0.1  # seconds between checks of whether the other side has stopped
+_JOIN = 10.0  # seconds to wait for the thread to end
 
 
-class Prefetch(Generic[T]):
-    """Iterate over `items` while a thread computes up to `depth` of them ahead. Use it as a context manager.
+class Stalled(Exception):
+    """No item came within the time allowed."""
 
-    An exception in `items` is raised here, after what came before it. Leaving the `with` block stops the thread, which
+
+class BackgroundIterator(Generic[T]):
+    """Iterates over `items`, of which a thread computes up to `depth` ahead. Use it as a context manager.
+
+    An exception in `items` is raised here, after the items before it. Leaving the `with` block stops the thread, which
     then closes `items` if it is a generator.
 
+    Args:
+        name: of the thread, after "chunkv2l-".
+        timeout: seconds to wait for an item; None for as long as it takes. After that, iterating raises `Stalled`, and
+            the thread is left behind: nothing can end a call that hangs inside a library, and a daemon thread doesn't
+            keep the program alive.
+
     Attributes:
-        seconds: how long the thread has spent computing items, waiting for the reader of them not included.
+        seconds: how long the thread has spent computing items, without the time that it waited for a free slot.
     """
 
-    def __init__(self, items: Iterable[T], depth: int) -> None:
+    def __init__(
+        self, items: Iterable[T], depth: int, *, name: str = "background", timeout: float | None = None
+    ) -> None:
         self._items = items
         self._queue: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chunkv2l-prefetch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"chunkv2l-{name}", daemon=True)
+        self._timeout = timeout
+        self._stalled = False
         self.seconds = 0.0
 
-    def __enter__(self) -> Prefetch[T]:
+    def __enter__(self) -> BackgroundIterator[T]:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(timeout=10.0)  # a decoder that hangs doesn't keep the program from ending: it is a daemon
+        if not self._stalled:
+            self._thread.join(timeout=_JOIN)
 
     def __iter__(self) -> Iterator[T]:
+        while (entry := self._next_entry()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            yield entry[0]
+
+    def _next_entry(self) -> tuple[T] | BaseException | None:
+        """Return the next item in a tuple, an exception of the thread's, or None at the end."""
+        started = time.monotonic()
         while True:
             try:
-                got = self._queue.get(timeout=_POLL)  # a timeout, so that Ctrl+C gets in
+                return self._queue.get(timeout=_POLL)  # short waits let Ctrl+C in on every system
             except queue.Empty:
-                continue
-            if got is None:
-                return
-            if isinstance(got, BaseException):
-                raise got
-            yield got[0]
+                if self._timeout is not None and time.monotonic() - started >= self._timeout:
+                    self._stalled = True
+                    raise Stalled from None
 
     def _run(self) -> None:
         iterator = iter(self._items)
@@ -62,17 +83,17 @@ class Prefetch(Generic[T]):
                 finally:
                     self.seconds += time.perf_counter() - started
                 self._put((item,))
-        except BaseException as error:  # whatever it is, the reader must see it
+        except BaseException as error:  # whatever it is, the iterating side raises it
             self._put(error)
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
 
-    def _put(self, item: tuple[T] | BaseException | None) -> None:
+    def _put(self, entry: tuple[T] | BaseException | None) -> None:
         while not self._stop.is_set():
             try:
-                self._queue.put(item, timeout=_POLL)
+                self._queue.put(entry, timeout=_POLL)
                 return
             except queue.Full:
                 continue

@@ -1,7 +1,7 @@
-"""Clips: the frames taken from a segment, and reading one exactly by presentation time.
+"""Clips: the frames sampled from a segment, and a way to read one exactly by presentation time.
 
-Time is seconds from presentation timestamps on the movie's own timeline (`movies.py`), never a frame's number over a
-frame rate. What is seen at a moment is the last frame presented at or before it, until the next one comes.
+Times are seconds from presentation timestamps on the movie's timeline (`probe`), never a frame's number over a frame
+rate. The frame on screen at a moment is the last one presented at or before it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
-from chunkv2l.video.probe import MovieInfo as MovieInfo
-from chunkv2l.video.probe import probe as probe
+from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.base import Image
 
@@ -43,10 +42,10 @@ class Clip:
 
 
 def tolerance(fps: float) -> float:
-    """Seconds by which a frame may come after the moment asked for and still count as shown then.
+    """Return the seconds by which a frame may come after the moment asked for and still count as shown then.
 
-    Moments are computed as number / fps and stamps are rounded to the file's clock (a millisecond in Matroska): without
-    it, the frame before would be taken as often as not.
+    Moments are computed as number / fps, and stamps are rounded to the file's clock (a millisecond in Matroska):
+    without a tolerance, the frame before would often be taken.
     """
     return min(0.01, 0.25 / fps)
 
@@ -59,17 +58,17 @@ def read_clip(
     end: float | None = None,
     reader: str = "auto",
 ) -> Clip:
-    """One clip, each frame exactly the one that is shown at its sample time. For short movies and stretches.
+    """Read one clip, each frame exactly the one that is shown at its sample time. For short movies and intervals.
 
-    The stretch is decoded twice: for its frames' times, then for the pictures.
+    The interval is decoded twice: for its frames' times, then for the pictures.
 
     Args:
-        sample_times: (duration, fps) -> seconds from the stretch's start, as `FrameSampling.times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what is kept of it, as `FrameSampling.shrink`.
+        sample_times: (duration, fps) -> seconds from the interval's start, as `FrameSampling.times`.
+        shrink: a picture, uint8 RGB [H, W, 3] -> what the model needs of it, as `FrameSampling.shrink`.
         start, end: seconds on the movie's timeline; by default from the first frame to the end of the last.
 
     Raises:
-        InputError: not a movie; no frame in the stretch.
+        InputError: not a movie; no frame in the interval.
     """
     info = probe(path)
     times, finish = _frame_times(info, start, end, reader)
@@ -79,22 +78,22 @@ def read_clip(
     duration = round(finish - begin, 6)
     slack = tolerance(info.fps)
     moments = [min(begin + t, finish) + slack for t in sample_times(duration, info.fps)]
-    wanted = [times[max(0, bisect_right(times, moment) - 1)] for moment in moments]
+    frame_times = [times[max(0, bisect_right(times, moment) - 1)] for moment in moments]
     pictures: dict[float, Image] = {}
     with closing(read_frames(info, reader, times[0])) as frames:
         for frame in frames:
-            if frame.time > max(wanted) + _SAME:
+            if frame.time > max(frame_times) + _SAME:
                 break
-            for time in {t for t in wanted if abs(t - frame.time) <= _SAME} - pictures.keys():
+            for time in {t for t in frame_times if abs(t - frame.time) <= _SAME} - pictures.keys():
                 pictures[time] = shrink(frame.picture())
-    seen = [t for t in wanted if t in pictures]
+    decoded = [t for t in frame_times if t in pictures]
     return Clip(
-        tuple(pictures[t] for t in seen), tuple(round(max(0.0, t - begin), 6) for t in seen), duration, info.fps
+        tuple(pictures[t] for t in decoded), tuple(round(max(0.0, t - begin), 6) for t in decoded), duration, info.fps
     )
 
 
 def _frame_times(info: MovieInfo, start: float | None, end: float | None, reader: str) -> tuple[list[float], float]:
-    """Times of the frames shown in [start, end), the one on screen at `start` first; and where the stretch ends."""
+    """Return the times of the frames shown in [start, end), the one on screen at `start` first, and the end."""
     times: list[float] = []
     finish = 0.0
     for back in (1.0, 60.0, math.inf):  # how long before `start` the frame on screen may have come

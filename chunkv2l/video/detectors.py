@@ -1,8 +1,8 @@
 """Segments of a movie, and the scene detectors that propose where one ends: names, defaults, construction.
 
-The algorithms are PySceneDetect's. This module names them, holds the one table of their settings (`DETECTORS`), and
-turns what a user typed ("adaptive", "fixed:8") into a detector. Making segments out of cuts is `segmenter.py`'s work,
-feeding frames is `cutting.py`'s.
+The algorithms are PySceneDetect's. This module names them, holds their settings (`DETECTORS`), and turns what a user
+typed ("adaptive", "fixed:8", "FILE.py:CLASS") into a detector. `segmenter` makes segments of cuts, `segmentation` feeds
+frames.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from scenedetect.detectors import (
     ThresholdDetector,
 )
 
-from chunkv2l import defaults
+from chunkv2l.defaults import DETECTOR, MAX_LENGTH, MIN_LENGTH
 from chunkv2l.errors import InputError
-
-DEFAULT_DETECTOR, MIN_LENGTH, MAX_LENGTH = defaults.DETECTOR, defaults.MIN_LENGTH, defaults.MAX_LENGTH
+from chunkv2l.user_code import load_from_file
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch [start, end) of a movie, seconds on the movie's timeline (`movies.py`)."""
+    """An interval [start, end) of a movie, seconds on the movie's timeline (`probe`)."""
 
     start: float
     end: float
@@ -42,7 +41,7 @@ class Segment:
 
 
 class FixedDetector(SceneDetector):  # type: ignore[misc]
-    """A ruler in a detector's clothes: a cut every `seconds`, wherever the frames are and whatever they show."""
+    """Proposes a cut every `seconds`, whatever the frames show."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ class FixedDetector(SceneDetector):  # type: ignore[misc]
         self._next = 1
 
     def process_frame(self, timecode: FrameTimecode, frame_img: Any) -> list[FrameTimecode]:
-        """The multiples of `seconds` that lie between the last frame and this one, this one included."""
+        """Return the multiples of `seconds` after the last frame, up to and including this one."""
         cuts = []
         while self._next * self.seconds <= timecode.seconds + 1e-6:
             cuts.append(FrameTimecode(self._next * self.seconds, fps=timecode))
@@ -59,10 +58,10 @@ class FixedDetector(SceneDetector):  # type: ignore[misc]
 
 
 class MixedDetector(SceneDetector):  # type: ignore[misc]
-    """Hard cuts and dissolves: PySceneDetect's content detector on every frame, its histogram detector on few.
+    """Finds hard cuts and dissolves: PySceneDetect's content detector on every frame, its histogram detector on few.
 
-    In a dissolve neighbouring frames hardly differ, frames a quarter of a second apart do. Histograms and not content
-    for the slow look, because a moving camera changes them less.
+    In a dissolve neighbouring frames hardly differ, but frames a quarter of a second apart do. Those are compared by
+    histogram and not by content, because a moving camera changes histograms less.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class MixedDetector(SceneDetector):  # type: ignore[misc]
         self._cell = -1
 
     def process_frame(self, timecode: FrameTimecode, frame_img: Any) -> list[FrameTimecode]:
-        """What either finds; the content detector reports up to `min_scene_len` seconds late."""
+        """Return the cuts of both detectors; the content detector reports up to `min_scene_len` seconds late."""
         cuts: list[FrameTimecode] = self._content.process_frame(timecode, frame_img)
         cell = math.floor(timecode.seconds * self._rate + 1e-6)
         if cell > self._cell:
@@ -86,13 +85,15 @@ class MixedDetector(SceneDetector):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class DetectorKind:
-    """A detector that can be asked for by name.
+    """Describes a detector that can be asked for by name.
 
     Attributes:
-        settings: what it is made with; lengths are seconds, rates frames a second.
-        lag_frames, lag_seconds: how long after a frame a cut at it may still be reported.
-        confirm: whether a cut between stretches that look alike is dropped (`segmenter.py`): right for detectors that
-            compare neighbouring frames and so report flashes and jerks; wrong where the cut lies in the dark.
+        make: makes it from its settings.
+        settings: lengths in seconds, rates in frames a second.
+        about: one line for lists of detectors.
+        lag_frames, lag_seconds: how long after a frame a cut at that frame may still be reported.
+        confirm: drop a cut between intervals that look alike (`segmenter`). Right for detectors that compare
+            neighbouring frames and so report flashes and jerks; wrong for cuts that lie in the dark.
     """
 
     make: Callable[..., SceneDetector]
@@ -144,13 +145,13 @@ DETECTORS: Mapping[str, DetectorKind] = MappingProxyType(
         ),
     }
 )
-"""Every detector and its settings, in one place. `mixed` is the default: it has the best ceiling over hard cuts and
-dissolves (docs/measurements.md#scene-detectors)."""
+"""Every detector and its settings. `mixed` is the default: it has the best ceiling over hard cuts and dissolves
+(docs/measurements.md#scene-detectors)."""
 
 
 @dataclass(frozen=True)
 class Detector:
-    """A fresh detector and what `Segmenter` must know about it; see `DetectorKind`."""
+    """A fresh detector with what `Segmenter` must know about it; attributes as in `DetectorKind`."""
 
     name: str
     algorithm: SceneDetector
@@ -166,14 +167,14 @@ def check_lengths(min_length: float, max_length: float) -> None:
     if not (math.isfinite(max_length) and max_length >= 2 * min_length):
         raise InputError(
             f"The longest segment (--max-length) must be at least twice the shortest ({2 * min_length:g} s), "
-            f"not {max_length:g}: otherwise some stretches can't be cut."
+            f"not {max_length:g}: otherwise some intervals can't be cut."
         )
 
 
 def make_detector(
-    detector: str | SceneDetector = DEFAULT_DETECTOR, min_length: float = MIN_LENGTH, max_length: float = MAX_LENGTH
+    detector: str | SceneDetector = DETECTOR, min_length: float = MIN_LENGTH, max_length: float = MAX_LENGTH
 ) -> Detector:
-    """A fresh detector from its name ("adaptive", "fixed:8"), or a PySceneDetect detector of the caller's own.
+    """Make a fresh detector from its name ("adaptive", "fixed:8"), or wrap a PySceneDetect detector.
 
     Raises:
         InputError: no such detector, or a fixed length that `min_length` and `max_length` (seconds) forbid.
@@ -205,3 +206,24 @@ def _fixed_seconds(text: str, min_length: float, max_length: float) -> float:
             "change it, or --min-length and --max-length."
         )
     return seconds
+
+
+def load_detector(spec: str) -> str | SceneDetector:
+    """Load the detector that "FILE.py:CLASS" names; return any other name unchanged, for `make_detector`.
+
+    Raises:
+        InputError: no such file or class, one that isn't a SceneDetector, or one that can't be made without arguments.
+    """
+    file, _, name = spec.rpartition(":")
+    if not file.endswith(".py"):
+        return spec
+    detector_class = load_from_file(spec, "detector", "FILE.py:CLASS")
+    if not (isinstance(detector_class, type) and issubclass(detector_class, SceneDetector)):
+        raise InputError(f'"{name}" in {file} is no class that derives from PySceneDetect\'s SceneDetector.')
+    try:
+        return detector_class()
+    except Exception as error:
+        raise InputError(
+            f"The detector {name} can't be made without arguments ({type(error).__name__}: {error}): "
+            "give its parameters defaults."
+        ) from error

@@ -1,14 +1,14 @@
-"""What is kept of a movie's frames on the way: small ones for detection, and pictures from which clips are made.
+"""Keeps, of a movie's frames on the way, small ones for scene detection and those from which clips are made.
 
-Detection looks at about `DETECT_RATE` frames a second: of a 60 fps movie at every other one. Beside them candidates for
-sampling are kept, at most `CANDIDATE_RATE` a second and every frame that stays longer on screen than that. A segment's
-clip is put together from those on screen nearest to the moments that the model asks for: a sampled frame is off by at
-most half of 1/`CANDIDATE_RATE` seconds. The model's `shrink` gets pictures no larger than `KEPT_SIDE` pixels.
+Detection sees about `DETECT_RATE` frames a second: every other frame of a 60 fps movie. Besides, frames are kept for
+sampling: at most `KEEP_RATE` a second, and every frame that stays on screen longer than that. A segment's clip consists
+of the kept frames on screen nearest to the times that the model asks for, so that a sampled frame is off by at most
+half of 1/`KEEP_RATE` seconds. The model's `shrink` gets pictures of at most `KEPT_SIDE` pixels.
 
-Where clips must be exact, every frame is a candidate, and `shrink` gets whole pictures.
+Where clips must be exact, every frame is kept, and `shrink` gets whole pictures.
 
-Either way a candidate is held as the decoder left it, and pictures are made of those only that a clip consists of; of
-the oldest ones they are made before that, in threads, where frames would take more than `ROOM`.
+A kept frame stays as the decoder left it, and pictures are made only of those that a clip consists of. Where waiting
+frames take more than `ROOM`, pictures of the oldest ones are made earlier, in threads.
 """
 
 from __future__ import annotations
@@ -27,47 +27,43 @@ import numpy as np
 
 from chunkv2l.video.clip import Clip, tolerance
 from chunkv2l.video.detectors import Segment
-from chunkv2l.video.frame_sampling import SampleTimes, Shrink
+from chunkv2l.video.frame_sampling import FrameSampling, SampleTimes
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers.base import Frame, Image, fitted
 
-CANDIDATE_RATE = 8.0
-"""Pictures a second among which a clip's frames are chosen."""
+KEEP_RATE = 8.0
+"""Frames a second among which a clip's frames are chosen."""
 KEPT_SIDE = 512
-"""Pixels that the longer side of these pictures has at most; no model looks at more."""
+"""Pixels of the longer side of these pictures at most; no model looks at more."""
 DETECT_RATE = 30.0
-"""Frames a second that detection looks at, about, where there are more."""
+"""Frames a second that detection sees, about, where there are more."""
 ROOM = 512 << 20
-"""Bytes that frames held whole may take (docs/measurements.md#frames-held-whole)."""
+"""Bytes that whole frames may take (docs/measurements.md#frames-held-whole)."""
 THUMBNAIL_SIDE = 256
 """Pixels of a thumbnail's longer side at most."""
 _SMALL_SIDE = 256  # pixels of the longer side of what detection sees
-_LONGEST = 16.0  # seconds for which a header may say that a movie's last frame is shown
+_LONGEST_HOLD = 16.0  # seconds for which a header may say that a movie's last frame is shown
 
 
-class Held:
-    """A frame as the decoder left it, until it is settled: what may be wanted of it is made, and the frame let go.
+class PendingFrame:
+    """A frame as the decoder left it, whose pictures are made when they are asked for or when it is settled.
 
     Attributes:
-        viewable: whether `view` may be asked for.
-        nbytes: what the frame takes.
+        is_viewable: `view` may be asked for.
+        nbytes: memory that the frame takes.
     """
 
-    def __init__(self, frame: Frame, shrink: Shrink, *, whole: bool, viewable: bool) -> None:
-        """
-        Args:
-            whole: the model gets the picture in its full size to shrink, not one of `KEPT_SIDE`.
-        """
-        self.viewable, self.nbytes = viewable, frame.nbytes
+    def __init__(self, frame: Frame, sampling: FrameSampling, *, is_viewable: bool) -> None:
+        self.is_viewable, self.nbytes = is_viewable, frame.nbytes
         self._frame: Frame | None = frame
-        self._shrink, self._whole = shrink, whole
+        self._shrink, self._is_whole = sampling.shrink, sampling.exact
         self._image: Image | None = None
         self._view: Image | None = None
         self._lock = Lock()
 
     def image(self) -> Image:
-        """uint8 RGB, what `shrink` leaves of the picture."""
-        if not self._whole:
+        """Return what `shrink` leaves of the picture, uint8 RGB."""
+        if not self._is_whole:
             return self._shrink(self.view())
         with self._lock:
             if self._image is None:
@@ -76,91 +72,89 @@ class Held:
             return self._image
 
     def view(self) -> Image:
-        """uint8 RGB, to make a thumbnail of."""
+        """Return a picture to make a thumbnail of, uint8 RGB."""
         with self._lock:
             if self._view is None:
-                assert self._frame is not None and self.viewable
+                assert self._frame is not None and self.is_viewable
                 self._view = self._frame.picture(KEPT_SIDE)
             return self._view
 
     def settle(self) -> None:
-        """Make what may be asked for, and let the frame go."""
-        if self._whole:
+        """Make the pictures that may be asked for, and release the frame."""
+        if self._is_whole:
             self.image()
-        if self.viewable:
+        if self.is_viewable:
             self.view()
         self._frame = None
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """What is kept of a frame, on screen in [time, until) seconds."""
+class KeptFrame:
+    """A frame that is kept for sampling, on screen in [time, until) seconds."""
 
     time: float
     until: float
-    held: Held
+    pending: PendingFrame
 
 
 @dataclass(frozen=True)
-class Look:
-    """One frame, looked at.
+class ScannedFrame:
+    """What the scan of one frame gives.
 
     Attributes:
         time: when it is first shown, seconds.
         end: where the movie ends if no other frame comes, seconds.
-        small: uint8 BGR for detection, or None: a frame that detection skips, or the closing item.
-        kept: the frame *before*, if it is a candidate; only now is it known how long it was on screen.
+        small: uint8 BGR for detection; None for a frame that detection skips and for the closing item.
+        kept: the frame *before*, if it is kept: only now is it known how long it was on screen.
     """
 
     time: float
     end: float
     small: Image | None
-    kept: Candidate | None
+    kept: KeptFrame | None
 
 
-def look(
-    frames: Generator[Frame, None, None], info: MovieInfo, shrink: Shrink, exact: bool = False
-) -> Generator[Look, None, None]:
-    """Look at every frame once; a closing item brings the last candidate. Closing this closes `frames`.
-
-    Args:
-        exact: every frame is a candidate, to be shrunk from its full size.
-    """
+def scan(
+    frames: Generator[Frame, None, None], info: MovieInfo, sampling: FrameSampling
+) -> Generator[ScannedFrame, None, None]:
+    """Scan every frame once; a closing item brings the last kept frame. Closing this closes `frames`."""
     small_size = fitted(info.stored_width, info.stored_height, _SMALL_SIDE)
     last: Frame | None = None
-    cell, seen, end = -1, -1.0, 0.0
+    cell, last_small = -1, -1.0
+    end = 0.0
     with closing(frames):
         for frame in frames:
             kept = None
             if last is not None:
-                kept = _candidate(last, frame.time, cell, shrink, exact)
+                kept = _keep(last, frame.time, cell, sampling)
                 cell = _cell(last)
             small = None
-            if frame.time - seen > 0.75 / DETECT_RATE - 1e-4:
-                small, seen = frame.small(*small_size), frame.time
+            if frame.time - last_small > 0.75 / DETECT_RATE - 1e-4:
+                small, last_small = frame.small(*small_size), frame.time
             end = frame.time + _shown_for(frame, info)
-            yield Look(frame.time, end, small, kept)
+            yield ScannedFrame(frame.time, end, small, kept)
             last = frame
     if last is not None:
-        yield Look(last.time, end, None, _candidate(last, end, cell, shrink, exact))
+        yield ScannedFrame(last.time, end, None, _keep(last, end, cell, sampling))
 
 
 class Sampler:
-    """Holds the candidates that a segment may need that is still open, and makes clips of them.
+    """Holds the kept frames that a segment may need that is still open, and makes clips of them.
 
     A context manager: leaving it ends its threads.
 
     Args:
+        fps: the movie's mean frame rate.
         room: bytes that frames may take before the oldest are settled.
     """
 
     def __init__(self, sample_times: SampleTimes, fps: float, room: int = ROOM) -> None:
         self._sample_times, self._fps, self._room = sample_times, fps, room
-        self._kept: deque[Candidate] = deque()
-        self._unsettled: deque[Held] = deque()  # those of the kept ones, in order
+        self._kept: deque[KeptFrame] = deque()
+        self._unsettled: deque[PendingFrame] = deque()  # those of the kept frames, in order
         self._bytes = 0  # that they take
         self._settling: deque[Future[None]] = deque()
-        self._threads = cores()
+        self._threads = count_cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="chunkv2l-shrink")
 
     def __enter__(self) -> Sampler:
@@ -169,11 +163,11 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def keep(self, candidate: Candidate) -> None:
-        """Take one more; they come in order."""
-        self._kept.append(candidate)
-        self._unsettled.append(candidate.held)
-        self._bytes += candidate.held.nbytes
+    def keep(self, frame: KeptFrame) -> None:
+        """Add a frame; frames come in order."""
+        self._kept.append(frame)
+        self._unsettled.append(frame.pending)
+        self._bytes += frame.pending.nbytes
         while self._bytes > self._room and self._unsettled:
             oldest = self._unsettled.popleft()
             self._bytes -= oldest.nbytes
@@ -182,60 +176,64 @@ class Sampler:
             self._settling.popleft().result()
 
     def take(self, segment: Segment) -> tuple[Clip, Image]:
-        """A segment's clip and thumbnail (uint8 RGB); pictures from before the segment are let go."""
+        """Return a segment's clip and thumbnail (uint8 RGB), and release the frames before the segment."""
         while len(self._kept) > 1 and self._kept[1].time <= segment.start:
-            gone = self._kept.popleft().held
-            if self._unsettled and self._unsettled[0] is gone:
+            released = self._kept.popleft().pending
+            if self._unsettled and self._unsettled[0] is released:
                 self._unsettled.popleft()
-                self._bytes -= gone.nbytes
-        seen = [c for c in self._kept if c.time < segment.end - 1e-6 and c.until > segment.start + 1e-6]
-        seen = seen or list(self._kept)
+                self._bytes -= released.nbytes
+        visible = [f for f in self._kept if f.time < segment.end - 1e-6 and f.until > segment.start + 1e-6]
+        visible = visible or list(self._kept)
         slack = tolerance(self._fps)
         moments = self._sample_times(segment.duration, self._fps)
-        chosen = [_nearest(seen, min(segment.start + t, segment.end) + slack) for t in moments]
+        chosen = [_nearest(visible, min(segment.start + t, segment.end) + slack) for t in moments]
         images = tuple(self._pool.map(_image, chosen))
-        times = tuple(round(max(0.0, c.time - segment.start), 6) for c in chosen)
-        views = [c for c in seen if c.held.viewable] or [c for c in self._kept if c.held.viewable]
-        view = _nearest(views, (segment.start + segment.end) / 2).held.view()  # a movie's first candidate is viewable
+        times = tuple(round(max(0.0, frame.time - segment.start), 6) for frame in chosen)
+        return Clip(images, times, segment.duration, self._fps), self._thumbnail(segment, visible)
+
+    def _thumbnail(self, segment: Segment, visible: list[KeptFrame]) -> Image:
+        """Return a small picture from the segment's middle."""
+        viewable = [frame for frame in visible if frame.pending.is_viewable]
+        viewable = viewable or [frame for frame in self._kept if frame.pending.is_viewable]  # a movie's first frame is
+        view = _nearest(viewable, (segment.start + segment.end) / 2).pending.view()
         size = fitted(view.shape[1], view.shape[0], THUMBNAIL_SIDE)
-        thumbnail = np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        return Clip(images, times, segment.duration, self._fps), thumbnail
+        return np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def cores() -> int:
-    """CPUs that this process may use."""
+def count_cores() -> int:
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _image(candidate: Candidate) -> Image:
-    return candidate.held.image()
+def _image(frame: KeptFrame) -> Image:
+    return frame.pending.image()
 
 
-def _candidate(frame: Frame, until: float, cell: int, shrink: Shrink, exact: bool) -> Candidate | None:
-    """What is kept of a frame on screen until then; `cell` is the last one that has its candidate."""
-    wanted = _cell(frame) > cell or until - frame.time > 1 / CANDIDATE_RATE
-    if not (wanted or exact):
+def _keep(frame: Frame, until: float, cell: int, sampling: FrameSampling) -> KeptFrame | None:
+    """Return the frame to keep, on screen until then, or None; `cell` is the last one that has its kept frame."""
+    is_regular = _cell(frame) > cell or until - frame.time > 1 / KEEP_RATE
+    if not (is_regular or sampling.exact):
         return None
-    return Candidate(frame.time, until, Held(frame, shrink, whole=exact, viewable=wanted))
+    return KeptFrame(frame.time, until, PendingFrame(frame, sampling, is_viewable=is_regular))
 
 
 def _cell(frame: Frame) -> int:
-    """Which stretch of 1/CANDIDATE_RATE seconds a frame falls into."""
-    return math.floor(frame.time * CANDIDATE_RATE + 1e-6)
+    """Return the number of the interval of 1/KEEP_RATE seconds in which a frame is first shown."""
+    return math.floor(frame.time * KEEP_RATE + 1e-6)
 
 
-def _nearest(candidates: list[Candidate], time: float) -> Candidate:
-    """The candidate on screen at `time`, or else the one that was so nearest to it."""
+def _nearest(frames: list[KeptFrame], time: float) -> KeptFrame:
+    """Return the frame on screen at `time`, or else the one that was on screen nearest to it."""
 
-    def distance(candidate: Candidate) -> float:
-        if candidate.time <= time < candidate.until:
+    def distance(frame: KeptFrame) -> float:
+        if frame.time <= time < frame.until:
             return -1.0
-        return max(candidate.time - time, time - candidate.until)
+        return max(frame.time - time, time - frame.until)
 
-    return min(candidates, key=distance)
+    return min(frames, key=distance)
 
 
 def _shown_for(frame: Frame, info: MovieInfo) -> float:
-    """Seconds for which a movie's last frame is shown: what the file says, within reason."""
+    """Return the seconds for which a movie's last frame is shown: what the file says, if that is plausible."""
     usual = 1 / info.fps
-    return frame.duration if 0 < frame.duration <= max(_LONGEST, usual) else usual
+    return frame.duration if 0 < frame.duration <= max(_LONGEST_HOLD, usual) else usual

@@ -1,114 +1,139 @@
-"""One pass over a movie: its segments, and each one's clip taken on the way.
+"""Cuts a movie into segments in one pass, and takes each segment's clip on the way.
 
 Three threads share the work, each a few frames ahead of the next: one decodes (`readers`), one makes frames small for
-detection and keeps pictures for sampling (`sampling`), and the caller's detects (`segmenter`) and puts clips together.
-Whoever runs `cut` in yet another thread, as `build` does, has the model work beside all that. What comes out depends on
-the file alone. Memory depends on the longest segment, not on the movie.
+detection and keeps frames for sampling (`sampling`), and the caller's detects (`segmenter`) and makes clips. `build`
+runs `cut` in a fourth thread, so that the model works beside them. The result depends on the file alone; the memory
+depends on the longest segment, not on the movie.
 """
 
 from __future__ import annotations
 
-import logging
+import copy
 import os
 from collections.abc import Generator
+from dataclasses import dataclass
 from math import inf
-
-from scenedetect.detector import SceneDetector
+from typing import NamedTuple
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.background import Prefetch
+from chunkv2l.video.background import BackgroundIterator
 from chunkv2l.video.clip import Clip
-from chunkv2l.video.detectors import DEFAULT_DETECTOR, MAX_LENGTH, MIN_LENGTH, Segment, make_detector
-from chunkv2l.video.frame_sampling import SampleTimes, Shrink
+from chunkv2l.video.detectors import Segment, make_detector
+from chunkv2l.video.frame_sampling import FrameSampling
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import probe
-from chunkv2l.video.readers import STALL_TIMEOUT, check_reader, read_frames
+from chunkv2l.video.readers import STALL_TIMEOUT, read_frames
 from chunkv2l.video.readers.base import Image
-from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, look
+from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, scan
 from chunkv2l.video.segmenter import Segmenter
+from chunkv2l.video.settings import SegmentationSettings
 
-logger = logging.getLogger("chunkv2l")
-
-_AHEAD = 8  # frames made small that may wait
+_AHEAD = 8  # scanned frames that may wait
 _MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header says
+
+
+class CutSegment(NamedTuple):
+    """A segment with what was taken of it: its clip, and a thumbnail from its middle (uint8 RGB, longer side 256)."""
+
+    segment: Segment
+    clip: Clip
+    thumbnail: Image
+
+
+@dataclass(frozen=True)
+class Part:
+    """The interval of a movie that is read, seconds. The first segment starts at `start`, whatever is there; segments
+    that aren't final at `stop` are left out."""
+
+    start: float = 0.0
+    stop: float = inf
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a process may use to read a movie.
+
+    Attributes:
+        room: bytes that whole frames may take, where they are kept.
+        gpu: number of the GPU that decodes, if it can; None for the CPU.
+        stall_timeout: seconds without a picture after which a reader is given up.
+    """
+
+    room: int = ROOM
+    gpu: int | None = None
+    stall_timeout: float = STALL_TIMEOUT
 
 
 def cut(
     path: str | os.PathLike[str],
-    sample_times: SampleTimes,
-    shrink: Shrink,
-    detector: str | SceneDetector = DEFAULT_DETECTOR,
-    reader: str = "auto",
-    min_length: float = MIN_LENGTH,
-    max_length: float = MAX_LENGTH,
-    exact: bool = False,
-    stall_timeout: float = STALL_TIMEOUT,
-    start: float = 0.0,
-    stop: float = inf,
-    room: int = ROOM,
-    gpu: int | None = None,
-) -> Generator[tuple[Segment, Clip, Image], None, bool]:
-    """A movie's segments in order, each with its clip and a thumbnail (uint8 RGB, longer side 256, from its middle).
+    sampling: FrameSampling,
+    settings: SegmentationSettings | None = None,
+    *,
+    part: Part | None = None,
+    resources: Resources | None = None,
+    notes: Notes | None = None,
+) -> Generator[CutSegment, None, bool]:
+    """Yield a movie's segments in order, each with its clip and a thumbnail.
 
     The same file gives the same segments and frames every time. Closing the generator stops the threads.
 
     Args:
-        sample_times: (duration, fps) -> seconds from a segment's start, ascending, as `FrameSampling.times`.
-        shrink: a picture, uint8 RGB [H, W, 3] -> what the model wants of it, as `FrameSampling.shrink`.
-        detector: a name as `make_detector` takes it, or a fresh PySceneDetect detector.
-        reader: "auto", "pyav" or "decord".
-        min_length, max_length: of a segment, seconds.
-        exact: keep every frame whole, so that clips are those of `read_clip`, to the pixel; takes more memory.
-        stall_timeout: seconds without a picture after which a reader is given up.
-        start, stop: the stretch of the movie that is read, seconds. The first segment starts at `start`, whatever is
-            there; those that aren't final at `stop` are left out (`side_by_side` has use for that).
-        room: bytes that whole frames may take, where they are kept.
-        gpu: the number of one that is to decode, if it can.
+        part: the interval to read; the whole movie by default.
+        notes: collects what was repaired or left out; by default it is logged.
 
     Returns:
         Whether the movie has ended.
 
     Raises:
-        InputError: at the first `next`: not a movie, no such detector or reader.
+        InputError: at the first `next`: not a movie.
         ChunkV2LError: the movie can't be read on.
     """
-    check_reader(reader)
-    found = make_detector(detector, min_length, max_length)
+    settings = settings or SegmentationSettings()
+    part, resources, notes = part or Part(), resources or Resources(), Notes() if notes is None else notes
+    # a detector remembers frames: each pass over the movie needs a fresh one
+    detector = make_detector(copy.deepcopy(settings.detector), settings.min_length, settings.max_length)
     info = probe(path)
-    segmenter = Segmenter(found, min(info.fps, DETECT_RATE), min_length, max_length, start)
+    lengths = (settings.min_length, settings.max_length)
+    segmenter = Segmenter(detector, min(info.fps, DETECT_RATE), *lengths, part.start)
     end = 0.0
-    side = None if exact else KEPT_SIDE
-    frames = read_frames(info, reader, start=start, side=side, stall_timeout=stall_timeout, gpu=gpu)
-    with Sampler(sample_times, info.fps, room) as sampler:
-        with Prefetch(look(frames, info, shrink, exact), _AHEAD) as looks:
-            for item in looks:
-                if item.time >= stop:
+    frames = read_frames(
+        info,
+        settings.reader,
+        part.start,
+        None if sampling.exact else KEPT_SIDE,
+        gpu=resources.gpu,
+        stall_timeout=resources.stall_timeout,
+        notes=notes,
+    )
+    with Sampler(sampling.times, info.fps, resources.room) as sampler:
+        with BackgroundIterator(scan(frames, info, sampling), _AHEAD, name="scan") as scanned_frames:
+            for scanned in scanned_frames:
+                if scanned.time >= part.stop:
                     return False
-                end = item.end
-                if item.kept is not None:
-                    sampler.keep(item.kept)
-                if item.small is not None:
-                    for segment in segmenter.push(item.time, item.small):
-                        yield segment, *sampler.take(segment)
+                end = scanned.end
+                if scanned.kept is not None:
+                    sampler.keep(scanned.kept)
+                if scanned.small is not None:
+                    for segment in segmenter.push(scanned.time, scanned.small):
+                        yield CutSegment(segment, *sampler.take(segment))
         if not end:
             raise ChunkV2LError(f"No picture of {info.path} could be decoded.")
         if end < info.duration * 0.98 - _MISSING:
             promised = f"although the file promises {info.duration:.2f} s"
-            logger.warning("The pictures end at %.2f s, %s: the rest is missing.", end, promised)
+            notes.add("length", f"The pictures end at {end:.2f} s, {promised}: the rest is missing.")
         for segment in segmenter.finish(end):
-            yield segment, *sampler.take(segment)
+            yield CutSegment(segment, *sampler.take(segment))
     return True
 
 
-def detect(
-    path: str | os.PathLike[str],
-    detector: str | SceneDetector = DEFAULT_DETECTOR,
-    min_length: float = MIN_LENGTH,
-    max_length: float = MAX_LENGTH,
-    reader: str = "auto",
-) -> list[Segment]:
-    """A movie's segments, without clips; arguments and errors as `cut`'s."""
-    return [segment for segment, _, _ in cut(path, lambda *_: [], _nothing, detector, reader, min_length, max_length)]
+def detect(path: str | os.PathLike[str], settings: SegmentationSettings | None = None) -> list[Segment]:
+    """Return a movie's segments, without clips; errors as `cut`'s."""
+    return [segment for segment, _, _ in cut(path, FrameSampling(_no_times, _one_pixel), settings)]
 
 
-def _nothing(image: Image) -> Image:
+def _no_times(duration: float, fps: float) -> list[float]:
+    return []
+
+
+def _one_pixel(image: Image) -> Image:
     return image[:1, :1]

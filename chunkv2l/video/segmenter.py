@@ -1,12 +1,11 @@
-"""From frames, one after the other, to segments that are final: cuts collected, short ones merged, long ones split.
+"""Makes segments of frames as they come: collects cuts, merges segments that are too short, splits those too long.
 
-The contract of `Segmenter`: segments come in order, don't overlap, cover [0, end), and none is shorter than
-`min_length` or longer than `max_length` (a movie shorter than `min_length` is one segment). The outcome depends on the
-frames alone. About 2·`max_length` seconds of tiny thumbnails are held, however long the movie is.
+Segments come in order, don't overlap, cover [0, end), and none is shorter than `min_length` or longer than `max_length`
+(a movie shorter than `min_length` is one segment). They depend on the frames alone. The `Segmenter` holds about
+2·`max_length` seconds of tiny thumbnails, however long the movie is.
 
-How alike two neighbouring stretches are is measured on thumbnails of 8 × 8 pixels, averaged over at most `WINDOW`
-seconds on each side of the border, relative to the contrast in them: motion within a shot averages out, and dark movies
-count like bright ones.
+The change at a border is measured on thumbnails of 8 × 8 pixels, averaged over at most `WINDOW` seconds on each side,
+relative to their contrast: motion within a shot averages out, and dark movies count like bright ones.
 """
 
 from __future__ import annotations
@@ -22,20 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect.common import FrameTimecode, Timecode
 
-from chunkv2l.video.detectors import MAX_LENGTH, MIN_LENGTH, Detector, Segment, check_lengths
+from chunkv2l.defaults import MAX_LENGTH, MIN_LENGTH
+from chunkv2l.video.detectors import Detector, Segment, check_lengths
 
 WINDOW = 1.0
 """Seconds on each side of a border that are compared."""
 ALIKE = 0.5
-"""Change relative to contrast below which two stretches count as one shot and a reported cut as a flash or a jerk."""
+"""Change relative to contrast below which two sides of a cut count as one shot, and the cut as a flash or a jerk."""
 _LEAST_CONTRAST = 8.0  # grey levels: below it, differences are noise
 _MICRO = Fraction(1, 1_000_000)
-_NEAR = 1e-6  # seconds that don't matter
+_NEAR = 1e-6  # seconds within which two times are the same
 _GRID = 8
 
 
 class Segmenter:
-    """Feed `push` with every frame, then call `finish`; both return the segments that became final.
+    """Turns frames into segments. Call `push` with every frame, then `finish`; both return segments that became final.
 
     Args:
         fps: frames a second that will be pushed, on average.
@@ -57,31 +57,29 @@ class Segmenter:
         self._min, self._max = min_length, max_length
         self._margin = max(min_length, max_length / 8)  # a split leaves no sliver
         self._start = start
-        self._cuts: list[float] = []  # reported, after _start, ascending
+        self._cuts: list[float] = []  # reported cuts after _start, ascending
         self._times: list[float] = []  # of the frames since _start and one before
-        self._sums: list[NDArray[np.float64]] = [
-            np.zeros(_GRID * _GRID * 3)
-        ]  # of their thumbnails, running; one longer
+        self._sums = [np.zeros(_GRID * _GRID * 3)]  # running sums of their thumbnails, one longer than _times
 
     @property
     def start(self) -> float:
-        """Start of the first segment that is not final, seconds; nothing before it is needed any more."""
+        """Start of the first segment that isn't final, seconds; no frame before it is needed any more."""
         return self._start
 
     def push(self, time: float, image: NDArray[np.uint8]) -> list[Segment]:
-        """One frame: its time in seconds, ascending, and a small uint8 BGR image [h, w, 3]."""
+        """Take one frame: its time in seconds, ascending, and a small uint8 BGR image [h, w, 3]."""
         self._times.append(time)
         thumbnail = cv2.resize(image, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
         self._sums.append(self._sums[-1] + thumbnail.reshape(-1))
-        self._take(self._detector.algorithm.process_frame(self._timecode(time), image))
+        self._add_cuts(self._detector.algorithm.process_frame(self._timecode(time), image))
         late = 1 + self._detector.lag_frames
         known = min(self._times[-late] if len(self._times) >= late else 0.0, time - self._detector.lag_seconds)
         return self._advance(known)
 
     def finish(self, end: float) -> list[Segment]:
-        """No more frames: the movie ends at `end` seconds. Returns the rest, at least one segment in all."""
+        """Close the last segments: the movie ends at `end` seconds. There is at least one segment in all."""
         if self._times:
-            self._take(self._detector.algorithm.post_process(self._timecode(self._times[-1])))
+            self._add_cuts(self._detector.algorithm.post_process(self._timecode(self._times[-1])))
         del self._cuts[bisect_left(self._cuts, end - _NEAR) :]
         segments = self._advance(inf, end)
         return segments + self._close(end)
@@ -89,22 +87,22 @@ class Segmenter:
     def _timecode(self, time: float) -> FrameTimecode:
         return FrameTimecode(Timecode(round(time / _MICRO), _MICRO), fps=self._rate)
 
-    def _take(self, found: list[Any]) -> None:
-        """Keep reported cuts; one before the first open segment's start comes too late."""
-        for cut in found:
-            place = bisect_left(self._cuts, cut.seconds)
-            if cut.seconds > self._start + _NEAR and self._cuts[place : place + 1] != [cut.seconds]:
-                self._cuts.insert(place, cut.seconds)
+    def _add_cuts(self, cuts: list[Any]) -> None:
+        """Keep reported cuts, except those before the first open segment's start, which come too late."""
+        for cut in cuts:
+            index = bisect_left(self._cuts, cut.seconds)
+            if cut.seconds > self._start + _NEAR and self._cuts[index : index + 1] != [cut.seconds]:
+                self._cuts.insert(index, cut.seconds)
 
     def _advance(self, known: float, end: float = inf) -> list[Segment]:
-        """Close the segments that can't change any more: all cuts up to `known` seconds have been reported."""
+        """Close the segments that can't change any more, given that all cuts up to `known` seconds are reported."""
         segments: list[Segment] = []
         while True:
-            cuts = self._cuts[: min(3, bisect_left(self._cuts, known))]  # no more are looked at
+            cuts = self._cuts[: min(3, bisect_left(self._cuts, known))]  # later ones don't matter yet
             if not cuts:
                 if known == inf or known - self._start < 2 * self._max:
                     return segments
-                segments += self._close(self._least_alike(self._start, known))
+                segments += self._close(self._best_split(self._start, known))
                 continue
             cut, following = cuts[0], cuts[1] if len(cuts) > 1 else end
             if known - cut < max(self._min, WINDOW):
@@ -117,7 +115,7 @@ class Segmenter:
                 self._cuts.remove(cut)
             elif known - following < WINDOW:
                 return segments
-            else:  # a stretch too short to stand alone: it goes to its more similar neighbour
+            else:  # too short to stand alone: it joins its more similar neighbour
                 after = cuts[2] if len(cuts) > 2 else end
                 before_it, after_it = self._change(self._start, cut, following), self._change(cut, following, after)
                 self._cuts.remove(cut if before_it <= after_it else following)
@@ -126,7 +124,7 @@ class Segmenter:
         return self._detector.confirm and self._change(lo, border, hi) < ALIKE
 
     def _close(self, end: float) -> list[Segment]:
-        """The stretch from the start to `end`, split where it is too long; what follows starts at `end`."""
+        """Return [start, end), split where it is too long; the next segment starts at `end`."""
         borders = [self._start, *self._splits(self._start, end), end]
         self._start = end
         del self._cuts[: bisect_left(self._cuts, end + _NEAR)]
@@ -135,14 +133,14 @@ class Segmenter:
         return [Segment(a, b) for a, b in pairwise(borders)]
 
     def _splits(self, start: float, end: float) -> list[float]:
-        """Borders inside a stretch that make its parts short enough."""
+        """Return borders between `start` and `end` that make all parts short enough."""
         if end - start <= self._max + _NEAR:
             return []
-        border = self._least_alike(start, end)
+        border = self._best_split(start, end)
         return [*self._splits(start, border), border, *self._splits(border, end)]
 
-    def _least_alike(self, start: float, end: float) -> float:
-        """The frame's time, not too near the ends, whose two sides differ most; the middle where no frame comes."""
+    def _best_split(self, start: float, end: float) -> float:
+        """Return the time of the frame, not too near the ends, whose two sides differ most; the middle without any."""
         middle = (start + end) / 2
         times = self._times[
             bisect_left(self._times, start + self._margin) : bisect_left(self._times, end - self._margin)
@@ -152,14 +150,14 @@ class Segmenter:
         return max(ranked, default=(0.0, 0.0, middle))[2]
 
     def _change(self, lo: float, border: float, hi: float) -> float:
-        """How much the picture changes at a border: mean absolute difference over the contrast, 0 … 2."""
+        """Return the change at a border: mean absolute difference of its sides over their contrast, 0 … 2."""
         before = self._mean(max(lo, border - WINDOW), border)
         after = self._mean(border, min(hi, border + WINDOW))
         contrast = np.concatenate([before, after]).reshape(-1, 3).std(axis=0).mean()
         return float(np.abs(before - after).mean() / max(contrast, _LEAST_CONTRAST))
 
     def _mean(self, start: float, end: float) -> NDArray[np.float64]:
-        """Mean thumbnail of the frames that come in [start, end); of the one on screen at `start` if none does."""
+        """Return the mean thumbnail of the frames in [start, end); of the one on screen at `start` if there is none."""
         first, last = bisect_left(self._times, start - _NEAR), bisect_left(self._times, end - _NEAR)
         if last <= first:
             first, last = max(0, first - 1), max(1, first)

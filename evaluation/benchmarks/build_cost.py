@@ -133,15 +133,17 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
     """
     from chunkv2l.models.mini import vlm as mini
     from chunkv2l.models.smolvlm import inputs as smolvlm_inputs
+    from chunkv2l.video.frame_sampling import FrameSampling
     from chunkv2l.video.readers import read_frames
     from chunkv2l.video.segmentation import cut
+    from chunkv2l.video.settings import SegmentationSettings
 
     info = probe(movie)
     walls, cpus = [], []
     sample, shrink = (smolvlm_inputs.sample_times, smolvlm_inputs.shrink) if exact else (mini.sample_times, mini.shrink)
     runs: tuple[Callable[[], int], ...] = (
         lambda: sum(1 for _ in read_frames(info, reader)),
-        lambda: sum(1 for _ in cut(movie, sample, shrink, reader=reader, exact=exact)),
+        lambda: sum(1 for _ in cut(movie, FrameSampling(sample, shrink, exact), SegmentationSettings(reader=reader))),
     )
     for run in runs:
         wall, cpu = perf_counter(), process_time()

@@ -16,9 +16,11 @@ from pathlib import Path
 import click
 
 from chunkv2l.cli import output as terminal
+from chunkv2l.defaults import DETECTOR, MAX_LENGTH, MIN_LENGTH
 from chunkv2l.errors import InputError
-from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, MAX_LENGTH, MIN_LENGTH, make_detector
+from chunkv2l.video.detectors import DETECTORS, make_detector
 from chunkv2l.video.segmentation import detect
+from chunkv2l.video.settings import SegmentationSettings
 from evaluation.common import metrics
 from evaluation.common.metrics import Window
 from evaluation.datasets import qvhighlights
@@ -51,7 +53,7 @@ def try_detector(
 ) -> Result:
     """Cut `movie` with one detector and hold its segments against the true windows of each query (seconds)."""
     started = time.perf_counter()
-    cuts = [(segment.start, segment.end) for segment in detect(movie, name, *lengths, reader)]
+    cuts = [(segment.start, segment.end) for segment in detect(movie, SegmentationSettings(name, *lengths, reader))]
     seconds = time.perf_counter() - started
     moments = {tuple(window) for windows in truths for window in windows}
     reached = metrics.ceiling([cuts] * len(truths), truths)
@@ -101,5 +103,5 @@ def command(
         return
     terminal.emit(f"{'detector':<12} {'ceiling':>7} {'segments':>8} {'a moment':>8} {'seconds':>7}")
     for r in results:
-        mark = "  (the default)" if r.detector == DEFAULT_DETECTOR else ""
+        mark = "  (the default)" if r.detector == DETECTOR else ""
         terminal.emit(f"{r.detector:<12} {r.ceiling:7.2f} {r.segments:8} {r.ratio:8.1f} {r.seconds:7.1f}{mark}")

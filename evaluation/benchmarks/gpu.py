@@ -27,7 +27,7 @@ from chunkv2l.cli import output as terminal
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.models.family import require_family
-from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.parallel import coordinator
 from evaluation.benchmarks import latency
 from evaluation.benchmarks.build_cost import STAGES, head
 from evaluation.common import results, table
@@ -56,7 +56,7 @@ def as_before(model: Model) -> Iterator[None]:
 
     try:
         with (
-            mock.patch.object(side_by_side, "processes", lambda: 1),
+            mock.patch.object(coordinator, "count_workers", lambda: 1),
             mock.patch.object(Index, "_codes", property(lambda index: index.file.codes)),
         ):
             yield

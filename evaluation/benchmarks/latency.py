@@ -276,8 +276,8 @@ def command(
     with closing(chunkv2l.open(paths[0], model, hypernet=hypernet, device=device)) as first:
         loaded = first.model
     vlm = require_family(loaded.vlm)
-    with closing(cut(movie, vlm.sampling.times, vlm.sampling.shrink, exact=vlm.sampling.exact)) as found:
-        clips = [clip for _, clip, _ in islice(found, _CLIPS)]
+    with closing(cut(movie, vlm.sampling)) as cut_segments:
+        clips = [item.clip for item in islice(cut_segments, _CLIPS)]
     pictures = [picture for clip in clips for picture in clip.frames]
     reader = Reader(vlm)
     most = reader.most_frames(pictures, questions()[0])

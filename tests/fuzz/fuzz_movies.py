@@ -20,9 +20,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.clip import Clip
-from chunkv2l.video.detectors import Segment
-from chunkv2l.video.segmentation import cut
+from chunkv2l.video.frame_sampling import FrameSampling
+from chunkv2l.video.segmentation import CutSegment, Resources, cut
+from chunkv2l.video.settings import SegmentationSettings
 from tests.fuzz.fuzz_segmenter import check
 from tests.fuzz.harness import Case, check_time, main
 from tests.helpers.media import Image, joined, scene, write
@@ -101,8 +101,9 @@ class Target:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
 
 
-def _cut(path: Path) -> list[tuple[Segment, Clip, Image]]:
-    return list(cut(path, lambda duration, fps: [0.0, duration / 2], _half, reader="pyav", stall_timeout=10))
+def _cut(path: Path) -> list[CutSegment]:
+    sampling = FrameSampling(lambda duration, fps: [0.0, duration / 2], _half)
+    return list(cut(path, sampling, SegmentationSettings(reader="pyav"), resources=Resources(stall_timeout=10)))
 
 
 def _half(image: Image) -> Image:

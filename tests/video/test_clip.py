@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.video.clip import Clip, probe, read_clip
-from chunkv2l.video.probe import packets
+from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.probe import packets, probe
 from chunkv2l.video.readers import read_frames
 from tests.helpers.media import at, colour, corners, joined, plain, scene, truncate, whole, write, write_sound
 
@@ -38,7 +38,7 @@ def test_probe_of_an_ordinary_movie(tmp_path: Path) -> None:
 
 def test_looking_at_movies_imports_no_torch() -> None:
     code = (
-        "import sys; from chunkv2l.video.clip import probe\n"
+        "import sys; from chunkv2l.video.probe import probe\n"
         "from chunkv2l.video.segmentation import cut; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

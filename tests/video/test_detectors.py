@@ -15,8 +15,9 @@ from scenedetect.common import FrameTimecode
 from scenedetect.detector import SceneDetector
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from chunkv2l.defaults import DETECTOR
 from chunkv2l.errors import InputError
-from chunkv2l.video.detectors import DEFAULT_DETECTOR, DETECTORS, Detector, Segment, make_detector
+from chunkv2l.video.detectors import DETECTORS, Detector, Segment, make_detector
 from chunkv2l.video.segmenter import Segmenter
 from tests.helpers.media import Image, dissolve, joined, plain, scene
 
@@ -25,7 +26,7 @@ NAMES = [*DETECTORS, "fixed:3"]
 
 def segments(
     frames: Sequence[Image],
-    detector: str | Detector = DEFAULT_DETECTOR,
+    detector: str | Detector = DETECTOR,
     lengths: tuple[float, float] = (1.0, 16.0),
     times: Sequence[float] | None = None,
     end: float | None = None,

@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import chunkv2l.ask as asking
+from chunkv2l.defaults import MAX_LENGTH
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import BuildReport
-from chunkv2l.video import readers
-from chunkv2l.video import segmentation as cutting
+from chunkv2l.video import readers, segmentation
 from chunkv2l.video.clip import Clip, read_clip
-from chunkv2l.video.detectors import MAX_LENGTH
 from chunkv2l.video.frame_sampling import FrameSampling
-from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.base import ReaderError
 from chunkv2l.video.readers.decord import decord_installed
@@ -197,10 +195,10 @@ def test_a_reader_that_stalls_or_breaks_is_given_up_and_the_other_goes_on(
     Stuck.broken, Stuck.go_on = broken, threading.Event()
     openers = {**readers.OPENERS, "pyav": Stuck}
 
-    def impatient(info: MovieInfo, reader: str, **named: Any) -> Any:
-        return read_frames(info, reader, **{**named, "stall_timeout": 0.5, "openers": openers})
+    def impatient(*arguments: Any, **named: Any) -> Any:
+        return read_frames(*arguments, **{**named, "stall_timeout": 0.5, "openers": openers})
 
-    monkeypatch.setattr(cutting, "read_frames", impatient)
+    monkeypatch.setattr(segmentation, "read_frames", impatient)
     report = built(long_movie)
     Stuck.go_on.set()
     (notice,) = report.notices

@@ -9,7 +9,7 @@ import pytest
 
 from chunkv2l.cli import main as cli
 from chunkv2l.errors import InputError
-from chunkv2l.own_detector import named
+from chunkv2l.video.detectors import load_detector
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.movies import block_movie
 
@@ -61,7 +61,7 @@ def test_a_build_with_it(
 
 @pytest.mark.parametrize("name", ["adaptive", "fixed:8", "what:ever", "adaptive:py"])
 def test_other_names_are_left_to_the_build(name: str) -> None:
-    assert named(name) == name
+    assert load_detector(name) == name
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_what_is_no_detector(file: Path, tmp_path: Path, spec: str, message: str
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0")
     with pytest.raises(InputError, match=message):
-        named(spec.format(file=file, broken=broken))
+        load_detector(spec.format(file=file, broken=broken))

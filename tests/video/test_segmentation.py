@@ -1,4 +1,4 @@
-"""One pass over a movie: segments, clips and thumbnails, exact enough, the same every time, nothing left behind."""
+"""Cutting in one pass: segments, clips and thumbnails; the same every time; no thread or frame is left."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.video import sampling
-from chunkv2l.video import segmentation as cutting
+from chunkv2l.video import sampling, segmentation
 from chunkv2l.video.clip import Clip, read_clip
+from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.base import ReaderError
-from chunkv2l.video.segmentation import cut, detect
+from chunkv2l.video.segmentation import CutSegment, Resources, cut, detect
+from chunkv2l.video.settings import SegmentationSettings
 from tests.helpers.media import Image, at, colour, corners, joined, plain, scene, truncate, whole, write
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
@@ -39,23 +40,23 @@ def colours(tmp_path: Path) -> Path:
     return write(tmp_path / "colours.mp4", [(frame + grain).clip(0, 255).astype(np.uint8) for frame in frames])
 
 
-def near(image: Image, wanted: tuple[int, int, int]) -> bool:
-    return all(abs(a - b) <= 20 for a, b in zip(colour(image), wanted, strict=True))
+def near(image: Image, expected: tuple[int, int, int]) -> bool:
+    return all(abs(a - b) <= 20 for a, b in zip(colour(image), expected, strict=True))
 
 
 def test_segments_clips_and_thumbnails_belong_together(colours: Path) -> None:
-    found = list(cut(colours, each_second, whole))
-    assert [(s.start, round(s.end, 2)) for s, _, _ in found] == [(0.0, 2.0), (2.0, 5.0), (5.0, 7.52)]
-    for (segment, clip, thumbnail), wanted in zip(found, (RED, GREEN, BLUE), strict=True):
+    items = list(cut(colours, FrameSampling(each_second, whole)))
+    assert [(s.start, round(s.end, 2)) for s, _, _ in items] == [(0.0, 2.0), (2.0, 5.0), (5.0, 7.52)]
+    for (segment, clip, thumbnail), expected in zip(items, (RED, GREEN, BLUE), strict=True):
         assert clip.duration == segment.duration and clip.fps == 25.0
         assert len(clip.frames) == len(clip.times) == len(each_second(segment.duration, 25.0))
-        assert all(near(frame, wanted) for frame in clip.frames)
-        assert near(thumbnail, wanted)
+        assert all(near(frame, expected) for frame in clip.frames)
+        assert near(thumbnail, expected)
         assert all(0 <= t < segment.duration for t in clip.times) and list(clip.times) == sorted(clip.times)
 
 
 def test_detect_gives_the_same_segments(colours: Path) -> None:
-    assert detect(colours) == [segment for segment, _, _ in cut(colours, each_second, whole)]
+    assert detect(colours) == [segment for segment, _, _ in cut(colours, FrameSampling(each_second, whole))]
 
 
 def test_the_same_every_time(colours: Path) -> None:
@@ -63,7 +64,10 @@ def test_the_same_every_time(colours: Path) -> None:
         time.sleep(0.002)
         return image
 
-    once, again = list(cut(colours, each_second, whole)), list(cut(colours, each_second, slowly))
+    once, again = (
+        list(cut(colours, FrameSampling(each_second, whole))),
+        list(cut(colours, FrameSampling(each_second, slowly))),
+    )
     for (s1, c1, t1), (s2, c2, t2) in zip(once, again, strict=True):
         assert s1 == s2 and c1.times == c2.times
         assert all(np.array_equal(a, b) for a, b in zip((*c1.frames, t1), (*c2.frames, t2), strict=True))
@@ -80,19 +84,19 @@ def greys(clip: Clip) -> list[int]:
 
 def test_sampled_frames_are_as_near_as_promised(tmp_path: Path) -> None:
     path = counted(tmp_path)
-    wanted = [0.0, 1.23, 2.5, 3.71, 9.9]
-    ((_, clip, _),) = cut(path, at(*wanted), whole, detector="fixed:16")
-    exact = read_clip(path, at(*wanted), whole)
-    assert all(abs(a - b) <= 0.5 / sampling.CANDIDATE_RATE + 0.02 for a, b in zip(clip.times, exact.times, strict=True))
+    moments = [0.0, 1.23, 2.5, 3.71, 9.9]
+    ((_, clip, _),) = cut(path, FrameSampling(at(*moments), whole), SegmentationSettings("fixed:16"))
+    exact = read_clip(path, at(*moments), whole)
+    assert all(abs(a - b) <= 0.5 / sampling.KEEP_RATE + 0.02 for a, b in zip(clip.times, exact.times, strict=True))
     assert clip.times != exact.times
     assert all(abs(grey - 25 * t) <= 2 for grey, t in zip(greys(clip), clip.times, strict=True))
 
 
 def test_every_frame_can_be_kept(tmp_path: Path) -> None:
     path = counted(tmp_path)
-    wanted = [0.0, 1.23, 2.5, 3.71, 9.9]
-    ((_, clip, _),) = cut(path, at(*wanted), whole, detector="fixed:16", exact=True)
-    exact = read_clip(path, at(*wanted), whole)
+    moments = [0.0, 1.23, 2.5, 3.71, 9.9]
+    ((_, clip, _),) = cut(path, FrameSampling(at(*moments), whole, exact=True), SegmentationSettings("fixed:16"))
+    exact = read_clip(path, at(*moments), whole)
     assert clip.times == exact.times and greys(clip) == greys(exact)
 
 
@@ -101,7 +105,7 @@ def test_frames_that_find_no_room_are_shrunk_early_and_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:
     path = counted(tmp_path, 200)
-    wanted = at(*(n / 4 for n in range(12)))
+    moments = at(*(n / 4 for n in range(12)))
     shrunk: list[str] = []
     most: list[int] = []
 
@@ -110,21 +114,22 @@ def test_frames_that_find_no_room_are_shrunk_early_and_alike(
         return image[::2]
 
     class Counting(sampling.Sampler):
-        def keep(self, candidate: sampling.Candidate) -> None:
-            super().keep(candidate)
+        def keep(self, frame: sampling.KeptFrame) -> None:
+            super().keep(frame)
             most.append(self._bytes)
 
-    def found(room: int) -> list[Any]:
+    def cut_with(room: int) -> list[CutSegment]:
         shrunk.clear()
         most.clear()
-        monkeypatch.setattr(cutting, "Sampler", Counting)
-        return list(cut(path, wanted, shrink, detector="fixed:4", reader=reader, exact=True, room=room))
+        monkeypatch.setattr(segmentation, "Sampler", Counting)
+        settings = SegmentationSettings("fixed:4", reader=reader)
+        return list(cut(path, FrameSampling(moments, shrink, exact=True), settings, resources=Resources(room)))
 
-    ample = found(1 << 30)
-    one = max(most) // most.index(max(most))  # bytes of a frame, about
-    assert max(most) > 100 * one and len(shrunk) == 24
-    scarce = found(20 * one)
-    assert max(most) <= 20 * one and len(shrunk) > 150
+    ample = cut_with(1 << 30)
+    frame_bytes = max(most) // most.index(max(most))  # about
+    assert max(most) > 100 * frame_bytes and len(shrunk) == 24
+    scarce = cut_with(20 * frame_bytes)
+    assert max(most) <= 20 * frame_bytes and len(shrunk) > 150
     for (s1, c1, t1), (s2, c2, t2) in zip(ample, scarce, strict=True):
         assert s1 == s2 and c1.times == c2.times and np.array_equal(t1, t2)
         assert all(np.array_equal(a, b) for a, b in zip(c1.frames, c2.frames, strict=True))
@@ -142,7 +147,7 @@ def test_exact_pictures_are_whole_and_others_as_large_as_models_look(tmp_path: P
 
     for exact, size in ((False, (288, 512, 3)), (True, (720, 1280, 3))):
         sizes.clear()
-        ((_, clip, thumbnail),) = cut(path, at(0.0, 0.5), shrink, exact=exact)
+        ((_, clip, thumbnail),) = cut(path, FrameSampling(at(0.0, 0.5), shrink, exact))
         assert sizes == [size] * 2  # of those that the clip is made of only
         assert [frame.shape for frame in clip.frames] == [(4, 4, 3)] * 2
         assert thumbnail.shape == (144, 256, 3)
@@ -151,16 +156,16 @@ def test_exact_pictures_are_whole_and_others_as_large_as_models_look(tmp_path: P
 def test_a_frame_that_stays_is_seen_as_long_as_it_stays(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.08, 6.0, 6.04, 6.08]
     path = counted(tmp_path, 6, times=times)
-    ((_, clip, _),) = cut(path, at(0.05, 2.0, 5.9, 6.05), whole, detector="fixed:16")
+    ((_, clip, _),) = cut(path, FrameSampling(at(0.05, 2.0, 5.9, 6.05), whole), SegmentationSettings("fixed:16"))
     assert greys(clip)[1:3] == [2, 2]  # the last one before the gap, although it is not the first of its stretch
     assert clip.times[1:3] == (0.08, 0.08)
-    halves = list(cut(path, at(0.0), whole, detector="fixed:3"))
+    halves = list(cut(path, FrameSampling(at(0.0), whole), SegmentationSettings("fixed:3")))
     assert [greys(clip) for _, clip, _ in halves] == [[0], [2]]
     assert halves[1][1].times == (0.0,)
 
 
 def test_times_beyond_the_end_give_the_last_picture(tmp_path: Path) -> None:
-    ((_, clip, _),) = cut(counted(tmp_path, 50), at(0.0, 99.0), whole)
+    ((_, clip, _),) = cut(counted(tmp_path, 50), FrameSampling(at(0.0, 99.0), whole))
     assert greys(clip)[1] >= 46
 
 
@@ -176,7 +181,7 @@ def test_pictures_and_thumbnails_are_upright(tmp_path: Path) -> None:
     upright = corners((96, 64))
     stored = np.ascontiguousarray(np.rot90(upright, -1))
     path = write(tmp_path / "a.mp4", [stored] * 30, rotation=90)
-    ((_, clip, thumbnail),) = cut(path, at(0.0), whole)
+    ((_, clip, thumbnail),) = cut(path, FrameSampling(at(0.0), whole))
     for picture in (clip.frames[0], thumbnail):
         assert picture.shape == (64, 96, 3) and picture.dtype == np.uint8
         assert np.abs(picture.astype(int) - upright).mean() < 12
@@ -184,15 +189,15 @@ def test_pictures_and_thumbnails_are_upright(tmp_path: Path) -> None:
 
 def test_thumbnails_are_small_and_never_enlarged(tmp_path: Path) -> None:
     large = write(tmp_path / "large.mp4", plain(RED, 5, (640, 360)))
-    assert next(iter(cut(large, at(0.0), whole)))[2].shape == (144, 256, 3)
+    assert next(iter(cut(large, FrameSampling(at(0.0), whole))))[2].shape == (144, 256, 3)
     tall = write(tmp_path / "tall.mp4", plain(RED, 5, (360, 640)))
-    assert next(iter(cut(tall, at(0.0), whole)))[2].shape == (256, 144, 3)
+    assert next(iter(cut(tall, FrameSampling(at(0.0), whole))))[2].shape == (256, 144, 3)
 
 
 def test_one_frame_and_a_short_movie(tmp_path: Path) -> None:
-    ((segment, clip, _),) = cut(write(tmp_path / "one.mp4", plain(RED)), at(0.0), whole)
+    ((segment, clip, _),) = cut(write(tmp_path / "one.mp4", plain(RED)), FrameSampling(at(0.0), whole))
     assert segment.start == 0.0 and 0 < segment.end <= 0.5 and near(clip.frames[0], RED)
-    ((segment, _, _),) = cut(write(tmp_path / "short.mp4", plain(RED, 10)), at(0.0), whole)
+    ((segment, _, _),) = cut(write(tmp_path / "short.mp4", plain(RED, 10)), FrameSampling(at(0.0), whole))
     assert segment.end == pytest.approx(0.4)
 
 
@@ -204,7 +209,7 @@ def test_a_clock_that_starts_late_starts_at_zero(tmp_path: Path) -> None:
 
 def test_the_first_segment_begins_with_the_sound(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", scene(1, 50), start=1.5, sound=(0.5, 3.0))
-    ((segment, clip, _),) = cut(path, at(0.0, 2.0), whole)
+    ((segment, clip, _),) = cut(path, FrameSampling(at(0.0, 2.0), whole))
     assert segment.start == 0.0 and segment.end == pytest.approx(3.0, abs=0.05)
     assert clip.times == pytest.approx((1.0, 2.0), abs=0.1)  # the first picture is the first there is
 
@@ -220,17 +225,17 @@ def test_the_first_segment_begins_with_the_sound(tmp_path: Path) -> None:
         ({"min_length": 0.0}, "--min-length"),
     ],
 )
-def test_bad_options(colours: Path, options: dict[str, Any], sentence: str) -> None:
+def test_bad_settings(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        next(cut(colours, each_second, whole, **options))
+        SegmentationSettings(**options)
 
 
 def test_a_truncated_movie_is_cut_as_far_as_it_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     frames = joined(scene(n, 75, (160, 120)) for n in range(6))
     path = write(tmp_path / "a.mp4", frames, options={"g": "25"}, container_options={"movflags": "faststart"})
     with caplog.at_level(logging.WARNING, "chunkv2l"):
-        found = detect(truncate(path, 0.5))
-    assert 2 <= len(found) < 6 and found[-1].end < 15
+        segments = detect(truncate(path, 0.5))
+    assert 2 <= len(segments) < 6 and segments[-1].end < 15
     assert "the file promises 18.00 s: the rest is missing" in caplog.text
 
 
@@ -245,7 +250,7 @@ def decoding() -> bool:
 
 
 def test_closing_stops_the_threads(colours: Path) -> None:
-    with closing(cut(colours, each_second, whole)) as segments:
+    with closing(cut(colours, FrameSampling(each_second, whole))) as segments:
         next(segments)
     assert not decoding()
 
@@ -255,7 +260,7 @@ def test_an_error_in_the_models_code_comes_through(colours: Path) -> None:
         raise ZeroDivisionError("in shrink")
 
     with pytest.raises(ZeroDivisionError, match="in shrink"):
-        list(cut(colours, each_second, broken))
+        list(cut(colours, FrameSampling(each_second, broken)))
     assert not decoding()
 
 
@@ -263,7 +268,7 @@ def test_a_reader_that_gives_nothing(colours: Path, monkeypatch: pytest.MonkeyPa
     def nothing(*_: Any, **__: Any) -> Any:
         yield from ()
 
-    monkeypatch.setattr(cutting, "read_frames", nothing)
+    monkeypatch.setattr(segmentation, "read_frames", nothing)
     with pytest.raises(ChunkV2LError, match="No picture"):
         detect(colours)
 
@@ -275,7 +280,7 @@ def test_a_reader_that_breaks_off(colours: Path, monkeypatch: pytest.MonkeyPatch
                 raise ReaderError("the disk is gone")
             yield frame
 
-    monkeypatch.setattr(cutting, "read_frames", breaks)
+    monkeypatch.setattr(segmentation, "read_frames", breaks)
     with pytest.raises(ReaderError, match="the disk is gone"):
         detect(colours)
 
@@ -284,19 +289,19 @@ def test_a_reader_that_breaks_off(colours: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_the_open_segments_pictures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[int] = []
-    seen: list[ref[sampling.Candidate]] = []
+    counts: list[int] = []
+    references: list[ref[sampling.KeptFrame]] = []
 
     class Counting(sampling.Sampler):
-        def keep(self, candidate: sampling.Candidate) -> None:
-            super().keep(candidate)
-            held.append(len(self._kept))
-            seen.append(ref(candidate))
+        def keep(self, frame: sampling.KeptFrame) -> None:
+            super().keep(frame)
+            counts.append(len(self._kept))
+            references.append(ref(frame))
 
-    monkeypatch.setattr(cutting, "Sampler", Counting)
+    monkeypatch.setattr(segmentation, "Sampler", Counting)
     path = write(tmp_path / "a.mp4", joined(scene(n % 7, 75) for n in range(16)))
-    assert len(list(cut(path, each_second, whole))) == 16
+    assert len(list(cut(path, FrameSampling(each_second, whole)))) == 16
     # two segments of 3 s, and what comes until it is known that the second one is over
-    assert 6 * sampling.CANDIDATE_RATE < max(held) <= 8 * sampling.CANDIDATE_RATE
+    assert 6 * sampling.KEEP_RATE < max(counts) <= 8 * sampling.KEEP_RATE
     gc.collect()
-    assert len(seen) == len(held) and not any(one() for one in seen)
+    assert len(references) == len(counts) and not any(reference() for reference in references)

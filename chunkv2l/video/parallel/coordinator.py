@@ -1,4 +1,4 @@
-"""Cut a movie in several processes at once, for models that are faster than one reader.
+"""Cuts a movie in several processes at once, for models that are faster than one reader.
 
 One process can spread little of decoding and detection over cores, so a model on a GPU would wait for it
 (docs/measurements.md#reading-in-several-processes). The movie is therefore read in parts of at most `LENGTH` seconds,
@@ -25,201 +25,230 @@ from threading import Condition, Thread
 from typing import Final
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.video.parallel import transport as parcels
-from chunkv2l.video.parallel.worker import GO_ON, Cut, Message, Part, Task
+from chunkv2l.video.notes import Notes
+from chunkv2l.video.parallel import transport
+from chunkv2l.video.parallel.worker import GO_ON, Message, Task
 from chunkv2l.video.probe import MovieInfo, probe
-from chunkv2l.video.sampling import cores
+from chunkv2l.video.sampling import count_cores
+from chunkv2l.video.segmentation import CutSegment, Part
 
 logger = logging.getLogger("chunkv2l")
 
 LENGTH: Final = 120.0
+"""Seconds of the longest part."""
 SHORT: Final = 12.0
+"""Seconds of the shortest part, where parts grow."""
 WARM: Final = 16.0
+"""Seconds that are read before a part."""
 TAIL: Final = 32.0
+"""Seconds that are read behind it."""
 ROOM: Final = 640 << 20
 """Bytes of whole frames that a process holds at most. With fewer it shrinks many frames that no clip uses
 (docs/measurements.md#frames-held-whole)."""
-MOST_FPS: Final = 40.0
+MAX_FPS: Final = 40.0
 """Of faster movies detection skips frames, and which ones depends on where it began."""
 
 
-def pays(info: MovieInfo, device: str, processes: int, length: float = LENGTH) -> bool:
-    """Whether a movie should be read so, for a model on this type of device."""
-    return device != "cpu" and processes > 1 and info.fps <= MOST_FPS and info.duration > 2 * length
+def is_worthwhile(info: MovieInfo, device: str, workers: int, length: float = LENGTH) -> bool:
+    """Return whether a movie should be cut in parallel for a model on this type of device."""
+    return device != "cpu" and workers > 1 and info.fps <= MAX_FPS and info.duration > 2 * length
 
 
-def processes() -> int:
-    """How many may read: one a core, and one core for the model; 1 where a process can't be kept to a core."""
-    return max(1, cores() - 1) if parcels.AVAILABLE and hasattr(os, "sched_setaffinity") else 1
+def count_workers() -> int:
+    """Return how many processes may read: all cores but one, which is the model's; 1 where the system lacks a means."""
+    return max(1, count_cores() - 1) if transport.AVAILABLE and hasattr(os, "sched_setaffinity") else 1
 
 
-def cut_side_by_side(
-    task: Task, count: int, length: float | None = None, warm: float = WARM, tail: float = TAIL
-) -> Generator[Cut, None, None]:
-    """What `cutting.cut` gives, by `count` processes.
+def cut_in_parallel(
+    task: Task,
+    workers: int,
+    *,
+    notes: Notes | None = None,
+    length: float | None = None,
+    warm: float = WARM,
+    tail: float = TAIL,
+) -> Generator[CutSegment, None, None]:
+    """Yield what `segmentation.cut` yields, by `workers` processes.
 
     Args:
-        length: seconds of a stretch; None: `LENGTH` at most, the first ones less.
-        warm, tail: seconds that are read before it and behind it.
+        notes: as in `cut`.
+        length: seconds of each part; None for parts that grow to `LENGTH` and shrink again.
+        warm, tail: seconds that are read before each part and behind it.
 
     Raises:
         InputError, ChunkV2LError: as `cut`.
     """
+    notes = Notes() if notes is None else notes
     info = probe(task.path)
-    borders = _borders(info.duration, count) if length is None else _even(length, max(1, ceil(info.duration / length)))
+    borders = (
+        _plan_borders(info.duration, workers)
+        if length is None
+        else _even_borders(length, max(1, ceil(info.duration / length)))
+    )
     stops = [*(border + tail for border in borders[1:]), inf]
     parts = [Part(max(0.0, border - warm), stop) for border, stop in zip(borders, stops, strict=True)]
-    number, place = 0, 0
-    with _running(task, parts, count) as stretches:
+    part_number, position = 0, 0
+    with _run_workers(task, parts, workers, notes) as results:
         while True:
-            here = stretches[number]
-            item = here.at(place)
+            current = results[part_number]
+            item = current.take(position)
             if item is None:
-                if here.ended:
+                if current.has_ended:
                     return
-                break  # no segment joins this stretch and the next
-            following = stretches[number + 1] if number + 1 < len(stretches) else None
-            joint = None if following is None or item[0].start < following.part.start else following.find(item)
+                break  # no segment joins this part and the next
+            following = results[part_number + 1] if part_number + 1 < len(results) else None
+            joint = None if following is None or item.segment.start < following.part.start else following.find(item)
             if joint is not None:
-                here.leave()
-                number, place = number + 1, joint
+                current.abandon()
+                part_number, position = part_number + 1, joint
                 continue
             yield item
-            place += 1
-    with _running(task, [Part(parts[number].start, inf)], 1) as (alone,):
-        while (item := alone.at(place)) is not None:
+            position += 1
+    with _run_workers(task, [Part(parts[part_number].start, inf)], 1, notes) as (single,):
+        while (item := single.take(position)) is not None:
             yield item
-            place += 1
+            position += 1
 
 
-def _borders(duration: float, count: int) -> list[float]:
+def _plan_borders(duration: float, workers: int) -> list[float]:
     """Return where the parts begin, in seconds.
 
-    The first `count` parts grow up to `LENGTH`, as what comes first is used first. The last ones shrink again, so that
-    all processes end at about the same time (docs/measurements.md#reading-in-several-processes). A movie too short for
-    parts that grow is shared equally.
+    The first `workers` parts grow up to `LENGTH`, as what comes first is used first. The last ones shrink again, so
+    that all processes end at about the same time (docs/measurements.md#reading-in-several-processes). A movie too short
+    for parts that grow is shared equally.
     """
-    growing = [max(LENGTH * number / count, SHORT) for number in range(1, count + 1)]
+    growing = [max(LENGTH * number / workers, SHORT) for number in range(1, workers + 1)]
     if duration <= sum(growing):
-        return _even(duration / count, count)
+        return _even_borders(duration / workers, workers)
     between = max(0, round((duration - 2 * sum(growing)) / LENGTH))
     lengths = [*growing, *[LENGTH] * between, *reversed(growing)]
     scale = duration / sum(lengths)
     return [scale * end for end in accumulate(lengths[:-1], initial=0.0)]
 
 
-def _even(length: float, count: int) -> list[float]:
+def _even_borders(length: float, count: int) -> list[float]:
     return [length * number for number in range(count)]
 
 
-class _Stretch:
-    """What has been found in one part so far."""
+class _PartResult:
+    """The segments of one part, as they come from its process.
+
+    Attributes:
+        has_ended: the movie ends within this part.
+        is_abandoned: nobody needs more of it.
+    """
 
     def __init__(self, part: Part, change: Condition) -> None:
         self.part = part
-        self.ended = False
-        self.left = False  # nobody needs more of it
-        self._items: list[Cut | None] = []
-        self._places: dict[tuple[float, float], int] = {}
-        self._done = False
+        self.has_ended = False
+        self.is_abandoned = False
+        self._items: list[CutSegment | None] = []
+        self._positions: dict[tuple[float, float], int] = {}  # by start and end
+        self._is_done = False
         self._error: ChunkV2LError | None = None
         self._change = change
 
-    def take(self, message: Message) -> bool:
-        """One message; whether that was the last one."""
+    def add(self, message: Message) -> bool:
+        """Add what a message brings; return whether it was the part's last one."""
         with self._change:
-            if message.cut is not None:
-                segment = message.cut[0]
-                self._places[(round(segment.start, 6), round(segment.end, 6))] = len(self._items)
-                self._items.append(message.cut)
+            if message.segment is not None:
+                self._positions[_interval(message.segment)] = len(self._items)
+                self._items.append(message.segment)
             elif message.kind == "done":
-                self._done, self.ended = True, message.ended
-            elif message.kind != "warning":
+                self._is_done, self.has_ended = True, message.has_ended
+            elif message.kind in ("input error", "error"):
                 self._error = (InputError if message.kind == "input error" else ChunkV2LError)(message.text)
-                self._done = True
+                self._is_done = True
             self._change.notify_all()
-            return self._done
+            return self._is_done
 
     def fail(self, error: ChunkV2LError) -> None:
+        """End the part with an error, unless it is done."""
         with self._change:
-            if not self._done:
-                self._error, self._done = error, True
+            if not self._is_done:
+                self._error, self._is_done = error, True
             self._change.notify_all()
 
-    def at(self, place: int) -> Cut | None:
-        """The segment at that place, waited for, and given once; None where the part ends before it."""
+    def take(self, position: int) -> CutSegment | None:
+        """Wait for the segment at a position and return it, once; None where the part ends before it."""
         with self._change:
-            self._change.wait_for(lambda: len(self._items) > place or self._done)
-            if len(self._items) <= place:
+            self._change.wait_for(lambda: len(self._items) > position or self._is_done)
+            if len(self._items) <= position:
                 if self._error is not None:
                     raise self._error
                 return None
-            item, self._items[place] = self._items[place], None
+            item, self._items[position] = self._items[position], None
             return item
 
-    def find(self, item: Cut) -> int | None:
-        """The place of the same segment, unless it is the first, whose start nobody found. Waits until it is known."""
-        start, end = round(item[0].start, 6), round(item[0].end, 6)
+    def find(self, item: CutSegment) -> int | None:
+        """Return the position of the same segment, once it is known; None for none, and for a part's first segment,
+        whose start is where reading began."""
+        interval = _interval(item)
         with self._change:
-            self._change.wait_for(lambda: self._done or (bool(self._places) and max(self._places)[0] >= start))
-            place = self._places.get((start, end))
-            return place if place else None
+            self._change.wait_for(
+                lambda: self._is_done or (bool(self._positions) and max(self._positions)[0] >= interval[0])
+            )
+            return self._positions.get(interval) or None
 
-    def meets(self, following: _Stretch) -> bool:
-        """Whether it is known by now where that one goes on."""
+    def shares_segment_with(self, following: _PartResult) -> bool:
+        """Return whether both parts have a segment already at which the following one can go on."""
         with self._change:
-            return any(following._places.get(segment) for segment in self._places)
+            return any(following._positions.get(interval) for interval in self._positions)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
+        """Release the segments: nobody needs more of them."""
         with self._change:
-            self.left = True
+            self.is_abandoned = True
             self._items = []
 
 
-class _Team:
+def _interval(item: CutSegment) -> tuple[float, float]:
+    return round(item.segment.start, 6), round(item.segment.end, 6)
+
+
+class _WorkerPool:
     """Threads, each with a process, that take parts in order."""
 
-    def __init__(self, task: Task, parts: Sequence[Part], count: int) -> None:
-        self._task = task
-        self.change = Condition()
-        self.stretches = [_Stretch(part, self.change) for part in parts]
+    def __init__(self, task: Task, parts: Sequence[Part], workers: int, notes: Notes) -> None:
+        self._task, self._notes = task, notes
+        self._change = Condition()
+        self.results = [_PartResult(part, self._change) for part in parts]
         self._next = 0
-        self._closed = False
-        self._told: set[str] = set()
+        self._is_closed = False
         self._processes: list[subprocess.Popen[bytes]] = []
-        usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._threads = []
-        for number in range(min(count, len(parts))):
-            core = usable[-1 - number % len(usable)] if usable and count > 1 else None
-            self._threads.append(Thread(target=self._work, args=(core,), name="chunkv2l-stretches", daemon=True))
+        for number in range(min(workers, len(parts))):
+            core = cores[-1 - number % len(cores)] if cores and workers > 1 else None
+            self._threads.append(Thread(target=self._work, args=(core,), name="chunkv2l-parts", daemon=True))
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        with self.change:
-            self._closed = True
+        """Kill the processes and end the threads."""
+        with self._change:
+            self._is_closed = True
             running = list(self._processes)
-            self.change.notify_all()
+            self._change.notify_all()
         for process in running:
             process.kill()
         for thread in self._threads:
             thread.join(timeout=10.0)
 
     def _work(self, core: int | None) -> None:
-        """One process, from its start to its end."""
+        """Run one process, from its start to its end."""
         process = None
         ours, theirs = socket.socketpair()
         try:
             process = self._start(core, theirs)
             theirs.close()
-            while (taken := self._take()) is not None:
-                stretch, following = taken
-                self._one(process, ours, stretch, following)
-        except Exception as error:  # whatever it is, who waits must see it
-            if not self._closed:
+            while (assignment := self._next_part()) is not None:
+                self._read_part(process, ours, *assignment)
+        except Exception as error:  # whatever it is, those who wait for a part must learn of it
+            if not self._is_closed:
                 why = f"A process that reads {self._task.path} has ended ({type(error).__name__}: {error})."
-                for one in self.stretches:
-                    one.fail(ChunkV2LError(why))
+                for result in self.results:
+                    result.fail(ChunkV2LError(why))
         finally:
             for end in (ours, theirs):
                 end.close()
@@ -229,8 +258,8 @@ class _Team:
 
     def _start(self, core: int | None, out: socket.socket) -> subprocess.Popen[bytes]:
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with self.change:
-            if self._closed:
+        with self._change:
+            if self._is_closed:
                 raise EOFError("closed")
             process = subprocess.Popen(
                 [sys.executable, "-c", "from chunkv2l.video.parallel.worker import main; main()"],
@@ -242,47 +271,53 @@ class _Team:
         _send(process, replace(self._task, core=core))
         return process
 
-    def _take(self) -> tuple[_Stretch, _Stretch | None] | None:
-        """The next part and the one behind it; not too far ahead of what is used, as clips wait in memory."""
-        with self.change:
+    def _next_part(self) -> tuple[_PartResult, _PartResult | None] | None:
+        """Return the next part and the one behind it, not too far ahead of use, as clips wait in memory."""
+        with self._change:
             ahead = 2 * len(self._threads)
-            self.change.wait_for(
-                lambda: self._closed or sum(not one.left for one in self.stretches[: self._next]) < ahead
+            self._change.wait_for(
+                lambda: self._is_closed or sum(not result.is_abandoned for result in self.results[: self._next]) < ahead
             )
-            if self._closed or self._next == len(self.stretches):
+            if self._is_closed or self._next == len(self.results):
                 return None
             self._next += 1
-            following = self.stretches[self._next] if self._next < len(self.stretches) else None
-            return self.stretches[self._next - 1], following
+            following = self.results[self._next] if self._next < len(self.results) else None
+            return self.results[self._next - 1], following
 
-    def _one(
-        self, process: subprocess.Popen[bytes], said: socket.socket, stretch: _Stretch, following: _Stretch | None
+    def _read_part(
+        self,
+        process: subprocess.Popen[bytes],
+        connection: socket.socket,
+        result: _PartResult,
+        following: _PartResult | None,
     ) -> None:
-        _send(process, stretch.part)
+        """Have a process read one part, and collect what it reports."""
+        _send(process, result.part)
         assert process.stdin is not None
         while True:
-            message: Message = parcels.receive(said)
-            if message.kind == "warning" and message.text not in self._told:  # neighbours see the same damage
-                self._told.add(message.text)
+            message: Message = transport.receive(connection)
+            if message.note is not None:
+                self._notes.add(message.note.kind, message.note.text)  # neighbours note the same damage
+            elif message.kind == "warning":
                 logger.warning("%s", message.text)
-            if stretch.take(message):
+            if result.add(message):
                 return
-            if message.cut is not None:
-                enough = stretch.left or (following is not None and stretch.meets(following))
-                process.stdin.write(b"-" if enough else GO_ON)
+            if message.segment is not None:
+                is_enough = result.is_abandoned or (following is not None and result.shares_segment_with(following))
+                process.stdin.write(b"-" if is_enough else GO_ON)
                 process.stdin.flush()
 
 
 @contextmanager
-def _running(task: Task, parts: Sequence[Part], count: int) -> Iterator[list[_Stretch]]:
-    team = _Team(task, parts, count)
+def _run_workers(task: Task, parts: Sequence[Part], workers: int, notes: Notes) -> Iterator[list[_PartResult]]:
+    pool = _WorkerPool(task, parts, workers, notes)
     try:
-        yield team.stretches
+        yield pool.results
     finally:
-        team.close()
+        pool.close()
 
 
-def _send(process: subprocess.Popen[bytes], what: Task | Part) -> None:
+def _send(process: subprocess.Popen[bytes], request: Task | Part) -> None:
     assert process.stdin is not None
-    process.stdin.write(pickle.dumps(what, protocol=5))
+    process.stdin.write(pickle.dumps(request, protocol=5))
     process.stdin.flush()

@@ -1,8 +1,8 @@
-"""Objects with large arrays, from one process to another over a Unix socket.
+"""Sends objects with large arrays from one process to another over a Unix socket.
 
-Their arrays' bytes go into a file in memory, of which the other side gets the descriptor and reads all at once: through
-a pipe they would come 64 KB at a time, and a thread that shares its interpreter with a busy one waits for each piece.
-What is received is unpickled: the other side must be a process of one's own.
+The arrays' bytes go into a file in memory; the other side gets its descriptor and reads it at once. Through a pipe they
+would come 64 KB at a time, and a thread that shares its interpreter with a busy one waits for each piece. What is
+received is unpickled: the other side must be a process that this one started.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ AVAILABLE: Final = hasattr(os, "memfd_create")
 _LENGTH: Final = struct.Struct("!Q")
 
 
-def send(way: socket.socket, what: object) -> None:
-    """Send one object; what `receive` gives on the other side.
+def send(connection: socket.socket, message: object) -> None:
+    """Send one object; `receive` returns it on the other side.
 
     Raises:
-        BrokenPipeError: nobody is there any more.
+        BrokenPipeError: the other side has ended.
     """
     buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(what, protocol=5, buffer_callback=buffers.append)
+    head = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     arrays = [buffer.raw() for buffer in buffers]
     body = pickle.dumps((head, [array.nbytes for array in arrays]))
     with open(os.memfd_create("chunkv2l"), "wb+", buffering=0) as file:
@@ -34,40 +34,40 @@ def send(way: socket.socket, what: object) -> None:
             while array:
                 array = array[file.write(array) :]
         file.seek(0)
-        socket.send_fds(way, [_LENGTH.pack(len(body))], [file.fileno()])
-    way.sendall(body)
+        socket.send_fds(connection, [_LENGTH.pack(len(body))], [file.fileno()])
+    connection.sendall(body)
 
 
-def receive(way: socket.socket) -> Any:
-    """The next object; its arrays share one writable buffer.
+def receive(connection: socket.socket) -> Any:
+    """Return the next object; its arrays share one writable buffer.
 
     Raises:
         EOFError: the other side has ended.
     """
-    start, files, _, _ = socket.recv_fds(way, _LENGTH.size, 1)
+    start, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     try:
-        start += _exactly(way, _LENGTH.size - len(start))
-        head, sizes = pickle.loads(_exactly(way, *_LENGTH.unpack(start)))
-        together = np.empty(sum(sizes), np.uint8).data
-        with open(files.pop(), "rb", buffering=0) as file:
-            if together and file.readinto(together) != len(together):
+        start += _read_exactly(connection, _LENGTH.size - len(start))
+        head, sizes = pickle.loads(_read_exactly(connection, *_LENGTH.unpack(start)))
+        buffer = np.empty(sum(sizes), np.uint8).data
+        with open(descriptors.pop(), "rb", buffering=0) as file:
+            if buffer and file.readinto(buffer) != len(buffer):
                 raise EOFError("an array has come in part")
     finally:
-        for left in files:
-            os.close(left)
-    arrays, place = [], 0
+        for descriptor in descriptors:
+            os.close(descriptor)
+    arrays, offset = [], 0
     for size in sizes:
-        arrays.append(together[place : place + size])
-        place += size
+        arrays.append(buffer[offset : offset + size])
+        offset += size
     return pickle.loads(head, buffers=arrays)
 
 
-def _exactly(way: socket.socket, count: int) -> bytes:
-    parts = []
+def _read_exactly(connection: socket.socket, count: int) -> bytes:
+    chunks = []
     while count:
-        part = way.recv(count)
-        if not part:
+        chunk = connection.recv(count)
+        if not chunk:
             raise EOFError("the other side has ended")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)

@@ -1,28 +1,28 @@
 """Decoders behind one interface: the frames of a movie in order, each with its presentation time.
 
-`read_frames` is the door: it picks a reader, watches it, and lets the other one go on where it fails or stalls.
+`read_frames` chooses a reader, runs it in a thread, and lets another one go on where it fails or stalls.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 
 from chunkv2l.defaults import READER, READERS
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.video.background import BackgroundIterator, Stalled
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo
-from chunkv2l.video.readers.base import Frame, Opener, ReaderError
+from chunkv2l.video.readers.base import Frame, Opener, Reader, ReaderError
 from chunkv2l.video.readers.decord import DecordReader, decord_installed
 from chunkv2l.video.readers.pyav import PyAVReader
-from chunkv2l.video.readers.watch import watched
-
-logger = logging.getLogger("chunkv2l")
 
 OPENERS: Mapping[str, Opener] = MappingProxyType({"pyav": PyAVReader, "decord": DecordReader})
 STALL_TIMEOUT = 60.0
 """Seconds without a picture after which a reader is given up."""
+_AHEAD = 8  # decoded frames that may wait
+_ON_GPU = "pyav on the GPU"
 
 
 def check_reader(reader: str) -> None:
@@ -38,18 +38,21 @@ def read_frames(
     reader: str = READER,
     start: float = 0.0,
     side: int | None = None,
-    stall_timeout: float = STALL_TIMEOUT,
-    openers: Mapping[str, Opener] = OPENERS,
+    *,
     gpu: int | None = None,
+    stall_timeout: float = STALL_TIMEOUT,
+    notes: Notes | None = None,
+    openers: Mapping[str, Opener] = OPENERS,
 ) -> Generator[Frame, None, None]:
-    """Every frame from `start` (seconds) on, in order, decoded ahead in a thread; closing the generator stops it.
+    """Yield every frame from `start` (seconds) on, decoded ahead in a thread; closing the generator stops it.
 
-    Where a reader fails or gives no frame for `stall_timeout` seconds, a warning names the time and the other reader
-    goes on from there.
+    Where a reader fails or gives no frame for `stall_timeout` seconds, a note names the time and the next reader goes
+    on from there.
 
     Args:
         side: pixels of the longer side of the largest picture that will be asked for; None for whole ones.
-        gpu: the number of an NVIDIA GPU that is to decode for the reader "auto"; None: the CPU does.
+        gpu: number of the NVIDIA GPU that decodes for the reader "auto"; None for the CPU.
+        notes: collects what was repaired or left out; by default it is logged.
 
     Raises:
         InputError: no such reader.
@@ -57,17 +60,15 @@ def read_frames(
     """
     if openers is OPENERS:
         check_reader(reader)
-    first = "pyav" if reader == "auto" else reader
-    names = [first, *(name for name in openers if name != first)]
+    notes = Notes() if notes is None else notes
+    names = _order_readers(reader, openers)
     if gpu is not None and reader == "auto":
-        openers = {**openers, "pyav on the GPU": partial(PyAVReader, gpu=gpu)}
-        names.insert(0, "pyav on the GPU")
-    if "decord" in names[1:] and openers.get("decord") is DecordReader and not decord_installed():
-        names.remove("decord")
+        openers = {**openers, _ON_GPU: partial(PyAVReader, gpu=gpu)}
+        names.insert(0, _ON_GPU)
     last: float | None = None
-    for position, name in enumerate(names):
+    for name, following in zip(names, [*names[1:], None], strict=True):
         begin = start if last is None else last
-        frames = watched(lambda name=name: openers[name](info, side), begin, stall_timeout)  # type: ignore[misc]
+        frames = _decode_ahead(partial(openers[name], info, side, notes), begin, stall_timeout)
         try:
             for frame in frames:
                 if last is None or frame.time > last + 1e-3:
@@ -77,8 +78,38 @@ def read_frames(
         except ReaderError as error:
             reason = str(error).rstrip(".")
             where = f"at {begin if last is None else last:.2f} s"
-            if position + 1 == len(names):
+            if following is None:
                 raise ChunkV2LError(f"{info.path} can't be read on {where}: {reason}.") from error
-            logger.warning("The reader %s is given up %s (%s); %s goes on.", name, where, reason, names[position + 1])
+            notes.add("reader", f"The reader {name} is given up {where} ({reason}); {following} goes on.")
         finally:
             frames.close()
+
+
+def _order_readers(reader: str, openers: Mapping[str, Opener]) -> list[str]:
+    """Return the names of the readers to try, in order."""
+    first = "pyav" if reader == "auto" else reader
+    names = [first, *(name for name in openers if name != first)]
+    if "decord" in names[1:] and openers.get("decord") is DecordReader and not decord_installed():
+        names.remove("decord")
+    return names
+
+
+def _decode_ahead(open_reader: partial[Reader], start: float, timeout: float) -> Generator[Frame, None, None]:
+    """Yield the frames of a reader that is opened, used and closed in a thread.
+
+    Raises:
+        ReaderError: the reader's own, or because no frame came for `timeout` seconds.
+    """
+
+    def decode() -> Iterator[Frame]:
+        reader = open_reader()
+        try:
+            yield from reader.frames(start)
+        finally:
+            reader.close()
+
+    with BackgroundIterator(decode(), _AHEAD, name="decode", timeout=timeout) as frames:
+        try:
+            yield from frames
+        except Stalled:
+            raise ReaderError(f"no picture came for {timeout:g} s") from None

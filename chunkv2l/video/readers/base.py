@@ -1,4 +1,4 @@
-"""What every reader gives: the frames of a movie in order of presentation, pixels only when asked for."""
+"""The interface of readers: the frames of a movie in order of presentation; pixels only when asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import ChunkV2LError
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo
 
 Image = NDArray[np.uint8]
@@ -24,20 +25,20 @@ class Frame(Protocol):
 
     @property
     def duration(self) -> float:
-        """Seconds that the frame is meant to be shown, as far as the file says; 0 where it doesn't."""
+        """Seconds that the frame is shown by what the file says; 0 where it doesn't say."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that holding it takes."""
+        """Bytes of memory that the frame takes."""
         ...
 
     def small(self, width: int, height: int) -> Image:
-        """uint8 BGR [height, width, 3] as stored, not turned upright: what detection looks at."""
+        """Return uint8 BGR [height, width, 3] as stored, not turned upright, for scene detection."""
         ...
 
     def picture(self, side: int | None = None) -> Image:
-        """uint8 RGB [H, W, 3], upright, with square pixels: [info.height, info.width, 3].
+        """Return uint8 RGB [H, W, 3], upright, with square pixels: [info.height, info.width, 3].
 
         Args:
             side: pixels that the longer side has at most; larger pictures are scaled down by area.
@@ -46,7 +47,7 @@ class Frame(Protocol):
 
 
 def fitted(width: int, height: int, side: int | None) -> tuple[int, int]:
-    """Width and height, scaled down so that the longer one is `side` pixels at most."""
+    """Return width and height, scaled down so that the longer one is `side` pixels at most."""
     scale = 1.0 if side is None else min(1.0, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -55,9 +56,9 @@ class Reader(Protocol):
     """An open movie. It is used and closed by one thread."""
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        """Every frame whose time is ≥ start (seconds), in order, times strictly ascending.
+        """Yield every frame whose time is ≥ start (seconds), in order, times strictly ascending.
 
-        What can't be decoded is skipped with a warning that names the time.
+        Pictures that can't be decoded are skipped with a note that names the time.
 
         Raises:
             ReaderError: the reader can't go on.
@@ -67,8 +68,9 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-Opener = Callable[[MovieInfo, int | None], Reader]
-"""Opens a movie, with the `side` of the largest picture that will be asked for; raises ReaderError where that fails."""
+Opener = Callable[[MovieInfo, int | None, Notes], Reader]
+"""Opens a movie, given the `side` of the largest picture that will be asked for (None: whole pictures) and where notes
+go. Raises ReaderError where that fails."""
 
 
 class ReaderError(ChunkV2LError):

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, turns
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.video.readers.timestamps import Clock
@@ -63,13 +64,13 @@ class DecordReader:
     a large and long movie have less detail than the file, though its size.
     """
 
-    def __init__(self, info: MovieInfo, side: int | None = None) -> None:
+    def __init__(self, info: MovieInfo, side: int | None = None, notes: Notes | None = None) -> None:
         try:
             import decord
         except (ImportError, OSError, RuntimeError) as error:
             raise ReaderError(f"decord is not installed, or does not work here ({error}).") from error
         decord.logging.set_level(decord.logging.QUIET)
-        self._info = info
+        self._info, self._notes = info, notes
         self._errors: Any = (decord.DECORDError, IndexError, RuntimeError)
         try:
             width, height = decoded_size(info, side)
@@ -81,7 +82,7 @@ class DecordReader:
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         spans = [self._video.get_frame_timestamp(i) for i in range(self._count)]
-        clock = Clock(self._info, start)
+        clock = Clock(self._info, start, self._notes)
         times = [clock.read(self._info.first + float(a)) for a, _ in spans]  # decord counts from its first frame
         begin = next((i for i, time in enumerate(times) if time is not None and time >= start - 1e-3), self._count)
         if 0 < begin < self._count:

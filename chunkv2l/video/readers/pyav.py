@@ -1,29 +1,77 @@
-"""Reading with PyAV (FFmpeg): the default reader."""
+"""Reads with PyAV (FFmpeg), on the CPU or on an NVIDIA GPU's decoders: the default reader.
+
+A GPU's decoders (NVDEC) give FFmpeg's frames, to the bit, of what isn't damaged. Each process takes some of the GPU's
+memory and starts later, so they are for processes that read a long movie together
+(docs/measurements.md#decoding-on-the-gpu). Only 8-bit 4:2:0 pictures come this way; of others the GPU's layouts differ.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.reformatter import VideoReformatter
 
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
-from chunkv2l.video.readers import on_gpu
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
-from chunkv2l.video.readers.damage import Damage
-from chunkv2l.video.readers.timestamps import Clock
+from chunkv2l.video.readers.timestamps import Clock, DamageLog
 
+if TYPE_CHECKING:
+    import torch
+
+GPU_CODECS: Final = frozenset({"h264", "hevc", "vp9"})
+"""FFmpeg's names of the codecs that a GPU may decode: their decoders' output is exactly specified."""
+GPU_INPUT: Final = "yuv420p"
+"""Pixel format of the movies that a GPU may decode."""
+GPU_OUTPUT: Final = "nv12"
+"""Pixel format in which a GPU returns such pictures: the same bytes, the two colour planes interleaved."""
+GPU_MEMORY: Final = 1 << 30
+"""Bytes of GPU memory that must be free for each process that decodes on it."""
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
+def choose_gpu(info: MovieInfo, device: torch.device, processes: int) -> int | None:
+    """Return the number of the GPU on which so many processes should decode this movie; None for the CPU.
+
+    Args:
+        device: the model's device. Only its GPU is considered.
+    """
+    if device.type != "cuda" or "cuda" not in hwdevices_available() or not is_gpu_decodable(info):
+        return None
+    import torch
+
+    number = torch.cuda.current_device() if device.index is None else int(device.index)
+    return number if torch.cuda.mem_get_info(number)[0] >= processes * GPU_MEMORY else None
+
+
+def is_gpu_decodable(info: MovieInfo) -> bool:
+    """Return whether a GPU may decode this movie, judging by its first picture."""
+    return info.codec in GPU_CODECS and info.pixels == GPU_INPUT
+
+
+def open_on_gpu(path: Path, gpu: int) -> Any:
+    """Open a file so that this GPU decodes its pictures, or the CPU where the GPU can't.
+
+    Raises:
+        av.FFmpegError, OSError: as `open_container`.
+    """
+    with suppress(av.FFmpegError):
+        return open_container(path, HWAccel("cuda", str(gpu), allow_software_fallback=True))
+    return open_container(path)
+
+
 class _Scalers(threading.local):
-    """FFmpeg's scalers, which remember their last sizes; each thread has its own."""
+    """FFmpeg's scalers, which remember the sizes that they last used; each thread has its own."""
 
     def __init__(self) -> None:
         self.picture, self.small, self.planes = VideoReformatter(), VideoReformatter(), VideoReformatter()
@@ -44,37 +92,41 @@ class AVFrame:
         return sum(plane.buffer_size for plane in self._raw.planes)
 
     def small(self, width: int, height: int) -> Image:
-        raw: Any = self._scalers.small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
-        image: Image = raw.to_ndarray()
+        scaled: Any = self._scalers.small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
+        image: Image = scaled.to_ndarray()
         return image
 
     def picture(self, side: int | None = None) -> Image:
         width, height = fitted(self.width, self._raw.height, side)
-        how = "AREA" if width < self.width else "BILINEAR"
-        given: Any = self._raw
-        if given.format.name == on_gpu.GIVEN:  # FFmpeg's way from there to RGB is another one
-            given = self._scalers.planes.reformat(given, format=on_gpu.FORMAT)
-        raw: Any = self._scalers.picture.reformat(given, width, height, "rgb24", interpolation=how)
-        image: Image = raw.to_ndarray()
+        interpolation = "AREA" if width < self.width else "BILINEAR"
+        source: Any = self._raw
+        if source.format.name == GPU_OUTPUT:  # FFmpeg converts this format to RGB in another way
+            source = self._scalers.planes.reformat(source, format=GPU_INPUT)
+        scaled: Any = self._scalers.picture.reformat(source, width, height, "rgb24", interpolation=interpolation)
+        image: Image = scaled.to_ndarray()
         quarters = turns(self._raw.rotation)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 class PyAVReader:
-    """Walks a movie with PyAV.
+    """Reads a movie with PyAV.
 
     Args:
-        gpu: the number of the one that decodes, if it can; None: the CPU does.
+        side: not used; pictures are scaled when they are asked for.
+        gpu: number of the GPU that decodes, if it can; None for the CPU.
     """
 
-    def __init__(self, info: MovieInfo, side: int | None = None, gpu: int | None = None) -> None:
+    def __init__(
+        self, info: MovieInfo, side: int | None = None, notes: Notes | None = None, gpu: int | None = None
+    ) -> None:
         self._info, self._gpu = info, gpu
+        self._notes = Notes() if notes is None else notes
         self._open()
 
     def _open(self) -> None:
         try:
             path = self._info.path
-            self._container = open_container(path) if self._gpu is None else on_gpu.open_on(path, self._gpu)
+            self._container = open_container(path) if self._gpu is None else open_on_gpu(path, self._gpu)
         except (av.FFmpegError, OSError) as error:
             raise ReaderError(f"PyAV can't open {self._info.path} ({error}).") from error
         stream: Any = video_stream(self._container)
@@ -87,16 +139,16 @@ class PyAVReader:
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         scalers = _Scalers()
-        damage = Damage(start)
-        clock = Clock(self._info, start)
-        for raw in self._from(start, damage):
-            time = clock.read(self._time(raw))
+        damage = DamageLog(start, self._notes)
+        clock = Clock(self._info, start, self._notes)
+        for raw in self._decode_from(start, damage):
+            time = clock.read(self._stamp(raw))
             if time is None:
                 continue
             if raw.is_corrupt:
-                damage.bad()
+                damage.record_bad()
             else:
-                damage.good(time)
+                damage.record_good(time)
             if time >= start - 1e-6:
                 width = shown_width(raw.width, self._stream)
                 yield AVFrame(time, float((raw.duration or 0) * self._base), width, raw, scalers)
@@ -105,14 +157,14 @@ class PyAVReader:
     def close(self) -> None:
         self._container.close()
 
-    def _time(self, raw: Any) -> float | None:
-        """Seconds on the timeline at which a raw frame is shown."""
+    def _stamp(self, raw: Any) -> float | None:
+        """Return when a raw frame is shown by the file's clock, seconds on the timeline."""
         stamp = raw.pts if raw.pts is not None else raw.dts
         return None if stamp is None else float(stamp * self._base - self._origin)
 
-    def _from(self, start: float, damage: Damage) -> Iterator[Any]:
-        """Raw frames from the one on screen at `start`, or from one before it."""
-        backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]
+    def _decode_from(self, start: float, damage: DamageLog) -> Iterator[Any]:
+        """Yield raw frames from the one on screen at `start`, or from one before it."""
+        backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]  # seconds before `start`
         for back in backs:
             if back < start:
                 try:
@@ -125,15 +177,15 @@ class PyAVReader:
                 self._open()
             frames = self._decode(damage)
             first = next(frames, None)
-            time = None if first is None else self._time(first)
-            # where frames can only be guessed at from bytes, seeking may end behind the key frame
+            time = None if first is None else self._stamp(first)
+            # in containers without an index, seeking may end behind the key frame
             if first is not None and (back >= start or (time is not None and time <= start + 1e-6)):
                 yield first
                 yield from frames
                 return
 
-    def _decode(self, damage: Damage) -> Iterator[Any]:
-        """Raw frames; packets that fail are counted and passed over."""
+    def _decode(self, damage: DamageLog) -> Iterator[Any]:
+        """Yield raw frames; packets that fail are counted and passed over."""
         failures = 0
         while True:
             try:
@@ -142,12 +194,12 @@ class PyAVReader:
                     try:
                         frames = packet.decode()
                     except av.FFmpegError:
-                        damage.bad()
+                        damage.record_bad()
                         continue
                     yield from frames
                 return
-            except av.FFmpegError as error:  # the demuxer stumbles: try again behind the place
-                damage.bad()
+            except av.FFmpegError as error:  # the demuxer fails: try again behind this position
+                damage.record_bad()
                 failures += 1
                 if failures > _RETRIES:
                     damage.close()

@@ -1,49 +1,48 @@
-"""A movie's clock, mended where it is torn.
-
-Gaps are time: a recorder of a variable frame rate writes no frame while nothing moves, and the picture before a gap
-stays on screen. But a damaged stamp, or recordings that were joined without a thought, would make one picture stay for
-years, or time run backwards: what follows such a place is taken to go on one frame later, and a warning names the time.
-"""
+"""What is wrong with a movie's frames, mended where possible and noted: torn clocks and undecodable pictures."""
 
 from __future__ import annotations
 
-import logging
+import math
 
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo
 
-logger = logging.getLogger("chunkv2l")
-
-HOLD = 12 * 3600.0
+MAX_HOLD = 12 * 3600.0
 """Seconds that one picture may stay on screen: a night."""
-_BACK = 1.0  # seconds: set back by less, frames are only out of order
-_FORTH = 60.0  # seconds: further than this beyond the header's end, no gap reaches
-_MOST = 20  # warnings about one movie
+_OUT_OF_ORDER = 1.0  # seconds: a stamp that goes back by less belongs to a frame out of order
+_BEYOND_END = 60.0  # seconds beyond the header's end that a gap may reach
+_QUIET = 1.0  # seconds of good pictures that end a damaged interval
 
 
 class Clock:
-    """Told every frame's stamp in order; tells when the frame is shown.
+    """Turns the stamps of a movie's frames, in order, into times on its timeline.
+
+    Gaps are time: a recorder with a variable frame rate writes no frame while nothing moves, and the picture before a
+    gap stays on screen. But after a damaged stamp, or where recordings were joined without new stamps, one picture
+    would stay for years, or time would run backwards. There, the next frame is taken to follow one frame interval
+    later, and a note names the time.
 
     Args:
-        start: where reading is to start, seconds: jumps before it are mended in silence.
+        start: where reading starts, seconds. Jumps before it are mended without a note.
     """
 
-    def __init__(self, info: MovieInfo, start: float = 0.0) -> None:
+    def __init__(self, info: MovieInfo, start: float = 0.0, notes: Notes | None = None) -> None:
         self._info, self._start = info, start
+        self._notes = Notes() if notes is None else notes
         self._last, self._shift = -1.0, 0.0
-        self._jumps = 0
 
     def read(self, stamp: float | None) -> float | None:
-        """Seconds on the timeline, above those of the frame before; None: out of order, it is not shown.
+        """Return when a frame is shown, seconds, later than the frame before; None if it is out of order.
 
         Args:
-            stamp: seconds on the timeline as the file's clock has them; None where it has no clock.
+            stamp: seconds on the timeline by the file's own clock; None where the frame has no stamp.
         """
         step = 1 / self._info.fps
         if stamp is None:
             time = max(self._start, self._info.first) if self._last < 0 else self._last + step
         else:
             if self._is_torn(stamp + self._shift):
-                self._warn()
+                self._note_jump()
                 self._shift = (self._last + step if self._last >= 0 else 0.0) - stamp
             time = stamp + self._shift
         if time <= self._last or time < -1e-3:
@@ -52,17 +51,62 @@ class Clock:
         return self._last
 
     def _is_torn(self, time: float) -> bool:
-        """Whether no movie shows a frame at `time` seconds after the one before it."""
+        """Return whether no sound movie shows its next frame at `time` seconds."""
         if self._last < 0:
-            return time > self._start + HOLD
-        most = min(self._last + HOLD, max(self._last, self._info.duration) + _FORTH)
-        return not self._last - _BACK <= time <= most
+            return time > self._start + MAX_HOLD
+        latest = min(self._last + MAX_HOLD, max(self._last, self._info.duration) + _BEYOND_END)
+        return not self._last - _OUT_OF_ORDER <= time <= latest
 
-    def _warn(self) -> None:
-        where = max(0.0, self._last)
-        if where < self._start - 1e-6:
+    def _note_jump(self) -> None:
+        time = max(0.0, self._last)
+        if time >= self._start - 1e-6:
+            self._notes.add("clock", f"The movie's clock jumps at {time:.2f} s; what follows is taken to go on there.")
+
+
+class DamageLog:
+    """Counts pictures that can't be decoded; each damaged interval becomes one note that names its times.
+
+    Args:
+        start: where reading starts, seconds.
+    """
+
+    def __init__(self, start: float = 0.0, notes: Notes | None = None) -> None:
+        self._notes = Notes() if notes is None else notes
+        self._last = start  # time of the last good picture
+        self._gap: tuple[float, float] | None = None  # the widest step between good pictures since the damage began
+        self._quiet_since = start
+        self._count = 0
+
+    def record_bad(self) -> None:
+        """Count a picture that could not be decoded, or only in part.
+
+        A decoder with several threads reports it late and out of order, so the interval is where good pictures are
+        missing.
+        """
+        if not self._count:
+            self._gap = (self._last, self._last)
+        self._count += 1
+        self._quiet_since = math.inf
+
+    def record_good(self, time: float) -> None:
+        """Record a picture that was decoded and is shown at `time` seconds."""
+        before, self._last = self._last, time
+        if self._gap is None:
             return
-        self._jumps += 1
-        if self._jumps <= _MOST:
-            more = " (Further warnings of this kind are left out.)" if self._jumps == _MOST else ""
-            logger.warning("The movie's clock jumps at %.2f s; what follows is taken to go on there.%s", where, more)
+        if time - before > self._gap[1] - self._gap[0]:
+            self._gap = (before, time)
+        self._quiet_since = min(self._quiet_since, time)
+        if time - self._quiet_since >= _QUIET:
+            self._add_note(f"Between {self._gap[0]:.2f} and {self._gap[1]:.2f} s")
+
+    def close(self) -> None:
+        """Note what is still open: the movie is over."""
+        if self._gap is not None:
+            begin, end = self._gap
+            is_interval = end > begin and self._quiet_since < math.inf
+            self._add_note(f"Between {begin:.2f} and {end:.2f} s" if is_interval else f"After {begin:.2f} s")
+
+    def _add_note(self, where: str) -> None:
+        pictures = "1 picture" if self._count == 1 else f"{self._count} pictures"
+        self._notes.add("pictures", f"{where} {pictures} can't be decoded; the rest is read.")
+        self._gap, self._count = None, 0

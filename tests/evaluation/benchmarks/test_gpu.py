@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from chunkv2l.video.parallel import coordinator as side_by_side
+from chunkv2l.video.parallel import coordinator
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 from evaluation.benchmarks import gpu
@@ -69,5 +69,5 @@ def test_before_is_without_graphs_and_ends() -> None:
     kept = vlm.decoder
     with gpu.as_before(model):
         assert vlm.decoder is not kept and vlm.decoder.graphs is None
-        assert side_by_side.processes() == 1
+        assert coordinator.count_workers() == 1
     assert vlm.decoder is kept

@@ -6,23 +6,31 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.smolvlm import inputs
-from chunkv2l.video.parallel import coordinator as side_by_side
-from chunkv2l.video.parallel.coordinator import cut_side_by_side, pays
-from chunkv2l.video.parallel.worker import Cut, Part, Task
+from chunkv2l.video.detectors import make_detector
+from chunkv2l.video.frame_sampling import FrameSampling, SampleTimes
+from chunkv2l.video.parallel import coordinator
+from chunkv2l.video.parallel.coordinator import cut_in_parallel, is_worthwhile
+from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import probe
-from chunkv2l.video.segmentation import cut
+from chunkv2l.video.segmentation import CutSegment, Part, Resources, cut
+from chunkv2l.video.settings import SegmentationSettings
 from tests.helpers.media import dissolve, joined, scene, truncate, write
 
-TIMES, SHRINK = partial(inputs.sample_times, max_frames=4), partial(inputs.shrink, longest_edge=24)
+SAMPLING = FrameSampling(
+    partial(inputs.sample_times, max_frames=4), partial(inputs.shrink, longest_edge=24), exact=True
+)
+SETTINGS = SegmentationSettings(max_length=8.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,56 +43,52 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("movie") / "a.mkv", frames)
 
 
-def task(path: Path, **changed: object) -> Task:
-    given = {
-        "path": str(path), "sample_times": TIMES, "shrink": SHRINK, "detector": "mixed", "reader": "auto",
-        "min_length": 1.0, "max_length": 8.0, "exact": True, "room": side_by_side.ROOM, **changed,
-    }  # fmt: skip
-    return Task(**given)  # type: ignore[arg-type]
+def task(path: Path, sampling: FrameSampling = SAMPLING, settings: SegmentationSettings = SETTINGS) -> Task:
+    return Task(str(path), sampling, settings, Resources(coordinator.ROOM))
 
 
-def serial(path: Path) -> list[Cut]:
-    return list(cut(path, TIMES, SHRINK, max_length=8.0, exact=True))
+def serial(path: Path) -> list[CutSegment]:
+    return list(cut(path, SAMPLING, SETTINGS))
 
 
-def same(found: Sequence[Cut], expected: Sequence[Cut]) -> None:
-    assert [item[0] for item in found] == [item[0] for item in expected]
-    for (_, clip, view), (_, own, own_view) in zip(found, expected, strict=True):
-        assert (clip.times, clip.duration, clip.fps) == (own.times, own.duration, own.fps)
-        assert all(np.array_equal(a, b) for a, b in zip(clip.frames, own.frames, strict=True))
-        assert np.array_equal(view, own_view)
+def same(items: Sequence[CutSegment], expected: Sequence[CutSegment]) -> None:
+    assert [item[0] for item in items] == [item[0] for item in expected]
+    for (_, clip, view), (_, other, other_view) in zip(items, expected, strict=True):
+        assert (clip.times, clip.duration, clip.fps) == (other.times, other.duration, other.fps)
+        assert all(np.array_equal(a, b) for a, b in zip(clip.frames, other.frames, strict=True))
+        assert np.array_equal(view, other_view)
 
 
 def test_it_is_what_one_reader_gives(movie: Path) -> None:
     expected = serial(movie)
     assert len(expected) >= 10
-    same(list(cut_side_by_side(task(movie), 3, length=13.0, warm=8.0, tail=16.0)), expected)
+    same(list(cut_in_parallel(task(movie), 3, length=13.0, warm=8.0, tail=16.0)), expected)
 
 
 def test_where_neighbours_never_agree_one_reads_the_rest(movie: Path) -> None:
-    ruler = task(movie, detector="fixed:7", exact=False)
-    expected = list(cut(movie, TIMES, SHRINK, "fixed:7", max_length=8.0))
+    ruler = task(movie, replace(SAMPLING, exact=False), replace(SETTINGS, detector="fixed:7"))
+    expected = list(cut(movie, ruler.sampling, ruler.settings))
     # The ruler's cuts are everywhere the same, but a tail so short leaves no segment in common.
-    same(list(cut_side_by_side(ruler, 2, length=20.0, warm=1.0, tail=0.5)), expected)
+    same(list(cut_in_parallel(ruler, 2, length=20.0, warm=1.0, tail=0.5)), expected)
 
 
 def test_stretches_grow_and_are_shared_out_evenly(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Parts(Exception):
         pass
 
-    def tell(_: Task, parts: Sequence[Part], count: int) -> None:
+    def tell(_: Task, parts: Sequence[Part], *__: object) -> None:
         raise Parts(*[part.start for part in parts])
 
-    monkeypatch.setattr(side_by_side, "_running", tell)
+    monkeypatch.setattr(coordinator, "_run_workers", tell)
 
     def begins(length: float, shortest: float, count: int) -> list[float]:
-        monkeypatch.setattr(side_by_side, "LENGTH", length)
-        monkeypatch.setattr(side_by_side, "SHORT", shortest)
+        monkeypatch.setattr(coordinator, "LENGTH", length)
+        monkeypatch.setattr(coordinator, "SHORT", shortest)
         with pytest.raises(Parts) as found:
-            next(cut_side_by_side(task(movie), count, warm=0.0))
+            next(cut_in_parallel(task(movie), count, warm=0.0))
         return list(found.value.args)
 
-    monkeypatch.setattr(side_by_side, "_running", tell)
+    monkeypatch.setattr(coordinator, "_run_workers", tell)
     duration = probe(movie).duration
     assert 40 < duration < 60
     for count in (2, 4):  # too short for stretches that grow
@@ -100,7 +104,7 @@ def test_stretches_grow_and_are_shared_out_evenly(movie: Path, monkeypatch: pyte
 
 
 def test_closing_it_leaves_no_process(movie: Path) -> None:
-    with closing(cut_side_by_side(task(movie), 2, length=13.0, warm=8.0, tail=16.0)) as found:
+    with closing(cut_in_parallel(task(movie), 2, length=13.0, warm=8.0, tail=16.0)) as found:
         first = next(found)
     same([first], serial(movie)[:1])
 
@@ -112,22 +116,23 @@ def test_a_movie_that_ends_early_is_told_once(movie: Path, tmp_path: Path, caplo
         expected = serial(short)
         told = [record.getMessage() for record in caplog.records]
         caplog.clear()
-        same(list(cut_side_by_side(task(short), 2, length=13.0, warm=8.0, tail=16.0)), expected)
+        same(list(cut_in_parallel(task(short), 2, length=13.0, warm=8.0, tail=16.0)), expected)
     assert told and set(told) <= {record.getMessage() for record in caplog.records}
     assert len({record.getMessage() for record in caplog.records}) == len(caplog.records)
 
 
 def test_what_a_process_says_is_said_here(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = FrameSampling(cast(SampleTimes, partial(make_detector, "none")), SAMPLING.shrink)
     with pytest.raises(InputError, match="no scene detector 'none'"):
-        list(cut_side_by_side(task(movie, detector="none"), 2, length=30.0))
+        list(cut_in_parallel(task(movie, refusing), 2, length=30.0))
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(ChunkV2LError, match="process"):
-        list(cut_side_by_side(task(movie), 2, length=30.0))
+        list(cut_in_parallel(task(movie), 2, length=30.0))
 
 
-def test_when_it_pays(movie: Path) -> None:
+def test_when_it_is_worthwhile(movie: Path) -> None:
     info = probe(movie)
-    assert pays(info, "cuda", 3, length=20.0)
-    assert not pays(info, "cpu", 3, length=20.0)
-    assert not pays(info, "cuda", 1, length=20.0)
-    assert not pays(info, "cuda", 3), "it is too short"
+    assert is_worthwhile(info, "cuda", 3, length=20.0)
+    assert not is_worthwhile(info, "cpu", 3, length=20.0)
+    assert not is_worthwhile(info, "cuda", 1, length=20.0)
+    assert not is_worthwhile(info, "cuda", 3), "it is too short"

@@ -17,12 +17,13 @@ import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video import readers
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import decord, read_frames
 from chunkv2l.video.readers.base import Frame, Image, ReaderError
-from chunkv2l.video.readers.damage import Damage
 from chunkv2l.video.readers.decord import DecordReader, decord_installed
 from chunkv2l.video.readers.pyav import PyAVReader
+from chunkv2l.video.readers.timestamps import DamageLog
 from tests.helpers.media import corners, damage, joined, scene, truncate, write
 
 needs_decord = pytest.mark.skipif(not decord_installed(), reason="decord has no wheel here")
@@ -166,16 +167,16 @@ def test_a_stamp_from_nowhere_makes_no_gap_of_hours(info: MovieInfo) -> None:
 
 
 def test_damage_is_told_once_a_stretch(caplog: pytest.LogCaptureFixture) -> None:
-    account = Damage()
+    damage_log = DamageLog()
     with caplog.at_level(logging.WARNING, "chunkv2l"):
         for tick in range(100):
             if tick in (10, 11, 13, 14, 15, 50):
-                account.bad()
+                damage_log.record_bad()
             else:
-                account.good(tick / 10)
-        account.bad()
-        account.close()
-        account.close()
+                damage_log.record_good(tick / 10)
+        damage_log.record_bad()
+        damage_log.close()
+        damage_log.close()
     assert caplog.messages == [
         "Between 1.20 and 1.60 s 5 pictures can't be decoded; the rest is read.",
         "Between 4.90 and 5.10 s 1 picture can't be decoded; the rest is read.",
@@ -184,10 +185,10 @@ def test_damage_is_told_once_a_stretch(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_warnings_about_damage_come_to_an_end(caplog: pytest.LogCaptureFixture) -> None:
-    account = Damage()
+    damage_log = DamageLog()
     with caplog.at_level(logging.WARNING, "chunkv2l"):
         for tick in range(1000):
-            account.bad() if tick % 20 == 10 else account.good(tick / 10)
+            damage_log.record_bad() if tick % 20 == 10 else damage_log.record_good(tick / 10)
     assert len(caplog.messages) == 20 and "left out" in caplog.messages[-1]
 
 
@@ -215,7 +216,7 @@ class FakeReader:
         self.started: list[float] = []
         self.closed = threading.Event()
 
-    def __call__(self, info: MovieInfo, side: int | None) -> FakeReader:
+    def __call__(self, info: MovieInfo, side: int | None, notes: Notes) -> FakeReader:
         return self
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
@@ -297,4 +298,4 @@ def test_readers_say_when_they_cannot_open(info: MovieInfo) -> None:
     info.path.write_bytes(b"not a movie any more")
     for opener in [PyAVReader, *([DecordReader] if decord_installed() else [])]:
         with pytest.raises(ReaderError, match="can't open"):
-            opener(info, None)
+            opener(info, None, Notes())

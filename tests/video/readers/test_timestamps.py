@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.decord import decord_installed
-from chunkv2l.video.readers.timestamps import HOLD, Clock
+from chunkv2l.video.readers.timestamps import MAX_HOLD, Clock
 from chunkv2l.video.segmentation import detect
+from chunkv2l.video.settings import SegmentationSettings
 from tests.helpers.media import scene, write
 
 DAY = 86_400.0
@@ -49,7 +50,7 @@ def test_no_gap_reaches_far_beyond_the_headers_end(caplog: pytest.LogCaptureFixt
 
 
 def test_no_picture_stays_longer_than_a_night_whatever_the_header_says(caplog: pytest.LogCaptureFixture) -> None:
-    assert read([0.0, 0.04, HOLD + 1, HOLD + 2], duration=20 * DAY) == [0.0, 0.04, 0.08, 1.08]
+    assert read([0.0, 0.04, MAX_HOLD + 1, MAX_HOLD + 2], duration=20 * DAY) == [0.0, 0.04, 0.08, 1.08]
     assert read([20 * DAY, 20 * DAY + 1], duration=20 * DAY + 2) == [0.0, 1.0]
     assert [message.split(";")[0] for message in caplog.messages] == [
         "The movie's clock jumps at 0.04 s",
@@ -92,8 +93,8 @@ def test_whatever_the_stamps_are_times_ascend_and_nothing_is_held_longer(
 ) -> None:
     clock = Clock(info(duration), start)
     shown = [time for time in map(clock.read, stamps) if time is not None]
-    assert all(0 < after - before <= HOLD + 1e-6 for before, after in pairwise(shown))
-    assert not shown or 0 <= shown[0] <= HOLD + start
+    assert all(0 < after - before <= MAX_HOLD + 1e-6 for before, after in pairwise(shown))
+    assert not shown or 0 <= shown[0] <= MAX_HOLD + start
 
 
 def test_warnings_come_to_an_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,21 +121,21 @@ def test_a_broken_clock_makes_no_day_of_one_picture(
     """Found by fuzzing: the header agrees with the last stamp, and the picture before was held for years."""
     movie = broken(tmp_path / "a.mkv", gap, before)
     assert probe(movie).duration > 20 * DAY
-    (segment,) = detect(movie, reader=reader)
+    (segment,) = detect(movie, SegmentationSettings(reader=reader))
     assert (segment.start, segment.end) == pytest.approx((0.0, 3.0), abs=0.05)
     assert f"clock jumps at {0 if before else 1.96:.2f} s" in caplog.text
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_gap_of_hours_stays_and_is_split(reader: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), reader=reader)
+    segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), SegmentationSettings(reader=reader))
     assert segments[-1].end == pytest.approx(5 * 3600 + 3, abs=0.05)
     assert len(segments) >= 5 * 3600 / 16 and not caplog.messages
 
 
 def test_thousands_of_cuts_reported_at_once(tmp_path: Path) -> None:
     """A ruler reports every cut of a gap when the gap is over."""
-    segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), "fixed:1")
+    segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), SegmentationSettings("fixed:1"))
     assert [round(segment.end) for segment in segments] == [*range(1, 5 * 3600 + 4)]
 
 

@@ -12,10 +12,10 @@ import torch
 from av.video.reformatter import VideoReformatter
 
 from chunkv2l.video.probe import MovieInfo, probe
-from chunkv2l.video.readers import on_gpu, read_frames
+from chunkv2l.video.readers import pyav, read_frames
 from chunkv2l.video.readers.base import Frame, ReaderError
 from chunkv2l.video.readers.decord import decord_installed
-from chunkv2l.video.readers.pyav import AVFrame, PyAVReader
+from chunkv2l.video.readers.pyav import AVFrame, PyAVReader, choose_gpu, is_gpu_decodable, open_on_gpu
 from tests.helpers.media import scene, write
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
@@ -31,14 +31,14 @@ def free(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
 
 
 def test_it_is_chosen_where_the_model_is_on_a_gpu_with_room(info: MovieInfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    free(monkeypatch, 3 * on_gpu.EACH)
-    assert on_gpu.chosen(info, CUDA, 3) == 1
-    assert on_gpu.chosen(info, CUDA, 4) is None
-    assert on_gpu.chosen(info, CPU, 1) is None
+    free(monkeypatch, 3 * pyav.GPU_MEMORY)
+    assert choose_gpu(info, CUDA, 3) == 1
+    assert choose_gpu(info, CUDA, 4) is None
+    assert choose_gpu(info, CPU, 1) is None
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    assert on_gpu.chosen(info, torch.device("cuda"), 3) == 1
-    monkeypatch.setattr(on_gpu, "hwdevices_available", lambda: ["vaapi"])
-    assert on_gpu.chosen(info, CUDA, 3) is None
+    assert choose_gpu(info, torch.device("cuda"), 3) == 1
+    monkeypatch.setattr(pyav, "hwdevices_available", lambda: ["vaapi"])
+    assert choose_gpu(info, CUDA, 3) is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_it_is_chosen_where_the_model_is_on_a_gpu_with_room(info: MovieInfo, mon
     [("ten.mp4", {"pix_fmt": "yuv420p10le"}), ("full.mp4", {"pix_fmt": "yuv444p"}), ("old.mkv", {"codec": "ffv1"})],
 )
 def test_other_pictures_are_the_cpus(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
-    assert not on_gpu.decodable(probe(write(tmp_path / name, scene(3, 5, (96, 64)), **settings)))
+    assert not is_gpu_decodable(probe(write(tmp_path / name, scene(3, 5, (96, 64)), **settings)))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -56,16 +56,16 @@ def test_without_a_gpu_the_cpu_decodes(info: MovieInfo) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same(info: MovieInfo) -> None:
-    with on_gpu.open_on(info.path, 0) as container:
+    with open_on_gpu(info.path, 0) as container:
         assert container.streams.video[0].codec_context.is_hwaccel
     same(list(read_frames(info, gpu=0, start=0.5)), list(read_frames(info, start=0.5)))
 
 
 def test_pictures_are_the_same_whatever_the_layout_of_their_planes(info: MovieInfo) -> None:
     ours = list(read_frames(info))
-    assert all(isinstance(frame, AVFrame) and frame._raw.format.name == on_gpu.FORMAT for frame in ours)
+    assert all(isinstance(frame, AVFrame) and frame._raw.format.name == pyav.GPU_INPUT for frame in ours)
     given = [
-        AVFrame(f.time, f.duration, f.width, VideoReformatter().reformat(f._raw, format=on_gpu.GIVEN), f._scalers)
+        AVFrame(f.time, f.duration, f.width, VideoReformatter().reformat(f._raw, format=pyav.GPU_OUTPUT), f._scalers)
         for f in ours
         if isinstance(f, AVFrame)
     ]
@@ -89,7 +89,7 @@ def test_the_cpu_goes_on_where_the_gpu_fails(
 
 @pytest.mark.parametrize("reader", ["pyav", *(["decord"] if decord_installed() else [])])
 def test_a_reader_that_is_asked_for_is_the_cpus(info: MovieInfo, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
-    monkeypatch.setattr(on_gpu, "open_on", None)  # calling it would fail
+    monkeypatch.setattr(pyav, "open_on_gpu", None)  # calling it would fail
     assert len(list(read_frames(info, reader, gpu=0))) == 60
 
 
