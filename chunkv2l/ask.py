@@ -8,21 +8,21 @@ show.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
-from chunkv2l.answer.explain import look
 from chunkv2l.answer.spans import Span, join_adjacent, ranked, separate_spans
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
-from chunkv2l.graph import Node, segment_graph, share_among_segments
+from chunkv2l.graph import Node, first_and_last, segment_graph, share_among_segments
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import parse_budget
@@ -37,8 +37,64 @@ if TYPE_CHECKING:
     from chunkv2l.index.rows import SegmentRow
     from chunkv2l.models import Model
     from chunkv2l.routing.router import Router
+    from chunkv2l.routing.scoring import Scoring
 
-MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS: Final = 64
+"""Length of a generated answer."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question, understood.
+
+    Attributes:
+        budget: segments that may be scored; None for all.
+        graph: the segment graph, or the part of it that the question is about.
+        within: that part in seconds; None for the whole movie.
+        said: the words that the question asks to hear, "" where it asks for none that subtitles have.
+    """
+
+    text: str
+    parsed: Parsed
+    policy_name: str
+    policy: Policy
+    budget: int | None
+    graph: nx.DiGraph
+    within: tuple[float, float] | None
+    said: str
+
+    @property
+    def wants_moments(self) -> bool:
+        """Whether spans are the answer."""
+        return self.parsed.kind in ("when", "statement")
+
+    @property
+    def wants_count(self) -> bool:
+        """Whether a number is the answer."""
+        return self.parsed.kind == "count"
+
+
+@dataclass(frozen=True)
+class _Routed:
+    """What the policy made of a question.
+
+    Attributes:
+        weights: {node: weight}, as the policy gave them.
+        segment_weights: those of chapters shared among their segments.
+        scores: the probability of each segment; empty where the policy asked the router nothing.
+        not_there: the probability that no segment shows it; None likewise.
+        hits: {segment: relevance} of full-text search, where the policy used it.
+        follows_order: the policy went along the order in time that the question names.
+        scorings: of each statement that was looked for.
+    """
+
+    weights: Mapping[Node, float]
+    segment_weights: Mapping[int, float]
+    scores: Mapping[int, float]
+    not_there: float | None
+    hits: Mapping[int, float]
+    follows_order: bool
+    scorings: tuple[Scoring, ...]
 
 
 class Index:
@@ -84,7 +140,7 @@ class Index:
                 self.close()
                 raise
             self._model = model
-        self._unreported = perf_counter() - started
+        self._unreported_s = perf_counter() - started
 
     def close(self) -> None:
         """Let go of the file."""
@@ -134,7 +190,7 @@ class Index:
                 model = load_model(name or self.file.meta.model, hypernet, device)
                 self.file.require_identity(model.identity, name, hypernet)
                 self._model = model
-                self._unreported += perf_counter() - started
+                self._unreported_s += perf_counter() - started
             return self._model
 
     @cached_property
@@ -179,95 +235,121 @@ class Index:
             budget: segments that may be scored; None or "all" for every one.
 
         Raises:
-            InputError: an empty question, a bad policy, or an index that doesn't belong to the model; NothingFound, its
-                subclass, where the question names nothing, or a time that the movie doesn't have, or `fts` finds no
-                word of it.
+            InputError: an empty question, a bad policy, or an index that doesn't belong to the model.
+            NothingFound: the question names nothing to look for, or a time that the movie doesn't have, or `fts` finds
+                no word of it.
         """
-        question = clean_question(question)
-        parsed = parse_question(question)
-        budget = parse_budget(budget)
-        said = self._said(parsed) if policy is None else ""
+        asked = self._understand(question, policy, top_k, budget)
+        load_s = self._load()
+        timer, started = StepTimer(), perf_counter()
+        routed = self._route(asked, timer)
+        routed_at = perf_counter()
+        spans = self._find_spans(asked, routed)
+        text = _say_spans(asked, routed, spans)
+        composed_at = first_token_at = perf_counter()
+        if text is None:
+            with timer("compose"):
+                adapter = self.compose(routed.weights)
+            composed_at = perf_counter()
+            prompt = asked.parsed.prompt(asked.text, routed.follows_order)
+            with timer("generate"):
+                text, first_token_at = self._generate(prompt, adapter)
+        timing = Timing(
+            load_s=load_s,
+            route_s=routed_at - started,
+            compose_s=composed_at - routed_at,
+            first_token_s=first_token_at - started,
+            total_s=load_s + perf_counter() - started,
+        )
+        route = Route(
+            relation=asked.parsed.relation,
+            within=asked.within,
+            budget=asked.budget,
+            looks=tuple(scoring.trace(routed.weights) for scoring in routed.scorings if scoring.nats),
+            weights=tuple(routed.weights.items()),
+            seconds=tuple(timer.seconds.items()),
+        )
+        return Answer(
+            asked.text, text, spans, routed.not_there, asked.policy_name, self.file.meta.model, timing, route=route
+        )
+
+    # ---- the steps of `ask`
+
+    def _understand(
+        self, question: str, policy: str | Policy | None, top_k: int | None, budget: int | str | None
+    ) -> _Asked:
+        """Parse a question, choose its policy, and restrict the graph to the time range that it names."""
+        text = clean_question(question)
+        parsed = parse_question(text)
+        limit = parse_budget(budget)
+        graph, within = restrict_graph(self.graph, parsed.relation)
+        said = self._words_said(parsed, graph) if policy is None else ""
         if policy is None or (policy == "route" and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
-        graph, within = restrict_graph(self.graph, parsed.relation)
-        _, load_s = self._loaded()
-        started = perf_counter()
+        return _Asked(text, parsed, name, function, limit, graph, within, said)
 
-        from chunkv2l.generation import timed
-        from chunkv2l.routing.router import Scoring
+    def _route(self, asked: _Asked, timer: StepTimer) -> _Routed:
+        """Run the policy over the graph, with the router's scores."""
+        from chunkv2l.routing.scoring import Budget, Scoring
 
-        timer = StepTimer()
-        scoring = Scoring(self.router, parsed.statement, budget, self._search(said), graph, timer=timer)
+        parsed = asked.parsed
+        search = partial(self._search, asked)
+        scoring = Scoring(self.router, parsed.statement, Budget(asked.budget), search, asked.graph, timer=timer)
         with timer("policy"):
-            query = scoring.query(question, parsed.kind, parsed.relation)
-            weights = policies.run(name, function, graph, query)
-        on_segments = share_among_segments(graph, weights)
-        moments = parsed.kind in ("when", "statement")
-        if moments and len(on_segments) == scoring.segments:  # a policy that composes everything hasn't said when
-            with timer("policy"):
+            query = scoring.query(asked.text, parsed.kind, parsed.relation)
+            weights = policies.run(asked.policy_name, asked.policy, asked.graph, query)
+        segment_weights = share_among_segments(asked.graph, weights)
+        if asked.wants_moments and len(segment_weights) == scoring.segments:
+            with timer("policy"):  # a policy that composes every segment hasn't said when: the router does
                 scoring.score(weights)
-        final = next((other for other in reversed(scoring.others) if other.nats), scoring)
-        p, absent = final.probabilities()
-        ordered = name == "order" and policies.choose(parsed) == "order"
-        if ordered:  # the walk has left the segments that p speaks of; its weights share out what isn't "not there"
-            p = {node: weight * (1.0 - (absent or 0.0)) for node, weight in on_segments.items()}
-        routed = perf_counter()
+        decisive = next((other for other in reversed(scoring.others) if other.nats), scoring)
+        scores, not_there = decisive.probabilities()
+        follows_order = asked.policy_name == "order" and policies.choose(parsed) == "order"
+        if follows_order:  # the answer is beside the segments that were scored, so it gets their share of "there"
+            scores = {node: weight * (1.0 - (not_there or 0.0)) for node, weight in segment_weights.items()}
+        scorings = (scoring, *scoring.others)
+        return _Routed(weights, segment_weights, scores, not_there, scoring.hits, follows_order, scorings)
 
-        if moments:
-            spans = self._moments(on_segments, p or policies.shares(scoring.hits or on_segments))
-            text = describe(spans[0], absent)
-            composed = first_token = perf_counter()
-        elif ordered and parsed.kind == "count":
-            spans = join_adjacent(self.segments, list(p), p)
-            text = counted(spans, absent)
-            composed = first_token = perf_counter()
-        else:
-            if ordered:
-                spans = self._walked(parsed, p)
-            else:
-                spans = join_adjacent(self.segments, list(on_segments), p or policies.shares(on_segments))
-            with timer("compose"):
-                adapter = self.compose(weights)
-            composed = perf_counter()
-            prompt = parsed.prompt(question, ordered)
-            with timer("generate"):
-                text, first_token = timed(self.model.vlm, prompt, adapter, MAX_NEW_TOKENS)
-        timing = Timing(
-            load_s=load_s,
-            route_s=routed - started,
-            compose_s=composed - routed,
-            first_token_s=first_token - started,
-            total_s=load_s + perf_counter() - started,
-        )
-        looks = tuple(look(one, graph, weights) for one in (scoring, *scoring.others) if one.nats)
-        route = Route(parsed.relation, within, budget, looks, tuple(weights.items()), tuple(timer.seconds.items()))
-        return Answer(question, text, spans, absent, name, self.file.meta.model, timing, route=route)
+    def _find_spans(self, asked: _Asked, routed: _Routed) -> tuple[Span, ...]:
+        """Return the spans that answer the question, or that the answer's text comes from."""
+        relation, weights = asked.parsed.relation, routed.segment_weights
+        if asked.wants_moments:
+            return self._rank_moments(weights, routed.scores or policies.shares(routed.hits or weights))
+        if not routed.follows_order or asked.wants_count:
+            return join_adjacent(self.segments, list(weights), routed.scores or policies.shares(weights))
+        if relation is not None and relation.kind in ("before", "after"):
+            return separate_spans(self.segments, routed.scores)  # one beside each anchor
+        return self._rank_moments(routed.scores, routed.scores)
 
-    def _moments(self, weights: Mapping[int, float], scores: Mapping[int, float]) -> tuple[Span, ...]:
-        """Spans for "When …": the policy's choice by weight, then what else was scored; ties by score, then by time."""
+    def _rank_moments(self, weights: Mapping[int, float], scores: Mapping[int, float]) -> tuple[Span, ...]:
+        """Return spans of the policy's choice by weight, then of what else was scored; ties by score, then by time."""
         chosen = {node: weight for node, weight in weights.items() if weight > 0}
         if not chosen:
             raise InputError("The policy gave no segment a weight above 0, so there is no moment to show.")
-        order = sorted(chosen.keys() | scores.keys(), key=lambda i: (-chosen.get(i, 0.0), -scores.get(i, 0.0), i))
+        order = sorted(
+            chosen.keys() | scores.keys(), key=lambda node: (-chosen.get(node, 0.0), -scores.get(node, 0.0), node)
+        )
         return ranked(self.segments, order, scores)
 
-    def _walked(self, parsed: Parsed, scores: Mapping[int, float]) -> tuple[Span, ...]:
-        """Where `order` led for a text: single segments beside the anchors, or moments."""
-        if parsed.relation is not None and parsed.relation.kind in ("before", "after"):
-            return separate_spans(self.segments, scores)
-        return self._moments(scores, scores)
-
-    def _said(self, parsed: Parsed) -> str:
-        """The words that a question wants to hear, if the subtitles have any of them; "" if not."""
+    def _words_said(self, parsed: Parsed, graph: nx.DiGraph) -> str:
+        """Return the words that a question asks to hear, if subtitles in this part of the graph have any; else ""."""
         words = spoken(parsed.statement) if parsed.kind in ("when", "statement") else ""
         if not words or not any(segment.speech for segment in self.segments):
             return ""
-        return words if self.file.search(words) else ""
+        return words if self.file.search(words, within=first_and_last(graph)) else ""
 
-    def _search(self, said: str) -> Callable[[str], list[tuple[int, float]]]:
-        """Full-text search: for the words that somebody says, where the question is about them."""
-        return lambda statement: self.file.search(said or statement)
+    def _search(self, asked: _Asked, statement: str) -> list[tuple[int, float]]:
+        """Search captions and subtitles of the part asked about: for the words said, where the question names some."""
+        return self.file.search(asked.said or statement, within=first_and_last(asked.graph))
+
+    def _generate(self, prompt: str, adapter: Adapter) -> tuple[str, float]:
+        """Generate an answer's text; also return the `perf_counter` at which its first token was known."""
+        times: list[float] = []
+        (text,) = self.model.vlm.generate(
+            [prompt], adapter, MAX_NEW_TOKENS, on_first_token=lambda: times.append(perf_counter())
+        )
+        return text.strip(), times[0] if times else perf_counter()
 
     def compose(self, weights: Mapping[Node, float]) -> Adapter:
         """One adapter from weighted segments and groups: their ranks side by side, the hypernetwork's bias once, last.
@@ -301,12 +383,12 @@ class Index:
                 f"add {' and '.join(wanted)}."
             )
 
-    def _loaded(self) -> tuple[Model, float]:
-        """The model, and the seconds that opening and loading took if no answer has reported them yet."""
+    def _load(self) -> float:
+        """Load the model; return the seconds of opening and loading that no answer has reported yet."""
         with self._lock:
-            model = self.model
-            seconds, self._unreported = self._unreported, 0.0
-            return model, seconds
+            _ = self.model
+            seconds, self._unreported_s = self._unreported_s, 0.0
+            return seconds
 
 
 def open_index(
@@ -314,3 +396,12 @@ def open_index(
 ) -> Index:
     """Open an index to ask it questions: `chunkv2l.open`. See `Index`."""
     return Index(path, model, hypernet=hypernet, device=device)
+
+
+def _say_spans(asked: _Asked, routed: _Routed, spans: tuple[Span, ...]) -> str | None:
+    """Return an answer that consists of times; None where the model has to say it."""
+    if asked.wants_moments:
+        return describe(spans[0], routed.not_there)
+    if asked.wants_count and routed.follows_order:
+        return counted(spans, routed.not_there)
+    return None

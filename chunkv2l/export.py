@@ -207,7 +207,7 @@ def _choose(
     budget: int | None,
 ) -> tuple[str, dict[Node, float]]:
     """A policy's name and weights over some of an index's segments."""
-    from chunkv2l.routing.router import Scoring
+    from chunkv2l.routing.scoring import Budget, Scoring
 
     name, function = policies.load(policy, top_k)
     parsed = parse_question(clean_question(question)) if question.strip() else Parsed("", "what")
@@ -216,7 +216,7 @@ def _choose(
     def search(text: str) -> list[tuple[int, float]]:
         return [(number, score) for number, score in index.file.search(text, len(index)) if number in graph]
 
-    scoring = Scoring(index.router, parsed.statement, budget, search, graph)
+    scoring = Scoring(index.router, parsed.statement, Budget(budget), search, graph)
     return name, policies.run(name, function, graph, scoring.query(question, parsed.kind))
 
 

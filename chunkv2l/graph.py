@@ -118,6 +118,12 @@ def segments(graph: nx.DiGraph) -> list[int]:
     return sorted(node for node in graph if isinstance(node, int))
 
 
+def first_and_last(graph: nx.DiGraph) -> tuple[int, int]:
+    """Return the first and the last segment of a graph."""
+    numbers = segments(graph)
+    return numbers[0], numbers[-1]
+
+
 def groups(graph: nx.DiGraph) -> list[str]:
     """The graph's group nodes in order of time; none where the index has no chapters."""
     return sorted((node for node in graph if isinstance(node, str)), key=lambda node: int(graph.nodes[node]["first"]))

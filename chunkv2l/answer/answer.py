@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from chunkv2l.answer import explain as explaining
 from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
 from chunkv2l.timecode import between
@@ -71,7 +70,7 @@ class Answer:
             "timing": asdict(self.timing),
         }
         if explain and self.route is not None:
-            told["route"] = explaining.to_json(self.route)
+            told["route"] = self.route.to_json()
         return told
 
 

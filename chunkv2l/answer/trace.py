@@ -1,8 +1,9 @@
-"""How an answer was found: values that `ask` notes on the way. No torch here."""
+"""The route of an answer: values that `ask` records while it looks for an answer. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from chunkv2l.graph import Node
 from chunkv2l.query.relations import Relation
@@ -10,14 +11,16 @@ from chunkv2l.query.relations import Relation
 
 @dataclass(frozen=True)
 class Candidate:
-    """One segment, or chapter, that was scored.
+    """A segment, or a chapter, that was scored.
 
     Attributes:
-        rank: from 1, by p, of its kind.
+        rank: position by p, from 1; segments and chapters are ranked each among themselves.
         start, end: seconds.
-        sources: why it was scored: "all" (everything was), "key 3" (third by learned keys), "words 1" (first full-text
-            hit), "after 17", "before 17", "like 17" (beside what scored well), "in g2", "spread", "left over".
-        key: the cosine of its learned key and the statement's; None where there are none, or nobody needed them.
+        sources: why it was scored: "all" (everything was), "key 3" (third by key similarity), "words 1" (first
+            full-text hit), "after 17", "before 17", "like 17" (neighbours of what scored well), "in g2", "spread",
+            "left over".
+        key: key similarity; of a chapter, that of its nearest segment; None where there are no keys, or they weren't
+            needed.
         nats: S − μ.
         p: its probability; of a chapter, among chapters.
         weight: what the policy gave it.
@@ -35,12 +38,12 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One statement that a question looked for.
+class StatementTrace:
+    """A statement that a question looked for, with everything that was scored for it.
 
     Attributes:
         tokens: T of the router's score.
-        segments: N, among which it was looked for.
+        segments: N, the number of segments among which it was looked for.
         not_there: the probability that none of them shows it; None where nothing was scored.
         candidates: likeliest first, segments before chapters.
     """
@@ -51,16 +54,21 @@ class Look:
     not_there: float | None
     candidates: tuple[Candidate, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the trace as JSON has it."""
+        candidates = [{**asdict(candidate), "sources": list(candidate.sources)} for candidate in self.candidates]
+        return {**asdict(self), "candidates": candidates}
+
 
 @dataclass(frozen=True)
 class Route:
-    """How an answer was found; `chunkv2l.answer.explain` renders it.
+    """How an answer was found; `chunkv2l.answer.explain` writes it in words.
 
     Attributes:
         relation: order in time, None where the question has none.
-        within: the stretch of the movie that the question is about, seconds; None for all of it.
-        budget: segments that might be scored; None for all.
-        looks: what was looked for; none where the policy asked the router nothing.
+        within: the time range that the question is restricted to, seconds; None for the whole movie.
+        budget: number of segments that might be scored; None for all.
+        looks: the statements that were looked for; none where the policy asked the router nothing.
         weights: (node, weight) as the policy gave them.
         seconds: (step, seconds) in the order in which the steps first came; a step within another counts for itself.
     """
@@ -68,6 +76,20 @@ class Route:
     relation: Relation | None
     within: tuple[float, float] | None
     budget: int | None
-    looks: tuple[Look, ...]
+    looks: tuple[StatementTrace, ...]
     weights: tuple[tuple[Node, float], ...]
     seconds: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the route as `chunkv2l ask --json --explain` prints it: plain values only."""
+        relation = None
+        if self.relation is not None:
+            relation = {**asdict(self.relation), "span": list(self.relation.span)}
+        return {
+            "relation": relation,
+            "within": None if self.within is None else list(self.within),
+            "budget": self.budget,
+            "looks": [trace.to_json() for trace in self.looks],
+            "weights": [{"node": node, "weight": weight} for node, weight in self.weights],
+            "seconds": dict(self.seconds),
+        }

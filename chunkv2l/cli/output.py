@@ -97,7 +97,7 @@ def emit_json(value: Any, indent: int | None = 2) -> None:
 
 def show_answer(answer: Answer, explain: bool = False) -> None:
     """An answer for people: the text and the spans on stdout, with its route if wanted; how it was made on stderr."""
-    from chunkv2l.answer import explain as explaining
+    from chunkv2l.answer.explain import explain_answer
     from chunkv2l.timecode import between
 
     lines = [answer.answer]
@@ -105,7 +105,7 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
     if answer.not_there is not None:
         lines.append(f"  {'not in the video':<19} {100 * answer.not_there:3.0f} %")
     if explain:
-        lines += ["", *explaining.lines(answer)]
+        lines += ["", *explain_answer(answer)]
     emit("\n".join(lines))
     timing = answer.timing
     took = f"loaded in {timing.load_s:.1f} s, " if timing.load_s else ""

@@ -43,6 +43,9 @@ MAX_SEGMENTS: Final = 1_000_000
 _GROUP: Final = re.compile("g(0|[1-9][0-9]{0,8})")
 
 
+_ALL_ROWS: Final = (-(1 << 63), (1 << 63) - 1)
+
+
 class IndexFile:
     """An index, opened for reading. Close it, or use it as a context manager."""
 
@@ -157,22 +160,26 @@ class IndexFile:
             )
             return subtitle_rows(rows)
 
-    def search(self, text: str, limit: int = 32) -> list[tuple[int, float]]:
-        """Full-text search over captions and subtitles: any of the words, best first.
+    def search(self, text: str, limit: int = 32, within: tuple[int, int] | None = None) -> list[tuple[int, float]]:
+        """Search captions and subtitles for any of the words, best first.
 
         Args:
             text: the user's words; nothing in it is taken as query syntax.
+            limit: number of segments that are returned at most.
+            within: first and last segment to search, both included; None for all.
 
         Returns:
-            (segment, score) pairs; the score is bm25 turned round, so that more is better. Empty when nothing matches.
+            (segment, score) pairs; the score is bm25 with its sign changed, so that more is better. Empty when nothing
+            matches.
         """
         query = fts_query(text)
         if not query or limit < 1:
             return []
         with self._reading():
             rows = self._connection.execute(
-                "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? ORDER BY bm25(words), rowid LIMIT ?",
-                (query, limit),
+                "SELECT rowid, bm25(words) FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? "
+                "ORDER BY bm25(words), rowid LIMIT ?",
+                (query, *(within or _ALL_ROWS), limit),
             ).fetchall()
             if any(not (isinstance(i, int) and 0 <= i < len(self) and finite(rank)) for i, rank in rows):
                 raise Malformed("full-text entries of segments that don't exist")

@@ -1,17 +1,17 @@
-"""Choose which segments are scored: pure functions on numbers that cost almost nothing to come by. No torch.
+"""Choose which segments are worth scoring, by numbers that cost almost nothing. Pure functions; no torch here.
 
-A question scores at most so many segments (its budget), however long the movie is. They are chosen in rounds:
+A question scores a limited number of segments (its budget), however long the movie is. They are chosen in rounds:
 
-1. first the segments whose learned keys are nearest to the statement, and those whose captions or subtitles share
-   words with it; where there are no keys, also members of the best chapters and an even spread over the movie;
-2. then the neighbours, along `next` both ways and `similar`, of what scored well so far, best first; what is left of
-   the budget goes on down the lists of the first round, as far as it could still matter (`scoring.FAINT`).
+1. The segments whose keys are nearest to the statement, and those whose captions or subtitles share words with it.
+   Where there are no keys, also members of the best chapters, and segments spread evenly over the movie.
+2. The neighbours, along `next` both ways and along `similar`, of what scored best so far. What is left of the budget
+   goes on down the first round's lists, as far as it could still matter (`scoring.MIN_PROSPECT`). Without keys this
+   round is the real search, so it gets most of the budget and is repeated.
 
-With keys, most of the budget is theirs, and the few neighbours are for moments that last longer than their best
-segment. Without keys, the second step is a search of its own: it gets most of the budget and two rounds. Both ways of
-sharing the budget were compared with others (docs/measurements.md#candidates).
+With keys, more of the nearest keys serve better than more neighbours; a few neighbours help where a moment lasts longer
+than its best segment. docs/measurements.md#candidates has the shares compared.
 
-A movie with no more segments than the budget is scored whole.
+A movie with no more segments than the budget is scored whole, without any of this.
 """
 
 from __future__ import annotations
@@ -24,138 +24,160 @@ import networkx as nx
 
 from chunkv2l.graph import Node, neighbours, pick_evenly
 
-FIRST: Final = {True: 1 / 2, False: 1 / 4}
-"""Share of the budget that the first round gets, with keys and without."""
-AROUND: Final = {True: 1 / 12, False: 1}
-"""Share that neighbours may fill, likewise."""
-ROUNDS: Final = {True: 1, False: 2}
-"""Rounds in which neighbours are looked for, likewise."""
-BY_WORDS: Final = {True: 1 / 12, False: 1 / 6}
-"""Share that full-text hits may fill in the first round, likewise; keys fill the rest: 40 of the default 48."""
-BY_CHAPTERS: Final = 1 / 6
-"""Share for chapters where there are no keys: half of it scores chapters, the other half the best ones' members."""
-LONG: Final = 2
-"""Chapters are scored where the movie has so many budgets of segments."""
+
+@dataclass(frozen=True)
+class Shares:
+    """How a budget is divided.
+
+    Attributes:
+        first_round: share of the budget for the first round.
+        words: share that full-text hits may fill in it.
+        neighbours: share that neighbours may fill in each later round.
+        later_rounds: number of rounds after the first.
+    """
+
+    first_round: float
+    words: float
+    neighbours: float
+    later_rounds: int
+
+
+WITH_KEYS: Final = Shares(first_round=1 / 2, words=1 / 12, neighbours=1 / 12, later_rounds=1)
+WITHOUT_KEYS: Final = Shares(first_round=1 / 4, words=1 / 6, neighbours=1.0, later_rounds=2)
+CHAPTER_SHARE: Final = 1 / 6
+"""Share for chapters where there are no keys: half of it scores chapters, half the members of the best ones."""
+CHAPTERS_FROM: Final = 2
+"""Chapters are scored where the movie has at least so many times as many segments as the budget allows."""
 SEEDS: Final = 3
-"""Best-scored segments whose neighbours are looked at."""
+"""Best-scored segments whose neighbours are considered."""
 
 
 @dataclass
 class Choice:
-    """Segments chosen so far, in the order of choice, and every list that named each: "key 3", "words 1" …
+    """The segments chosen so far, in the order of choice, with every list that named each: "key 3", "words 1" …
 
     Attributes:
-        most: how many may be chosen.
-        wanted: what may be chosen at all.
+        limit: number of segments that may be chosen.
+        eligible: the segments that may be chosen.
+        sources: of each chosen segment, why it was chosen.
     """
 
-    most: int
-    wanted: Collection[int]
+    limit: int
+    eligible: Collection[int]
     sources: dict[int, list[str]] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
-        return self.most - len(self.sources)
+        """The number of segments that may still be chosen."""
+        return self.limit - len(self.sources)
 
-    def take(self, named: Iterable[tuple[int, str]], most: int) -> list[int]:
-        """Add at most `most` new ones, in order; those that are there already only get another name."""
+    def take(self, named: Iterable[tuple[int, str]], limit: int) -> list[int]:
+        """Choose at most `limit` new segments, in order; those already chosen only get another source.
+
+        Args:
+            named: (segment, source), best first.
+        """
         new: list[int] = []
         for node, source in named:
             if node in self.sources:
                 if source not in self.sources[node]:
                     self.sources[node].append(source)
-            elif node in self.wanted and len(new) < most and self.left > 0:
+            elif node in self.eligible and len(new) < limit and self.left > 0:
                 self.sources[node] = [source]
                 new.append(node)
         return new
 
 
-def named(nodes: Iterable[int], source: str) -> Iterator[tuple[int, str]]:
-    """Each with its source and its place in the list, counted from 1."""
-    return ((node, f"{source} {place}") for place, node in enumerate(nodes, 1))
+def number_sources(nodes: Iterable[int], source: str) -> Iterator[tuple[int, str]]:
+    """Yield each node with its source and its position, counted from 1: (17, "key 1"), …"""
+    return ((node, f"{source} {position}") for position, node in enumerate(nodes, 1))
 
 
-def first_look(
+def choose_first_round(
     choice: Choice,
     keys: Sequence[int],
     words: Sequence[int],
     members: Sequence[tuple[int, str]],
 ) -> list[int]:
-    """Choose a first batch.
+    """Choose the first round's segments.
 
     Args:
-        keys: segments by their learned keys, nearest first; none where there are no keys.
+        keys: segments by key similarity, nearest first; empty where there are no keys.
         words: full-text hits, best first.
         members: segments of the best chapters, with their source.
 
     Returns:
         The newly chosen, ascending.
     """
-    room = min(choice.left, max(1, round(choice.most * FIRST[bool(keys)])))
-    new = choice.take(named(words, "words"), min(room, max(1, round(choice.most * BY_WORDS[bool(keys)]))))
-    new += choice.take(named(keys, "key"), room - len(new))
+    shares = WITH_KEYS if keys else WITHOUT_KEYS
+    room = min(choice.left, max(1, round(choice.limit * shares.first_round)))
+    new = choice.take(number_sources(words, "words"), min(room, max(1, round(choice.limit * shares.words))))
+    new += choice.take(number_sources(keys, "key"), room - len(new))
     new += choice.take(members, room - len(new))
     if not keys:
-        rest = [node for node in sorted(choice.wanted) if node not in choice.sources]
-        new += choice.take(((node, "spread") for node in pick_evenly(rest, room - len(new))), room - len(new))
+        unchosen = [node for node in sorted(choice.eligible) if node not in choice.sources]
+        evenly = pick_evenly(unchosen, room - len(new))
+        new += choice.take(((node, "spread") for node in evenly), room - len(new))
     return sorted(new)
 
 
-def second_look(
+def choose_later_round(
     choice: Choice,
     graph: nx.DiGraph,
     scores: Mapping[int, float],
-    rest: Iterable[tuple[int, str]],
-    most: int,
-    keyed: bool = False,
+    fillers: Iterable[tuple[int, str]],
+    limit: int,
+    shares: Shares = WITHOUT_KEYS,
 ) -> list[int]:
-    """Choose `most` more: neighbours of the best-scored, then the rest of other lists.
+    """Choose `limit` more segments: neighbours of the best-scored, then fillers.
 
     Args:
-        scores: of what was chosen so far; more is better.
-        rest: what to fill up with, with its source.
-        keyed: there are keys, and few neighbours are enough.
+        scores: of the segments chosen so far; more is better.
+        fillers: (segment, source) to fill up with, best first.
+        shares: what neighbours may fill.
 
     Returns:
         The newly chosen, ascending.
     """
-    best = sorted(scores, key=lambda node: (-scores[node], node))[:SEEDS]
-    room = max(1, round(choice.most * AROUND[keyed])) if most else 0
-    new = choice.take(_by_turns([_around(graph, seed) for seed in best]), min(room, most))
-    new += choice.take(rest, most - len(new))
+    seeds = sorted(scores, key=lambda node: (-scores[node], node))[:SEEDS]
+    room = max(1, round(choice.limit * shares.neighbours)) if limit else 0
+    new = choice.take(_by_turns([_neighbours_of(graph, seed) for seed in seeds]), min(room, limit))
+    new += choice.take(fillers, limit - len(new))
     return sorted(new)
 
 
 def _by_turns(lists: Sequence[Sequence[tuple[int, str]]], each: int = 2) -> Iterator[tuple[int, str]]:
-    """Two of the first list, two of the second …, then the next two of each."""
+    """Yield two items of the first list, two of the second …, then the next two of each."""
     for start in range(0, max(map(len, lists), default=0), each):
-        for one in lists:
-            yield from one[start : start + each]
+        for items in lists:
+            yield from items[start : start + each]
 
 
-def _around(graph: nx.DiGraph, seed: int) -> list[tuple[int, str]]:
-    """A segment's neighbours: what follows, what comes before, then what looks like it, most alike first."""
-    found: list[tuple[Node, str]] = [(node, f"after {seed}") for node in neighbours(graph, seed, "next")]
-    found += [(node, f"before {seed}") for node in graph.predecessors(seed) if "next" in graph[node][seed]]
-    alike = sorted(neighbours(graph, seed, "similar"), key=lambda node: -graph[seed][node]["similar"])
-    found += [(node, f"like {seed}") for node in alike]
-    return [(node, source) for node, source in found if isinstance(node, int)]
+def _neighbours_of(graph: nx.DiGraph, seed: int) -> list[tuple[int, str]]:
+    """Return a segment's neighbours: what follows, what comes before, then what is similar, most similar first."""
+    named: list[tuple[Node, str]] = [(node, f"after {seed}") for node in neighbours(graph, seed, "next")]
+    named += [(node, f"before {seed}") for node in graph.predecessors(seed) if "next" in graph[node][seed]]
+    similar = sorted(neighbours(graph, seed, "similar"), key=lambda node: -graph[seed][node]["similar"])
+    named += [(node, f"like {seed}") for node in similar]
+    return [(node, source) for node, source in named if isinstance(node, int)]
 
 
-def best_members(
-    graph: nx.DiGraph, scores: Mapping[str, float], likeness: Mapping[int, float] | None
+def rank_members(
+    graph: nx.DiGraph, scores: Mapping[str, float], key_similarity: Mapping[int, float] | None
 ) -> list[tuple[int, str]]:
-    """The members of chapters, best chapter first; within one by their keys, or evenly spread where there are none.
+    """Return the members of chapters with their source, best chapter first.
+
+    Within a chapter they are ordered by key similarity, or by time where there are no keys.
 
     Args:
         scores: of chapters; more is better.
-        likeness: of each segment's key.
+        key_similarity: of each segment.
     """
-    found: list[tuple[int, str]] = []
-    for group in sorted(scores, key=lambda group: -scores[group]):
-        data = graph.nodes[group]
+    named: list[tuple[int, str]] = []
+    for chapter in sorted(scores, key=lambda chapter: -scores[chapter]):
+        data = graph.nodes[chapter]
         inside = [node for node in range(data["first"], data["last"] + 1) if node in graph]
-        if likeness is not None:
-            inside.sort(key=lambda node: -likeness[node])
-        found += [(node, f"in {group}") for node in inside]
-    return found
+        if key_similarity is not None:
+            inside.sort(key=lambda node: -key_similarity[node])
+        named += [(node, f"in {chapter}") for node in inside]
+    return named

@@ -1,6 +1,6 @@
-"""Keep an index's codes on a GPU: read and unpacked when a question first needs them, then reused.
+"""A cache of an index's codes on the GPU.
 
-Reading and unpacking a question's codes takes longer than scoring them there
+Reading and unpacking a question's codes takes longer than scoring them on a GPU
 (docs/measurements.md#codes-kept-on-a-gpu). On a CPU, where memory is scarce, codes are read anew for each question.
 """
 
@@ -14,59 +14,59 @@ from torch import Tensor
 
 from chunkv2l.graph import Node
 
-MOST: Final = 1 << 30
-"""Bytes of codes that are kept (docs/measurements.md#size-of-a-code)."""
-SHARE: Final = 0.1
-"""Share of a movie's segments that must have been read before all others are, if there is room: a first question never
-waits for that, and none after the second reads anything."""
-AT_ONCE: Final = 64
+MAX_BYTES: Final = 1 << 30
+"""Bytes of codes that are kept: a thousand segments of SmolVLM2-500M."""
+PREFETCH_SHARE: Final = 0.1
+"""Share of the movie's segments that must have been read before all others are read as well, if there is room. A first
+question reads less than that and never waits; after the second nothing is read."""
+READ_BATCH: Final = 64
+"""Segments that are read at a time."""
 
-Read = Callable[[Sequence[Node]], Tensor]
+ReadCodes = Callable[[Sequence[Node]], Tensor]
 
 
 class CodeCache:
-    """Cache codes on the device. Same signature as `IndexFile.codes`.
+    """Read codes and keep them on a device. Same signature as `IndexFile.codes`.
 
     Args:
-        read: nodes -> their codes [n, L, r, d], as `IndexFile.codes`.
-        segments: how many the movie has.
+        read: nodes -> their codes [n, L, r, d].
+        segments: the movie's number of segments.
         device: where codes are kept.
-        most: bytes.
+        max_bytes: bytes that are kept at most.
     """
 
-    def __init__(self, read: Read, segments: int, device: torch.device, most: int = MOST) -> None:
-        self._read, self._segments, self._device, self._most = read, segments, device, most
-        self._kept: dict[Node, Tensor] = {}
+    def __init__(self, read: ReadCodes, segments: int, device: torch.device, max_bytes: int = MAX_BYTES) -> None:
+        self._read, self._segments, self._device, self._max_bytes = read, segments, device, max_bytes
+        self._codes: dict[Node, Tensor] = {}
         self._bytes = 0
 
     def __call__(self, nodes: Sequence[Node]) -> Tensor:
-        """Their codes, float32 [n, L, r, d], on the device.
+        """Return the nodes' codes, float32 [n, L, r, d], on the device.
 
         Raises:
             InputError: as `read`.
         """
-        kept = self._kept
-        found = {node: kept[node] for node in dict.fromkeys(nodes) if node in kept}
-        missing = [node for node in dict.fromkeys(nodes) if node not in found]
-        if not missing:
-            return torch.stack([found[node] for node in nodes])
-        found |= self._take(missing)
-        rest = [node for node in range(self._segments) if node not in kept]
-        size = self._bytes // max(1, len(kept))
-        if (
-            rest
-            and self._segments - len(rest) >= SHARE * self._segments
-            and size * len(rest) <= self._most - self._bytes
-        ):
-            for first in range(0, len(rest), AT_ONCE):
-                self._take(rest[first : first + AT_ONCE])
-        return torch.stack([found[node] for node in nodes])
+        codes = {node: self._codes[node] for node in dict.fromkeys(nodes) if node in self._codes}
+        missing = [node for node in dict.fromkeys(nodes) if node not in codes]
+        if missing:
+            codes |= self._read_and_keep(missing)
+            self._prefetch()
+        return torch.stack([codes[node] for node in nodes])
 
-    def _take(self, nodes: Sequence[Node]) -> dict[Node, Tensor]:
-        """Read codes, and keep those for which there is room."""
-        codes = self._read(nodes).to(self._device)
-        found = dict(zip(nodes, codes.unbind(), strict=True))
-        if self._bytes + codes.nbytes <= self._most:
-            self._bytes += sum(codes[0].nbytes for node in nodes if node not in self._kept)
-            self._kept |= found
-        return found
+    def _prefetch(self) -> None:
+        """Read all other segments' codes, once enough of them have been asked for and if they fit."""
+        unread = [node for node in range(self._segments) if node not in self._codes]
+        bytes_each = self._bytes // max(1, len(self._codes))
+        is_used_enough = self._segments - len(unread) >= PREFETCH_SHARE * self._segments
+        if is_used_enough and bytes_each * len(unread) <= self._max_bytes - self._bytes:
+            for first in range(0, len(unread), READ_BATCH):
+                self._read_and_keep(unread[first : first + READ_BATCH])
+
+    def _read_and_keep(self, nodes: Sequence[Node]) -> dict[Node, Tensor]:
+        """Read codes, and keep them if there is room."""
+        tensor = self._read(nodes).to(self._device)
+        codes = dict(zip(nodes, tensor.unbind(), strict=True))
+        if self._bytes + tensor.nbytes <= self._max_bytes:
+            self._bytes += sum(tensor[0].nbytes for node in nodes if node not in self._codes)
+            self._codes |= codes
+        return codes

@@ -1,15 +1,13 @@
 """Turn scores into probabilities (docs/algorithm.md, steps 22 and 23). Pure functions; no torch here.
 
-For statement t (T tokens), segment i of N, S_i its score in nats and key_i the cosine of its learned key and the
-statement's:
+For a statement of T tokens and segment i of N, with score S_i (nats) and key similarity key_i:
 
     z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i
     p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
 
-The sums run over the segments that were scored; those that weren't have p = 0, while N counts them: what was left out
-is taken to say nothing of the statement. κ is 0 where keys don't help. ε is our own: a bare name's key is less near to
-the right segments' than a whole sentence's, and without it most of what is asked for in a word or two would be said not
-to be there.
+The sums run over the segments that were scored. Those that weren't have p = 0 and still count in N: they are taken to
+say nothing about the statement. κ is 0 where keys don't help. ε lets the key's weight fall with the statement's
+length, since a bare name has lower cosines with its segments' keys than a sentence.
 """
 
 from __future__ import annotations
@@ -33,32 +31,35 @@ def probabilities(
     tokens: int,
     segments: int,
     calibration: Calibration,
-    likeness: Mapping[AnyNode, float] | None = None,
+    key_similarity: Mapping[AnyNode, float] | None = None,
 ) -> tuple[dict[AnyNode, float], float]:
-    """p of each scored segment, and p(not there).
+    """Return p of each scored segment, and p(not there).
 
     Args:
         nats: S_i − μ_i of each scored segment.
         tokens: T.
         segments: N, scored or not.
-        likeness: key_i of each scored segment; None where there are no keys.
+        key_similarity: key_i of each scored segment; None where there are no keys.
     """
-    z = strengths(nats, tokens, calibration, likeness)
+    z = strengths(nats, tokens, calibration, key_similarity)
     absent = math.log(segments) + calibration.beta
     top = max([absent, *z.values()])
-    e = {i: math.exp(value - top) for i, value in z.items()}
+    e = {node: math.exp(value - top) for node, value in z.items()}
     total = math.exp(absent - top) + sum(e.values())
-    return {i: value / total for i, value in e.items()}, math.exp(absent - top) / total
+    return {node: value / total for node, value in e.items()}, math.exp(absent - top) / total
 
 
 def strengths(
     nats: Mapping[AnyNode, float],
     tokens: int,
     calibration: Calibration,
-    likeness: Mapping[AnyNode, float] | None = None,
+    key_similarity: Mapping[AnyNode, float] | None = None,
 ) -> dict[AnyNode, float]:
-    """Return z of each scored segment; see `probabilities`."""
-    return {i: strength(s, likeness[i] if likeness else 0.0, tokens, calibration) for i, s in nats.items()}
+    """Return z of each scored segment; arguments as for `probabilities`."""
+    return {
+        node: strength(score, key_similarity[node] if key_similarity else 0.0, tokens, calibration)
+        for node, score in nats.items()
+    }
 
 
 class TensorCalibration(Protocol):
@@ -93,7 +94,7 @@ def strength(
 
     Args:
         nats: S − μ.
-        key: cosine of the segment's learned key and the statement's; 0 where there are no keys.
+        key: the segment's key similarity; 0 where there are no keys.
         tokens: T.
     """
     scale = calibration.tau * tokens**calibration.gamma
@@ -106,17 +107,18 @@ def ceilings(
     tokens: int,
     segments: int,
     calibration: Calibration,
-    likeness: Mapping[AnyNode, float],
+    key_similarity: Mapping[AnyNode, float],
 ) -> dict[AnyNode, float]:
-    """How probable segments that weren't scored could be, relative to what is likeliest so far ("not there" included):
-    each with the best S of those that were scored, and its own key.
+    """Return how probable segments that weren't scored could become, relative to the likeliest so far.
+
+    Each is given the best S of those that were scored, and its own key. "Not there" counts among the likeliest.
 
     Args:
         nats, tokens, segments, calibration: as in `probabilities`; at least one segment was scored.
-        likeness: key_i of each segment, scored or not.
+        key_similarity: key_i of each segment, scored or not.
     """
-    known = strengths(nats, tokens, calibration, likeness)
-    top = max(math.log(segments) + calibration.beta, *known.values())
+    scored = strengths(nats, tokens, calibration, key_similarity)
+    top = max(math.log(segments) + calibration.beta, *scored.values())
     best = max(nats.values())
-    z = strengths(dict.fromkeys(unscored, best), tokens, calibration, likeness)
-    return {i: math.exp(min(0.0, value - top)) for i, value in z.items()}
+    z = strengths(dict.fromkeys(unscored, best), tokens, calibration, key_similarity)
+    return {node: math.exp(min(0.0, value - top)) for node, value in z.items()}

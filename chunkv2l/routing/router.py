@@ -1,10 +1,11 @@
-"""The router: how likely each segment's adapter makes a statement, and what that says about where it is true.
+"""The router: how likely each segment's adapter makes a statement.
 
 S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b), in nats, for statement t, segment i and the
-bias adapter Δ_b. `chunkv2l.routing.probability` makes probabilities of scores,
-`chunkv2l.routing.scoring` decides which segments a question scores. Chapters are scored like segments, by codes
-of their own. Where the VLM has a coarse way to score, both log p of a coarse S_i are its: what is off alike in both
-cancels out.
+bias adapter Δ_b. Chapters are scored like segments, by codes of their own. Where the VLM has a coarse way to score,
+both terms of a coarse S_i are computed that way, so that their common error cancels.
+
+`chunkv2l.routing.probability` makes probabilities of scores; `chunkv2l.routing.scoring` decides which segments a
+question scores.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -23,28 +24,32 @@ from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.routing.probability import AnyNode, probabilities
-from chunkv2l.routing.scoring import Scoring
+from chunkv2l.routing.probability import AnyNode
 from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
     from chunkv2l.models.base import TextScorer
 
-__all__ = ["Router", "Scoring", "probabilities"]
-
-STATEMENTS_KEPT = 64
-"""Statements whose scores are remembered; a number a segment each."""
-CPU_BYTES, GPU_BYTES = 256 << 20, 2 << 30
-"""Expanded adapters held at once while scoring, whatever the movie's length."""
-CPU_ROWS, GPU_ROWS = 64, 256
+STATEMENTS_KEPT: Final = 64
+"""Statements whose scores are remembered: one number a segment for each."""
+CPU_BYTES: Final = 256 << 20
+GPU_BYTES: Final = 2 << 30
+"""Bytes of expanded adapters at once while scoring, whatever the movie's length."""
+CPU_ROWS: Final = 64
+GPU_ROWS: Final = 256
 """Rows scored at once."""
 
 
 @dataclass
 class _Scores:
-    """A way of scoring, the precision of its adapters, and what it has found: log p under the bias alone, and S − μ by
-    node."""
+    """What one way of scoring has computed for a statement.
+
+    Attributes:
+        precision: of the adapters.
+        alone: log p under the bias alone; None until it is computed.
+        nats: S − μ by node.
+    """
 
     scorer: TextScorer
     precision: torch.dtype = torch.float32
@@ -53,9 +58,14 @@ class _Scores:
 
 
 @dataclass
-class _Known:
-    """What is known of a statement: T, scores (`coarse` and `exact` are one where the VLM has no coarse way), its
-    learned query [K]."""
+class _Statement:
+    """What is remembered of a statement.
+
+    Attributes:
+        tokens: T.
+        exact, coarse: scores; one and the same where the VLM has no coarse way.
+        query: its query vector [K].
+    """
 
     tokens: int
     exact: _Scores
@@ -75,9 +85,9 @@ class Router:
     ) -> None:
         """
         Args:
-            codes: segment numbers, or names of chapters, -> their codes, [n, L, r, d].
+            codes: segments and chapters -> their codes [n, L, r, d].
             mu: each segment's mean score in nats, or None where the model doesn't use it; one a segment.
-            keys: reads all segments' learned keys [N, K], None where the index has none; called once, when needed.
+            keys: reads all segments' keys [N, K], None where the index has none; called once, when needed.
         """
         self.model = model
         self._codes = codes
@@ -86,7 +96,7 @@ class Router:
         self._keys: Tensor | None = None
         self._has_keys: bool | None = None if model.keys is not None else False
         self._lock = RLock()
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._statements: OrderedDict[str, _Statement] = OrderedDict()
 
     def __len__(self) -> int:
         """N."""
@@ -100,34 +110,34 @@ class Router:
     def nats(
         self, statement: str, nodes: Sequence[AnyNode], timer: StepTimer | None = None, *, coarse: bool = False
     ) -> dict[AnyNode, float]:
-        """S_i − μ_i of segments (numbers) and chapters ("g0" …, μ = 0), in as few batches as memory allows.
+        """Return S_i − μ_i of segments and chapters (whose μ is 0), in as few batches as memory allows.
 
         Args:
-            coarse: the VLM's coarse way will do, where it has one; what is known exactly is told exactly.
+            coarse: score the VLM's coarse way, if it has one; nodes whose exact score is known get that.
 
         Raises:
-            InputError: a code that scores no number.
+            InputError: a code whose score is no number.
         """
         timer = timer or StepTimer()
         with self._lock, torch.inference_mode():
-            known = self._recall(statement)
-            new = known.coarse if coarse else known.exact
-            told = ChainMap(known.exact.nats, new.nats)
-            missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in told]
+            remembered = self._recall(statement)
+            scores = remembered.coarse if coarse else remembered.exact
+            known = ChainMap(remembered.exact.nats, scores.nats)
+            missing: list[Node] = [node for node in dict.fromkeys(nodes) if node not in known]
             rows = self._rows()
+            step = "score" if scores is remembered.exact else "score coarsely"
             for first in range(0, len(missing), rows):
-                some = missing[first : first + rows]
-                scores = self._score(statement, known, new, some, timer)
-                assert new.alone is not None
-                for node, score in zip(some, scores, strict=True):
-                    if not math.isfinite(score):
-                        what = f"segment {node}" if isinstance(node, int) else f"chapter {node}"
-                        raise InputError(f"The code of {what} is damaged (it scores {score}): build with --force.")
-                    new.nats[node] = score - new.alone - (self._mu[node] if isinstance(node, int) else 0.0)
-            return {node: told[node] for node in nodes}
+                batch = missing[first : first + rows]
+                alone, logs = self._log_p(statement, scores, batch, timer, step)
+                for node, log_p in zip(batch, logs, strict=True):
+                    if not math.isfinite(log_p):
+                        name = f"segment {node}" if isinstance(node, int) else f"chapter {node}"
+                        raise InputError(f"The code of {name} is damaged (it scores {log_p}): build with --force.")
+                    scores.nats[node] = log_p - alone - (self._mu[node] if isinstance(node, int) else 0.0)
+            return {node: known[node] for node in nodes}
 
-    def likeness(self, statement: str, timer: StepTimer | None = None) -> list[float] | None:
-        """The cosine of each segment's learned key and the statement's; None where there are no keys.
+    def key_similarity(self, statement: str, timer: StepTimer | None = None) -> list[float] | None:
+        """Return the cosine of each segment's key and the statement's query vector; None where there are no keys.
 
         Raises:
             InputError: keys of another size than the model's.
@@ -140,59 +150,62 @@ class Router:
                 self._has_keys = self._keys is not None
             if self._keys is None:
                 return None
-            query = self._query(statement, timer)
+            query = self._query_vector(statement, timer)
             with timer("keys"):
                 if self._keys.shape != (len(self), query.shape[0]):
                     raise InputError(
                         f"The index has keys {list(self._keys.shape)} where the model's are [{len(self)}, "
                         f"{query.shape[0]}]: build with --force."
                     )
-                found: list[float] = (self._keys @ query).tolist()
-            return found
+                cosines: list[float] = (self._keys @ query).tolist()
+            return cosines
 
-    # ---- within
-
-    def _recall(self, statement: str) -> _Known:
-        known = self._known.get(statement)
-        if known is None:
+    def _recall(self, statement: str) -> _Statement:
+        """Return what is remembered of a statement, and forget the statement that was used longest ago."""
+        remembered = self._statements.get(statement)
+        if remembered is None:
             vlm = self.model.vlm
             exact = _Scores(vlm)
             coarse = exact if vlm.coarse is None else _Scores(vlm.coarse, vlm.coarse.precision)
-            known = self._known[statement] = _Known(vlm.count_tokens(statement), exact, coarse)
-        self._known.move_to_end(statement)
-        while len(self._known) > STATEMENTS_KEPT:
-            self._known.popitem(last=False)
-        return known
+            remembered = self._statements[statement] = _Statement(vlm.count_tokens(statement), exact, coarse)
+        self._statements.move_to_end(statement)
+        while len(self._statements) > STATEMENTS_KEPT:
+            self._statements.popitem(last=False)
+        return remembered
 
-    def _query(self, statement: str, timer: StepTimer) -> Tensor:
-        """The statement's side of the keys [K]."""
-        known, keys, sentences = self._recall(statement), self.model.keys, self.model.sentences
+    def _query_vector(self, statement: str, timer: StepTimer) -> Tensor:
+        """Return the statement's query vector [K], on the CPU."""
+        remembered, keys, sentences = self._recall(statement), self.model.keys, self.model.sentences
         assert keys is not None and sentences is not None
-        if known.query is None:
+        if remembered.query is None:
             with timer("statement"):
-                known.query = keys.of_sentences(sentences([statement]))[0].float().cpu()
-        return known.query
+                remembered.query = keys.of_sentences(sentences([statement]))[0].float().cpu()
+        return remembered.query
 
-    def _score(
-        self, statement: str, known: _Known, new: _Scores, nodes: Sequence[Node], timer: StepTimer
-    ) -> list[float]:
-        """log p under each node's adapter and the bias, in the way of `new`. Where log p under the bias alone isn't
-        known, an adapter of zeros in the same batch finds it: that costs a row instead of a pass."""
-        hypernet, scorer = self.model.hypernet, new.scorer
+    def _log_p(
+        self, statement: str, scores: _Scores, nodes: Sequence[Node], timer: StepTimer, step: str
+    ) -> tuple[float, list[float]]:
+        """Return log p under the bias alone, and log p under each node's adapter and the bias.
+
+        Where the former isn't known yet, an adapter of zeros is added to the batch: a row instead of a pass.
+        """
+        hypernet, scorer = self.model.hypernet, scores.scorer
         with timer("codes"):
             codes = self._codes(nodes)
         with timer("expand"):
-            if new.alone is None:
+            if scores.alone is None:
                 codes = torch.cat([codes, codes.new_zeros(1, *codes.shape[1:])])
-            adapters = expand(hypernet, codes, new.precision)
-        with timer("score" if new is known.exact else "score coarsely"), inject(scorer.targets, hypernet.bias):
-            scores: list[float] = scorer.score([statement], adapters)[:, 0].tolist()
-        if new.alone is None:
-            new.alone = scores.pop()
-        return scores
+            adapters = expand(hypernet, codes, scores.precision)
+        with timer(step), inject(scorer.targets, hypernet.bias):
+            logs: list[float] = scorer.score([statement], adapters)[:, 0].tolist()
+        if scores.alone is None:
+            scores.alone = logs.pop()
+        return scores.alone, logs
 
     def _rows(self) -> int:
+        """Return the number of adapters that are scored at once."""
         bias = self.model.hypernet.bias
-        size = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks, and what the pass over them holds
-        rows, most = (CPU_ROWS, CPU_BYTES) if self.model.vlm.device.type == "cpu" else (GPU_ROWS, GPU_BYTES)
-        return max(1, min(rows, most // size))
+        row_bytes = 2 * (bias.A.nbytes + bias.B.nbytes)  # a segment's ranks, and what the pass over them holds
+        on_cpu = self.model.vlm.device.type == "cpu"
+        rows, max_bytes = (CPU_ROWS, CPU_BYTES) if on_cpu else (GPU_ROWS, GPU_BYTES)
+        return max(1, min(rows, max_bytes // row_bytes))

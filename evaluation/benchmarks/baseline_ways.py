@@ -18,7 +18,7 @@ from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.models.family import Family, require_family
 from chunkv2l.query.parse import parse
-from chunkv2l.routing.router import probabilities
+from chunkv2l.routing.probability import probabilities
 from chunkv2l.video.clip import Clip
 from evaluation.benchmarks import answers, asking, in_context, moments, qa
 from evaluation.benchmarks.answers import Nats, Rule

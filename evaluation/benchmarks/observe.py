@@ -26,7 +26,7 @@ from chunkv2l.indexing.chapters import pooled, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
 from chunkv2l.routing.router import Router
-from chunkv2l.routing.scoring import Scoring
+from chunkv2l.routing.scoring import Budget, Scoring
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.data.images import ImageSet
 from chunkv2l.train.data.nouns import NOUNS, naming
@@ -149,18 +149,18 @@ class Observer:
         )
         rows = [_Row(SECONDS * i, SECONDS * (i + 1)) for i in range(len(movie))]
         similar = similar_pairs(np.stack([self._pooled[number] for number in movie]))
-        scoring = Scoring(router, statement.text, budget, lambda text: [], segment_graph(rows, similar))
+        scoring = Scoring(router, statement.text, Budget(budget), lambda text: [], segment_graph(rows, similar))
         scoring.score(range(len(movie)))
         nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
         chosen = sorted(nats)
-        likeness = router.likeness(statement.text)
+        similarity = router.key_similarity(statement.text)
         return Case(
             nats=torch.tensor([nats[i] for i in chosen]),
             tokens=scoring.tokens,
             segments=len(movie),
             right=tuple(chosen.index(place) for place in statement.right if place in nats),
             present=bool(statement.right),
-            keys=None if likeness is None else torch.tensor([likeness[i] for i in chosen]),
+            keys=None if similarity is None else torch.tensor([similarity[i] for i in chosen]),
             mu=torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None,
         )
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from chunkv2l.answer import explain
 from chunkv2l.answer.answer import Answer
+from chunkv2l.answer.explain import explain_answer
 from chunkv2l.answer.trace import Route
 from chunkv2l.ask import Index
 from chunkv2l.cli import main as cli
@@ -106,7 +106,7 @@ def test_a_route_is_frozen_and_no_part_of_what_makes_answers_equal(index: Index)
 
 def test_lines_name_every_candidate(index: Index) -> None:
     answer = index.ask("What happens after a dog catches the ball?", budget=12)
-    lines = explain.lines(answer)
+    lines = explain_answer(answer)
     assert lines[0] == "policy: order" and lines[1] == 'relation: after "A dog catches the ball."'
     assert lines[2].startswith(
         'looked for: "A dog catches the ball." (6 tokens) among 60 segments; 12 scored, budget 12'
@@ -120,10 +120,10 @@ def test_lines_name_every_candidate(index: Index) -> None:
 
 
 def test_lines_of_a_policy_that_asks_nothing(index: Index) -> None:
-    lines = explain.lines(index.ask("What happens in the last 20 seconds?", budget="all"))
+    lines = explain_answer(index.ask("What happens in the last 20 seconds?", budget="all"))
     assert lines[1:4] == ["relation: within", "within: 3:40 – 4:00", "nothing was scored"]
     assert lines[4] == "weights of nodes that weren't scored: 55: 0.250, 56: 0.250, 58: 0.250, 59: 0.250"
-    assert explain.lines(dataclasses.replace(index.ask(WHEN), route=None)) == []
+    assert explain_answer(dataclasses.replace(index.ask(WHEN), route=None)) == []
 
 
 def test_json_is_plain_and_whole(index: Index) -> None:
@@ -145,13 +145,13 @@ def test_chapters_are_scored_composed_and_told(index: Index) -> None:
     candidates = route_of(answer).looks[0].candidates
     chapters = [one for one in candidates if isinstance(one.node, str)]
     assert len(chapters) == 6 and [one.rank for one in chapters] == list(range(1, 7))
-    likeness = index.router.likeness(statement("What is on the grass?"))
-    assert likeness is not None and chapters[0].key is not None
+    similarity = index.router.key_similarity(statement("What is on the grass?"))
+    assert similarity is not None and chapters[0].key is not None
     first = 10 * int(str(chapters[0].node)[1:])
-    assert chapters[0].key == pytest.approx(max(likeness[first : first + 10]))
+    assert chapters[0].key == pytest.approx(max(similarity[first : first + 10]))
     best = {str(one.node) for one in chapters[:3]}
     assert all(f"g{int(node) // 10}" in best for node, _ in route_of(answer).weights)
-    assert any(line.split()[1].startswith("g") for line in explain.lines(answer)[3:-1])
+    assert any(line.split()[1].startswith("g") for line in explain_answer(answer)[3:-1])
 
 
 def test_a_policy_may_weigh_groups(index: Index) -> None:
@@ -266,6 +266,6 @@ def test_the_watch_of_nested_steps_doesnt_count_twice() -> None:
 
 
 def test_keys_of_an_index_are_used(index: Index) -> None:
-    likeness = index.router.likeness("A dog catch the ball.")
-    assert likeness is not None and len(likeness) == COUNT
-    assert torch.tensor(likeness).abs().max() <= 1 + 1e-5
+    similarity = index.router.key_similarity("A dog catch the ball.")
+    assert similarity is not None and len(similarity) == COUNT
+    assert torch.tensor(similarity).abs().max() <= 1 + 1e-5

@@ -6,7 +6,7 @@ import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration
-from chunkv2l.routing.router import probabilities
+from chunkv2l.routing.probability import probabilities
 
 
 def test_there_and_back() -> None:

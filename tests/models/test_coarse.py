@@ -11,7 +11,7 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import UNFITTED, Model
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.routing.router import Router
-from chunkv2l.routing.scoring import EXACT, Scoring
+from chunkv2l.routing.scoring import EXACT, Budget, Scoring
 from tests.helpers import tiny_mini
 from tests.helpers.pieces import pieces
 
@@ -80,7 +80,7 @@ def test_a_question_is_answered_with_exact_scores_in_either_precision(reading: t
 
     def asked(precision: torch.dtype) -> Scoring:
         router = Router(model(precision), lambda nodes: codes[[int(node) for node in nodes]], [None] * 24)
-        scoring = Scoring(router, STATEMENTS[0], None, lambda _: [], graph)
+        scoring = Scoring(router, STATEMENTS[0], Budget(None), lambda _: [], graph)
         scoring.score(range(24))
         return scoring
 

@@ -13,7 +13,7 @@ from chunkv2l.graph import Node, segment_graph
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.routing.probability import probabilities
 from chunkv2l.routing.router import Router
-from chunkv2l.routing.scoring import EXACT, Scoring
+from chunkv2l.routing.scoring import EXACT, Budget, Scoring
 from chunkv2l.routing.step_timer import StepTimer
 from tests.helpers.fake_vlm import FakeModel, FakeVLM, fake_hypernet, fake_model
 from tests.helpers.pieces import chapters, pieces
@@ -66,7 +66,7 @@ class Movie:
         return torch.stack([self.codes[n] if isinstance(n, int) else self.own[int(n[1:])] for n in nodes])
 
     def scoring(self, budget: int | None = None, timer: StepTimer | None = None) -> Scoring:
-        return Scoring(self.router, TEXT, budget, lambda _: [], self.graph, timer=timer)
+        return Scoring(self.router, TEXT, Budget(budget), lambda _: [], self.graph, timer=timer)
 
     def exactly(self, nodes: Iterable[Node]) -> dict[Node, float]:
         """Their scores from a model without a coarse way."""

@@ -47,7 +47,7 @@ def test_nothing_is_read_twice_and_the_rest_comes_with_the_second_question() -> 
 
 def test_no_more_is_kept_than_there_is_room_for() -> None:
     file = File()
-    codes = CodeCache(file, 20, CPU, most=10 * code(0).nbytes)
+    codes = CodeCache(file, 20, CPU, max_bytes=10 * code(0).nbytes)
     for _ in range(2):
         assert same(codes(range(8)), list(range(8)))
     assert file.reads == list(range(8)), "the other twelve don't fit"

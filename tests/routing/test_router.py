@@ -14,7 +14,9 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
 from chunkv2l.routing import router as routing
-from chunkv2l.routing.router import Router, Scoring, probabilities
+from chunkv2l.routing.probability import probabilities
+from chunkv2l.routing.router import Router
+from chunkv2l.routing.scoring import Budget, Scoring
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.written import random_codes
 
@@ -142,7 +144,7 @@ def scoring(count: int, budget: int | None, hits: Sequence[int] = (), text: str 
     source = Codes(random_codes(count))
     router = Router(fake_model(), source, [None] * count)
     found = [(i, 1.0) for i in hits]
-    return Scoring(router, text, budget, lambda _: found, segment_graph(map(Piece, range(count)))), source
+    return Scoring(router, text, Budget(budget), lambda _: found, segment_graph(map(Piece, range(count)))), source
 
 
 def test_all_are_scored_within_the_budget() -> None:

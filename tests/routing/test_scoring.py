@@ -14,8 +14,8 @@ from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
 from chunkv2l.routing.probability import probabilities, strengths
-from chunkv2l.routing.router import Router, Scoring
-from chunkv2l.routing.scoring import FAINT
+from chunkv2l.routing.router import Router
+from chunkv2l.routing.scoring import MIN_PROSPECT, Budget, Scoring
 from tests.helpers.fake_vlm import HIDDEN, FakeModel, fake_model
 from tests.helpers.keyed import by_words, random_keys, unit_keys
 from tests.helpers.pieces import chapters, pieces
@@ -60,9 +60,9 @@ class Movie:
         text: str = TEXT,
     ) -> Scoring:
         graph = segment_graph(pieces(self.count), similar, chapters(self.count, self.each) if self.each else ())
-        return Scoring(self.router(), text, budget, lambda _: [(i, 1.0) for i in hits], graph)
+        return Scoring(self.router(), text, Budget(budget), lambda _: [(i, 1.0) for i in hits], graph)
 
-    def likeness(self, text: str = TEXT) -> list[float]:
+    def similarity(self, text: str = TEXT) -> list[float]:
         assert self.model.keys is not None
         found: list[float] = (unit_keys(self.count) @ self.model.keys.of_sentences(by_words([text]))[0]).tolist()
         return found
@@ -73,13 +73,13 @@ def test_over_the_budget_the_nearest_keys_are_scored_and_neighbours_of_the_best(
     question = movie.scoring(24, hits=[5, 150, 3])
     p = question.score(range(200))
     assert len(movie.read) == 24 == sum(value > 0 for value in p.values())
-    likeness = movie.likeness()
-    nearest = sorted(range(200), key=lambda i: -likeness[i])
+    similarity = movie.similarity()
+    nearest = sorted(range(200), key=lambda i: -similarity[i])
     assert set(nearest[:10]) | {5, 150} <= set(movie.read[:12]) <= set(nearest[:12]) | {5, 150}
     assert set(nearest[:20]) <= set(movie.read)
     told = {one.node: one for one in question.candidates()}
     assert told[nearest[0]].sources[0] == "key 1" and told[5].sources[0] == "words 1"
-    assert told[nearest[0]].likeness == pytest.approx(max(likeness), abs=1e-5)
+    assert told[nearest[0]].key == pytest.approx(max(similarity), abs=1e-5)
     best = max(movie.read[:12], key=lambda node: question.nats[node])
     assert isinstance(best, int)
     assert {node for node in (best - 1, best + 1) if 0 <= node < 200} <= set(movie.read)
@@ -111,7 +111,7 @@ def test_without_keys_the_movie_is_searched_from_an_even_spread() -> None:
     question = movie.scoring(24, similar=similar)
     question.score(range(120))
     told = question.candidates()
-    assert len(movie.read) == 24 and all(one.likeness is None for one in told)
+    assert len(movie.read) == 24 and all(one.key is None for one in told)
     names = {source.split()[0] for one in told for source in one.sources}
     assert {"spread", "after", "before", "like"} <= names
     start = [one.node for one in told if one.sources[0] == "spread"]
@@ -149,7 +149,7 @@ def test_more_chapters_than_half_the_budget_are_chosen_by_their_keys() -> None:
     question = movie.scoring(12)
     p = question.score([f"g{i}" for i in range(24)])
     assert len(movie.read) == 6 and sum(value > 0 for value in p.values()) == 6
-    best = torch.tensor(movie.likeness()).view(24, 5).amax(1)  # a chapter's likeliest segment
+    best = torch.tensor(movie.similarity()).view(24, 5).amax(1)  # a chapter's likeliest segment
     assert {int(str(node)[1:]) for node in movie.read} == set(best.topk(6).indices.tolist())
     question.score(range(5))
     assert len(movie.read) == 11
@@ -179,15 +179,15 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
     movie, plain = Movie(10, keyed(kappa=2.0)), Movie(10, keyed())
     question, without = movie.scoring(48), plain.scoring(48)
     p, q = question.score(range(10)), without.score(range(10))
-    likeness = dict(enumerate(movie.likeness()))
+    similarity = dict(enumerate(movie.similarity()))
     nats = {int(node): value for node, value in question.nats.items()}
     tokens = question.tokens
-    expected, absent = probabilities(nats, tokens, 10, movie.model.calibration, likeness)
+    expected, absent = probabilities(nats, tokens, 10, movie.model.calibration, similarity)
     assert p == pytest.approx(expected, abs=1e-6) and question.probabilities()[1] == pytest.approx(absent)
     assert p != pytest.approx(q, abs=1e-3)
-    z = strengths(nats, tokens, movie.model.calibration, likeness)
-    bare = strengths(nats, tokens, plain.model.calibration, likeness)
-    assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * likeness[i] for i in z}, abs=1e-5)
+    z = strengths(nats, tokens, movie.model.calibration, similarity)
+    bare = strengths(nats, tokens, plain.model.calibration, similarity)
+    assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * similarity[i] for i in z}, abs=1e-5)
 
 
 def test_what_cannot_become_probable_is_not_scored() -> None:
@@ -196,21 +196,21 @@ def test_what_cannot_become_probable_is_not_scored() -> None:
     question.score(range(200))
     first, second = movie.read[:12], movie.read[12:]
     assert 0 < len(second) < 12
-    calibration, likeness = movie.model.calibration, dict(enumerate(movie.likeness()))
+    calibration, similarity = movie.model.calibration, dict(enumerate(movie.similarity()))
     nats = {int(node): question.nats[node] for node in first}
-    top = max([math.log(200), *strengths(nats, question.tokens, calibration, likeness).values()])
-    most = strengths(dict.fromkeys(range(200), max(nats.values())), question.tokens, calibration, likeness)
-    assert all(math.exp(most[int(node)] - top) >= FAINT for node in second)
-    nearest = sorted(range(200), key=lambda i: -likeness[i])[:22]
+    top = max([math.log(200), *strengths(nats, question.tokens, calibration, similarity).values()])
+    most = strengths(dict.fromkeys(range(200), max(nats.values())), question.tokens, calibration, similarity)
+    assert all(math.exp(most[int(node)] - top) >= MIN_PROSPECT for node in second)
+    nearest = sorted(range(200), key=lambda i: -similarity[i])[:22]
     left = [node for node in nearest if node not in movie.read]
-    assert left and all(math.exp(most[node] - top) < FAINT for node in left)
+    assert left and all(math.exp(most[node] - top) < MIN_PROSPECT for node in left)
 
 
 def test_where_the_index_has_no_keys_scores_alone_count() -> None:
     movie = Movie(10, keyed(kappa=2.0))
-    bare = Scoring(Router(movie.model, movie, [None] * 10), TEXT, 48, lambda _: [], segment_graph(pieces(10)))
+    bare = Scoring(Router(movie.model, movie, [None] * 10), TEXT, Budget(48), lambda _: [], segment_graph(pieces(10)))
     assert bare.score(range(10)) == pytest.approx(Movie(10, keyed()).scoring(48).score(range(10)), abs=1e-6)
-    assert bare.candidates()[0].likeness is None
+    assert bare.candidates()[0].key is None
 
 
 def test_a_chapters_key_counts_as_its_likeliest_segments() -> None:
@@ -218,25 +218,27 @@ def test_a_chapters_key_counts_as_its_likeliest_segments() -> None:
     question = movie.scoring(None)
     p = question.score(["g0", "g1", "g2"])
     nats = movie.router().nats(TEXT, ["g0", "g1", "g2"])
-    own = movie.likeness()
-    likeness = {f"g{i}": max(own[4 * i : 4 * i + 4]) for i in range(3)}
-    assert p == pytest.approx(probabilities(nats, question.tokens, 3, movie.model.calibration, likeness)[0], abs=1e-6)
-    assert {one.node: one.likeness for one in question.candidates()} == pytest.approx(likeness, abs=1e-6)
+    own = movie.similarity()
+    similarity = {f"g{i}": max(own[4 * i : 4 * i + 4]) for i in range(3)}
+    assert p == pytest.approx(probabilities(nats, question.tokens, 3, movie.model.calibration, similarity)[0], abs=1e-6)
+    assert {one.node: one.key for one in question.candidates()} == pytest.approx(similarity, abs=1e-6)
 
 
 def test_an_index_without_keys_is_searched_without_them() -> None:
     movie = Movie(60, keyed())
-    question = Scoring(Router(movie.model, movie, [None] * 60), TEXT, 12, lambda _: [], segment_graph(pieces(60)))
+    question = Scoring(
+        Router(movie.model, movie, [None] * 60), TEXT, Budget(12), lambda _: [], segment_graph(pieces(60))
+    )
     p = question.score(range(60))
     assert sum(value > 0 for value in p.values()) == 12
-    assert {one.likeness for one in question.candidates()} == {None}
+    assert {one.key for one in question.candidates()} == {None}
 
 
 def test_keys_of_another_size_are_refused() -> None:
     movie = Movie(20, keyed())
     router = Router(movie.model, movie, [None] * 20, lambda: torch.zeros(20, 5))
     with pytest.raises(InputError, match="build with --force"):
-        router.likeness(TEXT)
+        router.key_similarity(TEXT)
 
 
 def test_what_was_left_out_counts_as_nothing_but_is_among_n() -> None:
@@ -259,13 +261,13 @@ def test_a_statement_that_the_router_forgot_is_scored_again(monkeypatch: pytest.
     query = question.query("When does it?", "when")
     p = query.score(range(10))
     query.about(OTHER).score(range(10))
-    assert query.score(range(10)) == p and question.candidates()[0].likeness is not None
+    assert query.score(range(10)) == p and question.candidates()[0].key is not None
 
 
 def test_only_a_part_of_the_movie_may_be_asked_about() -> None:
     movie = Movie(30, fake_model())
     part = segment_graph(pieces(30)).subgraph(range(10, 20))
-    question = Scoring(movie.router(), TEXT, None, lambda _: [(3, 2.0), (12, 1.0)], part)
+    question = Scoring(movie.router(), TEXT, Budget(None), lambda _: [(3, 2.0), (12, 1.0)], part)
     question.score(range(10, 20))
     assert question.segments == 10 and question.search() == {12: 1.0}
     with pytest.raises(InputError, match="node 3"):
@@ -295,3 +297,10 @@ def test_no_question_costs_more_than_its_budget(model: FakeModel, each: int) -> 
             assert any(isinstance(one.node, int) for one in told)
         if budget == 100:
             assert all(value > 0 for value in p.values())
+
+
+def test_without_a_budget_every_statement_is_scored() -> None:
+    movie = Movie(12, fake_model())
+    query = movie.scoring(None).query("When does it?", "when")
+    assert all(p > 0 for p in query.score(range(12)).values())
+    assert all(p > 0 for p in query.about(OTHER).score(range(12)).values())

@@ -10,7 +10,7 @@ import torch
 
 from chunkv2l.errors import InputError
 from chunkv2l.models.calibration import UNFITTED, Calibration
-from chunkv2l.routing import router
+from chunkv2l.routing import probability
 from chunkv2l.train.calibrate import Case, fit, mean_nll, probabilities
 
 
@@ -36,7 +36,7 @@ def test_probabilities_are_the_routers() -> None:
     calibration = Calibration(tau=0.7, gamma=0.4, beta=0.3)
     nats = torch.tensor([3.0, -1.0, 0.5])
     p, absent = probabilities(Case(nats, 9, 50, (0,), True), calibration)
-    theirs, their_absent = router.probabilities(dict(enumerate(nats.tolist())), 9, 50, calibration)
+    theirs, their_absent = probability.probabilities(dict(enumerate(nats.tolist())), 9, 50, calibration)
     assert p.tolist() == list(theirs.values()) and absent == their_absent
 
 
@@ -53,7 +53,7 @@ def test_the_less_is_said_the_more_a_key_counts() -> None:
     p, absent = probabilities(case, calibration)
     z = torch.tensor([0.75, -0.75, 0.6931472])  # 3 / √4 · ± .5, log N
     assert [*p.tolist(), absent] == pytest.approx(z.softmax(0).tolist())
-    theirs, _ = router.probabilities({0: 0.0, 1: 0.0}, 4, 2, calibration, {0: 0.5, 1: -0.5})
+    theirs, _ = probability.probabilities({0: 0.0, 1: 0.0}, 4, 2, calibration, {0: 0.5, 1: -0.5})
     assert list(theirs.values()) == pytest.approx(p.tolist())
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import chunkv2l
-from chunkv2l.answer.trace import Candidate, Look, Route
+from chunkv2l.answer.trace import Candidate, Route, StatementTrace
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.indexing.build import build
@@ -162,8 +162,8 @@ def test_saliency_is_what_each_scored_segment_got() -> None:
         return Candidate(1, node, start, end, ("all",), None, 0.0, p, 0.0)
 
     looks = (
-        Look("A dog.", 3, 4, 0.1, (scored(0, 0, 3, 0.7), scored(2, 5, 9, 0.2), scored("g0", 0, 9, 0.9))),
-        Look("A cat.", 3, 4, 0.1, (scored(0, 0, 3, 0.1), scored(3, 9, 11, 0.4))),
+        StatementTrace("A dog.", 3, 4, 0.1, (scored(0, 0, 3, 0.7), scored(2, 5, 9, 0.2), scored("g0", 0, 9, 0.9))),
+        StatementTrace("A cat.", 3, 4, 0.1, (scored(0, 0, 3, 0.1), scored(3, 9, 11, 0.4))),
     )
     answer: Any = SimpleNamespace(route=Route(None, None, 4, looks, (), ()), spans=())
     # the middles of two seconds each: 1, 3, 5, 7, 9, 11
