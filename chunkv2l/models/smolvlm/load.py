@@ -16,7 +16,7 @@ from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
 from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 from chunkv2l.models.smolvlm.vlm import SmolVLM
-from chunkv2l.vlm.quiet import quiet
+from chunkv2l.models.text.plain import quiet
 
 CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
 """Where the released hypernetworks are: the repository's name, and the one that it was first published under."""

@@ -7,21 +7,18 @@ log-softmax is in float32 and computed only where a label is.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
-
-if TYPE_CHECKING:
-    from chunkv2l.models.text.cuda_graphs import Graphs
+from chunkv2l.models.text.cuda_graphs import Graphs, cache_name
 
 Prompt = Sequence[int] | Tensor
 """Token ids, or embeddings [S, D]."""
@@ -89,8 +86,6 @@ class TextDecoder:
     @cached_property
     def graphs(self) -> Graphs | None:
         """Return the graphs that make short passes faster: None on a CPU, without `use_graphs`, or by `GRAPHS`=0."""
-        from chunkv2l.models.text.cuda_graphs import Graphs
-
         enabled = self.use_graphs and self.device.type == "cuda" and os.environ.get(GRAPHS) != "0"
         return Graphs(self) if enabled else None
 
@@ -125,11 +120,6 @@ class TextDecoder:
         from transformers import DynamicCache
 
         return DynamicCache()
-
-
-def cache_name(kind: type[nn.Module]) -> str:
-    """What a module of transformers calls the cache that it is given; 5.24 renamed past_key_values."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def pad(rows: Sequence[Tensor], side: str = "right") -> tuple[Tensor, Tensor]:

@@ -59,7 +59,7 @@ def _replayed(
     max_new_tokens: int,
     on_first_token: Callable[[], None] | None,
 ) -> list[list[int]] | None:
-    """`_greedy_batch` by graphs (`vlm/graphs.py`); None where there are none for it."""
+    """`_greedy_batch` by CUDA graphs; None where there are none for it."""
     if decoder.graphs is None:
         return None
     embeds, mask = pad(prompts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -21,3 +22,18 @@ def plain(text: str, special: Sequence[str]) -> str:
             if token in text:
                 text, found = text.replace(token, ""), True
     return text
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars inside the `with` block; afterwards as before."""
+    from transformers.utils import logging as module
+
+    logging: Any = module
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

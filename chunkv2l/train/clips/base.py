@@ -30,7 +30,7 @@ class Watched:
         states: [B, L, S, D], what the hypernetwork reads.
         mask: [B, S], 1 where a token is real; None where all are.
         teacher: the VLM with the frames in context; None where that can't be had.
-        features: [B, S', C], what the vision side sees and the keys pool; see `vlm.base.VLM.look`.
+        features: [B, S', C], what the vision side sees and the keys pool; see `models.base.VLM.look`.
         features_mask: [B, S'], as `mask`.
     """
 

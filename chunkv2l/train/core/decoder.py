@@ -2,8 +2,8 @@
 
 Every VLM of the toolkit has a Llama decoder (SmolLM2). transformers' modules serve to ask; here their weights are taken
 once (q, k, v and gate, up fused), blocks run in bfloat16 without a padding mask (rows are padded on the right, and a
-causal block never looks there), and adapters are tensors that gradients flow through. `tests/vlm/test_mini.py` holds it
-against transformers.
+causal block never looks there), and adapters are tensors that gradients flow through.
+`tests/models/mini/test_shipped.py` holds it against transformers.
 """
 
 from __future__ import annotations

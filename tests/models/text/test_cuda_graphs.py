@@ -14,10 +14,9 @@ from torch import Tensor
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 from chunkv2l.models.smolvlm.load import load_smolvlm
-from chunkv2l.models.text.cuda_graphs import KEPT, Graphs, rounded
+from chunkv2l.models.text.cuda_graphs import KEPT, Form, Graphs, Pass, Replay, rounded
 from chunkv2l.models.text.decoder import Prompt, TextDecoder, score
 from chunkv2l.models.text.greedy import greedy
-from chunkv2l.vlm.passes import Form, Pass, Replay
 from tests.helpers import frames2lora, tiny_smolvlm
 
 PROMPTS = [[1, 30, 40, 50], [1, 30], [1, 60, 61, 62, 63, 64, 65], [1, 9, 8], [1, 77, 12]]
