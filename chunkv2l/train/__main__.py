@@ -16,10 +16,9 @@ from chunkv2l.train.plot_log import draw
 from chunkv2l.train.runs import any_vlm
 from chunkv2l.train.runs.checkpoints import load_reader
 from chunkv2l.train.runs.config import read_config
-from chunkv2l.train.runs.mini import train_hypernet, train_vlm
-from chunkv2l.train.runs.mini_setup import prepare
-from chunkv2l.train.speed import of_run
-from chunkv2l.train.stages.vlm_stage import Reader
+from chunkv2l.train.runs.mini import prepare, train_hypernet, train_vlm
+from chunkv2l.train.speed import measure_run
+from chunkv2l.train.stages.vlm_stage import VisualReader
 
 
 @click.group()
@@ -43,30 +42,31 @@ def vlm(config: Path) -> None:
 @_config
 def hypernet(config: Path) -> None:
     """A hypernetwork for the VLM that is named as `model`; without one, mini's stage 2, from stage 1's reader."""
-    run = read_config(config)
-    if run.model:
-        print(f"written: {any_vlm.train(run)}")
+    settings = read_config(config)
+    if settings.model:
+        print(f"written: {any_vlm.train(settings)}")
         return
-    bench = prepare(run)
-    reader = Reader(bench.decoder, run.lora_rank).to(bench.device)
-    if run.reader is None:
+    run = prepare(settings)
+    reader = VisualReader(run.decoder, settings.lora_rank).to(run.device)
+    if settings.reader is None:
         raise click.UsageError("stage 2 needs `reader`: the file that stage 1 wrote.")
-    load_reader(reader, run.reader)
-    train_hypernet(bench, reader)
+    load_reader(reader, settings.reader)
+    train_hypernet(run, reader)
 
 
 @main.command()
 @_config
 @click.option("--then", type=click.Path(path_type=Path), required=True, help="Stage 2's JSON, with the same sources.")
 def both(config: Path, then: Path) -> None:
-    """Both stages, looking at the photographs once."""
+    """Train both stages, looking at the photographs once."""
     first, second = read_config(config), read_config(then)
     if first.sources != second.sources:
         raise click.UsageError("both configurations must have the same sources.")
-    bench = prepare(first)
-    reader = train_vlm(bench)
+    run = prepare(first)
+    reader = train_vlm(run)
     runner = compiled() if second.compile else run_block
-    train_hypernet(replace(bench, config=second, runner=runner), reader)
+    material = replace(run.material, settings=second.data_settings)
+    train_hypernet(replace(run, config=second, runner=runner, material=material), reader)
 
 
 @main.command()
@@ -74,7 +74,7 @@ def both(config: Path, then: Path) -> None:
 @click.option("--batches", default=20, show_default=True, help="Timed batches of each kind.")
 def speed(config: Path, batches: int) -> None:
     """How fast this machine trains, by kind of batch, and what share of its peak that is: a line of JSON each."""
-    for row in of_run(prepare(read_config(config)), batches):
+    for row in measure_run(prepare(read_config(config)), batches):
         print(json.dumps(asdict(row)), flush=True)
 
 

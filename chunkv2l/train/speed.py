@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from chunkv2l.train.core.decoder import run_block
 from chunkv2l.train.data.batches import Batch
 from chunkv2l.train.runs.checkpoints import fresh
-from chunkv2l.train.runs.mini import compile_projection
-from chunkv2l.train.runs.mini_setup import Bench, bank_clips, stage_one, stage_two
+from chunkv2l.train.runs.hypernet import compile_projection
+from chunkv2l.train.runs.mini import MiniRun, bank_clips, hypernet_stage, vlm_stage
 from chunkv2l.train.stages.hypernet_stage import Trained
-from chunkv2l.train.stages.vlm_stage import Reader
+from chunkv2l.train.stages.vlm_stage import VisualReader
 
 PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """TFLOP/s of dense bfloat16 matrix products, from the vendor's data sheets (SXM)."""
@@ -90,29 +90,29 @@ def measure(
     return speeds
 
 
-def of_run(bench: Bench, count: int) -> list[Speed]:
-    """Both stages of a run, `count` timed batches of each kind that its mix names; nothing is kept."""
-    reader = Reader(bench.decoder, bench.config.lora_rank).to(bench.device)
+def measure_run(run: MiniRun, count: int) -> list[Speed]:
+    """Time both stages of a run, `count` batches of each kind that its mix names; nothing is kept."""
+    reader = VisualReader(run.decoder, run.config.lora_rank).to(run.device)
     peak = peak_of_this_card()
     speeds = []
-    for kind in bench.config.mix.kinds:
-        mix = replace(bench.config.mix, kinds={kind: 1.0})
-        source = replace(bench, config=replace(bench.config, mix=mix)).batches(0, skip_taught=True)
+    for kind in run.config.mix.kinds:
+        settings = replace(run.material.settings, mix=replace(run.config.mix, kinds={kind: 1.0}))
+        source = replace(run.material, settings=settings).batches(run.prompts, skip_taught=True, rank=run.rank)
         batches = {kind: [source.make(number) for number in range(6 + count)]}
         if kind == "vlm":
-            one = stage_one(bench, reader)
-            speeds += measure(one.loss, replace(one, runner=run_block).loss, reader, batches, peak=peak)
+            stage = vlm_stage(run, reader)
+            speeds += measure(stage.loss, replace(stage, runner=run_block).loss, reader, batches, peak=peak)
         else:
-            trained = fresh(bench.config).to(bench.device)
-            clips = bank_clips(bench, reader.requires_grad_(False), bench.bank, bench.decoder)
-            two = stage_two(bench, trained, clips)
-            eager = replace(two, runner=run_block).loss
+            trained = fresh(run.config).to(run.device)
+            clips = bank_clips(run, reader.requires_grad_(False), run.bank, run.decoder)
+            second = hypernet_stage(run, trained, clips)
+            eager = replace(second, runner=run_block).loss
 
             def prepare(trained: Trained = trained) -> None:
-                if bench.config.compile:
+                if run.config.compile:
                     compile_projection(trained)
 
-            speeds += measure(two.loss, eager, trained, batches, prepare=prepare, peak=peak)
+            speeds += measure(second.loss, eager, trained, batches, prepare=prepare, peak=peak)
     return speeds
 
 

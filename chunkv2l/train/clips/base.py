@@ -13,10 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from chunkv2l.models.mini.connector import unit_states
+from chunkv2l.models.mini.connector import Connector, Seen, unit_states
 from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.core.decoder import Decoder, Past, go_on, read
-from chunkv2l.train.stages.vlm_stage import Sight
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
 """(owner [Q], ids [Q, T] that follow the frames) → the VLM's output states [Q, T, D], clip `owner`'s frames read."""
@@ -59,6 +58,25 @@ class Clips(Protocol):
     ) -> tuple[Tensor, Tensor | None]:
         """`Watched.features` and their mask of the clips that `clips` would give; no text block reads them."""
         ...
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Builds the embeddings of rows behind frames."""
+
+    decoder: Decoder
+    connector: Connector
+    opening: Tensor  # ids of what stands before the frames
+
+    def prefix(self, seen: Seen) -> Tensor:
+        """[B, P, D]: the opening and the visual tokens."""
+        visual = self.connector(Seen(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
+        opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
+        return torch.cat([opening, visual], dim=1)
+
+    def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, decoder: Decoder) -> Tensor:
+        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix [B, P, D], read once a clip: [Q, T, D]."""
+        return go_on(decoder, read(decoder, prefix)[0], owner, self.decoder.embed(ids))
 
 
 @dataclass(frozen=True)

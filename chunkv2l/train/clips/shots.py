@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from chunkv2l.models.base import VLM
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
 from chunkv2l.train.data.material import AnySet, Material
+from chunkv2l.train.data.sources import Source
 from chunkv2l.train.data.videos import Stretch
-from chunkv2l.train.runs.config import Source
 from chunkv2l.video.clip import Clip
 
 SIDE = 384

@@ -83,6 +83,10 @@ class Motion:
     """share of clips without motion"""
 
 
+STILL = Motion(least=0.85, mirror=False)
+"""Of images that a run is measured on: little motion, never mirrored."""
+
+
 def film(images: Tensor, motion: Motion, generator: torch.Generator) -> Tensor:
     """Pan and zoom over photographs: from one random box to another, uint8 [N, 3, H, W] → uint8 [N, K, 3, H, W].
 

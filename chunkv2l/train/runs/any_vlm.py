@@ -1,52 +1,66 @@
-"""A hypernetwork for any VLM that the toolkit runs, readable top to bottom. `run.py` has `mini`'s own two stages.
+"""A hypernetwork for any VLM that the toolkit runs. `mini.py` has `mini`'s own two stages.
 
-The VLM is frozen. It encodes every clip once (`encoded.py`); what is trained, and by which losses, is what `mini`'s
-second stage trains (`hypernet_stage.py`).
+The VLM is frozen. It encodes every clip once (`clips/encoded.py`); the losses are those of `mini`'s second stage
+(`stages/hypernet_stage.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import hashlib
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from chunkv2l.errors import InputError
-from chunkv2l.hypernet import save_hypernetwork
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork, save_hypernetwork
+from chunkv2l.hypernet.keys import Keys
+from chunkv2l.models import load_model
+from chunkv2l.models.assets import hub
+from chunkv2l.models.family import Family, require_family
+from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.sentence.minilm import Sentences
+from chunkv2l.models.smolvlm import load as smolvlm
+from chunkv2l.sanitize import to_json
 from chunkv2l.train.clips.encoded import EncodedClips, Encoder
 from chunkv2l.train.clips.prompts import Words
+from chunkv2l.train.clips.self_captions import caption_untold_images
 from chunkv2l.train.clips.sentences import sentence_encoder
 from chunkv2l.train.clips.shots import Shot, scenes_of, shots_of
-from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_text, run_block
-from chunkv2l.train.core.trainer import Trainer
-from chunkv2l.train.data.batches import loader
-from chunkv2l.train.data.images import Motion
-from chunkv2l.train.data.material import Material, batches_of, load_material
-from chunkv2l.train.data.questions import Described, clean
-from chunkv2l.train.runs.any_vlm_setup import Loaded, load
-from chunkv2l.train.runs.checkpoints import save_trained
+from chunkv2l.train.data.images import STILL
+from chunkv2l.train.data.material import Material, load_material
+from chunkv2l.train.data.questions import Described
+from chunkv2l.train.runs.checkpoints import MINI, save_trained
 from chunkv2l.train.runs.config import RunConfig
-from chunkv2l.train.runs.mini import compile_projection, measured, shown
-from chunkv2l.train.stages.hypernet_stage import HypernetStage
+from chunkv2l.train.runs.hypernet import HypernetRun, compile_projection
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
 from chunkv2l.train.stages.measure import Measure
 
-_STILL = Motion(least=0.85, mirror=False)
 _DEV_SECONDS = 4
+_CAPTIONED_AT_ONCE = 8
+"""Clips that the VLM captions together."""
 
 
 @dataclass(frozen=True)
-class AnyBench:
-    """Everything that a run for any VLM works with."""
+class AnyVlmRun:
+    """The frozen VLM, the clips that it has encoded, and their texts.
+
+    Attributes:
+        clips: the training clips.
+        dev: the clips that the run is measured on.
+    """
 
     config: RunConfig
     rank: int
     device: torch.device
     loaded: Loaded
-    words: Words
+    prompts: Words
     decoder: Decoder
     runner: Runner
     material: Material
@@ -56,21 +70,26 @@ class AnyBench:
     sentences: Sentences
 
     def stage(self, clips: EncodedClips) -> HypernetStage:
-        """The losses over these clips."""
+        """Return the losses over these clips."""
         generator = torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + 2)
         return HypernetStage(
             self.loaded.trained, self.decoder, clips, generator, self.runner, self.sentences, self.config.weights
         )
 
+    def measure(self) -> Measure:
+        """Return what measures the run on its dev clips."""
+        material = self.material
+        return Measure(self.stage(self.dev), material.dev.described, material.negatives, self.prompts, _DEV_SECONDS)
 
-def prepare(config: RunConfig) -> AnyBench:
+
+def prepare(config: RunConfig) -> AnyVlmRun:
     """Load the VLM and encode all clips that aren't on disk yet.
 
     Raises:
         InputError: the VLM, a set or a video can't be used.
         ChunkV2LError: the clips don't fit on the disk.
     """
-    rank, count, device = several.start()
+    rank, count, device = distributed.start()
 
     def say(text: str) -> None:
         if rank == 0:
@@ -78,28 +97,38 @@ def prepare(config: RunConfig) -> AnyBench:
 
     if config.teachers:
         raise InputError("Only mini's own keys can have teachers: leave them out of the configuration.")
-    material = load_material(config)
+    material = load_material(config.data_settings)
     torch.manual_seed(config.seed + 1)
     loaded = load(config, device)
-    words = Words(loaded.vlm)
+    prompts = Words(loaded.vlm)
     decoder = from_text(loaded.vlm.decoder, torch.bfloat16 if device.type == "cuda" else torch.float32)
     runner: Runner = compiled() if config.compile else run_block
     encoder = Encoder(
         loaded.vlm,
         loaded.identity,
         config.cache or config.out / "clips",
-        words.behind_frames("") if config.weights.distil else None,
+        prompts.behind_frames("") if config.weights.distil else None,
         config.tokens,
     )
     encoder.folder.mkdir(parents=True, exist_ok=True)
     shots = shots_of(material)
-    clips = encoder.encode(decoder, shots, sorted(set(config.mix.frames)), rank=rank, count=count, say=say)
-    kept_aside = [Shot((scene,), 1) for scene in scenes_of(material.dev, _STILL)]
-    dev = encoder.encode(decoder, kept_aside, [_DEV_SECONDS], rank=rank, count=count, say=say)
-    described = _taught(config, material, loaded, shots, rank, say)
+    seconds = sorted(set(config.mix.frames))
+    clips = encoder.encode(decoder, shots, seconds, rank=rank, count=count, say=say)
+    dev_shots = [Shot((scene,), 1) for scene in scenes_of(material.dev, STILL)]
+    dev = encoder.encode(decoder, dev_shots, [_DEV_SECONDS], rank=rank, count=count, say=say)
+
+    def caption(numbers: Sequence[int]) -> list[str]:
+        texts: list[str] = []
+        for begin in range(0, len(numbers), _CAPTIONED_AT_ONCE):
+            chosen = [shots[i] for i in numbers[begin : begin + _CAPTIONED_AT_ONCE]]
+            shown = [shot.clip(loaded.vlm, 0, shot.length(0, seconds)) for shot in chosen]
+            texts += loaded.vlm.generate_from_frames(shown, "", max_new_tokens=config.mix.longest)
+        return texts
+
+    described = caption_untold_images(material, caption, config.out, rank=rank, say=say)
     say(f"{material.images} images, {len(material.cuts)} cuts, {sum(map(len, clips.takes))} clips")
     sentences = sentence_encoder(device)
-    return AnyBench(config, rank, device, loaded, words, decoder, runner, material, described, clips, dev, sentences)
+    return AnyVlmRun(config, rank, device, loaded, prompts, decoder, runner, material, described, clips, dev, sentences)
 
 
 def train(config: RunConfig) -> Path:
@@ -112,71 +141,106 @@ def train(config: RunConfig) -> Path:
         InputError: as `prepare`.
         ChunkV2LError: as `prepare`.
     """
-    bench = prepare(config)
-    trained = bench.loaded.trained
+    run = prepare(config)
     if config.compile:
-        compile_projection(trained)
-    measure = Measure(
-        bench.stage(bench.dev), bench.material.dev.described, bench.material.negatives, bench.words, _DEV_SECONDS
-    )
-    trainer = Trainer(
-        trained,
-        bench.stage(bench.clips).loss,
-        config.schedule,
-        config.out,
-        "hypernet",
-        lambda: measured(trained, measure),
-        config.every,
-        leads=bench.rank == 0,
-    )
-    batches = batches_of(
-        bench.material, config, bench.words, described=bench.described, start=trainer.step, rank=bench.rank
-    )
-    trainer.run(loader(batches, config.workers))
-    path = config.out / "hypernet.safetensors"
-    if bench.rank == 0:
-        save(bench.loaded, path)
-        for text in shown(measure):
-            print(text, flush=True)
-    return path
+        compile_projection(run.loaded.trained)
+    measure, stage = run.measure(), run.stage(run.clips)
+    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, run.described, stage, measure)
+    return hypernet_run.train(lambda path: save(run.loaded, path))
 
 
 def save(loaded: Loaded, path: Path) -> None:
     """Write what was trained: as `mini` is loaded from, keys included; for another VLM the hypernetwork alone."""
-    if loaded.keys_ride_along:
+    if loaded.has_keys:
         save_trained(loaded.trained, path)
     else:
         save_hypernetwork(loaded.trained.hypernet, path)
 
 
-def _taught(
-    config: RunConfig,
-    material: Material,
-    loaded: Loaded,
-    shots: list[Shot],
-    rank: int,
-    say: Callable[[str], None],
-) -> tuple[Described, ...]:
-    """What is known of every image; those without text get what the VLM itself says of them, kept beside the run."""
-    described = list(material.described)
-    seconds = sorted(set(config.mix.frames))
-    for source, numbers in zip(material.sources, material.pools, strict=True):
-        if not source.taught:
-            continue
-        kept = config.out / f"taught-{source.stem.replace('/', '-')}.json"
-        if rank == 0 and not kept.exists():
-            texts = []
-            for begin in range(0, len(numbers), 8):
-                some = [shots[i] for i in numbers[begin : begin + 8]]
-                clips = [shot.clip(loaded.vlm, 0, shot.length(0, seconds)) for shot in some]
-                texts += loaded.vlm.generate_from_frames(clips, "", max_new_tokens=config.mix.longest)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(texts))
-        several.wait()
-        texts = json.loads(kept.read_text())
-        if len(texts) != len(numbers):
-            raise InputError(f"{kept} is of another run: remove it.")
-        say(f"taught: {texts[:4]}")
-        for number, text in zip(numbers, texts, strict=True):
-            described[number] = replace(described[number], captions=(clean(text),) if clean(text) else ())
-    return tuple(described)
+@dataclass(frozen=True)
+class Loaded:
+    """A frozen VLM and what a run trains for it.
+
+    Attributes:
+        identity: of the VLM, whatever its hypernetwork.
+    """
+
+    vlm: Family
+    trained: Trained
+    identity: str
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether learned keys are written with the hypernetwork: `mini`'s loader knows them."""
+        return isinstance(self.vlm, MiniVLM)
+
+
+def load(config: RunConfig, device: torch.device) -> Loaded:
+    """The VLM that a run names, and what the run trains.
+
+    Raises:
+        InputError: no such VLM, or a hypernetwork to start from that isn't for it.
+        ChunkV2LError: fetching failed.
+    """
+    network, keys = _start(config)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hypernet.safetensors"
+        save_hypernetwork(network, path)
+        model = load_model(config.model, hypernet=str(path), device=str(device))
+    vlm = require_family(model.vlm)
+    trained = Trained(network, vlm.channels, config.key_dropout)
+    if keys is not None:
+        _take(trained, keys)
+    frozen = {name: value for name, value in model.identity.items() if name != "hypernet"}
+    identity = hashlib.sha256(to_json(frozen).encode()).hexdigest()
+    return Loaded(vlm, trained.to(device).train(), identity)
+
+
+def _start(config: RunConfig) -> tuple[Hypernetwork, Keys | None]:
+    """The hypernetwork before training, and keys that came with it."""
+    sizes: dict[str, Any] = dict(config.hypernet)
+    mini = config.model == "mini" or mini_model.is_folder(Path(config.model))
+    if config.start is None:
+        base = MINI if mini else sizes_of(config.model)
+        try:
+            return Hypernetwork(replace(base, **sizes)), None
+        except TypeError as error:
+            raise InputError(f"The configuration's \"hypernet\" can't be used: {error}.") from None
+    if mini:
+        network, keys, _ = mini_model.read_hypernet(config.start)
+    else:
+        network, keys = load_hypernetwork(config.start), None
+    if differing := [name for name, size in sizes.items() if getattr(network.config, name, None) != size]:
+        raise InputError(f"{config.start} has another {differing[0]} than the configuration: leave it out there.")
+    return network.requires_grad_(True), keys
+
+
+def _take(trained: Trained, keys: Keys) -> None:
+    """Keys of an earlier run, if they are of this size."""
+    state = keys.state_dict()
+    if {n: v.shape for n, v in state.items()} == {n: v.shape for n, v in trained.keys.state_dict().items()}:
+        trained.keys.load_state_dict(state)
+
+
+def sizes_of(model: str) -> HypernetConfig:
+    """A hypernetwork's sizes for a SmolVLM2: L, D and I are the VLM's, the rest is the released ones'.
+
+    Raises:
+        InputError: no such model, or another kind of model.
+        ChunkV2LError: fetching failed.
+    """
+    known = smolvlm.PUBLISHED.get(model) or smolvlm.by_repository(model)
+    if Path(model).is_dir():
+        folder, base = Path(model), ""
+    elif known is not None:
+        return replace(known.hypernet, base_model=known.repository)
+    elif hub.is_repository(model):
+        folder, base = hub.folder(model, ("*.json", "*.safetensors", "*.txt", "*.jinja"), smolvlm.is_complete), model
+    else:
+        raise InputError(f"There is no model called {model!r}, and no such folder.")
+    text = smolvlm.read_config(folder)["text_config"]
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+    if not all(isinstance(text.get(name), int) for name in names):
+        raise InputError(f"{folder / 'config.json'} doesn't say how large its language model is.")
+    layers, hidden, intermediate = (text[name] for name in names)
+    return HypernetConfig(layers, hidden, intermediate, base_model=base)

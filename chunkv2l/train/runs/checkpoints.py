@@ -18,7 +18,7 @@ from chunkv2l.models.mini.connector import CHANNELS
 from chunkv2l.models.mini.load import check_keys, read_hypernet
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import Trained
-from chunkv2l.train.stages.vlm_stage import Reader
+from chunkv2l.train.stages.vlm_stage import VisualReader
 
 MINI = HypernetConfig(
     num_layers=30,
@@ -39,11 +39,11 @@ def fresh(config: RunConfig) -> Trained:
     return Trained(Hypernetwork(replace(MINI, **sizes)), CHANNELS, config.key_dropout)
 
 
-def save_reader(reader: Reader, path: Path) -> None:
+def save_reader(reader: VisualReader, path: Path) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in reader.state_dict().items()}, path)
 
 
-def load_reader(reader: Reader, path: Path) -> None:
+def load_reader(reader: VisualReader, path: Path) -> None:
     """Raises InputError where the file isn't a reader of this size."""
     try:
         reader.load_state_dict(_read(path))

@@ -11,28 +11,10 @@ from chunkv2l.errors import InputError
 from chunkv2l.train.core.trainer import Schedule
 from chunkv2l.train.data.batches import Mix
 from chunkv2l.train.data.images import Motion
+from chunkv2l.train.data.sources import DataSettings, Source
 from chunkv2l.train.stages.hypernet_stage import Weights
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A set of photographs or videos to draw clips from.
-
-    Attributes:
-        stem: `data / stem` names the set's two files, or a folder of videos.
-        weight: how often the set is drawn, relative to the others; 0 leaves it out.
-        takes: how often each photograph is filmed; of a video, parts that clips are made of, the first all of it.
-        motion: how; `{"still": 1}` stands for one still frame. Of a video only `least` counts.
-        taught: it has no texts: the trained VLM captions it before stage 2, and stage 1 leaves it out.
-    """
-
-    stem: str
-    weight: float = 1.0
-    takes: int = 3
-    motion: Motion = field(default_factory=Motion)
-    taught: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +59,11 @@ class RunConfig:
     seed: int = 0
     limit: int | None = None
     """images a set (for rehearsals)"""
+
+    @property
+    def data_settings(self) -> DataSettings:
+        """Return the part of the configuration that the training data is read by."""
+        return DataSettings(self.data, self.sources, self.dev, self.dev_images, self.mix, self.seed, self.limit)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,119 +1,209 @@
-"""The two stages of `mini`'s own training, readable top to bottom. `any_vlm.py` trains a hypernetwork for any VLM."""
+"""The two stages of `mini`'s own training. `any_vlm.py` trains a hypernetwork for any VLM."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from chunkv2l.train.clips.base import BankClips
-from chunkv2l.train.clips.self_captions import sample_captions
+from chunkv2l.errors import InputError
+from chunkv2l.models.mini import frozen as mini_frozen
+from chunkv2l.models.mini.prompts import Prompts
+from chunkv2l.models.sentence.minilm import Sentences
+from chunkv2l.train.clips.bank import FeatureBank, build_bank
+from chunkv2l.train.clips.base import BankClips, Sight
+from chunkv2l.train.clips.self_captions import caption_untold_images, sample_captions
+from chunkv2l.train.clips.sentences import sentence_encoder
+from chunkv2l.train.core import distributed
+from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_llama, run_block
 from chunkv2l.train.core.trainer import Trainer
 from chunkv2l.train.data.batches import loader
-from chunkv2l.train.data.questions import Described
-from chunkv2l.train.runs.checkpoints import fresh, load_reader, load_trained, save_reader, save_trained
-from chunkv2l.train.runs.mini_setup import Bench, bank_clips, measure_on_dev, stage_one, stage_two
-from chunkv2l.train.stages.hypernet_stage import Trained
+from chunkv2l.train.data.images import STILL
+from chunkv2l.train.data.material import Material, load_material
+from chunkv2l.train.runs.checkpoints import (
+    fresh,
+    load_keys,
+    load_reader,
+    load_trained,
+    save_reader,
+    save_trained,
+)
+from chunkv2l.train.runs.config import RunConfig
+from chunkv2l.train.runs.hypernet import HypernetRun, compile_projection
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.stages.key_teachers import KeyTeachers
 from chunkv2l.train.stages.measure import Measure
-from chunkv2l.train.stages.vlm_stage import Reader
+from chunkv2l.train.stages.vlm_stage import REHEARSED, VisualReader, VlmStage, rehearsal
 
 
-def train_vlm(bench: Bench) -> Reader:
+@dataclass(frozen=True)
+class MiniRun:
+    """Everything that both stages work with."""
+
+    config: RunConfig
+    rank: int
+    device: torch.device
+    tokenizer: Any
+    prompts: Prompts
+    decoder: Decoder
+    runner: Runner
+    material: Material
+    bank: FeatureBank
+    dev_bank: FeatureBank
+    sentences: Sentences
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def generator(self, salt: int = 0) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + salt)
+
+    def say(self, text: str) -> None:
+        if self.leads:
+            print(text, flush=True)
+
+
+def prepare(config: RunConfig) -> MiniRun:
+    """Load the frozen parts, film all photographs, look at them once."""
+    rank, _, device = distributed.start()
+    began = time.monotonic()
+    material = load_material(config.data_settings)
+    frozen = mini_frozen.load(mini_frozen.fetch())
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    decoder = from_llama(frozen.language.to(device), dtype)
+    runner: Runner = compiled() if config.compile else run_block
+    vision = frozen.vision.to(device, dtype)
+    sets = [(one, src.takes, src.motion) for one, src in zip(material.sets, material.sources, strict=True)]
+    bank = build_bank(vision, sets, dtype=dtype, cuts=[cut.members for cut in material.cuts])
+    dev_bank = build_bank(vision, [(material.dev, 1, STILL)], seed=1, dtype=dtype)
+    run = MiniRun(
+        config,
+        rank,
+        device,
+        frozen.tokenizer,
+        Prompts(frozen.tokenizer),
+        decoder,
+        runner,
+        material,
+        bank,
+        dev_bank,
+        sentence_encoder(device),
+    )
+    run.say(f"{len(bank)} images, {bank.grid.shape[0]} keyframes, {time.monotonic() - began:.0f} s")
+    return run
+
+
+def train_vlm(run: MiniRun) -> VisualReader:
     """Stage 1. Writes `reader.safetensors`: connector and LoRA."""
-    config, device = bench.config, bench.device
+    config, device = run.config, run.device
     torch.manual_seed(config.seed)
-    reader = Reader(bench.decoder, config.lora_rank).to(device)
+    reader = VisualReader(run.decoder, config.lora_rank).to(device)
     if config.start is not None:
         load_reader(reader, config.start)
-    stage = stage_one(bench, reader)
+    stage = vlm_stage(run, reader)
     idle = fresh(config).to(device)
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
-            decoder = reader.lora.apply_to(bench.decoder)
-        return measure_on_dev(bench, idle, reader, decoder).context()
+            decoder = reader.lora.apply_to(run.decoder)
+        return measure_on_dev(run, idle, reader, decoder).context()
 
-    trainer = Trainer(reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=bench.leads)
-    trainer.run(loader(bench.batches(trainer.step, skip_taught=True), config.workers))
-    if bench.leads:
+    trainer = Trainer(reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=run.leads)
+    batches = run.material.batches(run.prompts, skip_taught=True, start=trainer.step, rank=run.rank)
+    trainer.run(loader(batches, config.workers))
+    if run.leads:
         save_reader(reader, config.out / "reader.safetensors")
     return reader
 
 
-def train_hypernet(bench: Bench, reader: Reader) -> Trained:
-    """Stage 2. Writes `hypernet.safetensors`: hypernetwork, keys, temperature."""
-    config, device = bench.config, bench.device
+def train_hypernet(run: MiniRun, reader: VisualReader) -> Trained:
+    """Run stage 2 and write `hypernet.safetensors`: hypernetwork, keys, temperature."""
+    config, device = run.config, run.device
     reader.requires_grad_(False)
     with torch.no_grad():
-        decoder = reader.lora.apply_to(bench.decoder)
+        decoder = reader.lora.apply_to(run.decoder)
     torch.manual_seed(config.seed + 1)
     trained = fresh(config).to(device)
     if config.start is not None:
         load_trained(trained, config.start)
     if config.compile:
         compile_projection(trained)
-    source = bank_clips(bench, reader, bench.bank, decoder)
-    stage = stage_two(bench, trained, source)
-    described = _taught(bench, source, stage.generator)
-    measure = measure_on_dev(bench, trained, reader, decoder)
-    trainer = Trainer(
-        trained,
-        stage.loss,
-        config.schedule,
-        config.out,
-        "hypernet",
-        lambda: measured(trained, measure),
-        config.every,
-        leads=bench.leads,
-    )
-    trainer.run(loader(bench.batches(trainer.step, described=described), config.workers))
-    if bench.leads:
-        save_trained(trained, config.out / "hypernet.safetensors")
-        for text in shown(measure):
-            bench.say(text)
+    source = bank_clips(run, reader, run.bank, decoder)
+    stage = hypernet_stage(run, trained, source)
+
+    def caption(numbers: Sequence[int]) -> list[str]:
+        images = torch.tensor(numbers, device=device)
+        return sample_captions(source, images, run.tokenizer, stage.generator, run.runner)
+
+    described = caption_untold_images(run.material, caption, config.out, rank=run.rank, say=run.say)
+    measure = measure_on_dev(run, trained, reader, decoder)
+    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, described, stage, measure)
+    hypernet_run.train(lambda path: save_trained(trained, path))
     return trained
 
 
-def measured(trained: Trained, measure: Measure) -> dict[str, float]:
-    """All figures on the images that are kept aside."""
-    trained.eval()
-    try:
-        return measure.captions() | measure.find((8, 64, 256)) | measure.compose((4, 8, 16))
-    finally:
-        trained.train()
+def _sight(run: MiniRun, reader: VisualReader, decoder: Decoder) -> Sight:
+    return Sight(decoder, reader.connector, torch.tensor(run.prompts.opening, device=run.device))
 
 
-def _taught(bench: Bench, source: BankClips, generator: torch.Generator) -> tuple[Described, ...]:
-    """What is known of every image, with the VLM's own captions where there were none; kept beside the run."""
-    material = bench.material
-    described = list(material.described)
-    bench.config.out.mkdir(parents=True, exist_ok=True)
-    for origin, numbers in zip(material.sources, material.pools, strict=True):
-        if not origin.taught:
-            continue
-        kept = bench.config.out / f"taught-{origin.stem}.{bench.rank}.json"
-        if kept.exists():
-            texts = [tuple(row) for row in json.loads(kept.read_text())]
-        else:
-            images = torch.arange(numbers.start, numbers.stop, device=bench.device)
-            made = sample_captions(source, images, bench.tokenizer, generator, bench.runner)
-            texts = [one.captions for one in made]
-            kept.write_text(json.dumps(texts))
-        bench.say(f"taught: {texts[:4]}")
-        for number, captions in zip(numbers, texts, strict=True):
-            described[number] = replace(described[number], captions=captions)
-    return tuple(described)
+def _tail(run: MiniRun) -> Tensor:
+    return torch.tensor(run.prompts.behind_frames(""), device=run.device)
 
 
-def shown(measure: Measure) -> list[str]:
-    """A few captions from adapters alone, beside what people wrote."""
-    captions = measure.generate(8)
-    return [f"{made!r} | {d.captions[0]!r}" for made, d in zip(captions, measure.described, strict=False)]
+def vlm_stage(run: MiniRun, reader: VisualReader) -> VlmStage:
+    config = run.config
+    questions = REHEARSED[: config.rehearsed]
+    return VlmStage(
+        reader,
+        run.decoder,
+        run.bank,
+        _sight(run, reader, run.decoder),
+        rehearsal(run.decoder, run.prompts, run.device, run.runner, questions),
+        run.generator(1),
+        run.runner,
+        blur=config.blur,
+        drop=config.drop,
+        short=config.short,
+    )
 
 
-def compile_projection(trained: Trained) -> None:
-    """Compile what takes most of the hypernetwork's time: the projection of every token of every block."""
-    perceiver: Any = trained.hypernet.aggregator["perceiver"]
-    perceiver.modality_projection.compile(dynamic=True)
+def bank_clips(run: MiniRun, reader: VisualReader, bank: FeatureBank, decoder: Decoder) -> BankClips:
+    """The bank's clips as the reader shows them to its decoder."""
+    return BankClips(decoder, bank, _sight(run, reader, decoder), _tail(run))
+
+
+def hypernet_stage(run: MiniRun, trained: Trained, source: BankClips) -> HypernetStage:
+    config = run.config
+    return HypernetStage(
+        trained,
+        source.decoder,
+        source,
+        run.generator(2),
+        run.runner,
+        run.sentences,
+        config.weights,
+        _teachers(run),
+    )
+
+
+def _teachers(run: MiniRun) -> KeyTeachers | None:
+    """The run's keys that teach, with the images that nothing is written about."""
+    if not run.config.teachers:
+        return None
+    silent = [i for i, one in enumerate(run.material.described) if not (one.captions or one.labels)]
+    if not silent:
+        raise InputError("Teachers are asked about images without texts, and all sources of this run have some.")
+    keys = tuple(load_keys(path).to(run.device) for path in run.config.teachers)
+    sharp = KeyTeachers.sharp if len(keys) > 1 else 1.0
+    return KeyTeachers(keys, torch.tensor(silent, device=run.device), sharp)
+
+
+def measure_on_dev(run: MiniRun, trained: Trained, reader: VisualReader, decoder: Decoder) -> Measure:
+    """What measures the run on the images that are kept aside."""
+    stage = hypernet_stage(run, trained, bank_clips(run, reader, run.dev_bank, decoder))
+    return Measure(stage, run.material.dev.described, run.material.negatives, run.prompts)

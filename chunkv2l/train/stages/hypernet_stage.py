@@ -22,7 +22,6 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train.clips.base import Clips
-from chunkv2l.train.clips.base import read_states as read_states
 from chunkv2l.train.core import distributed as several
 from chunkv2l.train.core.decoder import Decoder, Runner, forward
 from chunkv2l.train.core.losses import (

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from chunkv2l.models.mini.connector import Connector, Seen
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.clips.bank import FeatureBank
-from chunkv2l.train.core.decoder import Decoder, Runner, forward, go_on, read
+from chunkv2l.train.clips.base import Sight
+from chunkv2l.train.core.decoder import Decoder, Runner, forward
 from chunkv2l.train.core.lora import DecoderLora
 from chunkv2l.train.core.losses import short_weight, token_nll
 from chunkv2l.train.data.batches import Batch, pad
@@ -54,32 +55,13 @@ REHEARSED = (
 )
 
 
-class Reader(nn.Module):
+class VisualReader(nn.Module):
     """The trained parts: connector and LoRA."""
 
     def __init__(self, decoder: Decoder, rank: int) -> None:
         super().__init__()
         self.connector = Connector(decoder.embedding.shape[1])
         self.lora = DecoderLora(decoder, rank)
-
-
-@dataclass(frozen=True)
-class Sight:
-    """Builds the embeddings of rows behind frames."""
-
-    decoder: Decoder
-    connector: Connector
-    opening: Tensor  # ids of what stands before the frames
-
-    def prefix(self, seen: Seen) -> Tensor:
-        """[B, P, D]: the opening and the visual tokens."""
-        visual = self.connector(Seen(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
-        opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
-        return torch.cat([opening, visual], dim=1)
-
-    def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, decoder: Decoder) -> Tensor:
-        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix [B, P, D], read once a clip: [Q, T, D]."""
-        return go_on(decoder, read(decoder, prefix)[0], owner, self.decoder.embed(ids))
 
 
 @torch.no_grad()
@@ -110,7 +92,7 @@ def rehearsal(
 class VlmStage:
     """The loss of stage 1: next-token cross-entropy of answers behind frames, and the rehearsed answers."""
 
-    reader: Reader
+    reader: VisualReader
     decoder: Decoder
     bank: FeatureBank
     sight: Sight

@@ -17,9 +17,8 @@ from chunkv2l.models import Calibration
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.mini.connector import Seen, see, to_tensor
 from chunkv2l.models.mini.vlm import MiniVLM
+from chunkv2l.train.clips.base import Sight, read_states
 from chunkv2l.train.core.decoder import from_llama
-from chunkv2l.train.stages.hypernet_stage import read_states
-from chunkv2l.train.stages.vlm_stage import Sight
 from tests.helpers import real_mini
 
 STATEMENTS = list(real_mini.TRUE_OF.values())

@@ -17,11 +17,10 @@ from chunkv2l.models.base import VLM
 from chunkv2l.models.mini import vlm as mini
 from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
 from chunkv2l.models.text.greedy import greedy
+from chunkv2l.train.clips.base import Sight, read_states
 from chunkv2l.train.core.decoder import forward
 from chunkv2l.train.core.losses import row_sums, token_nll
 from chunkv2l.train.data.batches import pad
-from chunkv2l.train.stages.hypernet_stage import read_states
-from chunkv2l.train.stages.vlm_stage import Sight
 from chunkv2l.video.clip import Clip
 from tests.helpers import tiny_mini
 

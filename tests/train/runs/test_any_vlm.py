@@ -24,9 +24,8 @@ from chunkv2l.train.clips.prompts import Words
 from chunkv2l.train.clips.shots import shots_of
 from chunkv2l.train.core.trainer import Schedule, Trainer
 from chunkv2l.train.data.batches import Batch
-from chunkv2l.train.data.material import batches_of
 from chunkv2l.train.runs import any_vlm
-from chunkv2l.train.runs.any_vlm_setup import load, sizes_of
+from chunkv2l.train.runs.any_vlm import load, sizes_of
 from chunkv2l.train.runs.config import RunConfig, read_config
 from tests.helpers import frames2lora, media, tiny_mini, tiny_mini_files, tiny_smolvlm
 from tests.helpers.keyed import by_words
@@ -92,9 +91,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 def test_the_loss_falls_and_the_file_builds_an_index(config: RunConfig, tmp_path: Path) -> None:
-    bench = any_vlm.prepare(config)
-    stage = bench.stage(bench.clips)
-    source = batches_of(bench.material, config, bench.words)
+    run = any_vlm.prepare(config)
+    stage = run.stage(run.clips)
+    source = run.material.batches(run.prompts)
     fixed = [source.make(number) for number in range(6)]
     assert {batch.kind for batch in fixed} == {"internalise", "compose", "find"}
 
@@ -105,15 +104,15 @@ def test_the_loss_falls_and_the_file_builds_an_index(config: RunConfig, tmp_path
 
     before = total()
     schedule = Schedule(steps=24, rate=5e-3, warmup=2, average=0.0)
-    trainer: Trainer[Batch] = Trainer(bench.loaded.trained, stage.loss, schedule, tmp_path, "hypernet")
+    trainer: Trainer[Batch] = Trainer(run.loaded.trained, stage.loss, schedule, tmp_path, "hypernet")
     trainer.run(iter(fixed * 4))
     assert total() < 0.95 * before
 
     path = tmp_path / "hypernet.safetensors"
-    any_vlm.save(bench.loaded, path)
+    any_vlm.save(run.loaded, path)
     model = load_model(str(frames2lora.MODEL), hypernet=str(path), device="cpu")
     assert model.hypernet.config.rank == 2 and model.hypernet.config.latent_size == 32
-    assert torch.equal(model.hypernet.bias.B, bench.loaded.trained.hypernet.bias.B)
+    assert torch.equal(model.hypernet.bias.B, run.loaded.trained.hypernet.bias.B)
     out = tmp_path / "five.idx"
     build(tiny_smolvlm.video(5), out, model=model, detector="fixed:2.5", captions=False)
     with IndexFile(out) as index:
@@ -121,17 +120,17 @@ def test_the_loss_falls_and_the_file_builds_an_index(config: RunConfig, tmp_path
 
 
 def test_states_and_teacher_are_the_vlms_own(config: RunConfig) -> None:
-    bench = any_vlm.prepare(config)
-    vlm = bench.loaded.vlm
-    shots = shots_of(bench.material)
+    run = any_vlm.prepare(config)
+    vlm = run.loaded.vlm
+    shots = shots_of(run.material)
     photograph, video = 1, 7
-    watched = bench.clips.clips(torch.tensor([photograph, video]), 1)
+    watched = run.clips.clips(torch.tensor([photograph, video]), 1)
     assert watched.mask is not None and len(set(watched.mask.sum(1).tolist())) == 2  # frames of other numbers
-    alone, mask = bench.clips.features(torch.tensor([photograph, video]), 1)
+    alone, mask = run.clips.features(torch.tensor([photograph, video]), 1)
     assert mask is not None and watched.features_mask is not None
     assert torch.equal(alone, watched.features) and torch.equal(mask, watched.features_mask)
     assert watched.teacher is not None
-    ids = torch.tensor([bench.words.behind_frames("What is it?") + bench.words.answer("A dog.")] * 2)
+    ids = torch.tensor([run.prompts.behind_frames("What is it?") + run.prompts.answer("A dog.")] * 2)
     hidden = watched.teacher(torch.tensor([1, 0]), ids)
     for row, number in enumerate((photograph, video)):
         clip = shots[number].clip(vlm, 0, shots[number].length(0, [1, 2]))
@@ -142,7 +141,7 @@ def test_states_and_teacher_are_the_vlms_own(config: RunConfig) -> None:
         seen = watched.features[row][watched.features_mask[row].bool()]
         torch.testing.assert_close(seen, vlm.look([clip])[0], rtol=0.01, atol=0.01)
         prompt = vlm.embed_with_frames([clip], "What is it?")[0]
-        answer = bench.words.answer("A dog.")
+        answer = run.prompts.answer("A dog.")
         embeds = torch.cat([prompt, vlm.decoder.embed(answer)])[None]
         expected = vlm.decoder.run(embeds, torch.ones(1, embeds.shape[1], dtype=torch.long)).last_hidden_state[0]
         got = hidden[1 - row, -len(answer) :]
@@ -225,7 +224,7 @@ def test_a_hypernetwork_for_mini_keeps_its_keys(tmp_path: Path, monkeypatch: pyt
     sizes = {name: size for name, size in own.items() if type(size) is int}
     config = read_config(configured(tmp_path, model=str(folder), hypernet=sizes))
     loaded = load(config, torch.device("cpu"))
-    assert loaded.keys_ride_along and loaded.trained.hypernet.config == tiny_mini_files.CONFIG
+    assert loaded.has_keys and loaded.trained.hypernet.config == tiny_mini_files.CONFIG
     again = load(replace(config, start=earlier, hypernet={}), torch.device("cpu"))
     assert loaded.trained.keys.channels == tiny_mini.CHANNELS
     bias = tiny_mini_files.trained()["hypernet.bias_B.down_proj"]

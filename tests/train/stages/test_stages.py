@@ -21,7 +21,7 @@ from chunkv2l.models.mini.load import HYPERNET, SHIPPED
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.clips import base as clips
 from chunkv2l.train.clips.bank import FeatureBank
-from chunkv2l.train.clips.base import BankClips
+from chunkv2l.train.clips.base import BankClips, Sight
 from chunkv2l.train.core.decoder import Block, Decoder, forward, go_on, read, run_block
 from chunkv2l.train.core.losses import agreement, group_nce, info_nce, many_right, neighbourhoods
 from chunkv2l.train.core.trainer import Schedule, Trainer
@@ -33,7 +33,7 @@ from chunkv2l.train.speed import measure
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained, Weights
 from chunkv2l.train.stages.key_teachers import KeyTeachers
 from chunkv2l.train.stages.measure import Measure
-from chunkv2l.train.stages.vlm_stage import Reader, Sight, VlmStage, rehearsal
+from chunkv2l.train.stages.vlm_stage import VisualReader, VlmStage, rehearsal
 from tests.helpers.keyed import by_words
 
 HIDDEN, INNER, LAYERS, VOCABULARY = 32, 48, 3, 128
@@ -122,7 +122,7 @@ def hypernet_stage() -> HypernetStage:
     config = HypernetConfig(
         LAYERS, HIDDEN, INNER, latent_size=16, rank=2, num_blocks=1, num_heads=2, num_kv_heads=1, head_dim=8
     )
-    reader = Reader(decoder, rank=2).requires_grad_(False)
+    reader = VisualReader(decoder, rank=2).requires_grad_(False)
     sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
     tail = torch.tensor(PROMPTS.behind_frames(""))
     generator = torch.Generator().manual_seed(4)
@@ -153,7 +153,7 @@ def test_each_objective_lowers_its_loss(kind: str, tmp_path: Path) -> None:
 def test_the_first_stage_lowers_its_loss(tmp_path: Path) -> None:
     decoder, bank = tiny_decoder(), tiny_bank(6)
     torch.manual_seed(5)
-    reader = Reader(decoder, rank=2)
+    reader = VisualReader(decoder, rank=2)
     rehearsed = rehearsal(decoder, PROMPTS, torch.device("cpu"), run_block, ("Hi?", "What?"), tokens=3)
     sight = Sight(decoder, reader.connector, torch.tensor(PROMPTS.opening))
     stage = VlmStage(reader, decoder, bank, sight, rehearsed, torch.Generator().manual_seed(0), run_block)

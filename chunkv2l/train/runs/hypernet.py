@@ -1,0 +1,79 @@
+"""Train a hypernetwork, whatever the VLM: `mini.py` and `any_vlm.py` prepare such a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chunkv2l.train.core.trainer import Trainer
+from chunkv2l.train.data.batches import Written, loader
+from chunkv2l.train.data.material import Material
+from chunkv2l.train.data.questions import Described
+from chunkv2l.train.runs.config import RunConfig
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
+from chunkv2l.train.stages.measure import Measure
+
+
+@dataclass(frozen=True)
+class HypernetRun:
+    """A hypernetwork, the clips and texts that it is trained on, and what measures it.
+
+    Attributes:
+        rank: of this process; the first one logs, measures and saves.
+        described: the texts of each image, the VLM's own captions included.
+        stage: the losses over the training clips.
+        measure: the figures on the dev clips.
+    """
+
+    config: RunConfig
+    rank: int
+    material: Material
+    prompts: Written
+    described: tuple[Described, ...]
+    stage: HypernetStage
+    measure: Measure
+
+    def train(self, save: Callable[[Path], None]) -> Path:
+        """Train to the end of the schedule and return the path of `hypernet.safetensors`, which `save` writes."""
+        config, trained = self.config, self.stage.trained
+        trainer = Trainer(
+            trained,
+            self.stage.loss,
+            config.schedule,
+            config.out,
+            "hypernet",
+            lambda: measure_all(trained, self.measure),
+            config.every,
+            leads=self.rank == 0,
+        )
+        batches = self.material.batches(self.prompts, described=self.described, start=trainer.step, rank=self.rank)
+        trainer.run(loader(batches, config.workers))
+        path = config.out / "hypernet.safetensors"
+        if self.rank == 0:
+            save(path)
+            for text in caption_examples(self.measure):
+                print(text, flush=True)
+        return path
+
+
+def measure_all(trained: Trained, measure: Measure) -> dict[str, float]:
+    """Return all figures on the dev set."""
+    trained.eval()
+    try:
+        return measure.captions() | measure.find((8, 64, 256)) | measure.compose((4, 8, 16))
+    finally:
+        trained.train()
+
+
+def caption_examples(measure: Measure) -> list[str]:
+    """Return a few captions from adapters alone, each beside one that a person wrote."""
+    captions = measure.generate(8)
+    return [f"{text!r} | {image.captions[0]!r}" for text, image in zip(captions, measure.described, strict=False)]
+
+
+def compile_projection(trained: Trained) -> None:
+    """Compile the projection of every token of every block, which takes most of the hypernetwork's time."""
+    perceiver: Any = trained.hypernet.aggregator["perceiver"]
+    perceiver.modality_projection.compile(dynamic=True)
