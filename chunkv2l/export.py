@@ -45,8 +45,8 @@ class Exported:
     weights: Mapping[Node, float]
     error: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the adapter as JSON has it: plain values only."""
         weights = {str(node): weight for node, weight in self.weights.items()}
         return {
             "name": self.name,
@@ -238,7 +238,7 @@ def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tup
 
 def _described(item: Exported, index: Index) -> dict[str, Any]:
     """An entry of the manifest; a single segment's with its times and caption."""
-    entry = item.to_dict()
+    entry = item.to_json()
     numbers = [node for node in item.weights if isinstance(node, int)]
     if len(numbers) == 1 and item.weights[numbers[0]] == 1.0:
         row = index.segments[numbers[0]]

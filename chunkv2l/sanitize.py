@@ -12,7 +12,7 @@ MAX_TEXT: Final = 1 << 16
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def to_json(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with one spelling a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

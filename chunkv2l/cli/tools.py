@@ -128,7 +128,7 @@ def export(
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
         written = export_adapters(opened, output, bias=not no_bias, **options)
     if as_json:
-        terminal.emit_json([item.to_dict() for item in written])
+        terminal.emit_json([item.to_json() for item in written])
         return
     for item in written:
         lost = f", relative error {item.error:.2g}" if item.error else ""
@@ -217,7 +217,7 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
         if not as_json:
             terminal.emit(f"{item.level:<8}{item.subject}: {item.text}")
     if as_json:
-        terminal.emit_json([item.to_dict() for item in found])
+        terminal.emit_json([item.to_json() for item in found])
     ctx.exit(1 if any(item.level == "problem" for item in found) else 0)
 
 

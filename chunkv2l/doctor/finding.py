@@ -26,7 +26,7 @@ class Finding:
     level: Level
     text: str
 
-    def to_dict(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str]:
         """Return the finding as JSON has it."""
         return asdict(self)
 

@@ -57,7 +57,7 @@ def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> N
     path = Path(path)
     state = {key: value.detach().float().cpu().contiguous() for key, value in hypernet.state_dict().items()}
     with atomic_write(path) as part:
-        save_file(state, part, metadata={"format": FORMAT, "config": hypernet.config.to_json()})
+        save_file(state, part, metadata={"format": FORMAT, "config": hypernet.config.to_text()})
 
 
 def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> Hypernetwork:

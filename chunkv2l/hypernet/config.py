@@ -61,8 +61,8 @@ class HypernetConfig:
                 f"{self.num_heads} attention heads can't share {self.num_kv_heads} key/value heads equally."
             )
 
-    def to_json(self) -> str:
-        """The configuration as one line of JSON, keys sorted."""
+    def to_text(self) -> str:
+        """Return the configuration as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod

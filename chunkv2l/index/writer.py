@@ -18,7 +18,7 @@ from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
-from chunkv2l.sanitize import to_json
+from chunkv2l.sanitize import canonical_json
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Writer:
         ]
         with self._transaction() as connection:
             for key, value in sorted((meta or {}).items()):
-                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, to_json(value)))
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
             connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             numbered = [(i, s.start, s.end, s.text) for i, s in enumerate(subtitles)]
             connection.executemany("INSERT INTO subtitles VALUES (?, ?, ?, ?)", numbered)
@@ -212,7 +212,7 @@ class Writer:
             connection.executemany("INSERT INTO similar VALUES (?, ?, ?)", similar)
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('segments', ?)", (to_json(count),))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('segments', ?)", (canonical_json(count),))
         if os.name == "nt":
             self.close()  # Windows renames no open file
         try:

@@ -52,12 +52,13 @@ class Calibration:
         """κ · T^−ε."""
         return float(self.key * tokens**-self.epsilon)
 
-    def to_json(self) -> str:
+    def to_text(self) -> str:
+        """Return the calibration as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """From what `to_json` wrote; what is left out has its default.
+    def from_text(cls, text: str) -> Calibration:
+        """From what `to_text` wrote; what is left out has its default.
 
         Raises:
             InputError: no such JSON, an unknown name, or a value that can't be.

@@ -170,7 +170,7 @@ def _calibrated(model: Model, path: Path | None) -> Model:
     if path is None:
         return model
     try:
-        return replace(model, calibration=Calibration.from_json(path.read_text(encoding="utf-8")))
+        return replace(model, calibration=Calibration.from_text(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read ({error}).") from None
 
@@ -319,6 +319,6 @@ def command(
 
 def _write(path: Path, calibration: Calibration) -> None:
     try:
-        path.write_text(calibration.to_json() + "\n", encoding="utf-8")
+        path.write_text(calibration.to_text() + "\n", encoding="utf-8")
     except OSError as error:
         raise ChunkV2LError(f"{path} can't be written ({error.strerror}).") from None

@@ -31,7 +31,7 @@ from chunkv2l.indexing.segments import AT_ONCE, mean_scores, to_jpeg, write_capt
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import stacked
-from chunkv2l.sanitize import to_json
+from chunkv2l.sanitize import canonical_json
 from chunkv2l.train.data.images import Motion, decode, film
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
@@ -105,7 +105,7 @@ class Encoder:
 
     def __init__(self, model: Model, cache: Path, seed: int = 0) -> None:
         self.model, self.seed = model, seed
-        self._folder = cache / hashlib.sha256(to_json(model.identity).encode()).hexdigest()[:16]
+        self._folder = cache / hashlib.sha256(canonical_json(model.identity).encode()).hexdigest()[:16]
 
     def film(self, take: Take) -> Clip:
         """A take as a clip with as many frames as the model looks at."""

@@ -214,7 +214,7 @@ def test_a_model_that_cant_be_loaded_is_a_finding(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(models, "load_model", refuse, raising=False)
     (finding,) = doctor_trials.try_model("none")
     assert finding == Finding("none", "problem", "There is no model called 'none'.")
-    assert finding.to_dict() == {"subject": "none", "level": "problem", "text": "There is no model called 'none'."}
+    assert finding.to_json() == {"subject": "none", "level": "problem", "text": "There is no model called 'none'."}
 
 
 @pytest.mark.parametrize(("name", "file"), [("smolvlm2-500m", "keys_500m"), ("smolvlm2-2.2b", "keys_2.2b")])

@@ -54,7 +54,7 @@ def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
 def rewrite(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
     tensors = load_file(path)
     change(tensors)
-    save_file(tensors, path, metadata={"format": "chunkv2l.hypernet", "config": SMALL.to_json()})
+    save_file(tensors, path, metadata={"format": "chunkv2l.hypernet", "config": SMALL.to_text()})
 
 
 HEAD, LATENTS = "head.weight", "aggregator.perceiver.encoder.latents_q"
@@ -86,18 +86,18 @@ def test_wrong_tensors_are_refused(tmp_path: Path, change: Callable[[dict[str, T
         ("", "configuration can't be read"),
         ("[1]", "configuration can't be read"),
         (json.dumps({"num_layers": 3}), "incomplete"),
-        (json.dumps({**json.loads(SMALL.to_json()), "depth": 3}), "no setting called depth"),
-        (json.dumps({**json.loads(SMALL.to_json()), "rank": "2"}), "rank must be a positive whole number"),
-        (json.dumps({**json.loads(SMALL.to_json()), "rank": True}), "rank must be a positive whole number"),
-        (json.dumps({**json.loads(SMALL.to_json()), "scaling": -1}), "scaling must be a positive number"),
-        (json.dumps({**json.loads(SMALL.to_json()), "base_model": 1}), "base_model must be a name"),
-        (json.dumps({**json.loads(SMALL.to_json()), "num_blocks": 10**9}), "2 of 1000000000 encoder layers"),
-        (json.dumps({**json.loads(SMALL.to_json()), "num_layers": 10**12, "hidden_size": 10**12}), "damaged"),
-        (json.dumps({**json.loads(SMALL.to_json()), "num_layers": 2**65}), "damaged"),
-        (json.dumps({**json.loads(SMALL.to_json()), "latent_size": 2**65}), "damaged"),
-        (json.dumps({**json.loads(SMALL.to_json()), "\u202emore\n": 1}), "no setting called ?more?"),
-        (json.dumps({**json.loads(SMALL.to_json()), "rank": "x" * 999}), "x …$"),
-        (json.dumps({**json.loads(SMALL.to_json()), "num_kv_heads": 4}), "equally"),
+        (json.dumps({**json.loads(SMALL.to_text()), "depth": 3}), "no setting called depth"),
+        (json.dumps({**json.loads(SMALL.to_text()), "rank": "2"}), "rank must be a positive whole number"),
+        (json.dumps({**json.loads(SMALL.to_text()), "rank": True}), "rank must be a positive whole number"),
+        (json.dumps({**json.loads(SMALL.to_text()), "scaling": -1}), "scaling must be a positive number"),
+        (json.dumps({**json.loads(SMALL.to_text()), "base_model": 1}), "base_model must be a name"),
+        (json.dumps({**json.loads(SMALL.to_text()), "num_blocks": 10**9}), "2 of 1000000000 encoder layers"),
+        (json.dumps({**json.loads(SMALL.to_text()), "num_layers": 10**12, "hidden_size": 10**12}), "damaged"),
+        (json.dumps({**json.loads(SMALL.to_text()), "num_layers": 2**65}), "damaged"),
+        (json.dumps({**json.loads(SMALL.to_text()), "latent_size": 2**65}), "damaged"),
+        (json.dumps({**json.loads(SMALL.to_text()), "\u202emore\n": 1}), "no setting called ?more?"),
+        (json.dumps({**json.loads(SMALL.to_text()), "rank": "x" * 999}), "x …$"),
+        (json.dumps({**json.loads(SMALL.to_text()), "num_kv_heads": 4}), "equally"),
     ],
 )
 def test_wrong_configurations_are_refused(tmp_path: Path, config: str, says: str) -> None:

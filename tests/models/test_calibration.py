@@ -11,9 +11,9 @@ from chunkv2l.routing.probability import probabilities
 
 def test_there_and_back() -> None:
     fitted = Calibration(tau=0.8, gamma=0.6, beta=-1.5, mu=True, key=2.5)
-    assert Calibration.from_json(fitted.to_json()) == fitted
-    assert Calibration.from_json("{}") == UNFITTED == Calibration(1.0, 0.5, 0.0, False, 0.0)
-    assert Calibration.from_json('{"tau": 2}').tau == 2
+    assert Calibration.from_text(fitted.to_text()) == fitted
+    assert Calibration.from_text("{}") == UNFITTED == Calibration(1.0, 0.5, 0.0, False, 0.0)
+    assert Calibration.from_text('{"tau": 2}').tau == 2
 
 
 def test_unfitted_a_statement_that_tells_nothing_is_as_likely_there_as_not() -> None:
@@ -40,4 +40,4 @@ def test_unfitted_a_statement_that_tells_nothing_is_as_likely_there_as_not() -> 
 )
 def test_bad_ones_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="calibration"):
-        Calibration.from_json(text)
+        Calibration.from_text(text)

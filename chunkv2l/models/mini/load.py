@@ -78,7 +78,7 @@ def load(
     network_path = folder / HYPERNET if hypernet is None else Path(hypernet)
     network, keys, calibration = read_hypernet(network_path)
     if hypernet is None and (folder / CALIBRATION).is_file():
-        calibration = Calibration.from_json((folder / CALIBRATION).read_text(encoding="utf-8"))
+        calibration = Calibration.from_text((folder / CALIBRATION).read_text(encoding="utf-8"))
     frozen = mini_frozen.fetch()
     sentences = None
     if keys is not None:
@@ -203,7 +203,7 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
     else:
         state, metadata = weights.read(path)
         network = build_hypernetwork(own_config(path, metadata), _below(state, "hypernet."), path)
-        calibration = Calibration.from_json(metadata["calibration"]) if "calibration" in metadata else UNFITTED
+        calibration = Calibration.from_text(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
             keys = _keys(_below(state, "keys."))
         except InputError as error:

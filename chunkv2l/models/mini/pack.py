@@ -47,7 +47,7 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ChunkV2LError(f"The folder {out} can't be made ({error.strerror}).") from error
-    told = {"config": metadata["config"], "calibration": (calibration or fitted).to_json()}
+    told = {"config": metadata["config"], "calibration": (calibration or fitted).to_text()}
     weights.write(out / READER, read, {})
     weights.write(out / HYPERNET, trained, told)
     lost = {READER: weights.loss(read), HYPERNET: weights.loss(trained)}
@@ -62,7 +62,7 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
 def main(reader: Path, hypernet: Path, out: Path, calibration: Path | None) -> None:
     """Pack the READER and the HYPERNET of a training run into the folder OUT, as mini's trained parts."""
     try:
-        fitted = None if calibration is None else Calibration.from_json(calibration.read_text(encoding="utf-8"))
+        fitted = None if calibration is None else Calibration.from_text(calibration.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{calibration} can't be read ({error.strerror}).") from None
     for path, lost in pack(reader, hypernet, out, fitted).items():

@@ -25,7 +25,7 @@ from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.models.smolvlm import load as smolvlm
-from chunkv2l.sanitize import to_json
+from chunkv2l.sanitize import canonical_json
 from chunkv2l.train.clips.encoded import EncodedClips, Encoder
 from chunkv2l.train.clips.prompts import Words
 from chunkv2l.train.clips.self_captions import caption_untold_images
@@ -192,7 +192,7 @@ def load(config: RunConfig, device: torch.device) -> Loaded:
     if keys is not None:
         _take(trained, keys)
     frozen = {name: value for name, value in model.identity.items() if name != "hypernet"}
-    identity = hashlib.sha256(to_json(frozen).encode()).hexdigest()
+    identity = hashlib.sha256(canonical_json(frozen).encode()).hexdigest()
     return Loaded(vlm, trained.to(device).train(), identity)
 
 

@@ -129,7 +129,7 @@ def test_the_command_judges_and_fits(stem: Path, tmp_path: Path, monkeypatch: py
     result = CliRunner().invoke(main, [*given, "--fit", "--write", str(fitted)])
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "calibration-fit.json").read_text())["figures"]
-    assert Calibration.from_json(fitted.read_text()) == Calibration(**figures["calibration"])
+    assert Calibration.from_text(fitted.read_text()) == Calibration(**figures["calibration"])
     assert figures["nll"] < figures["nll unfitted"] and figures["fitted to"] == 30
 
     model = fake_model()

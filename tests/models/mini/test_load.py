@@ -190,7 +190,7 @@ def test_a_training_runs_file_and_its_packed_form(tmp_path: Path) -> None:
     assert calibration == UNFITTED
 
     with safe_open(tmp_path / "run.safetensors", framework="pt") as file:
-        told = {**file.metadata(), "calibration": FITTED.to_json()}
+        told = {**file.metadata(), "calibration": FITTED.to_text()}
     weights.write(tmp_path / "packed.safetensors", state, told)
     packed, packed_keys, calibration = mini_model.read_hypernet(tmp_path / "packed.safetensors")
     assert calibration == FITTED
@@ -292,7 +292,7 @@ def test_hypernetworks_that_are_not_there_or_for_another_model(tmp_path: Path) -
 def test_packing_from_the_command_line(cache: Path, tmp_path: Path) -> None:
     tiny_mini_files.reader(tmp_path / "r.safetensors")
     tiny_mini_files.hypernet(tmp_path / "h.safetensors")
-    (tmp_path / "fitted.json").write_text(FITTED.to_json())
+    (tmp_path / "fitted.json").write_text(FITTED.to_text())
     files = [str(tmp_path / name) for name in ("r.safetensors", "h.safetensors", "out")]
     done = CliRunner().invoke(pack.main, [*files, "--calibration", str(tmp_path / "fitted.json")])
     assert done.exit_code == 0, done.output
