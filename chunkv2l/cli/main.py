@@ -144,6 +144,11 @@ def cli() -> None:
     type=click.Path(),
     help="A .srt or .vtt to find what is said; it never enters a prompt.  [default: one beside MOVIE, as movie.en.srt]",
 )
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of the subtitle file, such as cp1251 or gb18030.  [default: as its content says]",
+)
 @click.option("--no-subtitles", is_flag=True, help="Take none, not even the one beside MOVIE.")
 @click.option("--force", is_flag=True, help="Build anew even if the index is there.")
 @json_option

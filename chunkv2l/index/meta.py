@@ -23,6 +23,7 @@ OPTIONS: Final = {
     "max_length": "--max-length",
     "reader": "--reader",
     "codes": "--codes",
+    "encoding": "--encoding",
 }
 """Recorded settings and the command line's options that give them."""
 OWN_DETECTOR: Final = "own:"

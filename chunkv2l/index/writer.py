@@ -170,9 +170,8 @@ class Writer:
         first: int = 0,
         segments: Sequence[NewSegment] = (),
         meta: Mapping[str, Any] | None = None,
-        subtitles: Sequence[NewSubtitle] = (),
     ) -> None:
-        """One transaction: segments numbered from `first` on, meta values (anything JSON knows), all subtitles.
+        """Store segments, numbered from `first` on, and meta values (anything JSON knows), in one transaction.
 
         Raises:
             ChunkV2LError: the disk is full or can't be written; all earlier transactions stay usable.
@@ -185,8 +184,20 @@ class Writer:
             for key, value in sorted((meta or {}).items()):
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
             connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            numbered = [(i, s.start, s.end, s.text) for i, s in enumerate(subtitles)]
-            connection.executemany("INSERT INTO subtitles VALUES (?, ?, ?, ?)", numbered)
+
+    def write_subtitles(self, subtitles: Sequence[NewSubtitle], last_speech: str) -> None:
+        """Store all subtitles, and the text spoken in the last segment, in one transaction; earlier ones are replaced.
+
+        Raises:
+            ChunkV2LError: as `write`.
+        """
+        rows = [(i, s.start, s.end, s.text) for i, s in enumerate(subtitles)]
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM subtitles")
+            connection.executemany("INSERT INTO subtitles VALUES (?, ?, ?, ?)", rows)
+            connection.execute(
+                "UPDATE segments SET speech = ? WHERE id = (SELECT max(id) FROM segments)", (last_speech,)
+            )
 
     def write_chapters(self, first: int, chapters: Sequence[NewChapter]) -> None:
         """One transaction: chapters numbered from `first` on; those stored from there on are replaced.

@@ -26,13 +26,15 @@ from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.settings import BuildSettings
+from chunkv2l.timecode import clock
 from chunkv2l.video.background import BackgroundIterator
+from chunkv2l.video.detectors import Segment
 from chunkv2l.video.parallel import coordinator
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers.pyav import choose_gpu
 from chunkv2l.video.segmentation import CutSegment, Resources, cut
-from chunkv2l.video.subtitles import Cue, Spoken, take_subtitles
+from chunkv2l.video.subtitles import Cue, Speech, take_subtitles
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -85,14 +87,14 @@ def build(
     Writer.check_free(out)
     run = Run(info.duration, progress)
     with run.listening(), freed_memory_kept():
-        subtitles = take_subtitles(movie, settings.subtitles, info.duration)
+        subtitles = take_subtitles(movie, settings.subtitles, settings.encoding)
         own = _own(model, hypernet)
         with run.clock("load"):
             model = _load(model, hypernet, device)
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
         wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
-        job = _Job(movie, info, model, settings, wanted, cues, Spoken(cues), run)
+        job = _Job(movie, info, model, settings, wanted, cues, Speech(cues), run)
         if not force and out.exists() and _up_to_date(out, wanted, run):
             return run.report(out, wanted["movie"], nothing_to_do=True)
         with Writer(out) as writer:
@@ -167,7 +169,7 @@ class _Job:
     settings: BuildSettings
     wanted: dict[str, Any]
     cues: tuple[Cue, ...]
-    spoken: Spoken
+    speech: Speech
     run: Run
 
 
@@ -181,7 +183,7 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
     if writer.is_complete():  # all that was missing is the name
         return []
     count = 0
-    batch = SegmentBatch(writer, job.model, job.settings, job.spoken, job.run)
+    batch = SegmentBatch(writer, job.model, job.settings, job.speech, job.run)
     with Pictures(writer.path.parent) as pictures:
         with BackgroundIterator(_kept(_cut(job), pictures), AHEAD, name="read") as cuts:
             for count, item in enumerate(job.run.waiting(cuts), start=1):
@@ -197,7 +199,27 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
             raise _Stale("the movie's cuts are found elsewhere now")
         if not count:
             raise InputError(f"{job.movie} has no picture that can be decoded.")
-        return store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
+        similar = store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
+    _store_subtitles(writer, job)
+    return similar
+
+
+def _store_subtitles(writer: Writer, job: _Job) -> None:
+    """Store the cues that begin before the movie's end, which is known now that all of it was read.
+
+    Cues over the end are shortened to it, and spoken in the last segment even where their middle lies behind it.
+    """
+    start, end = writer.stored()[-1]
+    cues = [replace(cue, end=min(cue.end, end)) for cue in job.cues if cue.start < end]
+    if behind := len(job.cues) - len(cues):
+        logger.warning(
+            "%s of the subtitles %s behind the movie's end (%s): are they for another cut?",
+            behind,
+            "begins" if behind == 1 else "begin",
+            clock(end),
+        )
+    rows = [NewSubtitle(cue.start, cue.end, cue.text) for cue in cues]
+    writer.write_subtitles(rows, Speech(cues).within(Segment(start, end)))
 
 
 def _kept(cuts: Generator[CutSegment, None, object], pictures: Pictures) -> Generator[CutSegment, None, None]:
@@ -216,8 +238,7 @@ def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     if there and (differing := differences(there, job.wanted)):
         raise _Stale(f"it was made with another {', '.join(differing)}")
     if there != job.wanted:
-        cues = [NewSubtitle(cue.start, cue.end, cue.text) for cue in job.cues]
-        writer.write(meta=job.wanted, subtitles=cues if not there else ())
+        writer.write(meta=job.wanted)
     stored = writer.stored()
     run.segments = run.resumed = len(stored)
     run.done = run.begun = stored[-1][1] if stored else 0.0

@@ -23,7 +23,7 @@ from chunkv2l.models.text.decoder import stacked
 from chunkv2l.sanitize import one_line
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
-from chunkv2l.video.subtitles import Spoken
+from chunkv2l.video.subtitles import Speech
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -124,8 +124,8 @@ def mean_scores(model: Model, adapters: Adapter) -> list[float | None]:
 class SegmentBatch:
     """Segments on their way into the index: a few at a time are encoded as they come, all are stored at once."""
 
-    def __init__(self, writer: Writer, model: Model, settings: BuildSettings, spoken: Spoken, run: Run) -> None:
-        self._writer, self._model, self._settings, self._spoken, self._run = writer, model, settings, spoken, run
+    def __init__(self, writer: Writer, model: Model, settings: BuildSettings, speech: Speech, run: Run) -> None:
+        self._writer, self._model, self._settings, self._speech, self._run = writer, model, settings, speech, run
         self._at_once = at_once(model.vlm.device)
         self._clips: list[Clip] = []  # that aren't encoded yet
         self._encoded: list[Encoded] = []
@@ -156,7 +156,7 @@ class SegmentBatch:
                     to_jpeg(picture),
                     mu=one.mu,
                     key=one.key,
-                    speech=self._spoken.within(segment),
+                    speech=self._speech.within(segment),
                 )
                 for (segment, picture), one in zip(shown, made, strict=True)
             ]

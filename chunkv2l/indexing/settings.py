@@ -22,6 +22,7 @@ class BuildSettings(SegmentationSettings):
             docs/measurements.md#code-formats.
         subtitles: a .srt or .vtt file; "auto" takes the one that lies beside the movie, None takes none. What is
             recorded is its content's hash, beside the settings.
+        encoding: of the subtitle file, as Python names it; None finds it out.
 
     Raises:
         InputError: a value that can't be.
@@ -30,6 +31,7 @@ class BuildSettings(SegmentationSettings):
     captions: bool = CAPTIONS
     codes: str = CODES
     subtitles: str | Path | None = "auto"
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         if self.codes not in CODE_FORMATS:
@@ -51,4 +53,5 @@ class BuildSettings(SegmentationSettings):
             "reader": self.reader,
             "captions": self.captions,
             "codes": self.codes,
+            **({} if self.encoding is None else {"encoding": self.encoding}),
         }

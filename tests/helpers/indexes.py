@@ -87,7 +87,9 @@ def write_index(
             )
             for i, caption in enumerate(captions)
         ]
-        writer.write(0, rows, subtitles=[NewSubtitle(*cue) for cue in subtitles])
+        writer.write(0, rows)
+        if subtitles:
+            writer.write_subtitles([NewSubtitle(*cue) for cue in subtitles], rows[-1].speech)
         own = some_codes(len(chapters), seed=1)
         writer.write_chapters(
             0, [NewChapter(*run, packing.to_bytes(code, kind)) for run, code in zip(chapters, own, strict=True)]

@@ -1,0 +1,190 @@
+"""Parse .srt and .vtt text into cues, whatever writers of such files got wrong; no text is dropped without a word.
+
+No library: both formats are a page of rules, and what matters is what to do about files that break them.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from chunkv2l.sanitize import MAX_TEXT, one_line
+
+REPAIRED_SECONDS: Final = 1.0
+"""Seconds that a cue is taken to last whose end isn't behind its start."""
+_TOUCHING: Final = 0.1  # seconds between two cues that show one text rolling on
+_FLASH: Final = 0.1  # seconds of a cue that only bridges two others
+_ROLLING_SHARE: Final = 0.5  # of the cues that touch the one before them: more, and the file's captions roll
+_ROLLING_LINES: Final = 8  # lines of a cue that are compared with those of the one before
+
+_TIME = r"-?(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,:;](\d{1,9}))?"
+_ARROW = r"(?:[-–—−]{1,5}\s?(?:>|&gt;)|→|⟶)"
+_TIMES = re.compile(rf"\s*{_TIME}\s*{_ARROW}\s*{_TIME}(?:\s.*)?", re.DOTALL)
+_ARROWS = re.compile(_ARROW)
+_WORD_TIME = re.compile(r"<\d{1,2}:\d{2}[\d:.]*>")
+_TAG = re.compile(r"</?[a-z][^<>]*>|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}", re.IGNORECASE)
+_RUBY = re.compile(r"<rt(?:\.[^<>]*)?>([^<]*)(?:</rt>)?", re.IGNORECASE)
+_BREAK = re.compile(r"\\[Nnh]|<br\s*/?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|lrm|rlm|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
+_COMMENT = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A line of text that is shown or spoken in [start, end) seconds of the movie."""
+
+    start: float
+    end: float
+    text: str
+
+    @property
+    def middle(self) -> float:
+        """Seconds."""
+        return (self.start + self.end) / 2
+
+
+@dataclass
+class _RawCue:
+    """A cue as the file has it, its lines without tags."""
+
+    start: float
+    end: float
+    lines: list[str]
+
+
+def parse(text: str, problems: list[str]) -> list[Cue]:
+    """Parse the text of a .srt or .vtt file.
+
+    A cue is a line of times and the text up to the next one, empty lines or not; numbers, names, notes and styles are
+    left out, as are tags. A text longer than an index's line becomes several cues of the same times. In captions that
+    roll (each cue shows the last lines of the one before again, or its words and more) each word is in the cue in which
+    it is first shown. A line that is shown again later, or right away in a file that doesn't roll, is a cue again.
+
+    Args:
+        problems: gets a sentence with a line number for everything that is repaired or can't be understood.
+
+    Returns:
+        Cues in order of their starts; equal ones once.
+    """
+    raw = sorted(_raw_cues(text, problems), key=lambda cue: (cue.start, cue.end))
+    is_rolling = bool(_WORD_TIME.search(text)) or _rolls(raw)
+    cues: list[Cue] = []
+    shown: _RawCue | None = None
+    for cue in raw:
+        lines = cue.lines
+        if is_rolling and shown is not None and cue.start <= shown.end + _TOUCHING:
+            lines = _new_lines(shown.lines, lines)
+            end = max(cue.end, shown.end) if cue.lines == shown.lines else cue.end
+        else:
+            end = cue.end
+        shown = _RawCue(cue.start, end, cue.lines)
+        cues += [Cue(cue.start, cue.end, piece) for piece in _split(one_line(" ".join(lines)))]
+    return list(dict.fromkeys(cues))
+
+
+def _rolls(cues: Sequence[_RawCue]) -> bool:
+    """Return True if most cues that touch the one before begin with what that one shows."""
+    touching = [(a, b) for a, b in pairwise(cues) if b.start <= a.end + _TOUCHING and a.lines != b.lines]
+    repeating = sum(_new_lines(a.lines, b.lines) != b.lines for a, b in touching)
+    flashes = sum(
+        b.end - b.start <= _FLASH and b.start <= a.end + _TOUCHING and a.lines[-len(b.lines) :] == b.lines
+        for a, b in pairwise(cues)
+    )
+    return flashes > 0 or repeating > _ROLLING_SHARE * len(touching)
+
+
+def _new_lines(before: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Return the lines, or words, of a cue that the cue before doesn't show already."""
+    most = min(len(before), len(lines), _ROLLING_LINES)
+    repeated = next((count for count in range(most, 0, -1) if list(before[-count:]) == list(lines[:count])), 0)
+    if repeated:
+        return list(lines[repeated:])
+    shown, text = " ".join(before), " ".join(lines)
+    return [text[len(shown) :].strip()] if text.startswith(f"{shown} ") else list(lines)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield a text in pieces of at most `MAX_TEXT` characters, cut between words where that is possible."""
+    while len(text) > MAX_TEXT:
+        cut = text.rfind(" ", 1, MAX_TEXT) if " " in text[1:MAX_TEXT] else MAX_TEXT
+        yield text[:cut]
+        text = text[cut:].lstrip()
+    if text:
+        yield text
+
+
+def _raw_cues(text: str, problems: list[str]) -> Iterator[_RawCue]:
+    """Yield the cues of a file in its order, those that have text."""
+    is_vtt = text.lstrip("\ufeff").startswith("WEBVTT")
+    cue: _RawCue | None = None
+    block: list[str] = []  # lines since the last empty one
+    is_comment = False
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
+        times = _TIMES.fullmatch(line) if _ARROWS.search(line) else None
+        if times and not is_comment:
+            if cue is not None:
+                cue.lines += _without_name(block, is_vtt, bool(cue.lines))
+                if cue.lines:
+                    yield cue
+            start, end = _checked_times(times, number, problems)
+            cue, block = _RawCue(start, end, []), []
+        elif not line.strip():
+            if cue is not None:
+                cue.lines += block
+            block, is_comment = [], False
+        elif is_comment:
+            continue
+        elif not block and _COMMENT.match(line.removeprefix("\ufeff")) and (is_vtt or cue is None):
+            is_comment = True
+        else:
+            if _looks_like_times(line):
+                problems.append(
+                    f"line {number}: {one_line(line)[:60]!r} aren't the times of a subtitle; "
+                    f"it is taken for {'text' if cue is not None else 'nothing'}."
+                )
+            if shown := _plain(line):
+                block.append(shown)
+    if cue is not None and (cue.lines + block):
+        cue.lines += block
+        yield cue
+
+
+def _looks_like_times(line: str) -> bool:
+    """Return True if a line begins or ends like a line of times, but isn't any."""
+    return bool(re.match(r"\s*\d{1,4}:\d{1,2}.*-->|\s*-->\s*\d{1,4}:", line))
+
+
+def _without_name(block: list[str], is_vtt: bool, has_text: bool) -> list[str]:
+    """Return the lines right above a line of times, without that cue's number or, in WebVTT, its name."""
+    if block and (block[-1].isdecimal() or (is_vtt and has_text and len(block) == 1)):
+        return block[:-1]
+    return block
+
+
+def _checked_times(times: re.Match[str], number: int, problems: list[str]) -> tuple[float, float]:
+    """Return start and end in seconds; an end that isn't behind the start is moved, with a sentence."""
+    start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
+    if start < end:
+        return start, end
+    problems.append(
+        f"line {number}: a subtitle that ends before it begins ({start:g} s to {end:g} s); "
+        f"it is taken to last {REPAIRED_SECONDS:g} s."
+    )
+    return start, start + REPAIRED_SECONDS
+
+
+def _seconds(parts: Sequence[str | None]) -> float:
+    """Return the seconds of (hours, minutes, seconds, digits of the fraction)."""
+    hours, minutes, seconds, fraction = parts
+    whole = 3600 * int(hours or 0) + 60 * int(minutes or 0) + int(seconds or 0)
+    return float(f"{whole}.{fraction or 0}")
+
+
+def _plain(line: str) -> str:
+    """Return a line without tags and entities; readings over letters (ruby) stay, in brackets."""
+    line = _RUBY.sub(lambda match: f"({match[1]})" if match[1].strip() else "", _BREAK.sub(" ", line))
+    return one_line(_ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub("", line)))

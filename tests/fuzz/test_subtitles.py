@@ -1,0 +1,16 @@
+"""`make fuzz` for subtitles, and a second of it in the default run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.fuzz_subtitles import Target
+from tests.fuzz.harness import fuzz
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
+def test_text_in_is_text_out(tmp_path: Path, seconds: float) -> None:
+    target = fuzz(Target(tmp_path), seconds)
+    assert target.files > 50 and target.words > target.files
