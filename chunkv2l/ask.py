@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import networkx as nx
 
 from chunkv2l import policies
-from chunkv2l.answer.answer import Answer, Route, Timing, counted, describe
-from chunkv2l.answer.spans import Span, join_adjacent, ranked, separate_spans
+from chunkv2l.answer.answer import Answer, Route, Timing, describe_count, describe_moment
+from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, first_and_last, segment_graph, share_among_segments
@@ -65,18 +65,18 @@ class _Asked:
 
     @property
     def wants_moments(self) -> bool:
-        """Whether spans are the answer."""
+        """Say whether spans are the answer."""
         return self.parsed.kind in ("when", "statement")
 
     @property
     def wants_count(self) -> bool:
-        """Whether a number is the answer."""
+        """Say whether a number is the answer."""
         return self.parsed.kind == "count"
 
 
 @dataclass(frozen=True)
 class _Routed:
-    """What the policy made of a question.
+    """A question's weights and scores, as its policy made them.
 
     Attributes:
         weights: {node: weight}, as the policy gave them.
@@ -330,7 +330,7 @@ class Index:
         order = sorted(
             chosen.keys() | scores.keys(), key=lambda node: (-chosen.get(node, 0.0), -scores.get(node, 0.0), node)
         )
-        return ranked(self.segments, order, scores)
+        return rank_spans(self.segments, order, scores)
 
     def _words_said(self, parsed: Parsed, graph: nx.DiGraph) -> str:
         """Return the words that a question asks to hear, if subtitles in this part of the graph have any; else ""."""
@@ -401,7 +401,7 @@ def open_index(
 def _say_spans(asked: _Asked, routed: _Routed, spans: tuple[Span, ...]) -> str | None:
     """Return an answer that consists of times; None where the model has to say it."""
     if asked.wants_moments:
-        return describe(spans[0], routed.not_there)
+        return describe_moment(spans[0], routed.not_there, asked.within is not None)
     if asked.wants_count and routed.follows_order:
-        return counted(spans, routed.not_there)
+        return describe_count(spans, routed.not_there, asked.within is not None)
     return None

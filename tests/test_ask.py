@@ -17,8 +17,8 @@ import torch
 import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
-from chunkv2l.answer.answer import Answer, describe
-from chunkv2l.answer.spans import Span, join_adjacent, ranked
+from chunkv2l.answer.answer import Answer, describe_moment
+from chunkv2l.answer.spans import Span, join_adjacent, rank_spans
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
@@ -59,12 +59,12 @@ PIECES = [Piece(4.0 * i, 4.0 * i + 4) for i in range(8)]
 
 def spans_of(scores: dict[int, float]) -> list[tuple[int, ...]]:
     order = sorted(scores, key=lambda i: -scores[i])
-    return [span.segments for span in ranked(PIECES, order, scores)]
+    return [span.segments for span in rank_spans(PIECES, order, scores)]
 
 
 def test_neighbours_that_score_alike_are_one_moment() -> None:
     assert spans_of({0: 0.02, 1: 0.4, 2: 0.3, 3: 0.05, 6: 0.1}) == [(1, 2), (6,), (3,), (0,)]
-    (span, *_) = ranked(PIECES, [1, 2], {1: 0.4, 2: 0.3})
+    (span, *_) = rank_spans(PIECES, [1, 2], {1: 0.4, 2: 0.3})
     assert (span.start, span.end) == (4.0, 12.0) and span.score == pytest.approx(0.7)
 
 
@@ -81,7 +81,7 @@ def test_a_moment_grows_both_ways_but_not_through_what_scores_low() -> None:
 
 
 def test_no_more_than_asked_for() -> None:
-    assert len(ranked(PIECES, range(8), {}, most=5)) == 5
+    assert len(rank_spans(PIECES, range(8), {}, limit=5)) == 5
 
 
 def test_where_text_came_from_is_joined_whatever_it_scores() -> None:
@@ -108,9 +108,9 @@ def test_clock(seconds: float, tenths: bool, text: str) -> None:
 def test_a_span_in_words() -> None:
     assert between(Piece(42, 58)) == "from 0:42 to 0:58"
     assert between(Piece(153.84, 156.84)) == "from 2:33.8 to 2:36.8"
-    assert describe(Span(42, 58, 0.6, (3,)), 0.4) == "From 0:42 to 0:58."
-    assert describe(Span(42, 58, 0.6, (3,)), None) == "From 0:42 to 0:58."
-    absent = describe(Span(42, 58, 0.3, (3,)), 0.4)
+    assert describe_moment(Span(42, 58, 0.6, (3,)), 0.4) == "From 0:42 to 0:58."
+    assert describe_moment(Span(42, 58, 0.6, (3,)), None) == "From 0:42 to 0:58."
+    absent = describe_moment(Span(42, 58, 0.3, (3,)), 0.4)
     assert absent == "It seems not to be in this video; the likeliest moment is from 0:42 to 0:58."
 
 

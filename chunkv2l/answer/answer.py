@@ -1,4 +1,4 @@
-"""What a question is answered with: values, and a span in words. No torch here."""
+"""The answer to a question: values, and times in words. No torch here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
 from chunkv2l.timecode import between
 
-__all__ = ["Answer", "Route", "Timing", "counted", "describe"]
-
-ABSENT = "It seems not to be in this video"
+__all__ = ["Answer", "Route", "Timing", "describe_count", "describe_moment"]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds.
+    """Seconds that an answer took.
 
     Attributes:
         load_s: opening the index and loading the model; 0 when both were there already.
@@ -36,7 +34,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question was answered with.
+    """The answer to a question, with the times that it rests on.
 
     Attributes:
         answer: text; for "When …" the best span in words.
@@ -45,6 +43,7 @@ class Answer:
         policy: the policy's name.
         visual_tokens: always 0.
         route: how it was found.
+        notes: sentences about what in the question was not understood.
     """
 
     question: str
@@ -56,10 +55,14 @@ class Answer:
     timing: Timing
     visual_tokens: Literal[0] = 0
     route: Route | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
 
     def to_json(self, explain: bool = False) -> dict[str, Any]:
-        """As `chunkv2l ask --json` prints it: plain values only, these keys in this order; with its route, last."""
-        told = {
+        """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
+
+        "notes" is there only where there are some, "route" only with `explain`.
+        """
+        values: dict[str, Any] = {
             "question": self.question,
             "answer": self.answer,
             "spans": [span.to_json() for span in self.spans],
@@ -69,23 +72,39 @@ class Answer:
             "visual_tokens": self.visual_tokens,
             "timing": asdict(self.timing),
         }
+        if self.notes:
+            values["notes"] = list(self.notes)
         if explain and self.route is not None:
-            told["route"] = self.route.to_json()
-        return told
+            values["route"] = self.route.to_json()
+        return values
 
 
-def counted(spans: Sequence[Span], absent: float | None) -> str:
-    """How many times something happens, in words: the number, and each time in order."""
-    if absent is not None and absent > 0.5:
-        return f"0 times: {ABSENT[:1].lower()}{ABSENT[1:]}; the likeliest moment is {between(spans[0])}."
-    times = [between(span) for span in sorted(spans, key=lambda span: span.start)]
-    told = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
-    return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {told}."
+def describe_moment(span: Span, not_there: float | None, within: bool = False) -> str:
+    """Return the best span in words, or that it seems not to be there, when that is more probable than the span.
 
-
-def describe(span: Span, absent: float | None) -> str:
-    """The best span in words; that it seems not to be there, when that is more probable than the span."""
-    if absent is not None and absent > span.score:
-        return f"{ABSENT}; the likeliest moment is {between(span)}."
+    Args:
+        within: the question is about a part of the video only.
+    """
+    if not_there is not None and not_there > span.score:
+        return f"{_say_absent(span, within)}."
     words = between(span)
     return f"{words[0].upper()}{words[1:]}."
+
+
+def describe_count(spans: Sequence[Span], not_there: float | None, within: bool = False) -> str:
+    """Return in words how many times something happens: the number, then each time in order.
+
+    Args:
+        within: the question is about a part of the video only.
+    """
+    if not_there is not None and not_there > 0.5:
+        absent = _say_absent(spans[0], within)
+        return f"0 times: {absent[:1].lower()}{absent[1:]}."
+    times = [between(span) for span in sorted(spans, key=lambda span: span.start)]
+    listed = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
+    return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {listed}."
+
+
+def _say_absent(span: Span, within: bool) -> str:
+    part, there = ("that part of this video", " there") if within else ("this video", "")
+    return f"It seems not to be in {part}; the likeliest moment{there} is {between(span)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from chunkv2l.answer.trace import Candidate, Route, StatementTrace
+from chunkv2l.answer.trace import Route
+from chunkv2l.routing.trace import Candidate, StatementTrace
 from chunkv2l.timecode import between
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def occurrences(p: Mapping[int, float], alike: Collection[int]) -> list[Run]:
 def anchors(p: Mapping[int, float], most: int) -> list[Run]:
     """The likeliest places of an event, best first: each a segment and the neighbours that score nearly as well.
 
-    Neighbours belong together by the rule for spans (`spans.ranked`).
+    Neighbours belong together by the rule for spans (`spans.rank_spans`).
     """
     free = {node for node, value in p.items() if value > 0} or set(p)
     found: list[Run] = []

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
-from chunkv2l.answer.trace import Candidate, StatementTrace
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node, groups, members, pick_evenly
 from chunkv2l.query.query import Query
@@ -25,6 +24,7 @@ from chunkv2l.routing import candidates
 from chunkv2l.routing.candidates import WITH_KEYS, WITHOUT_KEYS, Choice, number_sources
 from chunkv2l.routing.probability import AnyNode, ceilings, probabilities
 from chunkv2l.routing.step_timer import StepTimer
+from chunkv2l.routing.trace import Candidate, StatementTrace
 
 if TYPE_CHECKING:
     from chunkv2l.query.parse import Kind

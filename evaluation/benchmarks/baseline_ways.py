@@ -13,7 +13,7 @@ from torch import Tensor
 
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import exclusive
-from chunkv2l.answer.spans import ranked
+from chunkv2l.answer.spans import rank_spans
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.models.family import Family, require_family
@@ -147,7 +147,7 @@ def every_segment(movie: Movie, query: str) -> tuple[Scored, ...]:
         alone = float(score(vlm.decoder, vlm.prompt_ids(""), ids)[0, 0])
         nats = {n: float(score(vlm.decoder, prompt, ids)[0, 0]) - alone for n, prompt in enumerate(movie.prompts)}
     p, _ = probabilities(nats, vlm.count_tokens(text), len(segments), movie.index.model.calibration)
-    spans = ranked(segments, sorted(nats, key=lambda n: -nats[n]), p, MOST)
+    spans = rank_spans(segments, sorted(nats, key=lambda n: -nats[n]), p, MOST)
     return tuple((span.start, span.end, span.score) for span in spans)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chunkv2l import policies
-from chunkv2l.answer.answer import counted
+from chunkv2l.answer.answer import describe_count
 from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
@@ -217,9 +217,9 @@ def test_how_many_times_is_a_number_with_the_spans(index: Index, model: FakeMode
 
 def test_counting_in_words() -> None:
     one, two = Span(0.0, 16.0, 0.2, (0,)), Span(40.0, 60.0, 0.3, (3, 4))
-    assert counted([one], 0.1) == "1 time: from 0:00 to 0:16."
-    assert counted([two, one], None) == "2 times: from 0:00 to 0:16 and from 0:40 to 1:00."
-    assert counted([two, one], 0.6) == (
+    assert describe_count([one], 0.1) == "1 time: from 0:00 to 0:16."
+    assert describe_count([two, one], None) == "2 times: from 0:00 to 0:16 and from 0:40 to 1:00."
+    assert describe_count([two, one], 0.6) == (
         "0 times: it seems not to be in this video; the likeliest moment is from 0:40 to 1:00."
     )
 

@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import chunkv2l
-from chunkv2l.answer.trace import Candidate, Route, StatementTrace
+from chunkv2l.answer.trace import Route
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.indexing.build import build
 from chunkv2l.query.parse import statement
+from chunkv2l.routing.trace import Candidate, StatementTrace
 from evaluation.__main__ import main
 from evaluation.benchmarks import moments
 from evaluation.common import results
