@@ -8,7 +8,7 @@ show.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
@@ -23,6 +23,7 @@ from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_span
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, first_and_last, segment_graph, share_among_segments
+from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import parse_budget
@@ -132,7 +133,7 @@ class Index:
         self._model: Model | None = None
         self._router: Router | None = None
         self.file: IndexFile = IndexFile(path)
-        self._wanted = (model if isinstance(model, str) else None, hypernet, device)
+        self._spec = ModelSpec(model if isinstance(model, str) else None, hypernet, device)
         if model is not None and not isinstance(model, str):
             try:
                 self.file.require_identity(model.identity)
@@ -186,9 +187,9 @@ class Index:
 
                 started = perf_counter()
                 self._check_own()
-                name, hypernet, device = self._wanted
-                model = load_model(name or self.file.meta.model, hypernet, device)
-                self.file.require_identity(model.identity, name, hypernet)
+                spec = self._spec
+                model = load_model(replace(spec, name=spec.name or self.file.meta.model))
+                self.file.require_identity(model.identity, spec.name, spec.hypernet)
                 self._model = model
                 self._unreported_s += perf_counter() - started
             return self._model
@@ -371,11 +372,11 @@ class Index:
 
     def _check_own(self) -> None:
         """Ask for the files that the index was built with and whose paths it doesn't know."""
-        meta, (model, hypernet, _) = self.file.meta, self._wanted
+        meta, spec = self.file.meta, self._spec
         wanted = []
-        if "folder" in meta.own and model is None and not Path(meta.model).is_dir():
+        if "folder" in meta.own and spec.name is None and not Path(meta.model).is_dir():
             wanted.append(f"--model FOLDER ({meta.model})")
-        if "hypernet" in meta.own and hypernet is None:
+        if "hypernet" in meta.own and spec.hypernet is None:
             wanted.append(f"--hypernet FILE (of SHA-256 {str(meta.identity.get('hypernet'))[:16]}…)")
         if wanted:
             raise InputError(

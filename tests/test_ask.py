@@ -22,7 +22,7 @@ from chunkv2l.answer.spans import Span, join_adjacent, rank_spans
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
-from chunkv2l.models import UNFITTED, Calibration, Model
+from chunkv2l.models import UNFITTED, Calibration, Model, ModelSpec
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import statement
 from chunkv2l.query.query import Query
@@ -399,7 +399,7 @@ def test_the_model_is_loaded_once_when_it_is_needed(tmp_path: Path, monkeypatch:
         index.ask(WHEN)
         index.ask(WHAT)
         index.compose({0: 1.0})
-    assert loaded == [("fake", None, "cpu")]
+    assert loaded == [(ModelSpec("fake", None, "cpu"),)]
 
 
 def test_another_model_is_refused_with_the_rebuild_command(tmp_path: Path) -> None:

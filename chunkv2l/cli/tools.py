@@ -19,6 +19,7 @@ from chunkv2l.cli.options import (
     model_options,
 )
 from chunkv2l.errors import InputError
+from chunkv2l.models import ModelSpec
 
 
 @click.command(
@@ -118,7 +119,7 @@ def export(
     if base is not None:
         if index is not None or output is not None:
             raise InputError("--base writes the language model alone: leave INDEX and -o out.")
-        _export_base(base, model or defaults.MODEL, hypernet, device, as_json)
+        _export_base(base, ModelSpec(model or defaults.MODEL, hypernet, device), as_json)
         return
     if index is None or output is None:
         raise InputError("Name an INDEX and a folder: chunkv2l export movie.idx -o adapters (or --base DIR).")
@@ -135,15 +136,15 @@ def export(
         terminal.emit(f"{item.folder}  rank {item.rank}{lost}")
 
 
-def _export_base(folder: str, model: str, hypernet: str | None, device: str, as_json: bool) -> None:
+def _export_base(folder: str, spec: ModelSpec, as_json: bool) -> None:
     from chunkv2l.export import export_base
     from chunkv2l.models import load_model
 
-    path = export_base(load_model(model, hypernet=hypernet, device=device), folder)
+    path = export_base(load_model(spec), folder)
     if as_json:
-        terminal.emit_json({"model": model, "folder": str(path)})
+        terminal.emit_json({"model": spec.name, "folder": str(path)})
     else:
-        terminal.emit(f"{path}: the frozen language model of {model}, its tokenizer and chat template.")
+        terminal.emit(f"{path}: the frozen language model of {spec.name}, its tokenizer and chat template.")
 
 
 @click.group(
@@ -212,7 +213,7 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
     from chunkv2l.doctor.report import examine
 
     found: list[Finding] = []
-    for item in examine(model, hypernet=hypernet, device=device):
+    for item in examine(ModelSpec(model, hypernet, device)):
         found.append(item)
         if not as_json:
             terminal.emit(f"{item.level:<8}{item.subject}: {item.text}")

@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any, Final
 
 from chunkv2l.doctor.finding import Finding, describe_error, guard, installed_version
+from chunkv2l.models import ModelSpec
 
 PACKAGES: Final = (
     "torch",
@@ -35,15 +36,15 @@ _ENOUGH_SPACE: Final = 2 << 30  # bytes
 
 def doctor(model: str | None = None, *, hypernet: str | None = None, device: str = "auto") -> list[Finding]:
     """Return all findings of `examine` as a list."""
-    return list(examine(model, hypernet=hypernet, device=device))
+    return list(examine(ModelSpec(model, hypernet, device)))
 
 
-def examine(model: str | None = None, *, hypernet: str | None = None, device: str = "auto") -> Iterator[Finding]:
+def examine(spec: ModelSpec) -> Iterator[Finding]:
     """Look at versions, device, readers, cache and weights; with a model's name, load it and use it, too.
 
     Args:
-        model: fetched if it isn't here; two short clips are internalised and captioned with it. None fetches nothing.
-        hypernet, device: as for `build`.
+        spec: the model is fetched if it isn't here; two short clips are internalised and captioned with it. Without a
+            name nothing is fetched.
 
     Yields:
         Findings as they come. Nothing is raised: what fails is a finding.
@@ -51,13 +52,13 @@ def examine(model: str | None = None, *, hypernet: str | None = None, device: st
     yield from versions()
     from chunkv2l.doctor import trials  # after the versions, which may say that NumPy is missing
 
-    yield guard("device", lambda: find_device(device))
+    yield guard("device", lambda: find_device(spec.device))
     yield from trials.try_readers()
     yield guard("cache", cache)
-    if model is None:
+    if spec.name is None:
         yield from weights()
     else:
-        yield from trials.try_model(model, hypernet, device)
+        yield from trials.try_model(spec)
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkv2l.defaults import MODEL
 from chunkv2l.doctor.finding import Finding, Level, describe_error, first_line, guard, installed_version
 
 if TYPE_CHECKING:
-    from chunkv2l.models import Model
+    from chunkv2l.models import Model, ModelSpec
 
 CLIP_SECONDS: Final = (3, 5)
 _FPS, _HEIGHT, _WIDTH = 10, 40, 60
@@ -62,12 +63,13 @@ def try_reader(reader: str, path: Path) -> Finding:
 # --- a model ---------------------------------------------------------------------------------------------------------
 
 
-def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> Iterator[Finding]:
+def try_model(spec: ModelSpec) -> Iterator[Finding]:
     """Load a model, compare it with the paper's, internalise two clips and caption them without frames."""
+    name = spec.name or MODEL
     try:
         from chunkv2l.models import load_model
 
-        model = load_model(name, hypernet, device)
+        model = load_model(spec)
     except Exception as error:
         yield Finding(name, "problem", describe_error(error))
         return
@@ -83,35 +85,17 @@ def try_model(name: str, hypernet: str | None = None, device: str = "auto") -> I
 
 
 def compare(name: str, model: Model) -> Iterator[Finding]:
-    """Compare sizes, pixels and prompts of the paper's two models with the reference's; other models yield nothing."""
-    from chunkv2l.models.smolvlm.load import PUBLISHED, by_repository
+    """Compare a model with what its publication says of it; models that nobody published yield nothing."""
+    from chunkv2l.models.registry import loaders
 
-    known = PUBLISHED.get(name) or by_repository(name)
-    if known is None:
-        return
-    vlm: Any = model.vlm
-    pixels = vlm.pixels
-    parameters = sum(parameter.numel() for parameter in model.hypernet.parameters())
-    prompt = "<|im_start|>User: Describe the video.<end_of_utterance>\nAssistant:"
-    for subject, actual, expected in (
-        ("hypernetwork's sizes", model.hypernet.config, known.hypernet),
-        ("hypernetwork's parameters", parameters, known.parameters),
-        ("blocks of the model", len(vlm.targets), known.hypernet.num_layers),
-        ("pixels of a frame", pixels.tile, known.tile),
-        ("first resizing", pixels.longest_edge, 384),
-        ("normalisation", (pixels.mean, pixels.std), ((0.5,) * 3, (0.5,) * 3)),
-        ("pixel scale", round(pixels.scale * 255, 6), 1.0),
-        ("tokens of a frame", vlm.frame_tokens, known.frame_tokens),
-        ("prompt", vlm.tokenizer.decode(vlm.prompt_ids("")), prompt),
-        ("end of turn", vlm.tokenizer.eos_token, "<end_of_utterance>"),
-    ):
-        if actual == expected:
-            yield Finding(f"{name}: {subject}", "ok", f"{actual!r}, as the paper's.")
+    for item in [item for loader in loaders() for item in loader.compare(name, model)]:
+        if item.actual == item.expected:
+            yield Finding(f"{name}: {item.subject}", "ok", f"{item.actual!r}, as the paper's.")
         else:
             yield Finding(
-                f"{name}: {subject}",
+                f"{name}: {item.subject}",
                 "problem",
-                f"{actual!r}, but the paper's is {expected!r}: adapters won't be those of the reference.",
+                f"{item.actual!r}, but the paper's is {item.expected!r}: adapters won't be those of the reference.",
             )
 
 

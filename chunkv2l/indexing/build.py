@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import OWN
@@ -26,6 +27,7 @@ from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.settings import BuildSettings
+from chunkv2l.models import ModelSpec
 from chunkv2l.timecode import clock
 from chunkv2l.video.background import BackgroundIterator
 from chunkv2l.video.detectors import Segment
@@ -88,9 +90,14 @@ def build(
     run = Run(info.duration, progress)
     with run.listening(), freed_memory_kept():
         subtitles = take_subtitles(movie, settings.subtitles, settings.encoding)
-        own = _own(model, hypernet)
-        with run.clock("load"):
-            model = _load(model, hypernet, device)
+        own: list[str] = []
+        if isinstance(model, str):
+            spec = ModelSpec(model, hypernet, device)
+            own = _own(spec)
+            from chunkv2l.models import load_model
+
+            with run.clock("load"):
+                model = load_model(spec)
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
         wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
@@ -143,20 +150,10 @@ def _up_to_date(out: Path, wanted: dict[str, Any], run: Run) -> bool:
     return True
 
 
-def _load(model: str | Model, hypernet: str | None, device: str) -> Model:
-    if not isinstance(model, str):
-        return model
-    from chunkv2l.models import load_model
-
-    return load_model(model, hypernet=hypernet, device=device)
-
-
-def _own(model: str | Model, hypernet: str | None) -> list[str]:
-    """What of the model the user named by a path; of a loaded one that isn't known."""
-    if not isinstance(model, str):
-        return []
-    folder = model != "mini" and Path(model).is_dir()
-    return [name for name, given in zip(OWN, (folder, hypernet is not None), strict=True) if given]
+def _own(spec: ModelSpec) -> list[str]:
+    """Return what of the model the user named by a path."""
+    folder = spec.name not in (None, *MODELS) and Path(str(spec.name)).is_dir()
+    return [name for name, given in zip(OWN, (folder, spec.hypernet is not None), strict=True) if given]
 
 
 @dataclass(frozen=True)

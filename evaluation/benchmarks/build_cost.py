@@ -87,9 +87,9 @@ def measure(movie: Path, model: str, hypernet: str | None, device: str, **option
     probe(movie)
     from chunkv2l.indexing.build import build
     from chunkv2l.indexing.progress import Progress, peak_memory
-    from chunkv2l.models import load_model
+    from chunkv2l.models import ModelSpec, load_model
 
-    loaded = load_model(model, hypernet, device)
+    loaded = load_model(ModelSpec(model, hypernet, device))
     begin = peak_memory() or 0
     marks: dict[int, int] = {}
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import chunkv2l
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
-from chunkv2l.models import Calibration, Model, load_model
+from chunkv2l.models import Calibration, Model, ModelSpec, load_model
 from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.benchmarks.moments import question
@@ -290,7 +290,7 @@ def command(
     """
     _checked(movie, queries, fitting, write)
     images = load_images(stem, limit)
-    model = _calibrated(load_model(name, device=device), given)
+    model = _calibrated(load_model(ModelSpec(name, device=device)), given)
     cases = observed(
         images,
         model,

@@ -27,7 +27,7 @@ from chunkv2l.answer.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import Node
-from chunkv2l.models import Model, load_model
+from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.models.family import require_family
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
@@ -317,7 +317,7 @@ def command(
     rng = random.Random(f"composition {seed}")
     made = make_groups(images.described, groups, sizes[-1], rng)
     captioned = [i for i, one in enumerate(images.described) if one.captions]
-    encoder = Encoder(load_model(name, device=device), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
     told: dict[int, dict[str, list[Told]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         sample = rng.sample(captioned, min(clips, len(captioned)))

@@ -140,14 +140,14 @@ def command(
     device: str, out: Path,
 ) -> None:  # fmt: skip
     """Build a long movie's index and ask it, before and after what is done for GPUs, in one run."""
-    from chunkv2l.models import load_model
+    from chunkv2l.models import ModelSpec, load_model
 
     work.mkdir(parents=True, exist_ok=True)
     movie = movie or _movie(work, clips, images, minutes, made, parts, size)
     folder = work / shape
     if not (folder / random_smolvlm.HYPERNET).is_file():
         random_smolvlm.make(folder, random_smolvlm.SHAPES[shape])
-    model = load_model(str(folder), str(folder / random_smolvlm.HYPERNET), device)
+    model = load_model(ModelSpec(str(folder), str(folder / random_smolvlm.HYPERNET), device))
     short = work / f"short{movie.suffix}"
     head(movie, short, min(60 * before_minutes, 60 * minutes))
     terminal.say("Building …")

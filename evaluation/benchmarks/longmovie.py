@@ -29,7 +29,7 @@ from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import Node
 from chunkv2l.graph import segments as segments_of
-from chunkv2l.models import Model, load_model
+from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.common import metrics, results
@@ -301,7 +301,7 @@ def command(
     for size in wanted:  # all of them, before hours are spent on the first
         plans[size] = make_movies(images, size, queries, seed, allowed)
         allowed = allowed or plans[size][0][0].photographs
-    encoder = Encoder(load_model(name, device=device), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in sorted(plans):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import chunkv2l
 from chunkv2l.errors import InputError
-from chunkv2l.models import Model, load_model
+from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.train.data.images import load_images
 from evaluation.benchmarks import mini_lines
 from evaluation.benchmarks.mini_lines import Ratio, Shown
@@ -136,7 +136,7 @@ def command(
     if (movie is None) != (queries is None):
         raise InputError("--movie and --queries go together: give both, or neither.")
     images = load_images(stem, limit)
-    model = load_model(name, device=device)
+    model = load_model(ModelSpec(name, device=device))
     shown = Shown.of(Encoder(model, cache, seed), images)
     lines: Lines = {}
 

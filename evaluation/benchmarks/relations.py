@@ -25,7 +25,7 @@ import chunkv2l
 from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import NothingFound
-from chunkv2l.models import load_model
+from chunkv2l.models import ModelSpec, load_model
 from chunkv2l.train.data.images import load_images
 from evaluation.common import metrics, results
 from evaluation.common.table import markdown, share
@@ -183,7 +183,7 @@ def command(
         make_ordered(images.described, segments, random.Random(f"relations {seed} {number}"))
         for number in range(movies)
     ]
-    encoder = Encoder(load_model(name, device=device), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=movies, unit="movie", disable=None) as bar:
         for movie in made:

@@ -18,6 +18,7 @@ from chunkv2l.doctor import trials as doctor_trials
 from chunkv2l.doctor.finding import Finding, installed_version
 from chunkv2l.doctor.report import doctor
 from chunkv2l.errors import InputError
+from chunkv2l.models import ModelSpec
 from chunkv2l.models.assets import hub
 from chunkv2l.models.smolvlm import load as smolvlm
 from tests.helpers import tiny_smolvlm
@@ -148,7 +149,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def trials(name: str) -> dict[str, Finding]:
-    return by_subject(list(doctor_trials.try_model(name)))
+    return by_subject(list(doctor_trials.try_model(ModelSpec(name))))
 
 
 def test_a_model_internalises_two_clips_and_captions_them(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +213,7 @@ def test_a_model_that_cant_be_loaded_is_a_finding(monkeypatch: pytest.MonkeyPatc
         raise InputError("There is no model called 'none'.")
 
     monkeypatch.setattr(models, "load_model", refuse, raising=False)
-    (finding,) = doctor_trials.try_model("none")
+    (finding,) = doctor_trials.try_model(ModelSpec("none"))
     assert finding == Finding("none", "problem", "There is no model called 'none'.")
     assert finding.to_json() == {"subject": "none", "level": "problem", "text": "There is no model called 'none'."}
 

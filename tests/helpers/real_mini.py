@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from chunkv2l.models import Model, load_model
+from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.video.clip import Clip
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "fixtures" / "photographs"
@@ -23,7 +23,7 @@ TRUE_OF = {
 
 @cache
 def model() -> Model:
-    return load_model("mini", device="cpu")
+    return load_model(ModelSpec("mini", device="cpu"))
 
 
 @cache

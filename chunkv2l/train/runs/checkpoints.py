@@ -11,32 +11,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.hypernet import HypernetConfig, Hypernetwork
+from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import weights
 from chunkv2l.models.mini.connector import CHANNELS
-from chunkv2l.models.mini.load import check_keys, read_hypernet
+from chunkv2l.models.mini.load import HYPERNET_CONFIG, check_keys, read_hypernet
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import Trained
 from chunkv2l.train.stages.vlm_stage import VisualReader
-
-MINI = HypernetConfig(
-    num_layers=30,
-    hidden_size=576,
-    intermediate_size=1536,
-    latent_size=256,
-    rank=8,
-    num_blocks=5,
-    num_heads=8,
-    num_kv_heads=4,
-    head_dim=64,
-)
 
 
 def fresh(config: RunConfig) -> Trained:
     """A hypernetwork of the run's sizes, untrained."""
     sizes: dict[str, Any] = dict(config.hypernet)
-    return Trained(Hypernetwork(replace(MINI, **sizes)), CHANNELS, config.key_dropout)
+    return Trained(Hypernetwork(replace(HYPERNET_CONFIG, **sizes)), CHANNELS, config.key_dropout)
 
 
 def save_reader(reader: VisualReader, path: Path) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 import chunkv2l
+from chunkv2l.models import ModelSpec, load_model
 from chunkv2l.query.parse import parse_question
 from chunkv2l.video.clip import Clip
 from evaluation.benchmarks import latency
@@ -104,7 +105,7 @@ def test_the_table_compares_with_the_largest_index() -> None:
 @pytest.mark.parametrize("shell", ["--no-cold", pytest.param("--cold", marks=pytest.mark.long)])
 def test_the_command_measures_and_writes(tmp_path: Path, shell: str) -> None:
     movie = write(tmp_path / "a.mp4", joined(scene(n, 50, (96, 64)) for n in range(4)))
-    model = chunkv2l.models.load_model(OWN[1], OWN[3], "cpu")
+    model = load_model(ModelSpec(OWN[1], OWN[3], "cpu"))
     chunkv2l.build(movie, tmp_path / "a.idx", model=model, captions=False)
     arguments = ["--movie", str(movie), "--index", str(tmp_path / "a.idx"), *OWN, "--device", "cpu"]
     arguments += ["--frames", "2", "--frames", "5000", "--rounds", "2", "--no-limit", shell, "--out", str(tmp_path)]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import Hypernetwork
-from chunkv2l.models import load_model
+from chunkv2l.models import ModelSpec, load_model
 from chunkv2l.models.smolvlm.load import PUBLISHED
 from chunkv2l.video.clip import Clip
 from evaluation.movies import random_smolvlm
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_loads_encodes_scores_and_speaks(folder: Path) -> None:
-    model = load_model(str(folder), str(folder / random_smolvlm.HYPERNET), "cpu")
+    model = load_model(ModelSpec(str(folder), str(folder / random_smolvlm.HYPERNET), "cpu"))
     frames = tuple(pictures(3)[::10])
     clip = Clip(frames, tuple(float(n) for n in range(len(frames))), 3.0, 10.0)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys
-from chunkv2l.models import UNFITTED, Calibration, load_model
+from chunkv2l.models import UNFITTED, Available, Calibration, ModelSpec, load_model
 from chunkv2l.models.assets import weights
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
@@ -69,7 +69,7 @@ def test_the_lora_is_merged_as_training_applies_it() -> None:
 def test_the_loaded_model_is_the_trained_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini_model, "reading_precision", lambda device: torch.float32)  # whatever this CPU is good at
     save_file(load_file(folder.parent / "reader.safetensors"), folder / "reader.safetensors")  # unpacked: exact
-    model = load_model(str(folder), device="cpu")
+    model = load_model(ModelSpec(str(folder), device="cpu"))
     assert model.name == "tiny"
     assert model.calibration == FITTED
     clips = [tiny_mini.clip(2), tiny_mini.clip(4)]
@@ -86,24 +86,24 @@ def test_the_loaded_model_is_the_trained_one(folder: Path, monkeypatch: pytest.M
 
 
 def test_packed_parts_make_nearly_the_same_states(folder: Path) -> None:
-    states, _ = load_model(str(folder), device="cpu").vlm.encode([tiny_mini.clip(3)])
+    states, _ = load_model(ModelSpec(str(folder), device="cpu")).vlm.encode([tiny_mini.clip(3)])
     expected, _ = tiny_mini.tiny().vlm.encode([tiny_mini.clip(3)])
     assert torch.cosine_similarity(states.flatten(), expected.flatten(), dim=0) > 0.999
 
 
 def test_identity_knows_the_files_not_the_place(folder: Path, tmp_path: Path) -> None:
-    original = load_model(str(folder), device="cpu").identity
+    original = load_model(ModelSpec(str(folder), device="cpu")).identity
     (tmp_path / "elsewhere").mkdir()
     for file in folder.iterdir():
         (tmp_path / "elsewhere" / file.name).write_bytes(file.read_bytes())
-    assert load_model(str(tmp_path / "elsewhere"), device="cpu").identity == original
+    assert load_model(ModelSpec(str(tmp_path / "elsewhere"), device="cpu")).identity == original
     assert json.loads(json.dumps(original)) == original
-    other = load_model(str(folder), str(tmp_path / "hypernet.safetensors"), "cpu").identity
+    other = load_model(ModelSpec(str(folder), str(tmp_path / "hypernet.safetensors"), "cpu")).identity
     assert {name for name in original if original[name] != other[name]} == {"hypernet"}
     read = load_file(tmp_path / "reader.safetensors")
     read["connector.up.bias"] += 1
     weights.write(folder / "reader.safetensors", read, {})
-    other = load_model(str(folder), device="cpu").identity
+    other = load_model(ModelSpec(str(folder), device="cpu")).identity
     assert {name for name in original if original[name] != other[name]} == {"reader"}
 
 
@@ -158,7 +158,7 @@ def test_a_spoilt_reader_is_refused(
     spoil(state)
     save_file(state, folder / "reader.safetensors")
     with pytest.raises(InputError, match=f"reader.safetensors isn't a reader of mini's: .*{sentence}"):
-        load_model(str(folder), device="cpu")
+        load_model(ModelSpec(str(folder), device="cpu"))
 
 
 def test_a_lora_that_does_not_fit_changes_nothing() -> None:
@@ -270,7 +270,7 @@ def test_keys_that_pool_states_are_to_be_trained_anew(folder: Path, tmp_path: Pa
     path = tiny_mini_files.hypernet(tmp_path / "old.safetensors", state)
     sentence = r"old.safetensors has keys .* pool 64 numbers .* sees has 48\..*train them anew.*recipes/train_mini/keys"
     with pytest.raises(InputError, match=sentence):
-        load_model(str(folder), str(path), "cpu")
+        load_model(ModelSpec(str(folder), str(path), "cpu"))
     with pytest.raises(InputError, match=sentence):
         pack.pack(tmp_path / "reader.safetensors", path, tmp_path / "out")
     network, keys, _ = mini_model.read_hypernet(path)  # training goes on from it
@@ -300,13 +300,13 @@ def test_packing_from_the_command_line(cache: Path, tmp_path: Path) -> None:
     packed = load_file(tmp_path / "out" / "hypernet.safetensors")
     assert "log_temperature" not in packed
     assert packed["hypernet.head.weight"].dtype == torch.int8
-    model = load_model(str(tmp_path / "out"), device="cpu")
+    model = load_model(ModelSpec(str(tmp_path / "out"), device="cpu"))
     assert model.calibration == FITTED
     again = pack.pack(
         tmp_path / "out" / "reader.safetensors", tmp_path / "out" / "hypernet.safetensors", tmp_path / "b"
     )
     assert max(again.values()) < 5e-4
-    assert load_model(str(tmp_path / "b"), device="cpu").calibration == FITTED
+    assert load_model(ModelSpec(str(tmp_path / "b"), device="cpu")).calibration == FITTED
 
 
 @pytest.mark.usefixtures("cache")
@@ -324,8 +324,8 @@ def test_packing_refuses_what_cannot_be_loaded(tmp_path: Path) -> None:
 
 def test_mini_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini_model, "SHIPPED", folder)
-    assert mini_model.whereabouts() == (True, f"Its frozen parts are in {mini_frozen.folder()}.")
-    model = load_model(device="cpu")
+    assert mini_model.LOADER.find("mini") == Available("mini", True, f"Its frozen parts are in {mini_frozen.folder()}.")
+    model = load_model(ModelSpec(device="cpu"))
     assert model.name == model.vlm.name == "mini"
 
 
@@ -339,8 +339,8 @@ def test_a_calibration_beside_the_weights_counts_first(folder: Path) -> None:
 
 def test_an_installation_without_weights(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini_model, "SHIPPED", tmp_path / "none")
-    assert mini_model.whereabouts()[0] is False
+    assert not mini_model.LOADER.find("mini").here
     with pytest.raises(ChunkV2LError, match="lacks mini's trained weights"):
-        load_model(device="cpu")
+        load_model(ModelSpec(device="cpu"))
     with pytest.raises(InputError, match="isn't a folder of mini's"):
         mini_model.load(cache)

@@ -16,8 +16,10 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.index.file import IndexFile
 from chunkv2l.indexing.build import build
-from chunkv2l.models import load_model
+from chunkv2l.models import ModelSpec, load_model
 from chunkv2l.models.mini import load as mini_model
+from chunkv2l.models.registry import find_loader
+from chunkv2l.models.smolvlm.load import LOADER
 from chunkv2l.train.__main__ import main
 from chunkv2l.train.clips import encoded
 from chunkv2l.train.clips.prompts import Words
@@ -25,7 +27,7 @@ from chunkv2l.train.clips.shots import shots_of
 from chunkv2l.train.core.trainer import Schedule, Trainer
 from chunkv2l.train.data.batches import Batch
 from chunkv2l.train.runs import any_vlm
-from chunkv2l.train.runs.any_vlm import load, sizes_of
+from chunkv2l.train.runs.any_vlm import load
 from chunkv2l.train.runs.config import RunConfig, read_config
 from tests.helpers import frames2lora, media, tiny_mini, tiny_mini_files, tiny_smolvlm
 from tests.helpers.keyed import by_words
@@ -110,7 +112,7 @@ def test_the_loss_falls_and_the_file_builds_an_index(config: RunConfig, tmp_path
 
     path = tmp_path / "hypernet.safetensors"
     any_vlm.save(run.loaded, path)
-    model = load_model(str(frames2lora.MODEL), hypernet=str(path), device="cpu")
+    model = load_model(ModelSpec(str(frames2lora.MODEL), hypernet=str(path), device="cpu"))
     assert model.hypernet.config.rank == 2 and model.hypernet.config.latent_size == 32
     assert torch.equal(model.hypernet.bias.B, run.loaded.trained.hypernet.bias.B)
     out = tmp_path / "five.idx"
@@ -207,11 +209,12 @@ def test_words_of_both_families_are_their_own() -> None:
 
 
 def test_sizes_are_the_vlms() -> None:
+    sizes_of = LOADER.hypernet_config
     config = sizes_of(str(frames2lora.MODEL))
     assert (config.num_layers, config.hidden_size, config.intermediate_size) == (4, 64, 160)
     assert sizes_of("smolvlm2-500m").base_model == "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
     with pytest.raises(InputError, match="no model called"):
-        sizes_of("nothing-of-that-name")
+        find_loader("nothing-of-that-name")
 
 
 def test_a_hypernetwork_for_mini_keeps_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
