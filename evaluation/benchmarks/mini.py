@@ -24,8 +24,9 @@ import chunkv2l
 from chunkv2l.errors import InputError
 from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.train.data.images import load_images
+from chunkv2l.train.stages.measure import Ratio
 from evaluation.benchmarks import mini_lines
-from evaluation.benchmarks.mini_lines import Ratio, Shown
+from evaluation.benchmarks.mini_lines import Shown, interval
 from evaluation.benchmarks.moments import question
 from evaluation.common import results
 from evaluation.common.metrics import recall
@@ -89,7 +90,7 @@ def figures_of(lines: Lines) -> dict[str, Any]:
     """value, 95 % interval and number of questions of every line."""
     found = {}
     for name, ratio in lines.items():
-        low, high = ratio.interval()
+        low, high = interval(ratio)
         found[name] = {"value": ratio.value, "low": low, "high": high, "questions": len(ratio.over)}
     return found
 

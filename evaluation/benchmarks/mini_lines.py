@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,19 @@ from chunkv2l.query.parse import statement
 from chunkv2l.routing.probability import strength
 from chunkv2l.train.data.images import ImageSet
 from chunkv2l.train.data.questions import Described, NegativeNouns, exists, scene_row
+from chunkv2l.train.stages.measure import (
+    Frames,
+    Given,
+    Ratio,
+    SceneQuestion,
+    Scores,
+    answer_yes_no,
+    measure_captions,
+    measure_compositions,
+    rank_in_blocks,
+)
 from chunkv2l.video.clip import Clip
+from evaluation.common.resampling import ratios
 from evaluation.common.token_f1 import best_f1
 from evaluation.movies.photographs import Encoder, Take
 
@@ -39,28 +52,10 @@ COMPOSED: Final = 4
 """Segments that the router's best are composed of."""
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Σ `over` / Σ `under`, a number a question each."""
-
-    over: tuple[float, ...]
-    under: tuple[float, ...]
-
-    @classmethod
-    def mean(cls, values: Sequence[float | bool]) -> Ratio:
-        return cls(tuple(float(value) for value in values), (1.0,) * len(values))
-
-    @property
-    def value(self) -> float:
-        return sum(self.over) / sum(self.under)
-
-    def interval(self, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
-        """95 %, by drawing the questions anew with replacement."""
-        rng = np.random.default_rng(seed)
-        over, under = np.asarray(self.over), np.asarray(self.under)
-        drawn = rng.integers(0, len(over), (rounds, len(over)))
-        low, high = np.percentile(over[drawn].sum(1) / under[drawn].sum(1), [2.5, 97.5])
-        return float(low), float(high)
+def interval(ratio: Ratio, rounds: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Return a ratio's bootstrapped 95 % interval: questions are drawn anew with replacement."""
+    low, high = np.percentile(ratios(ratio.over, ratio.under, rounds, seed), [2.5, 97.5])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -89,61 +84,88 @@ class Shown:
         return Clip(tuple(vlm.sampling.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
 
     def adapters(self, numbers: Sequence[int]) -> Adapter:
-        """A [n, L, r, I], without the bias."""
+        """Return the adapters of some photographs, A [n, L, r, I], without the bias."""
         return expand(self.model.hypernet, self.codes[list(numbers)])
 
-    def composed(self, numbers: Sequence[int], weights: Sequence[float]) -> Adapter:
-        """One adapter: these weighted, and the bias once."""
-        parts = self.adapters(numbers)
-        return concat([scale(parts[i], w) for i, w in enumerate(weights)], bias=self.model.hypernet.bias)
+    def composed(self, weights: Mapping[int, float]) -> Adapter:
+        """Return one adapter: photographs' by their weights, and the bias once."""
+        if not weights:
+            return self.model.hypernet.bias
+        parts = self.adapters(list(weights))
+        weighted = [scale(parts[i], weight) for i, weight in enumerate(weights.values())]
+        return concat(weighted, bias=self.model.hypernet.bias)
+
+    @property
+    def has_frames(self) -> bool:
+        return True
+
+    @torch.inference_mode()
+    def nats(self, rows: Sequence[tuple[str, str]], given: Sequence[Given]) -> tuple[list[float], list[int]]:
+        vlm = require_family(self.model.vlm)
+        values, counts = [], []
+        condition: Given | None = None
+        prompt: Prompt = []
+        for (question, answer), new in zip(rows, given, strict=True):
+            if new != condition:  # rows of one clip follow each other
+                condition = new
+                adapter = None if isinstance(new, Frames) else self.composed(new)
+                behind = question
+                prompt = self._prompt(question, new)
+            elif question != behind:
+                behind = question
+                prompt = self._prompt(question, new)
+            ids = [*vlm.statement_ids(answer), vlm.end_of_turn]
+            with exclusive(vlm.targets):
+                values.append(-float(score(vlm.decoder, prompt, [ids], adapter)[0, 0]))
+            counts.append(len(ids))
+        return values, counts
+
+    def _prompt(self, question: str, condition: Given) -> Prompt:
+        if not isinstance(condition, Frames):
+            return self.model.vlm.prompt_ids(question)
+        with exclusive(self.model.vlm.targets):
+            return require_family(self.model.vlm).embed_with_frames([self.clip(condition.clip)], question)[0]
+
+    @torch.inference_mode()
+    def scores(self, clips: Sequence[int], texts: Sequence[str]) -> Scores:
+        model = self.model
+        nats = []
+        for begin in range(0, len(clips), CHUNK):
+            adapters = concat([self.adapters(clips[begin : begin + CHUNK])], bias=model.hypernet.bias)
+            with exclusive(model.vlm.targets):
+                nats.append(model.vlm.score(texts, adapters).cpu())
+        tokens = torch.tensor([float(model.vlm.count_tokens(text)) for text in texts])
+        if model.keys is None or model.sentences is None or self.keys is None:
+            return Scores(torch.cat(nats), tokens, None)
+        of_texts = model.keys.of_sentences(model.sentences(texts)).float().cpu()
+        return Scores(torch.cat(nats), tokens, self.keys[list(clips)] @ of_texts.T)
+
+    def routed(self, scores: Scores) -> Tensor:
+        """Return the router's z, up to what all clips of a statement share, [clips, texts]."""
+        keys = 0.0 if scores.keys is None else scores.keys
+        return strength(scores.nats, keys, scores.tokens, self.model.calibration)
 
 
-def nats(model: Model, prompt: Prompt, answer: str, adapter: Adapter | None) -> tuple[float, int]:
-    """−log p of an answer and its end of turn, and how many tokens that is."""
-    vlm = require_family(model.vlm)
-    ids = [*vlm.statement_ids(answer), vlm.end_of_turn]
-    with exclusive(vlm.targets):
-        return -float(score(vlm.decoder, prompt, [ids], adapter)[0, 0]), len(ids)
-
-
-def asked(model: Model, question: str, clip: Clip | None = None) -> Prompt:
-    """A question's prompt; behind a clip's frames if one is given."""
-    if clip is None:
-        return model.vlm.prompt_ids(question)
-    with exclusive(model.vlm.targets):
-        return require_family(model.vlm).embed_with_frames([clip], question)[0]
-
-
-@torch.inference_mode()
 def captions(shown: Shown, count: int) -> dict[str, Ratio]:
-    """Nats a token of captions: frames in context, the right clip's adapter, a wrong clip's, the bias alone."""
-    model, bias = shown.model, shown.model.hypernet.bias
-    found: dict[str, list[float]] = {"context": [], "adapter": [], "wrong": [], "bias": []}
-    tokens = []
-    for number, rows in _spread(shown, count):
-        behind, alone = asked(model, "", shown.clip(number)), asked(model, "")
-        own, wrong = (shown.composed([i % len(shown.described)], [1.0]) for i in (number, number + 1))
-        for text in rows:
-            ways = {"context": (behind, None), "adapter": (alone, own), "wrong": (alone, wrong), "bias": (alone, bias)}
-            for name, (prompt, adapter) in ways.items():
-                value, length = nats(model, prompt, text, adapter)
-                found[name].append(value)
-            tokens.append(float(length))
-    lines = {f"caption NLL, {name}": Ratio(tuple(values), tuple(tokens)) for name, values in found.items()}
-    gain = tuple(b - a for a, b in zip(found["adapter"], found["bias"], strict=True))
-    lines["adapter's gain over the bias, nats a token"] = Ratio(gain, tuple(tokens))
-    lines["adapter over context"] = Ratio(tuple(found["adapter"]), tuple(found["context"]))
+    """Return nats a token of captions: frames in context, the right clip's adapter, a wrong clip's, the bias alone."""
+    measured = measure_captions(shown, _caption_rows(shown, count))
+    lines = {f"caption NLL, {name}": ratio for name, ratio in measured.items()}
+    adapter, bias = measured["adapter"], measured["bias"]
+    gain = tuple(b - a for a, b in zip(adapter.over, bias.over, strict=True))
+    lines["adapter's gain over the bias, nats a token"] = Ratio(gain, adapter.under)
+    lines["adapter over context"] = Ratio(adapter.over, measured["context"].over)
     return lines
 
 
-def _spread(shown: Shown, count: int) -> Iterator[tuple[int, list[str]]]:
-    """`count` captions over all photographs, and which photograph they are of."""
-    captioned = [i for i, one in enumerate(shown.described) if one.captions]
+def _caption_rows(shown: Shown, count: int) -> list[tuple[int, str]]:
+    """Return `count` captions over all photographs, each behind its photograph's number."""
+    captioned = [i for i, image in enumerate(shown.described) if image.captions]
     each, more = divmod(count, len(captioned))
-    for place, number in enumerate(captioned):
-        rows = list(shown.described[number].captions)[: each + (place < more)]
-        if rows:
-            yield number, rows
+    return [
+        (number, text)
+        for position, number in enumerate(captioned)
+        for text in shown.described[number].captions[: each + (position < more)]
+    ]
 
 
 class HardNegatives:
@@ -163,168 +185,114 @@ class HardNegatives:
         return rng.choices(list(others), list(others.values()))[0] if others else None
 
 
-@torch.inference_mode()
 def yes_no(shown: Shown, count: int, rng: random.Random) -> dict[str, Ratio]:
-    """Share of "Is there a …?" answered rightly; half of the answers are yes; by adapter and by frames in context."""
+    """Return the share of "Is there a …?" answered rightly, by adapter and by frames; half of the answers are yes."""
     fair, hard = NegativeNouns.count(shown.described), HardNegatives(shown.described)
-    usable = [i for i, one in enumerate(shown.described) if one.captions and one.nouns]
-    right: dict[str, list[bool]] = {}
+    usable = [i for i, image in enumerate(shown.described) if image.captions and image.nouns]
+    rows: dict[str, list[tuple[int, str, bool]]] = {"fair": [], "hard": []}
     for row in range(count):
         number = usable[row // 2 % len(usable)]
-        nouns, model = shown.described[number].nouns, shown.model
-        own = shown.composed([number], [1.0])
-        clip = shown.clip(number)
-        if row % 2:
-            truth, drawn = True, {"fair": rng.choice(sorted(nouns))}
-            drawn["hard"] = drawn["fair"]
-        else:
-            truth, drawn = False, {"fair": fair.draw(nouns, rng)}
-            drawn["hard"] = hard.draw(nouns, rng) or drawn["fair"]
-        for kind, noun in drawn.items():
-            question = exists(noun)
-            for way, prompt, adapter in (
-                ("context", asked(model, question, clip), None),
-                ("adapter", asked(model, question), own),
-            ):
-                yes, no = (nats(model, prompt, answer, adapter)[0] for answer in ("Yes.", "No."))
-                right.setdefault(f"yes/no, {kind} negatives, {way}", []).append((yes < no) is truth)
-    return {name: Ratio.mean(values) for name, values in right.items()}
-
-
-@torch.inference_mode()
-def scores(shown: Shown, numbers: Sequence[int], texts: Sequence[str]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """S [clips, texts] without the texts' own prior, T [texts], and learned keys' cosines [clips, texts]."""
-    model = shown.model
-    vlm = model.vlm
-    rows = []
-    for begin in range(0, len(numbers), CHUNK):
-        own = concat([shown.adapters(numbers[begin : begin + CHUNK])], bias=model.hypernet.bias)
-        with exclusive(vlm.targets):
-            rows.append(vlm.score(texts, own).cpu())
-    tokens = torch.tensor([float(vlm.count_tokens(text)) for text in texts])
-    if model.keys is None or model.sentences is None or shown.keys is None:
-        return torch.cat(rows), tokens, None
-    asked = model.keys.of_sentences(model.sentences(texts)).float().cpu()
-    return torch.cat(rows), tokens, shown.keys[list(numbers)] @ asked.T
+        nouns, truth = shown.described[number].nouns, row % 2 == 1
+        easy_noun = rng.choice(sorted(nouns)) if truth else fair.draw(nouns, rng)
+        hard_noun = easy_noun if truth else hard.draw(nouns, rng) or easy_noun
+        rows["fair"].append((number, exists(easy_noun), truth))
+        rows["hard"].append((number, exists(hard_noun), truth))
+    return {
+        f"yes/no, {negatives} negatives, {way}": Ratio.mean(answer_yes_no(shown, own_rows, way))
+        for negatives, own_rows in rows.items()
+        for way in ("context", "adapter")
+    }
 
 
 def find(shown: Shown, count: int, sizes: Sequence[int], rng: random.Random) -> Iterator[dict[str, Ratio]]:
-    """Text → segment: R@1 and R@5 among N by the router, by S alone and by learned keys alone; as it goes.
+    """Yield R@1 and R@5 of finding a text's segment among N, by the router, by S alone and by learned keys alone.
 
     Photographs are dealt into blocks of the largest N; smaller N are parts of a block, so that every N has the same
-    questions.
+    questions. The lines are yielded after every block.
     """
     largest = max(sizes)
-    captioned = [i for i, one in enumerate(shown.described) if one.captions]
+    captioned = [i for i, image in enumerate(shown.described) if image.captions]
     hits: dict[str, list[bool]] = {}
     done = 0
     while done < count:
         rng.shuffle(captioned)
         for begin in range(0, len(captioned) - largest + 1, largest):
             block = captioned[begin : begin + largest]
-            wanted = range(min(largest, count - done))
-            texts = [rng.choice(shown.described[block[i]].captions) for i in wanted]
-            s, tokens, keys = scores(shown, block, texts)
-            ways = {"router": strength(s, 0.0 if keys is None else keys, tokens, shown.model.calibration), "S alone": s}
-            if keys is not None:
-                ways["key alone"] = keys
+            texts = [rng.choice(shown.described[number].captions) for number in block[: count - done]]
+            scores = shown.scores(block, texts)
+            ways = {"router": shown.routed(scores), "S alone": scores.nats}
+            if scores.keys is not None:
+                ways["key alone"] = scores.keys
             for way, z in ways.items():
                 for size in sizes:
-                    for column in wanted:
-                        first = column // size * size
-                        part = z[first : first + size, column]
-                        rank = int((part > part[column - first]).sum())
-                        for top in (1, 5, 32):
-                            if top < size and (top < 32 or way == "key alone"):
-                                hits.setdefault(f"R@{top} of {size}, {way}", []).append(rank < top)
+                    ranks = rank_in_blocks(z, size)
+                    for top in (1, 5, 32):
+                        if top < size and (top < 32 or way == "key alone"):
+                            hits.setdefault(f"R@{top} of {size}, {way}", []).extend((ranks < top).tolist())
             done += len(texts)
             yield {name: Ratio.mean(values) for name, values in hits.items()}
             if done >= count:
                 return
 
 
-def scene_questions(
-    shown: Shown, size: int, count: int, rng: random.Random
-) -> Iterator[tuple[list[int], int, str, str]]:
-    """(photographs, which of them answers, question, answer): the question's noun is in one photograph alone."""
-    captioned = [i for i, one in enumerate(shown.described) if one.captions]
+def scene_questions(shown: Shown, size: int, count: int, rng: random.Random) -> Iterator[SceneQuestion]:
+    """Yield questions about groups of photographs, each by a noun that one of the group alone shows."""
+    captioned = [i for i, image in enumerate(shown.described) if image.captions]
     for _ in range(20 * count):
         group = rng.sample(captioned, size)
         place = rng.randrange(size)
         others = frozenset().union(*(shown.described[n].nouns for i, n in enumerate(group) if i != place))
         row = scene_row(shown.described[group[place]], rng, others)
         if row is not None:
-            yield group, place, *row
+            yield SceneQuestion(tuple(group), place, *row)
 
 
-@torch.inference_mode()
 def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
-    """Of what the right clip's adapter gains over the bias alone, the share that N clips' sum and mean keep."""
+    """Return the shares of the right clip's gain over the bias alone that N clips' sum and mean keep."""
 
-    def ways(group: list[int], *_: object) -> dict[str, Adapter]:
-        return {name: shown.composed(group, [w] * size) for name, w in (("sum", 1.0), ("mean", 1.0 / size))}
+    def compose(question: SceneQuestion) -> dict[str, dict[int, float]]:
+        weights = {"sum": 1.0, "mean": 1.0 / size}
+        return {name: dict.fromkeys(question.clips, weight) for name, weight in weights.items()}
 
-    return _kept(shown, size, count, rng, ways)
+    return _shares_kept(shown, size, count, rng, compose)
 
 
-@torch.inference_mode()
 def best_of(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
-    """The same of the router's best 4 of N, weighted as `route` does.
+    """Return the shares that the router's best 4 of N keep, weighted as `route` does.
 
-    They are found by what the question says ("the dog": a thing that one photograph alone shows), and by a sentence:
-    another caption of that photograph than the answer.
+    They are looked for by what the question says ("the dog": a thing that one photograph alone shows), and by a
+    sentence: another caption of that photograph than the answer.
     """
 
-    def ways(group: list[int], place: int, question: str, answer: str) -> dict[str, Adapter]:
-        others = [text for text in shown.described[group[place]].captions if text != answer]
-        asked = {"name": statement(question)} | ({"sentence": rng.choice(others)} if others else {})
-        s, tokens, keys = scores(shown, group, list(asked.values()))
-        p = strength(s, 0.0 if keys is None else keys, tokens, shown.model.calibration).softmax(0)
-        found = {}
-        for column, way in enumerate(asked):
+    def compose(question: SceneQuestion) -> dict[str, dict[int, float]]:
+        captions = shown.described[question.clips[question.place]].captions
+        others = [text for text in captions if text != question.answer]
+        statements = {"name": statement(question.question)} | ({"sentence": rng.choice(others)} if others else {})
+        p = shown.routed(shown.scores(question.clips, list(statements.values()))).softmax(0)
+        compositions = {}
+        for column, way in enumerate(statements):
             weights = weighed(dict(enumerate(p[:, column].tolist())), COMPOSED)
-            chosen = [group[i] for i in weights]
-            found[f"router's best 4, found by a {way}"] = shown.composed(chosen, list(weights.values()))
-        return found
+            compositions[f"router's best 4, found by a {way}"] = {question.clips[i]: w for i, w in weights.items()}
+        return compositions
 
-    return _kept(shown, size, count, rng, ways)
+    return _shares_kept(shown, size, count, rng, compose)
 
 
-def _kept(
+def _shares_kept(
     shown: Shown,
     size: int,
     count: int,
     rng: random.Random,
-    ways: Callable[[list[int], int, str, str], dict[str, Adapter]],
+    compose: Callable[[SceneQuestion], Mapping[str, Mapping[int, float]]],
 ) -> dict[str, Ratio]:
-    """What compositions of a group, by name, keep of the right clip's gain over the bias alone.
-
-    Args:
-        ways: (photographs, which of them answers, question, answer) → compositions.
-    """
-    model = shown.model
-    found: dict[str, dict[int, float]] = {}
-    tokens: list[float] = []
-    for group, place, question, answer in scene_questions(shown, size, count, rng):
-        prompt = asked(model, question)
-        controls = {"right": shown.composed([group[place]], [1.0]), "bias": model.hypernet.bias}
-        for name, adapter in {**controls, **ways(group, place, question, answer)}.items():
-            value, length = nats(model, prompt, answer, adapter)
-            found.setdefault(name, {})[len(tokens)] = value
-        tokens.append(float(length))
-        if len(tokens) == count:
-            break
-    return _shares(f"of {size}", found, tokens)
-
-
-def _shares(name: str, found: dict[str, dict[int, float]], tokens: list[float]) -> dict[str, Ratio]:
-    """Of {way: {question: nats}}."""
-    right, bias = found.pop("right"), found.pop("bias")
+    questions = islice(scene_questions(shown, size, count, rng), count)
+    nats, counts = measure_compositions(shown, questions, compose)
+    right, bias, tokens = nats.pop("right"), nats.pop("bias"), tuple(float(number) for number in counts)
     gain = [bias[i] - right[i] for i in range(len(tokens))]
-    lines = {f"right clip's gain over the bias {name}, nats a token": Ratio(tuple(gain), tuple(tokens))}
-    for way, values in found.items():
+    lines = {f"right clip's gain over the bias of {size}, nats a token": Ratio(tuple(gain), tokens)}
+    for way, values in nats.items():
         kept = tuple(bias[i] - value for i, value in values.items())
-        lines[f"share kept {name}, {way}"] = Ratio(kept, tuple(gain[i] for i in values))
+        lines[f"share kept of {size}, {way}"] = Ratio(kept, tuple(gain[i] for i in values))
     return lines
 
 

@@ -53,19 +53,26 @@ class Comparison:
 def means(
     values: Sequence[float], rounds: int, seed: int, clusters: Sequence[Hashable] | None = None
 ) -> NDArray[np.float64]:
-    """Bootstrapped means, [rounds] float64.
+    """Return bootstrapped means, [rounds] float64.
 
     Args:
         values: one a question; at least one.
         clusters: what each question belongs to; questions of one cluster are drawn together. None: each its own.
     """
-    array = np.asarray(values, dtype=np.float64)
-    names = range(len(array)) if clusters is None else clusters
+    names = range(len(values)) if clusters is None else clusters
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     sums, counts = np.zeros(len(numbers)), np.zeros(len(numbers))
-    for name, value in zip(names, array, strict=True):
+    for name, value in zip(names, np.asarray(values, dtype=np.float64), strict=True):
         sums[numbers[name]] += value
         counts[numbers[name]] += 1
+    return ratios(sums, counts, rounds, seed)
+
+
+def ratios(
+    over: Sequence[float] | NDArray[np.float64], under: Sequence[float] | NDArray[np.float64], rounds: int, seed: int
+) -> NDArray[np.float64]:
+    """Return bootstrapped Σ over / Σ under, [rounds] float64: pairs of both are drawn anew, with replacement."""
+    sums, counts = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
     rng = np.random.default_rng(seed)
     size = len(sums)
     parts = []

@@ -38,7 +38,7 @@ from chunkv2l.train.runs.checkpoints import save_trained
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.runs.hypernet import HypernetRun, compile_projection
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
-from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.stage_subject import StageSubject
 
 _DEV_SECONDS = 4
 _CAPTIONED_AT_ONCE = 8
@@ -74,10 +74,9 @@ class AnyVlmRun:
             self.loaded.trained, self.decoder, clips, generator, self.runner, self.sentences, self.config.weights
         )
 
-    def measure(self) -> Measure:
-        """Return what measures the run on its dev clips."""
-        material = self.material
-        return Measure(self.stage(self.dev), material.dev.described, material.negatives, self.prompts, _DEV_SECONDS)
+    def dev_subject(self) -> StageSubject:
+        """Return the dev clips to measure the run on."""
+        return StageSubject(self.stage(self.dev), self.material.dev.described, self.prompts, _DEV_SECONDS)
 
 
 def prepare(config: RunConfig) -> AnyVlmRun:
@@ -142,8 +141,8 @@ def train(config: RunConfig) -> Path:
     run = prepare(config)
     if config.compile:
         compile_projection(run.loaded.trained)
-    measure, stage = run.measure(), run.stage(run.clips)
-    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, run.described, stage, measure)
+    dev, stage = run.dev_subject(), run.stage(run.clips)
+    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, run.described, stage, dev)
     return hypernet_run.train(lambda path: save(run.loaded, path))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chunkv2l.train.core.trainer import Trainer
 from chunkv2l.train.data.batches import Written, loader
 from chunkv2l.train.data.material import Material
-from chunkv2l.train.data.questions import Described
+from chunkv2l.train.data.questions import Described, NegativeNouns
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
-from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.stage_subject import StageSubject, caption_figures, composition_figures, find_figures
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class HypernetRun:
         rank: of this process; the first one logs, measures and saves.
         described: the texts of each image, the VLM's own captions included.
         stage: the losses over the training clips.
-        measure: the figures on the dev clips.
+        dev: the dev clips, which the run is measured on.
     """
 
     config: RunConfig
@@ -33,7 +33,7 @@ class HypernetRun:
     prompts: Written
     described: tuple[Described, ...]
     stage: HypernetStage
-    measure: Measure
+    dev: StageSubject
 
     def train(self, save: Callable[[Path], None]) -> Path:
         """Train to the end of the schedule and return the path of `hypernet.safetensors`, which `save` writes."""
@@ -44,7 +44,7 @@ class HypernetRun:
             config.schedule,
             config.out,
             "hypernet",
-            lambda: measure_all(trained, self.measure),
+            lambda: measure_all(self.dev, self.material.negatives),
             config.every,
             leads=self.rank == 0,
         )
@@ -53,24 +53,31 @@ class HypernetRun:
         path = config.out / "hypernet.safetensors"
         if self.rank == 0:
             save(path)
-            for text in caption_examples(self.measure):
+            for text in caption_examples(self.dev):
                 print(text, flush=True)
         return path
 
 
-def measure_all(trained: Trained, measure: Measure) -> dict[str, float]:
-    """Return all figures on the dev set."""
+def measure_all(dev: StageSubject, negatives: NegativeNouns) -> dict[str, float]:
+    """Return all figures on the dev clips, under the adapters as they are now."""
+    subject = replace(dev)
+    trained = subject.stage.trained
     trained.eval()
     try:
-        return measure.captions() | measure.find((8, 64, 256)) | measure.compose((4, 8, 16))
+        found_sizes, composed_sizes = (8, 64, 256), (4, 8, 16)
+        return (
+            caption_figures(subject, negatives)
+            | find_figures(subject, found_sizes)
+            | composition_figures(subject, composed_sizes)
+        )
     finally:
         trained.train()
 
 
-def caption_examples(measure: Measure) -> list[str]:
+def caption_examples(dev: StageSubject) -> list[str]:
     """Return a few captions from adapters alone, each beside one that a person wrote."""
-    captions = measure.generate(8)
-    return [f"{text!r} | {image.captions[0]!r}" for text, image in zip(captions, measure.described, strict=False)]
+    captions = replace(dev).generate(8)
+    return [f"{text!r} | {image.captions[0]!r}" for text, image in zip(captions, dev.described, strict=False)]
 
 
 def compile_projection(trained: Trained) -> None:

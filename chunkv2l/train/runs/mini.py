@@ -36,7 +36,7 @@ from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.runs.hypernet import HypernetRun, compile_projection
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
 from chunkv2l.train.stages.key_teachers import KeyTeachers
-from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.stage_subject import StageSubject, context_figures
 from chunkv2l.train.stages.vlm_stage import REHEARSED, VisualReader, VlmStage, rehearsal
 
 
@@ -111,7 +111,7 @@ def train_vlm(run: MiniRun) -> VisualReader:
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
             decoder = reader.lora.apply_to(run.decoder)
-        return measure_on_dev(run, idle, reader, decoder).context()
+        return context_figures(dev_subject(run, idle, reader, decoder), run.material.negatives)
 
     trainer = Trainer(reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=run.leads)
     batches = run.material.batches(run.prompts, skip_taught=True, start=trainer.step, rank=run.rank)
@@ -141,8 +141,8 @@ def train_hypernet(run: MiniRun, reader: VisualReader) -> Trained:
         return sample_captions(source, images, run.tokenizer, stage.generator, run.runner)
 
     described = caption_untold_images(run.material, caption, config.out, rank=run.rank, say=run.say)
-    measure = measure_on_dev(run, trained, reader, decoder)
-    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, described, stage, measure)
+    dev = dev_subject(run, trained, reader, decoder)
+    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, described, stage, dev)
     hypernet_run.train(lambda path: save_trained(trained, path))
     return trained
 
@@ -203,7 +203,7 @@ def _teachers(run: MiniRun) -> KeyTeachers | None:
     return KeyTeachers(keys, torch.tensor(silent, device=run.device), sharp)
 
 
-def measure_on_dev(run: MiniRun, trained: Trained, reader: VisualReader, decoder: Decoder) -> Measure:
-    """What measures the run on the images that are kept aside."""
+def dev_subject(run: MiniRun, trained: Trained, reader: VisualReader, decoder: Decoder) -> StageSubject:
+    """Return the dev clips to measure a run on."""
     stage = hypernet_stage(run, trained, bank_clips(run, reader, run.dev_bank, decoder))
-    return Measure(stage, run.material.dev.described, run.material.negatives, run.prompts)
+    return StageSubject(stage, run.material.dev.described, run.prompts)

@@ -120,7 +120,7 @@ class HypernetStage:
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)
         codes = self._codes(states, mask)
-        a, b = self._factors(codes)
+        a, b = self.factors(codes)
         teacher = None
         if self.weights.distil and watched.teacher is not None:
             teacher = watched.teacher(batch.owner, batch.behind_ids)
@@ -145,8 +145,8 @@ class HypernetStage:
         with torch.autocast(states.device.type, torch.bfloat16):
             return self.trained.hypernet.encode(states, mask)
 
-    def _factors(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """A [B, L, r, I] and scaling · B [B, L, r, D] in the decoder's precision."""
+    def factors(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return A [B, L, r, I] and scaling · B [B, L, r, D] of codes, in the decoder's precision."""
         with torch.autocast(codes.device.type, torch.bfloat16):
             adapter = self.trained.hypernet.expand(codes)
         dtype = self.decoder.embedding.dtype
@@ -241,7 +241,7 @@ class HypernetStage:
         groups = self._groups(similarity, size, max(1, min(self.weights.scored, codes.shape[0]) // size))
         rows = groups[:, None].expand(-1, size, -1).flatten()  # of each clip all texts of its group
         ids, labels = batch.said_ids[rows], batch.said_labels[rows]
-        hidden = self.answer(ids, *self.with_bias(*self._factors(codes[groups.flatten()])))
+        hidden = self.answer(ids, *self.with_bias(*self.factors(codes[groups.flatten()])))
         nll, row = token_nll(hidden, self.decoder.head, labels)
         own = -row_sums(nll, row, len(rows)).view(-1, size, size)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor, nn
+from torch import nn
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import Calibration, Model
-from chunkv2l.routing.probability import strength
 from chunkv2l.train.data.images import load_images
+from chunkv2l.train.stages.measure import Ratio, Scores
 from evaluation.__main__ import main
 from evaluation.benchmarks import mini, mini_lines
-from evaluation.benchmarks.mini_lines import HardNegatives, Ratio, Shown
+from evaluation.benchmarks.mini_lines import HardNegatives, Shown, interval
 from evaluation.movies.photographs import Encoder
 from tests.helpers import tiny_mini
 from tests.helpers.keyed import by_words, random_keys
@@ -52,10 +53,9 @@ def shown(stem: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
 def test_a_ratio_is_of_sums_and_its_interval_holds_it() -> None:
     ratio = Ratio((1.0, 3.0), (2.0, 2.0))
     assert ratio.value == 1.0
-    low, high = ratio.interval()
-    assert (low, high) == (0.5, 1.5) == ratio.interval()
+    assert interval(ratio) == (0.5, 1.5) == interval(ratio)
     assert Ratio.mean([True, False, True, True]).value == 0.75
-    assert Ratio((2.0, 4.0, 6.0), (1.0, 2.0, 3.0)).interval() == (2.0, 2.0)  # the same for every question
+    assert interval(Ratio((2.0, 4.0, 6.0), (1.0, 2.0, 3.0))) == (2.0, 2.0)  # the same for every question
 
 
 def test_hard_negatives_stand_beside_the_photographs_own_nouns(stem: Path) -> None:
@@ -71,12 +71,12 @@ def test_hard_negatives_stand_beside_the_photographs_own_nouns(stem: Path) -> No
 
 
 def test_one_photograph_alone_shows_what_a_scene_question_names(shown: Shown) -> None:
-    found = list(mini_lines.scene_questions(shown, 4, 2, random.Random(1)))
-    assert len(found) > 10
-    for group, place, question, answer in found:
-        noun = question.removeprefix("What happens in the scene with the ").removesuffix("?")
-        assert [noun in shown.described[number].nouns for number in group] == [i == place for i in range(4)]
-        assert answer in shown.described[group[place]].captions
+    questions = list(mini_lines.scene_questions(shown, 4, 2, random.Random(1)))
+    assert len(questions) > 10
+    for asked in questions:
+        noun = asked.question.removeprefix("What happens in the scene with the ").removesuffix("?")
+        assert [noun in shown.described[number].nouns for number in asked.clips] == [i == asked.place for i in range(4)]
+        assert asked.answer in shown.described[asked.clips[asked.place]].captions
 
 
 def test_of_one_clip_everything_is_kept(shown: Shown) -> None:
@@ -88,11 +88,11 @@ def test_of_one_clip_everything_is_kept(shown: Shown) -> None:
 
 def test_right_clips_are_found_where_they_score_most(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(sign: float) -> None:
-        def scores(shown: Shown, numbers: list[int], texts: list[str]) -> tuple[Tensor, Tensor, Tensor | None]:
+        def scores(shown: Shown, numbers: list[int], texts: list[str]) -> Scores:
             right = torch.tensor([[float(text in shown.described[n].captions) for text in texts] for n in numbers])
-            return sign * right, torch.ones(len(texts)), None
+            return Scores(sign * right, torch.ones(len(texts)), None)
 
-        monkeypatch.setattr(mini_lines, "scores", scores)
+        monkeypatch.setattr(Shown, "scores", scores)
 
     for sign, expected in ((1.0, 1.0), (-1.0, 0.0)):
         fake(sign)
@@ -101,11 +101,13 @@ def test_right_clips_are_found_where_they_score_most(shown: Shown, monkeypatch: 
         assert lines["R@1 of 4, S alone"].value == lines["R@1 of 8, S alone"].value == expected
 
 
-def test_scores_are_what_the_router_takes(shown: Shown) -> None:
-    s, tokens, keys = mini_lines.scores(shown, [0, 1, 2], ["A dog runs.", "A cat."])
-    assert keys is not None and s.shape == keys.shape == (3, 2)
-    z = strength(s, keys, tokens, shown.model.calibration)
-    assert float(z[1, 0]) == pytest.approx(float(s[1, 0]) / (2 * float(tokens[0]) ** 0.5) + 3 * float(keys[1, 0]))
+def test_the_router_adds_keys_as_its_calibration_says(shown: Shown) -> None:
+    scores = shown.scores([0, 1, 2], ["A dog runs.", "A cat."])
+    assert scores.keys is not None and scores.nats.shape == scores.keys.shape == (3, 2)
+    z = shown.routed(scores)
+    expected = float(scores.nats[1, 0]) / (2 * float(scores.tokens[0]) ** 0.5) + 3 * float(scores.keys[1, 0])
+    assert float(z[1, 0]) == pytest.approx(expected)
+    torch.testing.assert_close(shown.routed(replace(scores, keys=None)), scores.nats / (2 * scores.tokens**0.5))
 
 
 def test_the_command_writes_every_line(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

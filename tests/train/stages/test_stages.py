@@ -32,7 +32,14 @@ from chunkv2l.train.runs.checkpoints import load_keys
 from chunkv2l.train.speed import measure
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained, Weights
 from chunkv2l.train.stages.key_teachers import KeyTeachers
-from chunkv2l.train.stages.measure import Measure
+from chunkv2l.train.stages.measure import rank_in_blocks
+from chunkv2l.train.stages.stage_subject import (
+    StageSubject,
+    caption_figures,
+    composition_figures,
+    context_figures,
+    find_figures,
+)
 from chunkv2l.train.stages.vlm_stage import VisualReader, VlmStage, rehearsal
 from tests.helpers.keyed import by_words
 
@@ -409,13 +416,21 @@ def test_clips_beyond_those_that_are_scored_still_have_keys() -> None:
 
 
 def test_measures_agree_where_they_must() -> None:
-    stage = hypernet_stage()
-    measure = Measure(stage, DESCRIBED, NEGATIVES, PROMPTS, frames=2)
-    captions, found, composed = measure.captions(), measure.find((6,)), measure.compose((2,), groups=2)
+    subject = StageSubject(hypernet_stage(), DESCRIBED, PROMPTS, frames=2)
+    captions, recalls = caption_figures(subject, NEGATIVES), find_figures(subject, (6,))
+    composed = composition_figures(subject, (2,), groups=2)
     # A fresh hypernetwork's adapters are zero: right, wrong and no clip are the same model.
     assert captions["nll_adapter"] == captions["nll_wrong"] == captions["nll_bias"]
-    assert set(found) >= {"R@1/6", "R@5/6", "key R@1/6"}
+    assert set(recalls) >= {"R@1/6", "R@5/6", "key R@1/6"}
     assert composed["2 right"] == composed["2 sum"] == composed["2 bias"]
+    context = context_figures(subject, NEGATIVES)
+    assert context == {name: captions[name] for name in ("nll_context", "yesno_context")}
+
+
+def test_ranks_count_the_clips_of_a_block_that_score_higher() -> None:
+    scores = torch.tensor([[3.0, 1.0, 0.0, 9.0], [4.0, 2.0, 9.0, 0.0], [9.0, 9.0, 1.0, 5.0], [9.0, 9.0, 0.0, 5.0]])
+    assert rank_in_blocks(scores, 2).tolist() == [1, 0, 0, 0]
+    assert rank_in_blocks(scores, 4).tolist() == [3, 2, 1, 1]
 
 
 def test_batches_depend_on_their_number_alone() -> None:
