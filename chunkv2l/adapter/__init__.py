@@ -1,4 +1,4 @@
-"""Rank-space algebra on adapters, and where they meet a model (`inject`) or PEFT (`peft`). Knows tensors only."""
+"""Compute with adapters (`algebra`), apply them to a model (`inject`), read and write PEFT's folders (`peft`)."""
 
 from __future__ import annotations
 

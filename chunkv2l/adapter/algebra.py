@@ -1,4 +1,4 @@
-"""Adapters and their algebra: pure functions on rank factors.
+"""Compose, scale and shrink adapters: pure functions on rank factors.
 
 An adapter adds `scaling · Bᵀ(A x)` to the output of every text block's `down_proj` (docs/algorithm.md, step 13). The
 factors of several adapters can be laid side by side along the rank, so composing is concatenation: the effect of the
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from chunkv2l.adapter import peft
 from chunkv2l.errors import InputError
 
 
@@ -47,47 +48,45 @@ class Adapter:
 
     @property
     def rank(self) -> int:
+        """Return r or R, the ranks of every block."""
         return self.A.shape[-2]
 
     @property
     def num_layers(self) -> int:
+        """Return L, the text blocks."""
         return self.A.shape[-3]
 
     @property
     def leading(self) -> torch.Size:
-        """The dimensions before [L, r, ·]: empty for one adapter, [n] for a stack of n."""
+        """Return the dimensions before [L, r, ·]: empty for one adapter, [n] for a stack of n."""
         return self.A.shape[:-3]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Adapter:
-        """The same adapter on another device or in another precision; no copy where nothing changes."""
+        """Return the adapter on another device or in another precision; nothing is copied where nothing changes."""
         return replace(self, A=self.A.to(device=device, dtype=dtype), B=self.B.to(device=device, dtype=dtype))
 
     def detach(self) -> Adapter:
+        """Return the adapter without the gradients' history."""
         return replace(self, A=self.A.detach(), B=self.B.detach())
 
     def __getitem__(self, index: int | slice | Tensor) -> Adapter:
-        """One adapter or some adapters of a stack, along its first leading dimension."""
+        """Return one or several adapters of a stack, chosen along its first leading dimension."""
         if not self.leading:
             raise InputError("This adapter is a single one, not a stack: there is nothing to choose from.")
         return replace(self, A=self.A[index], B=self.B[index])
 
-    def save_pretrained(
-        self, folder: str | os.PathLike[str], module: str = "model.layers.{i}.mlp.down_proj", base_model: str = ""
-    ) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str], module: str = peft.LLAMA, base_model: str = "") -> None:
         """Write one adapter as a PEFT folder; see `chunkv2l.adapter.peft.save`."""
-        from chunkv2l.adapter.peft import save
-
-        save(self, folder, module, base_model)
+        peft.save(peft.Factors(self.A, self.B, self.scaling, self.target), folder, module, base_model)
 
     @staticmethod
     def from_pretrained(folder: str | os.PathLike[str]) -> Adapter:
         """Read an adapter from a PEFT folder; see `chunkv2l.adapter.peft.load`."""
-        from chunkv2l.adapter.peft import load
-
-        return load(folder)
+        factors = peft.load(folder)
+        return Adapter(factors.A, factors.B, factors.scaling, factors.target)
 
     def unbind(self) -> list[Adapter]:
-        """The adapters of a stack, one by one along the first leading dimension (views, no copies)."""
+        """Return the adapters of a stack, one by one along the first leading dimension (views, no copies)."""
         if not self.leading:
             raise InputError("This adapter is a single one, not a stack: it can't be taken apart.")
         return [replace(self, A=a, B=b) for a, b in zip(self.A.unbind(0), self.B.unbind(0), strict=True)]
@@ -135,7 +134,7 @@ def concat(
 
 
 def stack(adapters: Sequence[Adapter]) -> Adapter:
-    """Several adapters of one rank as a batch: a new first dimension.
+    """Return several adapters of one rank as a batch: a new first dimension.
 
     Raises:
         InputError: none given, different ranks, or adapters for different models.
@@ -155,7 +154,7 @@ def stack(adapters: Sequence[Adapter]) -> Adapter:
 
 
 def scale(adapter: Adapter, weight: float | Tensor) -> Adapter:
-    """An adapter with its effect multiplied: A only, so that B and the scaling stay.
+    """Return an adapter with its effect multiplied: A only, so that B and the scaling stay.
 
     Args:
         weight: a number, zero and negative included, or a tensor that broadcasts to the adapter's leading dimensions.
@@ -164,7 +163,7 @@ def scale(adapter: Adapter, weight: float | Tensor) -> Adapter:
 
 
 def truncate(adapter: Adapter, rank: int) -> Adapter:
-    """The ranks with the largest ‖a‖·‖b‖ of every block, in their order; nothing is recomputed.
+    """Keep the ranks with the largest ‖a‖·‖b‖ of every block, in their order; nothing is recomputed.
 
     Raises:
         InputError: a rank that isn't positive.
@@ -175,7 +174,7 @@ def truncate(adapter: Adapter, rank: int) -> Adapter:
 
 
 def largest(adapter: Adapter, rank: int) -> Tensor:
-    """Which ranks `truncate` keeps: ascending int64 [..., L, min(rank, r)].
+    """Return the ranks that `truncate` keeps, ascending: int64 [..., L, min(rank, r)].
 
     Raises:
         InputError: a rank that isn't positive.
@@ -190,7 +189,7 @@ def largest(adapter: Adapter, rank: int) -> Tensor:
 
 
 def compress(adapter: Adapter, rank: int) -> tuple[Adapter, Tensor]:
-    """The best approximation of every block's Bᵀ A by so many ranks.
+    """Return the best approximation of every block's Bᵀ A by so many ranks.
 
     Through QR of both factors and the SVD of a small matrix; no D × I matrix is made.
 
@@ -218,13 +217,14 @@ def compress(adapter: Adapter, rank: int) -> tuple[Adapter, Tensor]:
 
 
 def _times(a: Tensor, factor: float | Tensor) -> Tensor:
+    """Multiply factors [..., L, r, ·] by a number, or by a tensor of the leading dimensions."""
     if isinstance(factor, Tensor):
         return a * factor.to(device=a.device, dtype=a.dtype)[..., None, None, None]
     return a if factor == 1.0 else a * factor
 
 
 def _join(parts: Sequence[Tensor], factors: Sequence[float | Tensor] | None = None) -> Tensor:
-    """Rank factors [..., L, r, ·], times numbers, side by side along the rank; leading dimensions broadcast."""
+    """Lay rank factors [..., L, r, ·], times numbers, side by side along the rank; leading dimensions broadcast."""
     factors = [1.0] * len(parts) if factors is None else factors
     shapes = {part.shape[:-3] for part in parts}
     if len(shapes) > 1:
@@ -237,13 +237,14 @@ def _join(parts: Sequence[Tensor], factors: Sequence[float | Tensor] | None = No
         return torch.cat([_times(part, factor) for part, factor in zip(parts, factors, strict=True)], dim=-2)
     ranks = [part.shape[-2] for part in parts]
     out = parts[0].new_empty(*parts[0].shape[:-2], sum(ranks), parts[0].shape[-1])
-    for part, factor, place in zip(parts, factors, out.split_with_sizes(ranks, dim=-2), strict=True):
-        torch.mul(part, factor, out=place)  # in one pass: scaling first and joining then would take two
+    for part, factor, block in zip(parts, factors, out.split_with_sizes(ranks, dim=-2), strict=True):
+        torch.mul(part, factor, out=block)  # in one pass: scaling first and joining then would take two
     return out
 
 
-def _check_alike(one: Adapter, other: Adapter) -> None:
-    sizes = [(x.num_layers, x.A.shape[-1], x.B.shape[-1], x.target) for x in (one, other)]
+def _check_alike(first: Adapter, other: Adapter) -> None:
+    """Raise InputError if two adapters have other blocks, sizes or targets."""
+    sizes = [(x.num_layers, x.A.shape[-1], x.B.shape[-1], x.target) for x in (first, other)]
     if sizes[0] != sizes[1]:
         raise InputError(
             "These adapters are for different models: "

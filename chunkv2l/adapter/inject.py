@@ -20,7 +20,7 @@ _LOCKS_LOCK: Final = threading.Lock()
 
 @contextmanager
 def exclusive(targets: Sequence[nn.Module]) -> Iterator[None]:
-    """A model for one thread at a time: hooks are the model's, so another thread's run would get this one's adapter.
+    """Let one thread at a time use a model: hooks are the model's, so another thread would get this one's adapter.
 
     Args:
         targets: as for `inject`; the first stands for the model. Blocks may nest within a thread.
@@ -102,22 +102,22 @@ def inject(targets: Sequence[nn.Module], adapter: Adapter | None) -> Iterator[No
 
 
 def applied(targets: Sequence[nn.Module]) -> list[tuple[Tensor, Tensor, float]] | None:
-    """What `inject` blocks add to the targets' outputs now: factors and scaling, block by block, outermost first.
+    """Return what `inject` blocks add to the targets' outputs now: factors and scaling by block, outermost first.
 
     Returns:
         None where anything else watches or changes a target.
     """
-    found = []
+    added = []
     for target in targets:
         hooks: list[Any] = list(target._forward_hooks.values())
         if target._forward_pre_hooks or not all(isinstance(hook, _Hook) for hook in hooks):
             return None
-        found += [(hook.A, hook.B, hook.scaling) for hook in hooks if hook.A is not None]
-    return found
+        added += [(hook.A, hook.B, hook.scaling) for hook in hooks if hook.A is not None]
+    return added
 
 
 def apply(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """y + scaling · Bᵀ(A x), in y's dtype.
+    """Return y + scaling · Bᵀ(A x), in y's dtype.
 
     Args:
         x: [rows, ..., I].
@@ -141,7 +141,7 @@ def apply(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
 
 
 def check(num_targets: int, adapter: Adapter) -> None:
-    """Raises InputError if an adapter can't be applied to this many modules."""
+    """Raise InputError if an adapter can't be applied to this many modules."""
     if adapter.num_layers != num_targets:
         raise InputError(
             f"The adapter has {adapter.num_layers} blocks but the model {num_targets}: it was made for another model."

@@ -1,4 +1,4 @@
-"""Adapters in PEFT's folder format: `adapter_config.json` and `adapter_model.safetensors`.
+"""Read and write adapters as PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`.
 
 PEFT computes `lora_alpha / r · lora_B(lora_A(x))`, so lora_A is A, lora_B is Bᵀ, and lora_alpha = scaling · r: the
 reference's scaling isn't divided by the rank (docs/algorithm.md, steps 13 and 18).
@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.errors import InputError
+from chunkv2l.sanitize import quoted
 
 LLAMA = "model.layers.{i}.mlp.down_proj"
 SMOLVLM = "model.text_model.layers.{i}.mlp.down_proj"
@@ -28,11 +29,21 @@ KEY = re.compile(r"(?P<before>.*?)(?P<block>\d+)\.(?P<after>[^0-9]*)\.lora_(?P<f
 UNREAD = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
 
 
-def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, base_model: str = "") -> None:
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """An adapter's numbers: A [L, r, I], B [L, r, D], the scaling of Bᵀ(A x), and the name of the linear module."""
+
+    A: Tensor
+    B: Tensor
+    scaling: float
+    target: str
+
+
+def save(factors: Factors, folder: str | os.PathLike[str], module: str = LLAMA, base_model: str = "") -> None:
     """Write one adapter as a folder that `PeftModel.from_pretrained` and vLLM load.
 
     Args:
-        adapter: A [L, r, I]; written in its own precision.
+        factors: written in their own precision.
         folder: made if it isn't there; the two files in it are replaced.
         module: where a block's module is in the model, {i} standing for the block's number: "model.layers.{i}…" in
             Llama-like models, "model.text_model.layers.{i}…" in SmolVLM.
@@ -41,16 +52,17 @@ def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, 
     Raises:
         InputError: a stack of adapters, or a module path without {i} or of another module than the adapter's.
     """
-    if adapter.leading:
-        raise InputError(f"This is a stack of {list(adapter.leading)} adapters: save them one by one.")
-    if module.count("{i}") != 1 or module.rsplit(".", 1)[-1] != adapter.target:
-        raise InputError(f"The module path must contain {{i}} once and end in .{adapter.target}, not be {module!r}.")
+    if factors.A.ndim != 3:
+        raise InputError(f"This is a stack of {list(factors.A.shape[:-3])} adapters: save them one by one.")
+    if module.count("{i}") != 1 or module.rsplit(".", 1)[-1] != factors.target:
+        raise InputError(f"The module path must contain {{i}} once and end in .{factors.target}, not be {module!r}.")
     tensors: dict[str, Tensor] = {}
-    for block, (a, b) in enumerate(zip(adapter.A.detach().cpu(), adapter.B.detach().cpu(), strict=True)):
+    for block, (a, b) in enumerate(zip(factors.A.detach().cpu(), factors.B.detach().cpu(), strict=True)):
         name = f"base_model.model.{module.replace('{i}', str(block))}"
         tensors[f"{name}.lora_A.weight"] = a.clone(memory_format=torch.contiguous_format)
         tensors[f"{name}.lora_B.weight"] = b.T.clone(memory_format=torch.contiguous_format)
-    alpha = adapter.scaling * adapter.rank
+    rank = factors.A.shape[-2]
+    alpha = factors.scaling * rank
     config = {
         "base_model_name_or_path": base_model or None,
         "bias": "none",
@@ -59,8 +71,8 @@ def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, 
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
         "lora_dropout": 0.0,
         "peft_type": "LORA",
-        "r": adapter.rank,
-        "target_modules": [adapter.target],
+        "r": rank,
+        "target_modules": [factors.target],
         "task_type": "CAUSAL_LM",
         "use_dora": False,
         "use_rslora": False,
@@ -72,7 +84,7 @@ def save(adapter: Adapter, folder: str | os.PathLike[str], module: str = LLAMA, 
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def load(folder: str | os.PathLike[str]) -> Adapter:
+def load(folder: str | os.PathLike[str]) -> Factors:
     """Read an adapter of one linear module per block from a PEFT folder.
 
     Raises:
@@ -88,29 +100,30 @@ def load(folder: str | os.PathLike[str]) -> Adapter:
         raise InputError(f"There is no {file}: only PEFT folders with safetensors are read.") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file} can't be read ({error}).") from None
-    factors: dict[str, dict[int, Tensor]] = {"A": {}, "B": {}}
-    places = set()
+    blocks: dict[str, dict[int, Tensor]] = {"A": {}, "B": {}}
+    modules = set()
     for key, tensor in tensors.items():
-        found = KEY.fullmatch(key)
-        if found is None or tensor.ndim != 2:
-            raise InputError(f"{file} isn't a LoRA of one linear module per block: {key}.")
-        places.add((found["before"], found["after"]))
-        factors[found["factor"]][int(found["block"])] = tensor
-    count = len(factors["A"])
-    if len(places) != 1 or any(sorted(part) != list(range(count)) for part in factors.values()) or not count:
+        match = KEY.fullmatch(key)
+        if match is None or tensor.ndim != 2:
+            raise InputError(f"{file} isn't a LoRA of one linear module per block: {quoted(key)}.")
+        modules.add((match["before"], match["after"]))
+        blocks[match["factor"]][int(match["block"])] = tensor
+    count = len(blocks["A"])
+    if len(modules) != 1 or any(sorted(part) != list(range(count)) for part in blocks.values()) or not count:
         raise InputError(f"{file} doesn't hold one linear module of every block from 0 on.")
     try:
-        a = torch.stack([factors["A"][block] for block in range(count)])
-        b = torch.stack([factors["B"][block].T for block in range(count)])
+        a = torch.stack([blocks["A"][block] for block in range(count)])
+        b = torch.stack([blocks["B"][block].T for block in range(count)])
     except RuntimeError:
         raise InputError(f"{file} has blocks of different shapes.") from None
     if a.shape[1] != config["r"]:
         raise InputError(f"{file} has {a.shape[1]} ranks, its configuration {config['r']}.")
     rank = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
-    return Adapter(a, b.contiguous(), config["lora_alpha"] / rank, target=places.pop()[1].rsplit(".", 1)[-1])
+    return Factors(a, b.contiguous(), config["lora_alpha"] / rank, modules.pop()[1].rsplit(".", 1)[-1])
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    """Read a LoRA's configuration, checked: r and lora_alpha are usable, nothing is asked for that isn't read."""
     file = folder / "adapter_config.json"
     try:
         config = json.loads(file.read_text(encoding="utf-8"))

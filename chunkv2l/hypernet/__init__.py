@@ -1,4 +1,4 @@
-"""The hypernetwork: a clip's per-layer states → a code → an adapter."""
+"""Turn a clip's per-layer states into a code, and codes into adapters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypernetwork files: our own `.safetensors`, bare ones with the reference's key names, and the released `.pt` layout.
+"""Read and write hypernetwork files: our own `.safetensors`, bare ones with the reference's key names, released `.pt`.
 
 Files may come from anywhere: nothing in them is executed, and names, shapes and types are checked.
 """
@@ -33,8 +33,8 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
 
     Args:
         path: a `.safetensors` of `save_hypernetwork`; or one with the released checkpoints' key names, or a released
-            `.pt` (all sizes then follow from the shapes; heads are the released 16 × 128 with 4 key/value heads). What
-            it is is told by its content, not by its name.
+            `.pt` (all sizes then follow from the shapes; heads are the released 16 × 128 with 4 key/value heads). The
+            format is detected from the content, not the file name.
 
     Raises:
         InputError: no such file, unreadable, keys and shapes that aren't a hypernetwork's, numbers that aren't finite,
@@ -46,10 +46,10 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
     if _looks_like_safetensors(path):
         tensors, metadata = _read(path)
         if metadata.get("format") == FORMAT:
-            return build(own_config(path, metadata), tensors, path)
-        return build(config_from_shapes(_shapes(tensors), path), tensors, path)
+            return build_hypernetwork(read_config(path, metadata), tensors, path)
+        return build_hypernetwork(config_from_shapes(_shapes(tensors), path), tensors, path)
     tensors, base_model = read_released(path)
-    return build(replace(config_from_shapes(_shapes(tensors), path), base_model=base_model), tensors, path)
+    return build_hypernetwork(replace(config_from_shapes(_shapes(tensors), path), base_model=base_model), tensors, path)
 
 
 def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> None:
@@ -60,8 +60,8 @@ def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> N
         save_file(state, part, metadata={"format": FORMAT, "config": hypernet.config.to_text()})
 
 
-def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> Hypernetwork:
-    """The hypernetwork of these sizes with these weights, names and shapes checked.
+def build_hypernetwork(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> Hypernetwork:
+    """Return the hypernetwork of these sizes with these weights, names and shapes checked.
 
     Raises:
         InputError: a key is missing, unknown, or of another shape.
@@ -77,9 +77,9 @@ def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> 
         raise InputError(f"{path} is damaged: its sizes are beyond anything that can be built.") from None
     expected = {key: tuple(value.shape) for key, value in hypernet.state_dict().items()}
     if missing := sorted(set(expected) - set(tensors)):
-        raise InputError(f"{path} isn't a complete hypernetwork: {_some(missing)} missing.")
+        raise InputError(f"{path} isn't a complete hypernetwork: {_list_first(missing)} missing.")
     if unknown := sorted(set(tensors) - set(expected)):
-        raise InputError(f"{path} has tensors that no hypernetwork has: {_some(unknown)}.")
+        raise InputError(f"{path} has tensors that no hypernetwork has: {_list_first(unknown)}.")
     for key, shape in expected.items():
         tensor = tensors[key]
         if tuple(tensor.shape) != shape:
@@ -96,7 +96,7 @@ def build(config: HypernetConfig, tensors: Mapping[str, Tensor], path: Path) -> 
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], path: Path) -> HypernetConfig:
-    """The configuration that a released checkpoint's shapes imply.
+    """Return the configuration that a released checkpoint's shapes imply.
 
     Raises:
         InputError: keys that decide a size are missing, adapters for other modules, other heads than the released, or
@@ -154,7 +154,7 @@ def _count_blocks(names: Iterable[str]) -> int:
 
 
 def _looks_like_safetensors(path: Path) -> bool:
-    """A safetensors file begins with its header's length in 8 bytes, then the header, which is JSON."""
+    """Return whether a file begins as safetensors do: a length in 8 bytes, then the header, which is JSON."""
     try:
         with path.open("rb") as file:
             return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
@@ -174,8 +174,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path} can't be read as a safetensors file ({quoted(error)}): fetch it again.") from None
 
 
-def own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
-    """The configuration that `save_hypernetwork` puts into a file's metadata.
+def read_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
+    """Return the configuration that `save_hypernetwork` puts into a file's metadata.
 
     Raises:
         InputError: there is none, or it can't be.
@@ -192,6 +192,7 @@ def own_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
         raise InputError(f"{path} is damaged: {quoted(error)}") from None
 
 
-def _some(names: list[str]) -> str:
+def _list_first(names: list[str]) -> str:
+    """List three names at most, and how many more there are."""
     shown = quoted(", ".join(names[:3]))
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

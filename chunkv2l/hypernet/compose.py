@@ -26,7 +26,7 @@ N = TypeVar("N", bound=Node)
 
 
 def expand(hypernet: Hypernetwork, codes: Tensor, precision: torch.dtype = torch.float32) -> Adapter:
-    """Adapters of stored codes [n, L, r, d], on the hypernetwork's device, without the bias: A [n, L, r, I].
+    """Return the adapters of stored codes [n, L, r, d], on the hypernetwork's device, without the bias: A [n, L, r, I].
 
     Args:
         precision: float32, or a lower one that the factors are computed and returned in.
@@ -43,7 +43,7 @@ def compose(
     weights: Mapping[N, float],
     bias: bool = True,
 ) -> Adapter:
-    """One adapter whose effect is the weighted sum of the nodes' effects, and the bias's once.
+    """Return one adapter whose effect is the weighted sum of the nodes' effects, and the bias's once.
 
     Args:
         codes: nodes -> their codes [n, L, r, d], as `IndexFile.codes`: a group composes with its chapter's own code,
@@ -69,9 +69,9 @@ def compose(
     device = hypernet.head.weight.device
     total = torch.zeros(config.num_layers, config.latent_size, config.latent_size, device=device)
     for first in range(0, len(nodes), CODES_AT_ONCE):
-        some = nodes[first : first + CODES_AT_ONCE]
-        factors = torch.tensor([weights[node] for node in some], dtype=torch.float32, device=device)
-        total += hypernet.gram(codes(some).to(device), factors)
+        batch = nodes[first : first + CODES_AT_ONCE]
+        factors = torch.tensor([weights[node] for node in batch], dtype=torch.float32, device=device)
+        total += hypernet.gram(codes(batch).to(device), factors)
     return concat([hypernet.expand_gram(total)], bias=last)
 
 
@@ -82,7 +82,7 @@ def compressed(
     weights: Mapping[N, float],
     rank: int | None = None,
 ) -> tuple[Adapter, Tensor]:
-    """What a chapter could have instead of a code of its own: its members' composition in the ranks of one segment.
+    """Compress the composition of some nodes to the ranks of one segment: an alternative to a chapter's own code.
 
     Args:
         codes, weights: as in `compose`; 1/m for each of m members gives their mean.

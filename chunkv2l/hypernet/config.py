@@ -1,4 +1,4 @@
-"""The sizes of a hypernetwork."""
+"""Hold the sizes of a hypernetwork, and check them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class HypernetConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> HypernetConfig:
-        """The configuration from its JSON's values.
+        """Return the configuration of its JSON's values.
 
         Raises:
             InputError: a name that isn't known, one that is missing, or a value that can't be.

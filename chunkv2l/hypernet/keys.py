@@ -55,7 +55,7 @@ class Keys(nn.Module):
         return self.value.in_features
 
     def of_clips(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """features [B, S, C], mask [B, S] (1 where one is real; None where all are) → unit keys [B, size]."""
+        """Return the unit keys [B, size] of features [B, S, C]; mask [B, S] is 1 where one is real."""
         values = self.value(self._dropped(self.norm(features.float()), 0.3))  # [B, S, value]
         liking = values @ self.liking.T  # [B, S, heads]
         if mask is not None:
@@ -64,7 +64,7 @@ class Keys(nn.Module):
         return F.normalize(self.key(self._dropped(pooled)), dim=-1)
 
     def of_sentences(self, embeddings: Tensor) -> Tensor:
-        """Embeddings of statements [T, SENTENCE] → unit queries [T, size]."""
+        """Return the unit queries [T, size] of statements' embeddings [T, SENTENCE]."""
         bent = F.gelu(self.bend(self._dropped(self.sentence_norm(embeddings), 0.3)))
         return F.normalize(self.query(self._dropped(bent)), dim=-1)
 

@@ -42,7 +42,7 @@ class Hypernetwork(nn.Module):
 
     @property
     def scaling(self) -> float:
-        """What adapters are multiplied by: 2·r^1.5 unless the configuration says otherwise; not divided by r."""
+        """Return the factor of the adapters: 2·r^1.5 unless the configuration says otherwise; not divided by r."""
         given = self.config.scaling
         return 2.0 * float(self.config.rank) ** 1.5 if given is None else given
 
@@ -52,7 +52,7 @@ class Hypernetwork(nn.Module):
         return Adapter(self.bias_A["down_proj"], self.bias_B["down_proj"], self.scaling)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Adapter:
-        """`expand(encode(features, mask))`."""
+        """Return `expand(encode(features, mask))`."""
         return self.expand(self.encode(features, mask))
 
     def encode(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class Hypernetwork(nn.Module):
         return Adapter(a, b, self.scaling)
 
     def gram(self, codes: Tensor, weights: Tensor) -> Tensor:
-        """What a weighted sum of adapters is in the space of codes; sums of grams stand for sums of adapters.
+        """Return a weighted sum of adapters in the space of codes; sums of grams stand for sums of adapters.
 
         Every factor is a rank vector times head[l], so Σ w Bᵀ A = H_Bᵀ G H_A with G = Σ w (s_B c)ᵀ (s_A c), s the
         scalers of the slots.
@@ -139,13 +139,13 @@ class Hypernetwork(nn.Module):
         return torch.bmm(b.mT, a)
 
     def expand_gram(self, gram: Tensor) -> Adapter:
-        """The adapter that a gram [L, d, d] stands for: d ranks, A [L, d, I], B [L, d, D]."""
+        """Return the adapter that a gram [L, d, d] stands for: d ranks, A [L, d, I], B [L, d, D]."""
         weight, i = self.head.weight, self.config.intermediate_size
         return Adapter(torch.bmm(gram, weight[..., :i]), weight[..., i:], self.scaling)
 
     @torch.no_grad()
     def truncate(self, codes: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-        """The rank vectors whose ranks count most in the adapters: largest ‖a‖·‖b‖ of every block.
+        """Keep the rank vectors that count most in the adapters: largest ‖a‖·‖b‖ of every block.
 
         Args:
             codes: [..., L, r, d].
@@ -161,18 +161,18 @@ class Hypernetwork(nn.Module):
         return codes.gather(-2, slots[..., None].expand(*slots.shape, codes.shape[-1])), slots
 
     def _perceive_alike(self, features: Tensor, mask: Tensor) -> Tensor:
-        """`_perceive` for each group of clips with one mask, without the padding: on a CPU its work isn't free."""
+        """Perceive each group of clips with one mask without the padding, which on a CPU would take time."""
         patterns, group = torch.unique(mask, dim=0, return_inverse=True)
         parts: list[Tensor] = []
         for number, pattern in enumerate(patterns):
-            own = features[group == number]
-            parts.append(self._perceive(own if bool(pattern.all()) else own[:, :, pattern], None))
+            members = features[group == number]
+            parts.append(self._perceive(members if bool(pattern.all()) else members[:, :, pattern], None))
         order = group.argsort(stable=True).argsort()  # where each clip lies in the parts put together
         ranks = torch.cat([part.view(-1, features.shape[1], *part.shape[1:]) for part in parts])
         return ranks[order].flatten(0, 1)
 
     def _perceive(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Features [B, L, S, D], mask bool [B, S] or None -> rank embeddings [B·L, r, d]."""
+        """Return the rank embeddings [B·L, r, d] of features [B, L, S, D]; mask bool [B, S] or None."""
         sequences = features.flatten(0, 1)  # [B·L, S, D]
         if mask is not None:
             mask = mask.repeat_interleave(features.shape[1], dim=0)  # [B·L, S]
@@ -187,9 +187,9 @@ class Hypernetwork(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _precision(self, x: Tensor) -> AbstractContextManager[object]:
-        kind = x.device.type
-        if x.dtype in (torch.bfloat16, torch.float16) and not torch.is_autocast_enabled(kind):
-            return torch.autocast(kind, dtype=x.dtype)
+        device = x.device.type
+        if x.dtype in (torch.bfloat16, torch.float16) and not torch.is_autocast_enabled(device):
+            return torch.autocast(device, dtype=x.dtype)
         return nullcontext()
 
 
@@ -240,7 +240,7 @@ def _named(tensor: Tensor) -> nn.ParameterDict:
 
 
 def _at(table: Tensor, slots: Tensor | None, codes: Tensor) -> Tensor:
-    """The scalers [L, r, 1] at each rank vector of codes: [..., L, ranks, 1]."""
+    """Return the scalers [L, r, 1] at each rank vector of codes: [..., L, ranks, 1]."""
     if slots is None:
         return table[:, : codes.shape[-2]]
     slots = slots.to(device=table.device, dtype=torch.long).expand(codes.shape[:-1])
@@ -248,7 +248,7 @@ def _at(table: Tensor, slots: Tensor | None, codes: Tensor) -> Tensor:
 
 
 def _per_layer(codes: Tensor, weight: Tensor) -> Tensor:
-    """Codes [..., L, r, d] by weight [L, d, out] -> [..., L, r, out], one matrix product a layer for all leading."""
+    """Multiply codes [..., L, r, d] by weight [L, d, out]: [..., L, r, out], one matrix product a layer."""
     leading, (layers, ranks, d) = codes.shape[:-3], codes.shape[-3:]
     n = leading.numel()
     flat = codes.reshape(n, layers, ranks, d).transpose(0, 1).reshape(layers, n * ranks, d)

@@ -17,7 +17,7 @@ EPS = 1e-6
 
 
 def unit_rms(x: Tensor) -> Tensor:
-    """x over its root mean square along the last dimension, computed in float32, in x's dtype."""
+    """Divide x by its root mean square along the last dimension, computed in float32, in x's dtype."""
     return F.rms_norm(x.float(), (x.shape[-1],), None, EPS).to(x.dtype)
 
 
@@ -33,7 +33,7 @@ class RMSNorm(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """down(silu(gate x) · up x), no biases."""
+    """Compute down(silu(gate x) · up x), no biases."""
 
     def __init__(self, size: int, hidden: int, out: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class PerceiverLayer(nn.Module):
         self.mlp = GatedMLP(d, 4 * d, d)
 
     def forward(self, latents: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """Latents [N, n, d], context [N, S, d] of unit RMS -> [N, n, d]."""
+        """Return new latents [N, n, d] from latents [N, n, d] and context [N, S, d] of unit RMS."""
         normed = self.input_latents_layernorm(latents)
         attended = self.self_attn(normed, context, self.input_context_layernorm.weight, mask)
         latents = latents + self.post_attention_layernorm(attended)
@@ -115,7 +115,7 @@ class PerceiverLayer(nn.Module):
 
 
 class Resampler(nn.Module):
-    """Learned latents, layers that each read the same context, a final norm."""
+    """Resample a context into learned latents: layers that each read the same context, and a final norm."""
 
     def __init__(self, config: HypernetConfig, num_latents: int, num_layers: int) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Resampler(nn.Module):
         self.layernorm = RMSNorm(config.latent_size)
 
     def forward(self, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Context [N, S, d], mask bool [N, S] or None (all tokens are real) -> [N, num_latents, d]."""
+        """Return latents [N, num_latents, d] of a context [N, S, d]; mask bool [N, S], or None for all."""
         n = context.shape[0]
         context = unit_rms(context)
         latents = self.latents_q.expand(n, -1, -1)
@@ -137,7 +137,7 @@ class Resampler(nn.Module):
 
 
 class Perceiver(nn.Module):
-    """Token states -> rank embeddings: projection, encoder (8 latents), decoder (one layer, r latents)."""
+    """Turn token states into rank embeddings: projection, encoder (8 latents), decoder (one layer, r latents)."""
 
     def __init__(self, config: HypernetConfig) -> None:
         super().__init__()
@@ -147,6 +147,6 @@ class Perceiver(nn.Module):
         self.decoder = Resampler(config, config.rank, 1)
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """States [N, S, D], mask bool [N, S] or None -> [N, r, d]."""
+        """Return rank embeddings [N, r, d] of states [N, S, D]; mask bool [N, S] or None."""
         out: Tensor = self.decoder(self.encoder(self.modality_projection(states), mask))
         return out

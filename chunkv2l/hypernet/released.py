@@ -59,7 +59,7 @@ NAMES = (
 
 
 def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a released checkpoint and the name of its base model ("" if it has none).
+    """Return the tensors of a released checkpoint and the name of its base model ("" if it has none).
 
     The lora_alpha in it is ignored, as the reference does: the scaling is 2·r^1.5.
 
@@ -71,7 +71,7 @@ def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
     extra = {name: entries.pop(name) for name in EXTRA if name in entries}
     tensors: dict[str, Tensor] = {}
     for key, value in entries.items():
-        if not isinstance(key, str) or not _plain(value):
+        if not isinstance(key, str) or not _is_plain_tensor(value):
             raise InputError(f"{path} isn't a Frames2LoRA checkpoint: its entry '{quoted(key)}' isn't a plain tensor.")
         name = key.replace(COMPILED, "")
         if name in tensors:
@@ -118,7 +118,7 @@ def _load(path: Path) -> dict[Any, Any]:
 
 
 def _unpacked(path: Path) -> int:
-    """Bytes that an archive says it holds: a small file must not fill the memory."""
+    """Return the bytes that an archive says it holds: a small file must not fill the memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             return sum(item.file_size for item in archive.infolist())
@@ -128,8 +128,8 @@ def _unpacked(path: Path) -> int:
         ) from None
 
 
-def _plain(value: object) -> bool:
-    """Whether it is a tensor that occupies the memory that its shape says."""
+def _is_plain_tensor(value: object) -> bool:
+    """Return whether a value is a tensor that occupies the memory that its shape says."""
     return type(value) is Tensor and value.layout == torch.strided and value.is_contiguous()
 
 

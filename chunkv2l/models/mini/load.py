@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from chunkv2l.hypernet.checkpoint import build as build_hypernetwork
-from chunkv2l.hypernet.checkpoint import own_config
+from chunkv2l.hypernet.checkpoint import build_hypernetwork, read_config
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
@@ -246,7 +245,7 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
         network, keys, calibration = load_hypernetwork(path), None, UNFITTED
     else:
         state, metadata = weights.read(path)
-        network = build_hypernetwork(own_config(path, metadata), _below(state, "hypernet."), path)
+        network = build_hypernetwork(read_config(path, metadata), _below(state, "hypernet."), path)
         calibration = Calibration.from_text(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
             keys = _keys(_below(state, "keys."))
