@@ -6,11 +6,13 @@
     with chunkv2l.open("movie.idx") as index:
         print(index.ask("When does a dog catch the ball?").answer)
 
-Everything is imported when it is first used, so that importing the package costs nothing.
+Everything is imported when it is first used, so that importing the package costs nothing. Import it before torch: then
+PyTorch's idle threads sleep instead of spinning, as OMP_WAIT_POLICY=PASSIVE says, and leave the cores to others.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from chunkv2l.ask import open_index as open
     from chunkv2l.indexing.build import build
     from chunkv2l.video.detectors import Segment
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # OpenMP reads it once, when torch is loaded
 
 __all__ = ["Adapter", "Answer", "Index", "Segment", "build", "open", "policies"]
 __version__ = "0.1.0"

@@ -5,11 +5,35 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 MAX_TEXT: Final = 1 << 16
 """Characters of a line of text in an index: a caption, a subtitle, what is said in a segment."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+"""Control characters but tab and newline, characters that turn the direction of text, and characters without width. The
+two joiners are letters of some scripts and part of emoji, so they count only beside ASCII."""
+
+
+def ascii_escape(character: str) -> str:
+    r"""Return a character as Python escapes it: "\x1b", "\u202e"."""
+    return ascii(character)[1:-1]
+
+
+def strip_invisible(text: str) -> str:
+    """Return a text without control characters, direction marks and characters without width."""
+    return _INVISIBLE.sub("", text)
+
+
+def escape_invisible(text: str, escape: Callable[[str], str] = ascii_escape) -> str:
+    """Return a text in which such characters are written as escapes: what is shown is what is there."""
+    return _INVISIBLE.sub(lambda match: escape(match[0]), text)
 
 
 def canonical_json(value: Any) -> str:
@@ -31,6 +55,11 @@ def is_line(value: object) -> bool:
 def one_line(text: str) -> str:
     """A text as `is_line` wants it, spaces made single."""
     return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """Return a text of at most `limit` characters, the end of a longer one left out."""
+    return text if len(text) <= limit else f"{text[: limit - 2]} …"
 
 
 def quoted(said: object) -> str:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError
 
 COMMANDS = {
@@ -52,7 +52,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ChunkV2LError as error:
-            if terminal.debugging():
+            if terminal.is_debugging():
                 raise
             terminal.say(f"Error: {error}")
             ctx.exit(error.exit_code)

@@ -6,13 +6,15 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted (Ctrl+C).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from chunkv2l import __version__, defaults
-from chunkv2l.cli import output as terminal
+import chunkv2l
+from chunkv2l import defaults
+from chunkv2l.cli import streams
 from chunkv2l.cli.options import (
     budget_option,
     complete_model,
@@ -25,33 +27,54 @@ from chunkv2l.cli.options import (
     model_options,
     output_options,
 )
+from chunkv2l.cli.output import ProgressBar, show_answer, show_report
 from chunkv2l.cli.tools import TOOLS
-from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.errors import ChunkV2LError
+
+if TYPE_CHECKING:
+    from chunkv2l.ask import Index
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The program: runs a command and exits with its code."""
+    """Run a command and exit with its code."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; whatever goes wrong becomes a sentence on stderr and an exit code."""
-    terminal.prepare()
+    """Run a command; whatever goes wrong becomes a sentence on stderr and an exit code.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        streams.prepare()
+        code = _run(arguments)
+        streams.flush()
+    except click.exceptions.Exit as ended:  # the reader of stdout has gone
+        return ended.exit_code
+    except ChunkV2LError as error:
+        streams.say(f"Error: {error}")
+        return error.exit_code
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(arguments, prog_name="chunkv2l", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # stderr is full
+            error.show()
         return error.exit_code
     except click.Abort:
-        terminal.say("Interrupted.")
+        streams.say("Interrupted.")
         return 130
     except ChunkV2LError as error:
-        terminal.show_traceback()
-        terminal.say(f"Error: {error}")
+        streams.show_traceback()
+        streams.say(f"Error: {error}")
         return error.exit_code
     except Exception as error:
-        terminal.show_traceback()
-        terminal.say(
+        streams.show_traceback()
+        streams.say(
             f"Error: {type(error).__name__}: {error}\n"
             "This is a fault of chunkv2l; CHUNKV2L_DEBUG=1 before the command shows where."
         )
@@ -69,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     )
     + "\n\nExit codes: 0 done, 1 failed, 2 bad input, 130 interrupted. CHUNKV2L_DEBUG=1 shows tracebacks.",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="chunkv2l")
+@click.version_option(chunkv2l.__version__, "-V", "--version", prog_name="chunkv2l")
 def cli() -> None:
     """Build an index of a long video once, then question it with zero visual tokens."""
 
@@ -177,17 +200,17 @@ def build(
         raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
     settings["subtitles"] = None if no_subtitles else subtitles or "auto"
     try:
-        with terminal.ProgressBar() as progress:
+        with ProgressBar() as progress:
             report = build_index(
                 movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **settings
             )
     except KeyboardInterrupt:
-        terminal.say("Interrupted; what is stored stays: run the same command to go on.")
+        streams.say("Interrupted; what is stored stays: run the same command to go on.")
         raise click.exceptions.Exit(130) from None
     if as_json:
-        terminal.emit_json(report.to_json())
+        streams.emit_json(report.to_json())
     else:
-        terminal.show_report(report)
+        show_report(report)
 
 
 @cli.command(
@@ -253,36 +276,45 @@ def ask(
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
         outputs.check(opened, question)
-        if question is not None:
-            if sys.stderr.isatty():
-                terminal.say(f"Loading {opened.file.meta.model} …")
-            answer = opened.ask(question, **options)
-            if as_json:
-                terminal.emit_json(answer.to_json(explain))
-            else:
-                terminal.show_answer(answer, explain)
-            outputs.write(opened, answer, terminal.say)
-            return
-        failed = False
-        for line in _with_model(opened):
-            try:
-                answer = opened.ask(line, **options)
-            except InputError as error:
-                terminal.say(f"Error: {error}")
-                failed = True
-                continue
-            if as_json:
-                terminal.emit_json(answer.to_json(explain), indent=None)
-            else:
-                terminal.show_answer(answer, explain)
-    ctx.exit(2 if failed and not sys.stdin.isatty() else 0)
+        if question is None:
+            ctx.exit(_ask_lines(opened, options, explain, as_json))
+        if sys.stderr is not None and sys.stderr.isatty():
+            streams.say(f"Loading {opened.file.meta.model} …")
+        answer = opened.ask(question, **options)
+        if as_json:
+            streams.emit_json(answer.to_json(explain))
+        else:
+            show_answer(answer, explain)
+        outputs.write(opened, answer, streams.say)
 
 
-def _with_model(opened: Any) -> Any:
-    """Questions from the terminal, once the model is there."""
-    terminal.say(f"Loading {opened.file.meta.model} …")
-    _ = opened.model
-    return terminal.questions()
+def _ask_lines(index: Index, options: Mapping[str, Any], explain: bool, as_json: bool) -> int:
+    """Ask the questions that stdin has, one a line; a bad one doesn't stop the others.
+
+    Args:
+        as_json: print a line of JSON for each question; of one that can't be answered, the question and the error.
+
+    Returns:
+        The exit code: 0 on a terminal, or where all were answered; else that of the first error.
+    """
+    streams.say(f"Loading {index.file.meta.model} …")
+    _ = index.model
+    code = 0
+    for question in streams.read_questions():
+        try:
+            answer = index.ask(question, **options)
+        except ChunkV2LError as error:
+            streams.show_traceback()
+            streams.say(f"Error: {error}")
+            code = code or error.exit_code
+            if as_json:
+                streams.emit_json({"question": question, "error": str(error)}, indent=None)
+            continue
+        if as_json:
+            streams.emit_json(answer.to_json(explain), indent=None)
+        else:
+            show_answer(answer, explain)
+    return 0 if sys.stdin is not None and sys.stdin.isatty() else code
 
 
 @cli.command(
@@ -298,9 +330,9 @@ def completion(shell: str) -> None:
     """Print the script that makes SHELL complete chunkv2l's commands and options."""
     from click.shell_completion import get_completion_class
 
-    kind = get_completion_class(shell)
-    assert kind is not None  # click.Choice has seen to that
-    terminal.emit(kind(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None  # click.Choice allows no other shell
+    streams.emit(completion_class(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
 
 
 for _tool in TOOLS:

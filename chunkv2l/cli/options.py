@@ -8,16 +8,17 @@ from typing import Any, TypeVar
 import click
 
 from chunkv2l import defaults
+from chunkv2l.sanitize import shorten
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def examples(*lines: str) -> str:
-    """A command's epilog: examples as they are typed."""
+    """Return a command's epilog: examples as they are typed."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-class Budget(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+class BudgetType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A number of segments, or "all"."""
 
     name = "N|all"
@@ -25,19 +26,23 @@ class Budget(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "all" or (isinstance(value, int) and value > 0):
             return value
-        if isinstance(value, str) and value.isdecimal() and int(value) > 0:
+        if isinstance(value, str) and value.isdecimal() and len(value) <= 18 and int(value) > 0:
             return int(value)
-        self.fail(f'"{value}" is neither a number of segments from 1 on nor "all".', param, ctx)
+        self.fail(f'"{shorten(str(value))}" is neither a number of segments from 1 on nor "all".', param, ctx)
 
 
 def completes(names: Callable[[], Iterable[str]], otherwise: str = "plain") -> Callable[..., list[Any]]:
-    """A `shell_complete` of these names, and of files ("file") or folders ("dir") where none of them fits."""
+    """Return a `shell_complete` that offers these names.
+
+    Args:
+        otherwise: what is offered where no name fits: "file", "dir" or "plain".
+    """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type=otherwise)]
+        items = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return items or [CompletionItem(incomplete, type=otherwise)]
 
     return complete
 
@@ -47,7 +52,7 @@ complete_model = completes(lambda: defaults.MODELS, "dir")
 
 
 def model_options(command: F) -> F:
-    """Which model, and where it runs."""
+    """Add the options for the hypernetwork and the device."""
     for option in (
         click.option(
             "--device",
@@ -63,7 +68,7 @@ def model_options(command: F) -> F:
 
 
 def output_options(command: F) -> F:
-    """Files that `ask` leaves beside its answer: the fields of `outputs.Outputs`."""
+    """Add the options for files that `ask` writes beside its answer: the fields of `artifacts.Outputs`."""
     for option in (
         click.option("--reencode", is_flag=True, help="Encode the clip anew: exact borders, but it takes longer."),
         click.option("--movie", metavar="FILE", type=click.Path(), help="Where the movie is.  [default: beside INDEX]"),
@@ -86,7 +91,7 @@ def output_options(command: F) -> F:
 
 budget_option = click.option(
     "--budget",
-    type=Budget(),
+    type=BudgetType(),
     metavar="N|all",
     default=defaults.BUDGET,
     show_default=True,

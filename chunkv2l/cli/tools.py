@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chunkv2l import defaults
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import output, streams
 from chunkv2l.cli.options import (
     budget_option,
     complete_model,
@@ -34,9 +34,9 @@ def show(index: str, as_json: bool) -> None:
 
     with IndexFile(index) as file:
         if as_json:
-            terminal.emit_json(terminal.index_json(file))
+            streams.emit_json(output.index_json(file))
         else:
-            terminal.show_index(file)
+            output.show_index(file)
 
 
 @click.command(
@@ -55,12 +55,12 @@ def verify(ctx: click.Context, index: str, as_json: bool) -> None:
 
     findings = read_through(index)
     if as_json:
-        terminal.emit_json({"index": index, "ok": not findings, "findings": findings})
+        streams.emit_json({"index": index, "ok": not findings, "findings": findings})
     else:
         for finding in findings:
-            terminal.say(f"Error: {finding}")
+            streams.say(f"Error: {finding}")
         if not findings:
-            terminal.emit(f"{index} is sound.")
+            streams.emit(f"{index} is sound.")
     ctx.exit(2 if findings else 0)
 
 
@@ -129,11 +129,11 @@ def export(
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
         written = export_adapters(opened, output, bias=not no_bias, **options)
     if as_json:
-        terminal.emit_json([item.to_json() for item in written])
+        streams.emit_json([item.to_json() for item in written])
         return
     for item in written:
         lost = f", relative error {item.error:.2g}" if item.error else ""
-        terminal.emit(f"{item.folder}  rank {item.rank}{lost}")
+        streams.emit(f"{item.folder}  rank {item.rank}{lost}")
 
 
 def _export_base(folder: str, spec: ModelSpec, as_json: bool) -> None:
@@ -142,9 +142,9 @@ def _export_base(folder: str, spec: ModelSpec, as_json: bool) -> None:
 
     path = export_base(load_model(spec), folder)
     if as_json:
-        terminal.emit_json({"model": spec.name, "folder": str(path)})
+        streams.emit_json({"model": spec.name, "folder": str(path)})
     else:
-        terminal.emit(f"{path}: the frozen language model of {spec.name}, its tokenizer and chat template.")
+        streams.emit(f"{path}: the frozen language model of {spec.name}, its tokenizer and chat template.")
 
 
 @click.group(
@@ -164,14 +164,14 @@ def models(ctx: click.Context, as_json: bool) -> None:
         return
     from chunkv2l.models import available
 
-    found = available()
+    listed = available()
     if as_json:
-        terminal.emit_json([asdict(item) for item in found])
+        streams.emit_json([asdict(item) for item in listed])
         return
-    for item in found:
-        terminal.emit(f"{item.name} ({'here' if item.here else 'not here'})")
-        terminal.emit(click.wrap_text(item.text, 100, "    ", "    "))
-    terminal.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
+    for item in listed:
+        streams.emit(f"{item.name} ({'here' if item.here else 'not here'})")
+        streams.emit(click.wrap_text(item.text, 100, "    ", "    "))
+    streams.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
 
 
 @models.command(
@@ -188,7 +188,7 @@ def fetch(name: str, source: str | None) -> None:
     """Fetch the weights of the model NAME, so that it works where there is no network."""
     from chunkv2l.models import fetch_model
 
-    terminal.emit(fetch_model(name, source).text)
+    streams.emit(fetch_model(name, source).text)
 
 
 @click.command(
@@ -212,14 +212,14 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
     from chunkv2l.doctor.finding import Finding
     from chunkv2l.doctor.report import examine
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for item in examine(ModelSpec(model, hypernet, device)):
-        found.append(item)
+        findings.append(item)
         if not as_json:
-            terminal.emit(f"{item.level:<8}{item.subject}: {item.text}")
+            streams.emit(f"{item.level:<8}{item.subject}: {item.text}")
     if as_json:
-        terminal.emit_json([item.to_json() for item in found])
-    ctx.exit(1 if any(item.level == "problem" for item in found) else 0)
+        streams.emit_json([item.to_json() for item in findings])
+    ctx.exit(1 if any(item.level == "problem" for item in findings) else 0)
 
 
 TOOLS: tuple[click.Command, ...] = (show, verify, export, models, doctor)

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.sentence import minilm
 from evaluation.benchmarks import asking, moments, qa

@@ -25,7 +25,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from evaluation.common import results, table

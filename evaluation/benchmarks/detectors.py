@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.defaults import DETECTOR, MAX_LENGTH, MIN_LENGTH
 from chunkv2l.errors import InputError
 from chunkv2l.video.detectors import DETECTORS, make_detector

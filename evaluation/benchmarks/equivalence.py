@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from evaluation.common import results
 from evaluation.common.resampling import ROUNDS, Comparison, compare

@@ -23,7 +23,7 @@ from unittest import mock
 import click
 import torch
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.models.family import require_family

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import Progress, peak_memory

@@ -18,7 +18,7 @@ import click
 from tqdm import tqdm
 
 from chunkv2l.ask import Index
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.parse import parse
 from evaluation.benchmarks import asking

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
 from chunkv2l.models.family import require_family

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import chunkv2l
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.files import write_text
 

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import torch
 
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.checkpoint import save_hypernetwork

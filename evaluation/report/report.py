@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 
 import evaluation.__main__ as evaluation
-from chunkv2l.cli import output as terminal
+from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from evaluation.common import results
 from evaluation.report import readme

@@ -155,26 +155,20 @@ def test_a_bad_question_in_a_pipe_doesnt_stop_the_others(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"When?\n{WHEN}\n"))
     assert cli.run(["ask", index, "--json"]) == 2
     told = capsys.readouterr()
-    assert [json.loads(line)["question"] for line in told.out.splitlines()] == [WHEN]
+    lines = [json.loads(line) for line in told.out.splitlines()]
+    assert [line["question"] for line in lines] == ["When?", WHEN]
+    assert "names nothing to look for" in lines[0]["error"] and "answer" in lines[1]
     assert "names nothing to look for" in told.err
 
 
 def test_questions_from_a_terminal(
     index: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = iter([WHEN, "", "When?", "What is red?"])
-
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    def typed(prompt: str) -> str:
-        for line in lines:
-            return line
-        raise EOFError
-
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr(terminal, "_read", typed)
+    monkeypatch.setattr("sys.stdin", Terminal(f"{WHEN}\n\nWhen?\nWhat is red?\n"))
     assert cli.run(["ask", index]) == 0  # a slip at the terminal is no failure
     told = capsys.readouterr()
     assert told.out.count(" %") >= 5 and "Ctrl+D ends" in told.err and "names nothing to look for" in told.err
