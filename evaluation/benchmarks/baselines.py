@@ -32,6 +32,7 @@ from evaluation.benchmarks.answers import RULES, Rule
 from evaluation.benchmarks.asking import About
 from evaluation.benchmarks.baseline_ways import ANSWERING, FINDING, Embed, Movie, Way
 from evaluation.common import results
+from evaluation.common.options import device_option, index_option, json_option, limit_option, out_option
 from evaluation.common.table import markdown
 from evaluation.datasets import moment_files, qa_files
 from evaluation.datasets.qa_files import Question
@@ -156,7 +157,7 @@ def _embedder(wheels: Path | None, device: str) -> Embed | None:
 
 
 @click.command(short_help="What one would do instead: searching captions, frames in context, one adapter for all.")
-@click.option("--index", "index_path", type=click.Path(exists=True, path_type=Path), required=True)
+@index_option
 @click.option(
     "--movie", "movie_path", type=click.Path(exists=True, path_type=Path), help="Movie, or folder of VID.mp4."
 )
@@ -164,13 +165,12 @@ def _embedder(wheels: Path | None, device: str) -> Embed | None:
 @click.option("--questions", "questions_path", type=click.Path(path_type=Path), help="Questions, as `qa` takes them.")
 @click.option("--answers", type=click.Path(path_type=Path), help="As in `qa`.")
 @click.option("--rule", type=click.Choice(RULES), default="mean", show_default=True, help="As in `qa`.")
-@click.option("--limit", type=click.IntRange(min=1), help="Of the questions, so many, drawn at random.")
-@click.option("--seed", default=0, show_default=True, help="Of --limit.")
+@limit_option
 @click.option("--exhaustive", is_flag=True, help="Every segment's frames in context, too: a prefill a segment a query.")
 @click.option("--wheels", type=click.Path(exists=True, path_type=Path), help="Folder with the embeddings' wheel.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@results.out_option
+@device_option
+@json_option
+@out_option
 def command(
     index_path: Path,
     movie_path: Path | None,

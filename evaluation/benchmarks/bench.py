@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from chunkv2l.errors import ChunkV2LError
+from evaluation.common.options import json_option
 from evaluation.common.timing import Times, Way, interleaved
 
 HIDDEN, INTERMEDIATE, RANK, SCALING = 960, 2560, 16, 128.0
@@ -38,7 +39,7 @@ TOLERANCE = 1e-3  # largest difference of logits, relative to the adapters' larg
     show_default=True,
     help="Rounds, after one to warm up; medians count.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(layers: int, adapters: int, rows: int, tokens: int, repeat: int, as_json: bool) -> None:
     """Time composing and mixed batches against PEFT, on this machine's CPU."""
     result = measure(layers, adapters, rows, tokens, repeat)

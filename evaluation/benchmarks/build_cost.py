@@ -29,6 +29,7 @@ from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
 from evaluation.common import results, table
+from evaluation.common.options import captions_option, device_option, hypernet_option, out_option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,11 +259,11 @@ def draw(figure: Figure, costs: Sequence[Cost], lines: dict[str, Line]) -> None:
     help="Lengths to build; give it again for each.",
 )
 @click.option("--model", default="mini", show_default=True, metavar="NAME|FOLDER")
-@click.option("--hypernet", metavar="FILE")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--captions/--no-captions", default=True, show_default=True)
+@hypernet_option
+@device_option
+@captions_option
 @click.option("--exact", is_flag=True, help="Time reading alone as models do that need the very frames (SmolVLM2).")
-@results.out_option
+@out_option
 def command(
     movie: Path,
     minutes: tuple[float, ...],

@@ -28,11 +28,11 @@ from evaluation.benchmarks.moments import question
 from evaluation.benchmarks.observe import SIZES, Observer, make_statements
 from evaluation.benchmarks.reliability import at_threshold, bins, brier, calibration_error, separation, trade_off
 from evaluation.common import metrics, results
+from evaluation.common.options import PhotographSettings, photograph_options
 from evaluation.common.table import markdown, share
 from evaluation.datasets import qvhighlights
 from evaluation.movies.photographs import Encoder, Take
 from evaluation.movies.structure import make_structure
-from evaluation.photograph_options import photograph_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -265,7 +265,6 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's queries, QVHighlights' JSONL.")
 @photograph_options
 def command(
-    stem: Path,
     fitting: bool,
     write: Path | None,
     given: Path | None,
@@ -277,34 +276,29 @@ def command(
     mu: bool,
     movie: Path | None,
     queries: Path | None,
-    limit: int | None,
-    name: str,
-    device: str,
-    cache: Path,
-    seed: int,
-    out: Path,
+    settings: PhotographSettings,
 ) -> None:
     """Reliability of the router's probabilities: ECE, Brier score, false alarms against misses; or fit them anew.
 
     A third of the photograph queries ask for something that the movie hasn't.
     """
     _checked(movie, queries, fitting, write)
-    images = load_images(stem, limit)
-    model = _calibrated(load_model(ModelSpec(name, device=device)), given)
+    images = load_images(settings.stem, settings.limit)
+    model = _calibrated(load_model(ModelSpec(settings.model, device=settings.device)), given)
     cases = observed(
         images,
         model,
-        cache,
+        settings.cache,
         photographs=photographs,
         sizes=sizes or SIZES,
         count=count,
         absent=absent,
-        seed=seed,
+        seed=settings.seed,
         mu=mu if fitting else model.calibration.mu,
         names=names,
     )
     if fitting:
-        fitted = fit(cases, seed)
+        fitted = fit(cases, settings.seed)
         model = replace(model, calibration=fitted.calibration)
         figures = fit_figures(fitted, cases)
         if write is not None:
@@ -312,8 +306,8 @@ def command(
     else:
         figures = {"calibration": asdict(model.calibration), "photographs": judge(cases, model.calibration)}
     if movie is not None and queries is not None:
-        figures["movie"] = judge_movie(movie, queries, model, cache / "movies")
-    write_results("calibration-fit" if fitting else "calibration", figures, out, seed)
+        figures["movie"] = judge_movie(movie, queries, model, settings.cache / "movies")
+    write_results("calibration-fit" if fitting else "calibration", figures, settings.out, settings.seed)
     click.echo(table_of(figures))
 
 

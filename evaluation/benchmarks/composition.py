@@ -34,10 +34,10 @@ from chunkv2l.train.data.images import ImageSet, load_images
 from chunkv2l.train.data.questions import Described, scene_row
 from evaluation.benchmarks import answers
 from evaluation.common import results
+from evaluation.common.options import PhotographSettings, photograph_options, policies_or_all_option
 from evaluation.common.table import markdown, share
 from evaluation.common.token_f1 import best_f1
 from evaluation.movies.photographs import Encoder, Take, halves, write_movie
-from evaluation.photograph_options import photograph_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -289,35 +289,29 @@ def draw(figures: Mapping[str, Any]) -> Callable[[Figure], None]:
 @click.option("--parts", multiple=True, type=click.IntRange(min=1), help="Numbers of parts; may be repeated.")
 @click.option("--groups", default=32, show_default=True, type=click.IntRange(min=1), help="Questions.")
 @click.option("--clips", default=64, show_default=True, type=click.IntRange(min=0), help="Clips of the two halves.")
-@click.option("--policy", "named", multiple=True, help="Policies, by name or FILE.py:function; all if left out.")
+@policies_or_all_option
 @photograph_options
 def command(
-    stem: Path,
     parts: tuple[int, ...],
     groups: int,
     clips: int,
-    limit: int | None,
-    named: tuple[str, ...],
-    name: str,
-    device: str,
-    cache: Path,
-    seed: int,
-    out: Path,
+    policy_names: tuple[str, ...],
+    settings: PhotographSettings,
 ) -> None:
     """Retention against the number of parts, for every policy; the paper's two halves first.
 
     Kept is token-F1 (against the best of the photograph's captions) over the right clip's own, and the gain in NLL of
     the true answer over the bias alone.
     """
-    images = load_images(stem, limit)
+    images = load_images(settings.stem, settings.limit)
     sizes = sorted(set(parts or PARTS))
     if sizes[-1] < 2:
         raise InputError("--parts needs a number above 1: with one part there is no wrong clip to compare with.")
-    chosen = dict(policies.load(one) for one in named or policies.BUILT_IN)
-    rng = random.Random(f"composition {seed}")
+    chosen = dict(policies.load(one) for one in policy_names or policies.BUILT_IN)
+    rng = random.Random(f"composition {settings.seed}")
     made = make_groups(images.described, groups, sizes[-1], rng)
     captioned = [i for i, one in enumerate(images.described) if one.captions]
-    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
     told: dict[int, dict[str, list[Told]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         sample = rng.sample(captioned, min(clips, len(captioned)))
@@ -325,11 +319,13 @@ def command(
 
         def report() -> None:
             figures = figures_of(halves_told, told)
-            results.write("composition", figures, table_of(figures), draw(figures), out=out, seed=seed)
+            results.write(
+                "composition", figures, table_of(figures), draw(figures), out=settings.out, seed=settings.seed
+            )
 
         for group in tqdm(made, desc="composition", unit="question", disable=None):
             for size in sizes:
-                for key, values in _asked(encoder, images, group, size, chosen, Path(folder), seed).items():
+                for key, values in _asked(encoder, images, group, size, chosen, Path(folder), settings.seed).items():
                     for policy, value in values.items():
                         told.setdefault(key, {}).setdefault(policy, []).append(value)
             report()

@@ -23,6 +23,7 @@ from chunkv2l.video.segmentation import detect
 from chunkv2l.video.settings import SegmentationSettings
 from evaluation.common import metrics
 from evaluation.common.metrics import Window
+from evaluation.common.options import json_option
 from evaluation.datasets import qvhighlights
 
 
@@ -81,7 +82,7 @@ def windows_of(queries: Path, movie: Path) -> list[Sequence[Window]]:
 @click.option("--min-length", type=float, default=MIN_LENGTH, show_default=True, help="Seconds.")
 @click.option("--max-length", type=float, default=MAX_LENGTH, show_default=True, help="Seconds.")
 @click.option("--reader", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(
     movie: Path,
     queries: Path,

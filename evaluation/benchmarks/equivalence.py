@@ -20,6 +20,7 @@ import click
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from evaluation.common import results
+from evaluation.common.options import json_option, out_option, seed_option
 from evaluation.common.resampling import ROUNDS, Comparison, compare
 from evaluation.common.table import markdown
 
@@ -113,9 +114,9 @@ def draw(figure: Figure, found: Mapping[str, Comparison], margins: Mapping[str, 
 @click.option("--margin", type=float, multiple=True, help=f"For each --measure, or one for all.  [default: {MARGIN}]")
 @click.option("--rounds", type=click.IntRange(min=100), default=ROUNDS, show_default=True, help="Bootstrap samples.")
 @click.option("--by-movie", is_flag=True, help="Draw whole movies, not questions: for few movies with many questions.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@results.out_option
+@seed_option()
+@json_option
+@out_option
 def command(
     first: str,
     second: str,

@@ -31,6 +31,7 @@ from chunkv2l.video.parallel import coordinator
 from evaluation.benchmarks import latency
 from evaluation.benchmarks.build_cost import STAGES, head
 from evaluation.common import results, table
+from evaluation.common.options import captions_option, device_option, out_option
 from evaluation.movies import gpu_movie, random_smolvlm
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ def ask_rows(before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
 @click.option("--segments", type=click.IntRange(min=2), default=600, show_default=True, help="That are asked over.")
 @click.option("--questions", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--budget", default=BUDGET, show_default=True)
-@click.option("--captions/--no-captions", default=True, show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@results.out_option
+@captions_option
+@device_option
+@out_option
 def command(
     work: Path, clips: Path | None, images: Path | None, movie: Path | None, minutes: float, made: float, parts: int,
     size: str, before_minutes: float, shape: str, segments: int, questions: int, budget: int, captions: bool,

@@ -30,6 +30,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node
 from chunkv2l.models.family import require_family
 from evaluation.common import results, table
+from evaluation.common.options import device_option, hypernet_option, out_option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -261,9 +262,9 @@ def draw(
     "--cold/--no-cold", "with_cold", default=True, show_default=True, help="Also `chunkv2l ask` from a shell."
 )
 @click.option("--model", metavar="NAME|FOLDER", help="Where the index doesn't know.")
-@click.option("--hypernet", metavar="FILE")
-@click.option("--device", default="auto", show_default=True)
-@results.out_option
+@hypernet_option
+@device_option
+@out_option
 def command(
     movie: Path, paths: tuple[Path, ...], frames: tuple[int, ...], limit: bool, budget: int, rounds: int,
     patience: float, with_cold: bool, model: str | None, hypernet: str | None, device: str, out: Path,

@@ -33,10 +33,10 @@ from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.common import metrics, results
+from evaluation.common.options import PhotographSettings, photograph_options, policies_or_all_option
 from evaluation.common.table import markdown, share
 from evaluation.movies.photographs import SECONDS, Encoder, Take, write_movie
 from evaluation.movies.structure import Structure, make_structure
-from evaluation.photograph_options import photograph_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -271,21 +271,15 @@ def _seconds(value: float | None) -> str:
 @click.option("--queries", default=200, show_default=True, type=click.IntRange(min=1), help="For each size.")
 @click.option("--exhaustive", type=click.IntRange(min=0), help="Queries asked exhaustively too; all if left out.")
 @click.option("--timed", default=10, show_default=True, type=click.IntRange(min=0), help="Queries of each size timed.")
-@click.option("--policy", "named", multiple=True, help="Policies, by name or FILE.py:function; all if left out.")
+@policies_or_all_option
 @photograph_options
 def command(
-    stem: Path,
     sizes: tuple[int, ...],
     queries: int,
     exhaustive: int | None,
     timed: int,
-    limit: int | None,
-    named: tuple[str, ...],
-    name: str,
-    device: str,
-    cache: Path,
-    seed: int,
-    out: Path,
+    policy_names: tuple[str, ...],
+    settings: PhotographSettings,
 ) -> None:
     """Text to segment in movies of N photographs: R@1 and R@5 per policy, seconds a query, exhaustive and budgeted.
 
@@ -293,15 +287,15 @@ def command(
     photographs, so that no more than those are encoded; they are kept for the next run. Results are written after
     every movie.
     """
-    images = load_images(stem, limit)
-    chosen = dict(policies.load(one) for one in named or policies.BUILT_IN)
+    images = load_images(settings.stem, settings.limit)
+    chosen = dict(policies.load(one) for one in policy_names or policies.BUILT_IN)
     wanted = sorted(set(sizes or SIZES), reverse=True)
     allowed: tuple[int, ...] | None = None
     plans = {}
     for size in wanted:  # all of them, before hours are spent on the first
-        plans[size] = make_movies(images, size, queries, seed, allowed)
+        plans[size] = make_movies(images, size, queries, settings.seed, allowed)
         allowed = allowed or plans[size][0][0].photographs
-    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in sorted(plans):
@@ -323,5 +317,5 @@ def command(
                         kept.append(candidate)
                         bar.update()
                     figures[str(size)] = {"movies": len(plans[size]), **summary(found, kept)}
-                    write_results(figures, out, seed)
+                    write_results(figures, settings.out, settings.seed)
     click.echo(table_of(figures))

@@ -24,6 +24,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import Progress, peak_memory
 from chunkv2l.video.probe import probe
+from evaluation.common.options import captions_option, json_option
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -119,8 +120,8 @@ def lengthen(source: Path, target: Path, minutes: float) -> None:
 @click.option("--early", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Minute of the mark.")
 @click.option("--keep", type=click.Path(path_type=Path), help="The long movie: made here, or used if it is here.")
 @click.option("--model", default="mini", show_default=True)
-@click.option("--captions/--no-captions", default=True, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@captions_option
+@json_option
 def command(
     movie: Path, minutes: float, early: float, keep: Path | None, model: str, captions: bool, as_json: bool
 ) -> None:

@@ -30,10 +30,10 @@ from evaluation.benchmarks.mini_lines import Shown, interval
 from evaluation.benchmarks.moments import question
 from evaluation.common import results
 from evaluation.common.metrics import recall
+from evaluation.common.options import PhotographSettings, json_option, photograph_options
 from evaluation.common.table import markdown
 from evaluation.datasets import qvhighlights
 from evaluation.movies.photographs import Encoder
-from evaluation.photograph_options import photograph_options
 
 SIZES: Final = (8, 64, 256)
 KEPT: Final = (4, 8, 16)
@@ -112,22 +112,16 @@ def table_of(figures: dict[str, Any]) -> str:
 @click.option("--line", "wanted", multiple=True, type=click.Choice(LINES), help="May be repeated; all if left out.")
 @click.option("--movie", type=click.Path(path_type=Path), help="Movie or index, to be asked --queries.")
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's, QVHighlights' JSONL.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @photograph_options
 def command(
-    stem: Path,
-    limit: int | None,
     questions: int,
     largest: int,
     wanted: tuple[str, ...],
     movie: Path | None,
     queries: Path | None,
-    name: str,
-    device: str,
-    cache: Path,
-    seed: int,
     as_json: bool,
-    out: Path,
+    settings: PhotographSettings,
 ) -> None:
     """The default model's own table, from its shipped weights, on photographs (and a movie) of yours.
 
@@ -136,18 +130,18 @@ def command(
     """
     if (movie is None) != (queries is None):
         raise InputError("--movie and --queries go together: give both, or neither.")
-    images = load_images(stem, limit)
-    model = load_model(ModelSpec(name, device=device))
-    shown = Shown.of(Encoder(model, cache, seed), images)
+    images = load_images(settings.stem, settings.limit)
+    model = load_model(ModelSpec(settings.model, device=settings.device))
+    shown = Shown.of(Encoder(model, settings.cache, settings.seed), images)
     lines: Lines = {}
 
     def report() -> dict[str, Any]:
         figures = figures_of(lines)
-        results.write("mini", figures, table_of(figures), out=out, seed=seed)
+        results.write("mini", figures, table_of(figures), out=settings.out, seed=settings.seed)
         return figures
 
     with tempfile.TemporaryDirectory() as folder:
-        for more in lines_of(shown, wanted or LINES, questions, largest, seed):
+        for more in lines_of(shown, wanted or LINES, questions, largest, settings.seed):
             lines.update(more)
             report()
         if movie is not None and queries is not None:

@@ -24,6 +24,14 @@ from chunkv2l.query.parse import parse
 from evaluation.benchmarks import asking
 from evaluation.common import metrics, results, table
 from evaluation.common.metrics import Scored, Window
+from evaluation.common.options import (
+    ask_arguments,
+    asking_options,
+    device_option,
+    json_option,
+    out_option,
+    policies_option,
+)
 from evaluation.datasets import moment_files, qvhighlights
 from evaluation.datasets.qvhighlights import MomentQuery, Prediction
 
@@ -193,19 +201,16 @@ def _or_nan(value: Any) -> float:
     show_default=True,
     help="Of --queries: QVHighlights, Charades-STA, ActivityNet Captions, TimeLens.",
 )
-@click.option(
-    "--policy", "policies", multiple=True, help="As in `chunkv2l ask`: a name, or FILE.py:function; may be repeated."
-)
-@click.option("--top-k", type=click.IntRange(min=1), help="Segments to compose.")
-@click.option("--budget", help='Segments to score exactly for a query, or "all".')
-@click.option("--device", default="auto", show_default=True)
+@policies_option
+@asking_options
+@device_option
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write the predictions to this file.")
 @click.option(
     "--score", "scored", type=click.Path(path_type=Path), help="Score this file of predictions; asks nothing."
 )
 @click.option("--full", is_flag=True, help="Print all metrics: R1@0.3, R1@0.7 and mAP too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@results.out_option
+@json_option
+@out_option
 def command(
     index_path: Path | None,
     queries_path: Path,
@@ -245,9 +250,7 @@ def command(
     elif not files:
         raise InputError("Nothing to evaluate: give --index to ask the queries, or --score to score predictions.")
     else:
-        options: dict[str, Any] = {"top_k": top_k}
-        if budget is not None:
-            options["budget"] = int(budget) if budget.isdigit() else budget
+        options = ask_arguments(top_k, budget)
         for policy in policies or (None,):
             found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
     if predictions is not None:

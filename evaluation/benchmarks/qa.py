@@ -27,6 +27,16 @@ from chunkv2l.models.family import require_family
 from evaluation.benchmarks import answers, asking
 from evaluation.benchmarks.answers import RULES, Nats, Rule
 from evaluation.common import results
+from evaluation.common.options import (
+    ask_arguments,
+    asking_options,
+    device_option,
+    index_option,
+    json_option,
+    limit_option,
+    out_option,
+    policies_option,
+)
 from evaluation.common.table import markdown, share
 from evaluation.common.token_f1 import best_f1
 from evaluation.datasets import qa_files
@@ -157,13 +167,7 @@ def sampled(questions: Sequence[Question], limit: int | None, seed: int) -> list
 
 
 @click.command("qa", short_help="Question answering: NExT-QA, Video-MME, MLVU, LVBench, LongVideoBench, EgoSchema.")
-@click.option(
-    "--index",
-    "index_path",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="Index, or folder of VID.idx.",
-)
+@index_option
 @click.option("--questions", "path", type=click.Path(path_type=Path), required=True, help="The dataset's file.")
 @click.option("--format", type=click.Choice(["auto", *qa_files.FORMATS]), default="auto", show_default=True)
 @click.option(
@@ -172,9 +176,8 @@ def sampled(questions: Sequence[Question], limit: int | None, seed: int) -> list
     type=click.Path(path_type=Path),
     help="EgoSchema's subset_answers.json (default: beside the questions), or NExT-QA's further references.",
 )
-@click.option("--policy", "policies", multiple=True, help="As in `chunkv2l ask`; may be repeated.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Segments to compose.")
-@click.option("--budget", help='Segments to score exactly for a question, or "all".')
+@policies_option
+@asking_options
 @click.option(
     "--rule",
     type=click.Choice(RULES),
@@ -182,11 +185,10 @@ def sampled(questions: Sequence[Question], limit: int | None, seed: int) -> list
     show_default=True,
     help="Options by nats a token, their sum, or their gain over no video. All three are reported.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Ask so many questions, drawn at random.")
-@click.option("--seed", default=0, show_default=True, help="Of --limit.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@results.out_option
+@limit_option
+@device_option
+@json_option
+@out_option
 def command(
     index_path: Path,
     path: Path,
@@ -217,9 +219,7 @@ def command(
     if not questions:
         raise InputError(f"{path} has no question about {index_path.name}.")
     files = {vid: file for vid, file in files.items() if any(question.vid == vid for question in questions)}
-    options: dict[str, Any] = {"top_k": top_k}
-    if budget is not None:
-        options["budget"] = int(budget) if budget.isdigit() else budget
+    options = ask_arguments(top_k, budget)
     found = ask_all(files, questions, policies or (None,), rule, device, **options)
     rows = {name: summary(questions, scores) for name, scores in found.items()}
     chance = guessing(questions)

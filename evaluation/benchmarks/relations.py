@@ -28,10 +28,10 @@ from chunkv2l.errors import NothingFound
 from chunkv2l.models import ModelSpec, load_model
 from chunkv2l.train.data.images import load_images
 from evaluation.common import metrics, results
+from evaluation.common.options import PhotographSettings, photograph_options
 from evaluation.common.table import markdown, share
 from evaluation.movies.photographs import SECONDS, Encoder, Take, write_movie
 from evaluation.movies.relation_cases import KINDS, LEAST, Ordered, Question, make_ordered
-from evaluation.photograph_options import photograph_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,27 +163,21 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
 @click.option("--segments", default=32, show_default=True, type=click.IntRange(min=LEAST), help="Of each movie.")
 @photograph_options
 def command(
-    stem: Path,
     movies: int,
     segments: int,
-    limit: int | None,
-    name: str,
-    device: str,
-    cache: Path,
-    seed: int,
-    out: Path,
+    settings: PhotographSettings,
 ) -> None:
     """Share of questions about order in time that are answered from the right segment, by kind of question.
 
     First, last, how many and within ask for events that occur 2 to 5 times: a scene that is filmed anew, or photographs
     that share a noun no other segment has. Results are written after every movie.
     """
-    images = load_images(stem, limit)
+    images = load_images(settings.stem, settings.limit)
     made: list[Ordered] = [
-        make_ordered(images.described, segments, random.Random(f"relations {seed} {number}"))
+        make_ordered(images.described, segments, random.Random(f"relations {settings.seed} {number}"))
         for number in range(movies)
     ]
-    encoder = Encoder(load_model(ModelSpec(name, device=device)), cache, seed)
+    encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder, tqdm(total=movies, unit="movie", disable=None) as bar:
         for movie in made:
@@ -195,6 +189,13 @@ def command(
             with chunkv2l.open(path, model=encoder.model) as index:
                 outcomes += [ask(index, question) for question in movie.questions]
             figures = figures_of(outcomes)
-            results.write("relations", figures, table_of(figures), partial(draw, figures=figures), out=out, seed=seed)
+            results.write(
+                "relations",
+                figures,
+                table_of(figures),
+                partial(draw, figures=figures),
+                out=settings.out,
+                seed=settings.seed,
+            )
             bar.update()
     click.echo(table_of(figures_of(outcomes)))

@@ -19,8 +19,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 import chunkv2l
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
@@ -42,15 +40,6 @@ PACKAGES = (
 )
 """Those whose versions change numbers or times."""
 SIZE, DPI = (8.0, 4.5), 120
-
-out_option = click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=OUT,
-    show_default="evaluation/results",
-    help="Folder for NAME.json, NAME.md and NAME.png.",
-)
-"""`--out FOLDER`, the same for every command."""
 
 
 def write(

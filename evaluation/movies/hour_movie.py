@@ -31,6 +31,7 @@ from chunkv2l.files import atomic_write
 from chunkv2l.train.data.images import load_images
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
+from evaluation.common.options import seed_option
 from evaluation.movies import hour_plan
 from evaluation.movies.hour_plan import Shot, Source, View
 
@@ -218,7 +219,7 @@ def _size(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
 @click.option("--fps", type=click.IntRange(1, 120), default=25, show_default=True)
 @click.option("--grain", type=click.FloatRange(0, 32), default=3.0, show_default=True, help="Noise, grey levels.")
 @click.option("--crf", type=click.IntRange(0, 51), default=23, show_default=True, help="x264's quality.")
-@click.option("--seed", default=0, show_default=True)
+@seed_option()
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("hour.mp4"))
 def command(
     clips: Path | None,

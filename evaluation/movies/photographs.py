@@ -42,7 +42,6 @@ FPS = 25.0
 SIDE = 224
 """Pixels of a filmed frame's side."""
 CODES = "fp16"
-CACHE = Path(__file__).parents[1] / "cache"
 
 
 @dataclass(frozen=True)

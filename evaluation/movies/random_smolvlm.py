@@ -23,6 +23,7 @@ from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.checkpoint import save_hypernetwork
 from chunkv2l.models.smolvlm.load import PUBLISHED
 from chunkv2l.models.text.plain import quiet
+from evaluation.common.options import seed_option
 
 HYPERNET = "hypernet.safetensors"
 SPECIAL = (
@@ -182,7 +183,7 @@ def make_tokenizer() -> Any:
 @click.command("random-smolvlm", short_help="A SmolVLM2 of the published shape with random weights, to measure time.")
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--shape", type=click.Choice(sorted(SHAPES)), default="smolvlm2-500m", show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@seed_option()
 def command(out: Path, shape: str, seed: int) -> None:
     """Write a frozen model with random weights, and a hypernetwork for it, for `build` and `latency`."""
     hypernet = make(out, SHAPES[shape], seed)

@@ -22,6 +22,7 @@ import evaluation.__main__ as evaluation
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from evaluation.common import results
+from evaluation.common.options import out_option
 from evaluation.report import readme
 
 ORDER: Final = (
@@ -192,7 +193,7 @@ def _files(command: Any) -> Any:
 @click.option("--no-run", is_flag=True, help="Make the page of results that are there already.")
 @click.option("--collect", is_flag=True, help="Take the README's numbers from the results in --out, into readme.json.")
 @click.option("--readme", "rewrite", is_flag=True, help="Write the README's table from readme.json.")
-@results.out_option
+@out_option
 def command(
     only: tuple[str, ...],
     given: tuple[str, ...],
