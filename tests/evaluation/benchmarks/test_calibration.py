@@ -122,7 +122,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_the_command_judges_and_fits(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "load_model", lambda name, device: fake_model())
+    monkeypatch.setattr(calibration, "load_model", lambda spec: fake_model())
     given = ["calibration", "--images", str(stem), "--photographs", "30", "--sizes", "4", "--sizes", "8"]
     given += ["--count", "30", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
     fitted = tmp_path / "fitted.json"
@@ -163,6 +163,6 @@ def test_the_command_judges_and_fits(stem: Path, tmp_path: Path, monkeypatch: py
     ],
 )
 def test_bad_input(stem: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], words: str) -> None:
-    monkeypatch.setattr(calibration, "load_model", lambda name, device: fake_model())
+    monkeypatch.setattr(calibration, "load_model", lambda spec: fake_model())
     result = CliRunner().invoke(main, ["calibration", "--images", str(stem), *(w.format(stem=stem) for w in given)])
     assert result.exit_code == 2 and words in result.output and "Traceback" not in result.output

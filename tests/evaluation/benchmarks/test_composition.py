@@ -83,7 +83,7 @@ def test_what_is_kept_by_hand() -> None:
 
 
 def test_the_command(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "load_model", lambda name, device: small_model())
+    monkeypatch.setattr(composition, "load_model", lambda spec: small_model())
     monkeypatch.setattr(composition, "TOKENS", 4)
     monkeypatch.setattr("chunkv2l.ask.MAX_NEW_TOKENS", 4)
     monkeypatch.setattr("chunkv2l.indexing.segments.CAPTION_TOKENS", 4)

@@ -84,7 +84,7 @@ def test_candidates_are_bounded_by_the_budget_and_exhaustive_has_all(images: Ima
 
 
 def test_the_command_writes_what_it_found(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(longmovie, "load_model", lambda name, device: fake_model())
+    monkeypatch.setattr(longmovie, "load_model", lambda spec: fake_model())
     given = ["longmovie", "--images", str(stem), "--segments", "20", "--segments", "28", "--queries", "4"]
     given += ["--exhaustive", "2", "--timed", "1", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
     result = CliRunner().invoke(main, given)

@@ -111,7 +111,7 @@ def test_the_router_adds_keys_as_its_calibration_says(shown: Shown) -> None:
 
 
 def test_the_command_writes_every_line(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mini, "load_model", lambda name, device: small_model())
+    monkeypatch.setattr(mini, "load_model", lambda spec: small_model())
     options = ["--questions", "4", "--largest", "8", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
     result = CliRunner().invoke(main, ["mini", "--images", str(stem), *options, "--json"])
     assert result.exit_code == 0, result.output

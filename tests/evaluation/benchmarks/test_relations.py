@@ -117,7 +117,7 @@ def test_shares_by_hand() -> None:
 
 
 def test_the_command(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relations, "load_model", lambda name, device: fake_model())
+    monkeypatch.setattr(relations, "load_model", lambda spec: fake_model())
     given = ["relations", "--images", str(stem), "--movies", "1", "--cache", str(tmp_path), "--out", str(tmp_path)]
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 0, result.output
