@@ -27,20 +27,20 @@ from chunkv2l.adapter.inject import applied, exclusive, inject
 logger = logging.getLogger("chunkv2l")
 
 MOST_TOKENS: Final = 8192
-"""Passes of more tokens, padding included, keep a GPU busy without graphs."""
+"""Tokens of a pass, padding included, beyond which a GPU is busy without graphs."""
 WORTH: Final = 2
-"""How often a size comes before it is recorded, which takes as long as several passes."""
+"""Requests of a size before it is recorded, which takes as long as several passes."""
 LONG: Final = 16
-"""Tokens of an answer that take longer without a graph than recording one does."""
+"""Tokens of an answer from which on recording a graph takes less time than going without."""
 KEPT: Final = 32
-"""Graphs kept, those used last."""
+"""Graphs kept: those used last."""
 _REMEMBERED: Final = 1000  # sizes that came
 _ROWS: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 _TOKENS, _RANKS = 16, 8  # lengths and ranks are rounded up to multiples of them
 
 
 def rounded(count: int) -> int:
-    """Rows rounded up, so that few sizes serve all."""
+    """Round rows up, so that few sizes serve all."""
     return next((rows for rows in _ROWS if rows >= count), -(-count // _ROWS[-1]) * _ROWS[-1])
 
 
@@ -62,14 +62,14 @@ class DecoderParts(Protocol):
     def embed_ids(self, ids: Tensor) -> Tensor: ...
 
 
-def cache_name(kind: type[nn.Module]) -> str:
-    """What a module of transformers calls the cache that it is given; 5.24 renamed past_key_values."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+def cache_name(module: type[nn.Module]) -> str:
+    """Return the name of the argument by which a module of transformers takes its cache; 5.24 renamed it."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 Replay = Callable[[], Tensor]
 Record = Callable[[Replay], Replay]
-"""Takes what computes a tensor from tensors that stay where they are; gives what does the same again."""
+"""Records a function over fixed buffers; returns a function that replays it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Form:
         room: tokens that its cache holds, rounded up; 0 without a cache.
         adapters: how many a stack has, rounded up; 0 for one for all rows, None for none.
         rank: of the adapters, rounded up.
-        kind: their precision and scaling.
+        precision: of the adapters, with their scaling.
         around: addresses of what `inject` blocks around the pass apply, and of the model's weights.
     """
 
@@ -90,7 +90,7 @@ class Form:
     room: int
     adapters: int | None
     rank: int
-    kind: tuple[torch.dtype, float] | None
+    precision: tuple[torch.dtype, float] | None
     around: tuple[object, ...]
 
 
@@ -118,13 +118,13 @@ class Pass:
         self._cache = Cache(form, model.config, self._embeds)
         self._token = torch.zeros(form.rows, dtype=torch.long, device=device)
         self._position = torch.zeros(form.rows, 1, dtype=torch.long, device=device)
-        self._seen = torch.ones(form.rows, 1, 1, form.room, dtype=torch.bool, device=device)
+        self._attended = torch.ones(form.rows, 1, 1, form.room, dtype=torch.bool, device=device)
         self._room = torch.arange(form.room, device=device)[None]
         self.replay = record(self._begin)
         self.step = record(self._step)
 
     def load(self, embeds: Tensor, adapter: Adapter | None, lengths: Tensor | None = None) -> None:
-        """Put what a pass is about into its place: rows [B, S, D], their adapters, with a cache their lengths [B]."""
+        """Copy a pass's input into its buffers: rows [B, S, D], their adapters, with a cache their lengths [B]."""
         rows, tokens, _ = embeds.shape
         self._embeds[:rows, :tokens].copy_(embeds)
         if lengths is not None:
@@ -132,90 +132,90 @@ class Pass:
         if adapter is None or self._adapter is None:
             return
         rank = adapter.rank
-        for place, factor in ((self._adapter.A, adapter.A), (self._adapter.B, adapter.B)):
+        for buffer, factor in ((self._adapter.A, adapter.A), (self._adapter.B, adapter.B)):
             if rank < self._form.rank:
-                place[..., rank:, :].zero_()
-            (place[: factor.shape[0]] if adapter.leading else place)[..., :rank, :].copy_(factor)
+                buffer[..., rank:, :].zero_()
+            (buffer[: factor.shape[0]] if adapter.leading else buffer)[..., :rank, :].copy_(factor)
 
     def _read(self) -> Tensor:
         return self._run(self._embeds, self._order, None, None)
 
     def _begin(self) -> Tensor:
-        self._cache.place.fill_(self._form.tokens)
+        self._cache.position.fill_(self._form.tokens)
         self._position.copy_(self._lengths[:, None])
-        self._seen.copy_((self._room < self._lengths[:, None])[:, None, None])
+        self._attended.copy_((self._room < self._lengths[:, None])[:, None, None])
         self._cache.whole = True
         hidden = self._run(self._embeds, self._order, None, self._cache)
         last = hidden[torch.arange(len(hidden), device=hidden.device), self._lengths - 1]
         return self._token.copy_(self._decoder.head(last).argmax(-1))
 
     def _step(self) -> Tensor:
-        self._seen.index_fill_(3, self._cache.place, True)
+        self._attended.index_fill_(3, self._cache.position, True)
         self._cache.whole = False
-        hidden = self._run(self._decoder.embed_ids(self._token[:, None]), self._position, self._seen, self._cache)
-        self._cache.place.add_(1)
+        hidden = self._run(self._decoder.embed_ids(self._token[:, None]), self._position, self._attended, self._cache)
+        self._cache.position.add_(1)
         self._position.add_(1)
         return self._token.copy_(self._decoder.head(hidden[:, -1]).argmax(-1))
 
     def _run(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        """All blocks and the last norm. Not by the model's own `forward`: as it makes its mask it looks at numbers."""
+        """Run all blocks and the last norm; not by the model's own `forward`, which looks at numbers for its mask."""
         model: Any = self._decoder.model
-        turned = model.rotary_emb(x, positions)
+        rotary = model.rotary_emb(x, positions)
         with inject(self._decoder.targets, self._adapter):
             for layer in model.layers:
-                given = {cache_name(type(layer)): cache}
-                x = layer(x, attention_mask=mask, position_ids=positions, position_embeddings=turned, **given)
+                named = {cache_name(type(layer)): cache}
+                x = layer(x, attention_mask=mask, position_ids=positions, position_embeddings=rotary, **named)
         out: Tensor = model.norm(x)
         return out
 
 
 class Cache:
-    """Keys and values [rows, heads, room, h] of every block, that stay where they are; blocks know it by `update`.
+    """Hold keys and values [rows, heads, room, h] of every block in fixed buffers; blocks call `update`.
 
     Attributes:
-        place: int64 [1], where the next token's go.
-        whole: whether a prompt is being read, from the first place on.
+        position: int64 [1], where the next token's keys and values go.
+        whole: whether a prompt is being read, from the first position on.
     """
 
     def __init__(self, form: Form, config: Any, like: Tensor) -> None:
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (config.num_hidden_layers, form.rows, config.num_key_value_heads, form.room, width)
         self._keys, self._values = like.new_zeros(shape), like.new_zeros(shape)
-        self.place = torch.zeros(1, dtype=torch.long, device=like.device)
+        self.position = torch.zeros(1, dtype=torch.long, device=like.device)
         self.whole = True
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Keep a block's new keys and values [rows, heads, S, h]; returns those that it attends to."""
+        """Keep a block's new keys and values [rows, heads, S, h]; return those that it attends to."""
         kept = (self._keys[layer], self._values[layer])
         if self.whole:
-            for place, new in zip(kept, (keys, values), strict=True):
-                place[:, :, : new.shape[2]].copy_(new)
+            for buffer, new in zip(kept, (keys, values), strict=True):
+                buffer[:, :, : new.shape[2]].copy_(new)
             return keys, values
-        for place, new in zip(kept, (keys, values), strict=True):
-            place.index_copy_(2, self.place, new)
+        for buffer, new in zip(kept, (keys, values), strict=True):
+            buffer.index_copy_(2, self.position, new)
         return kept
 
 
-class Speech:
-    """Greedy answers, token by token, by replaying a pass with a cache."""
+class GreedyReplay:
+    """Generate greedy answers, token by token, by replaying a pass with a cache."""
 
-    def __init__(self, found: Pass) -> None:
-        self._pass = found
+    def __init__(self, recorded: Pass) -> None:
+        self._pass = recorded
         self._rows = 0
 
     def begin(self, embeds: Tensor, lengths: Tensor, adapter: Adapter | None) -> list[int]:
-        """The first token of every answer to right-padded prompts [B, S, D] of these lengths [B]."""
+        """Return the first token of every answer to right-padded prompts [B, S, D] of these lengths [B]."""
         with torch.inference_mode():
             self._rows = len(embeds)
             self._pass.load(embeds, adapter, lengths)
-            found: list[int] = self._pass.replay().tolist()
-            return found[: self._rows]
+            tokens: list[int] = self._pass.replay().tolist()
+            return tokens[: self._rows]
 
-    def go_on(self) -> list[int]:
-        """The next token of every answer."""
+    def next_tokens(self) -> list[int]:
+        """Return the next token of every answer."""
         with torch.inference_mode():
-            found: list[int] = self._pass.step().tolist()
-            return found[: self._rows]
+            tokens: list[int] = self._pass.step().tolist()
+            return tokens[: self._rows]
 
 
 class Recorder:
@@ -226,7 +226,7 @@ class Recorder:
         self._pool: Any = None
 
     def __call__(self, run: Replay) -> Replay:
-        """Raises RuntimeError where it can't be recorded."""
+        """Record a function, or raise RuntimeError where it can't be recorded."""
         cuda: Any = torch.cuda
         with cuda.device(self._device):
             aside = cuda.Stream()
@@ -260,17 +260,17 @@ class Graphs:
         self._device = decoder.device
         self._record = record or Recorder(self._device)
         self._targets = decoder.targets
-        self._seen: Counter[Form] = Counter()
+        self._requests: Counter[Form] = Counter()
         self._made: OrderedDict[Form, Pass] = OrderedDict()
         self._adapters: WeakValueDictionary[tuple[object, ...], Adapter] = WeakValueDictionary()
         self._failed = False
 
     def __len__(self) -> int:
-        """How many graphs there are now."""
+        """Return how many graphs are kept now."""
         return len(self._made)
 
     def states(self, embeds: Tensor, adapter: Adapter | None) -> Tensor | None:
-        """The normed output [B, S, D] of right-padded rows [B, S, D]; numbers where a row is padded mean nothing.
+        """Return the normed output [B, S, D] of right-padded rows [B, S, D]; where a row is padded it means nothing.
 
         Args:
             adapter: as `inject` takes it, on the model's device.
@@ -280,15 +280,15 @@ class Graphs:
         """
         with exclusive(self._targets):
             with torch.inference_mode():
-                found = self._find(embeds, adapter, 0, WORTH)
-                if found is None:
+                recorded = self._find(embeds, adapter, 0, WORTH)
+                if recorded is None:
                     return None
-                found.load(embeds, adapter)
-                states = found.replay()
+                recorded.load(embeds, adapter)
+                states = recorded.replay()
             return states[: embeds.shape[0], : embeds.shape[1]].clone()  # out here, so that gradients may be taken
 
-    def speech(self, embeds: Tensor, adapter: Adapter | None, most: int, hurry: bool = True) -> Speech | None:
-        """Greedy answers of at most `most` tokens to right-padded prompts [B, S, D]; None as in `states`.
+    def generate(self, embeds: Tensor, adapter: Adapter | None, most: int, hurry: bool = True) -> GreedyReplay | None:
+        """Return a generator of at most `most` tokens for right-padded prompts [B, S, D]; None as in `states`.
 
         The caller holds `exclusive` until it is done with it.
 
@@ -296,8 +296,8 @@ class Graphs:
             hurry: the first token is waited for. Otherwise a size of `LONG` tokens is recorded when it first comes.
         """
         with torch.inference_mode():
-            found = self._find(embeds, adapter, most, WORTH if hurry or most < LONG else 0)
-            return None if found is None else Speech(found)
+            recorded = self._find(embeds, adapter, most, WORTH if hurry or most < LONG else 0)
+            return None if recorded is None else GreedyReplay(recorded)
 
     def _find(self, embeds: Tensor, adapter: Adapter | None, most: int, worth: int) -> Pass | None:
         form = None if self._failed else self._form(embeds, adapter, most)
@@ -306,10 +306,10 @@ class Graphs:
         if form in self._made:
             self._made.move_to_end(form)
             return self._made[form]
-        if self._seen[form] < worth:
-            if len(self._seen) > _REMEMBERED:
-                self._seen.clear()
-            self._seen[form] += 1
+        if self._requests[form] < worth:
+            if len(self._requests) > _REMEMBERED:
+                self._requests.clear()
+            self._requests[form] += 1
             return None
         try:
             self._made[form] = Pass(self._decoder, form, self._buffers(form, adapter), self._record)
@@ -334,25 +334,25 @@ class Graphs:
         room = -(-(tokens + most) // _TOKENS) * _TOKENS if most else 0
         if adapter is None:
             return Form(rounded(rows), tokens, room, None, 0, None, tuple(around))
-        rank, kind = -(-adapter.rank // _RANKS) * _RANKS, (adapter.A.dtype, adapter.scaling)
+        rank, precision = -(-adapter.rank // _RANKS) * _RANKS, (adapter.A.dtype, adapter.scaling)
         if not adapter.leading:
-            return Form(rounded(rows), tokens, room, 0, rank, kind, tuple(around))
+            return Form(rounded(rows), tokens, room, 0, rank, precision, tuple(around))
         count = adapter.leading[0]
         if not count or rows % count:
             return None
-        return Form(rounded(count) * (rows // count), tokens, room, rounded(count), rank, kind, tuple(around))
+        return Form(rounded(count) * (rows // count), tokens, room, rounded(count), rank, precision, tuple(around))
 
     def _buffers(self, form: Form, adapter: Adapter | None) -> Adapter | None:
-        """Where the adapters of such passes lie; passes of other lengths share them."""
+        """Return the buffers for the adapters of such passes; passes of other lengths share them."""
         if adapter is None:
             return None
-        key = (form.adapters, form.rank, form.kind)
-        found = self._adapters.get(key)
-        if found is None:
+        key = (form.adapters, form.rank, form.precision)
+        buffers = self._adapters.get(key)
+        if buffers is None:
             leading = [form.adapters] if form.adapters else []
             a, b = (
                 factor.new_zeros([*leading, factor.shape[-3], form.rank, factor.shape[-1]])
                 for factor in (adapter.A, adapter.B)
             )
-            found = self._adapters[key] = Adapter(a, b, adapter.scaling)
-        return found
+            buffers = self._adapters[key] = Adapter(a, b, adapter.scaling)
+        return buffers

@@ -1,8 +1,8 @@
-"""A language model in parts, and log-likelihoods of text under per-row adapters; `greedy.py` has answers.
+"""Take a language model apart, and compute log-likelihoods of text under per-row adapters.
 
-Plain functions over a Llama-like decoder, so that a new family gets them by naming its parts. Prompts are token ids or,
-where pictures are in them, embeddings. Rows are padded on the right, so a row's numbers don't depend on its neighbours;
-log-softmax is in float32 and computed only where a label is.
+`greedy.py` generates. Plain functions over a Llama-like decoder, so that a new family gets them by naming its parts.
+Prompts are token ids or, where pictures are in them, embeddings. Rows are padded on the right, so a row's numbers don't
+depend on its neighbours; log-softmax is in float32 and computed only where a label is.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ class TextDecoder:
 
     @property
     def targets(self) -> tuple[nn.Module, ...]:
-        """The `down_proj` of every block, in order."""
+        """Return the `down_proj` of every block, in order."""
         layers: Any = self.model.layers
         return tuple(layer.mlp.down_proj for layer in layers)
 
     @property
     def device(self) -> torch.device:
+        """Return the device of the model's weights."""
         return next(self.model.parameters()).device
 
     @property
@@ -72,13 +73,13 @@ class TextDecoder:
         return int(config.max_position_embeddings)
 
     def embed(self, prompt: Prompt) -> Tensor:
-        """[S, D]; embeddings pass unchanged."""
+        """Return the prompt's embeddings [S, D]; those that are embedded pass unchanged."""
         if isinstance(prompt, Tensor):
             return prompt
         return self.embed_ids(torch.tensor(list(prompt), dtype=torch.long, device=self.device))
 
     def embed_ids(self, ids: Tensor) -> Tensor:
-        """[...] -> [..., D]."""
+        """Return the embeddings [..., D] of token ids [...]."""
         table: Any = self.model.embed_tokens
         embedded: Tensor = table(ids)
         return embedded
@@ -90,64 +91,65 @@ class TextDecoder:
         return Graphs(self) if enabled else None
 
     def states(self, embeds: Tensor, mask: Tensor, adapter: Adapter | None) -> Tensor:
-        """The normed output [B, S, D] of right-padded rows under an adapter, or one each (see `inject`).
+        """Return the normed output [B, S, D] of right-padded rows under an adapter, or one each (see `inject`).
 
         Args:
             embeds: [B, S, D].
             mask: [B, S], 1 where a row is real; elsewhere the output means nothing.
         """
         if self.graphs is not None and not torch.is_grad_enabled():
-            found = self.graphs.states(embeds, adapter)
-            if found is not None:
-                return found
+            replayed = self.graphs.states(embeds, adapter)
+            if replayed is not None:
+                return replayed
         with inject(self.targets, adapter):
             out: Tensor = self.run(embeds, mask).last_hidden_state
         return out
 
     def run(self, embeds: Tensor, mask: Tensor, cache: Any = None, position_ids: Tensor | None = None) -> Any:
-        """The text model's output, adding to `cache`: embeds [B, S, D], mask [B, tokens in the cache + S]."""
+        """Return the text model's output, adding to `cache`: embeds [B, S, D], mask [B, tokens in the cache + S]."""
         if cache is None:
             return self.model(inputs_embeds=embeds, attention_mask=mask, use_cache=False)
         named = {cache_name(type(self.model)): cache}
         return self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=position_ids, use_cache=True, **named)
 
     def new_cache(self) -> Any:
-        """An empty key-value cache for `run`."""
-        from chunkv2l.models.text.llama import Kept, Llama
+        """Return an empty key-value cache for `run`."""
+        from chunkv2l.models.text.llama import KeyValueCache, Llama
 
         if isinstance(self.model, Llama):
-            return Kept()
+            return KeyValueCache()
         from transformers import DynamicCache
 
         return DynamicCache()
 
 
 def pad(rows: Sequence[Tensor], side: str = "right") -> tuple[Tensor, Tensor]:
-    """Rows [..., S_i, D] -> [B, ..., S, D], zero where padded, and a mask [B, S] int64, 1 where a row is real."""
+    """Pad rows [..., S_i, D] with zeros: [B, ..., S, D], and a mask [B, S] int64, 1 where a row is real."""
     longest = max(row.shape[-2] for row in rows)
     out = rows[0].new_zeros(len(rows), *rows[0].shape[:-2], longest, rows[0].shape[-1])
     mask = torch.zeros(len(rows), longest, dtype=torch.long)
     for index, row in enumerate(rows):
         length = row.shape[-2]
-        place = slice(0, length) if side == "right" else slice(longest - length, longest)
-        out[index, ..., place, :] = row
-        mask[index, place] = 1
+        span = slice(0, length) if side == "right" else slice(longest - length, longest)
+        out[index, ..., span, :] = row
+        mask[index, span] = 1
     return out, mask.to(out.device)
 
 
 def stacked(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """The same, padded on the right; no mask where all rows are of one length and nothing is padded."""
+    """Pad rows on the right; no mask where all rows are of one length and nothing is padded."""
     if len({row.shape[-2] for row in rows}) == 1:
         return torch.stack(list(rows)), None
     return pad(rows)
 
 
 def is_stack(adapter: Adapter | None) -> bool:
+    """Return whether an adapter is a stack of several."""
     return adapter is not None and len(adapter.leading) > 0
 
 
-def some_of(adapter: Adapter | None, rows: slice | Tensor, device: torch.device) -> Adapter | None:
-    """Those adapters of a stack; none and one for all pass. On the model's device."""
+def select_rows(adapter: Adapter | None, rows: slice | Tensor, device: torch.device) -> Adapter | None:
+    """Return those adapters of a stack, on the model's device; None and one for all pass."""
     if adapter is None:
         return None
     return (adapter[rows] if is_stack(adapter) else adapter).to(device)
@@ -158,7 +160,7 @@ def some_of(adapter: Adapter | None, rows: slice | Tensor, device: torch.device)
 
 @dataclass(frozen=True)
 class _Rows:
-    """Padded rows and where in them the labels are predicted."""
+    """Padded rows, and the positions in them at which the labels are predicted."""
 
     embeds: Tensor  # [B, S, D]
     mask: Tensor  # [B, S]
@@ -168,7 +170,7 @@ class _Rows:
     width: int  # the most labels that a row has
 
     def repeat(self, times: int) -> _Rows:
-        """All rows, `times` times over."""
+        """Return all rows, `times` times over."""
         if times == 1:
             return self
         rows, length = self.mask.shape
@@ -183,7 +185,8 @@ class _Rows:
         )
 
 
-def _rows(decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]]) -> _Rows:
+def _lay_out(decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]]) -> _Rows:
+    """Lay out prompts and targets as padded rows."""
     # The last label is predicted from the state before it, so it needn't go in.
     heads = [decoder.embed(prompt) for prompt in prompts]
     tails = [decoder.embed(list(target[:-1])) for target in targets]
@@ -196,12 +199,12 @@ def _rows(decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Seq
         places += list(range(start, start + len(target)))
         labels += list(target)
         slots += list(range(row * width, row * width + len(target)))
-    at, wanted, to = (torch.tensor(item, dtype=torch.long, device=embeds.device) for item in (places, labels, slots))
-    return _Rows(embeds, mask, at, wanted, to, width)
+    at, ids, to = (torch.tensor(item, dtype=torch.long, device=embeds.device) for item in (places, labels, slots))
+    return _Rows(embeds, mask, at, ids, to, width)
 
 
 def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Tensor:
-    """Summed log-probabilities of each row's labels, float32 [B]."""
+    """Return the summed log-probabilities of each row's labels, float32 [B]."""
     if not rows.width:
         return rows.embeds.new_zeros(len(rows.embeds), dtype=torch.float32)
     hidden = decoder.states(rows.embeds, rows.mask, adapter)
@@ -215,24 +218,24 @@ def _evaluate(decoder: TextDecoder, rows: _Rows, adapter: Adapter | None) -> Ten
 
 
 def _log_p(logits: Tensor, labels: Tensor) -> Iterator[Tensor]:
-    """log p of each label [M] by its row of logits [M, V], in float32, some rows at a time."""
+    """Yield log p of each label [M] by its row of logits [M, V], in float32, a few rows at a time."""
     step = _SOFTMAX_ROWS if logits.device.type == "cpu" else len(labels)
     for start in range(0, len(labels), step):
-        some, own = logits[start : start + step].float(), labels[start : start + step]
-        yield some.gather(-1, own[:, None])[:, 0] - some.logsumexp(-1)
+        rows, targets = logits[start : start + step].float(), labels[start : start + step]
+        yield rows.gather(-1, targets[:, None])[:, 0] - rows.logsumexp(-1)
 
 
 def log_likelihood(
     decoder: TextDecoder, prompts: Sequence[Prompt], targets: Sequence[Sequence[int]], adapter: Adapter | None = None
 ) -> Tensor:
-    """log p(target | prompt) of each row, summed over the target's tokens, in nats: float32 [rows].
+    """Return log p(target | prompt) of each row, summed over the target's tokens, in nats: float32 [rows].
 
     Differentiable where gradients are on. All rows go through as one batch; `score` bounds it.
 
     Args:
         adapter: none, one for all rows, or a stack of n, each for rows / n consecutive rows.
     """
-    return _evaluate(decoder, _rows(decoder, prompts, targets), adapter)
+    return _evaluate(decoder, _lay_out(decoder, prompts, targets), adapter)
 
 
 @torch.no_grad()
@@ -245,7 +248,7 @@ def score(
     max_rows: int = MAX_ROWS,
     max_tokens: int = MAX_TOKENS,
 ) -> Tensor:
-    """log p(statement | prompt) under each adapter, in nats, float32 [N, T]; N is 1 without or with a single adapter.
+    """Return log p(statement | prompt) under each adapter, in nats, float32 [N, T]; N is 1 for none or one.
 
     Args:
         statements: T target token sequences, as they follow the prompt; an empty one scores 0.
@@ -258,18 +261,18 @@ def score(
     costs = [head.shape[0] + len(statements[t]) for t in order]
     for chunk in chunks(costs, max_rows, max_tokens):
         block = order[chunk.start : chunk.stop]
-        rows = _rows(decoder, [head] * len(block), [statements[t] for t in block])
+        rows = _lay_out(decoder, [head] * len(block), [statements[t] for t in block])
         step = max(1, min(max_rows // len(block), max_tokens // rows.mask.numel()))
         for start in range(0, count, step):
             stop = min(start + step, count)
-            part = some_of(adapter, slice(start, stop), decoder.device)
+            part = select_rows(adapter, slice(start, stop), decoder.device)
             values = _evaluate(decoder, rows.repeat(stop - start), part)
             out[start:stop, block] = values.view(stop - start, len(block)).cpu()
     return out
 
 
 def chunks(costs: Sequence[int], max_rows: int, max_tokens: int) -> Iterator[range]:
-    """Consecutive ranges of rows, each at most `max_rows` long and, padded to its longest row, `max_tokens` big."""
+    """Yield consecutive ranges of rows, at most `max_rows` long and, padded to their longest, `max_tokens` big."""
     start, longest = 0, 0
     for index, cost in enumerate(costs):
         longest = max(longest, cost)

@@ -1,4 +1,4 @@
-"""Greedy answers: the most likely next token, again and again, for a batch of prompts under per-row adapters."""
+"""Generate greedily: the most likely next token, again and again, for a batch of prompts under per-row adapters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import Injector, exclusive
 from chunkv2l.errors import InputError
-from chunkv2l.models.text.decoder import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, some_of
+from chunkv2l.models.text.decoder import MAX_ROWS, MAX_TOKENS, Prompt, TextDecoder, chunks, is_stack, pad, select_rows
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def greedy(
     max_rows: int = MAX_ROWS,
     on_first_token: Callable[[], None] | None = None,
 ) -> list[list[int]]:
-    """The most likely continuation of every prompt, token by token, the end-of-turn token included where it came.
+    """Return the most likely continuation of every prompt, the end-of-turn token included where it came.
 
     Args:
         adapter: none, one for all prompts, or one a prompt (A [prompts, L, R, I]).
@@ -42,7 +42,7 @@ def greedy(
     embedded = [decoder.embed(prompt) for prompt in prompts]
     out: list[list[int]] = []
     for chunk in chunks([row.shape[0] + max_new_tokens for row in embedded], max_rows, 8 * MAX_TOKENS):
-        part = some_of(adapter, slice(chunk.start, chunk.stop), decoder.device)
+        part = select_rows(adapter, slice(chunk.start, chunk.stop), decoder.device)
         with exclusive(decoder.targets):
             rows = embedded[chunk.start : chunk.stop]
             out += _replayed(decoder, rows, part, max_new_tokens, on_first_token) or _greedy_batch(
@@ -59,25 +59,25 @@ def _replayed(
     max_new_tokens: int,
     on_first_token: Callable[[], None] | None,
 ) -> list[list[int]] | None:
-    """`_greedy_batch` by CUDA graphs; None where there are none for it."""
+    """Generate as `_greedy_batch` does, by CUDA graphs; None where there are none for it."""
     if decoder.graphs is None:
         return None
     embeds, mask = pad(prompts)
-    speech = decoder.graphs.speech(embeds, adapter, max_new_tokens, hurry=on_first_token is not None)
-    if speech is None:
+    replay = decoder.graphs.generate(embeds, adapter, max_new_tokens, hurry=on_first_token is not None)
+    if replay is None:
         return None
     out: list[list[int]] = [[] for _ in prompts]
-    tokens = speech.begin(embeds, mask.sum(1), adapter)
+    tokens = replay.begin(embeds, mask.sum(1), adapter)
     while True:
         for row, value in zip(out, tokens, strict=True):
-            if not _ended(row, decoder.end_ids):
+            if not _has_ended(row, decoder.end_ids):
                 row.append(value)
         if on_first_token is not None:
             on_first_token()
             on_first_token = None
-        if max(map(len, out)) == max_new_tokens or all(_ended(row, decoder.end_ids) for row in out):
+        if max(map(len, out)) == max_new_tokens or all(_has_ended(row, decoder.end_ids) for row in out):
             return out
-        tokens = speech.go_on()
+        tokens = replay.next_tokens()
 
 
 def _greedy_batch(
@@ -87,7 +87,7 @@ def _greedy_batch(
     max_new_tokens: int,
     on_first_token: Callable[[], None] | None,
 ) -> list[list[int]]:
-    """`greedy` for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
+    """Generate for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
     out: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))  # the prompts whose rows are in the batch
     embeds, mask = pad(prompts)
@@ -101,20 +101,20 @@ def _greedy_batch(
         while True:
             token = decoder.head(last).argmax(-1)
             for row, value in zip(live, token.tolist(), strict=True):
-                if not _ended(out[row], decoder.end_ids):
+                if not _has_ended(out[row], decoder.end_ids):
                     out[row].append(value)
             if on_first_token is not None:
                 on_first_token()
                 on_first_token = None
-            going = [place for place, row in enumerate(live) if not _ended(out[row], decoder.end_ids)]
+            going = [slot for slot, row in enumerate(live) if not _has_ended(out[row], decoder.end_ids)]
             if not going or len(out[live[going[0]]]) == max_new_tokens:
                 return out
             if 2 * len(going) <= len(live):
                 kept = torch.tensor(going, device=token.device)
-                live = [live[place] for place in going]
+                live = [live[slot] for slot in going]
                 token, mask, lengths = token[kept], mask[kept], lengths[kept]
                 cache.batch_select_indices(kept)
-                adapter = some_of(adapter, kept, decoder.device)
+                adapter = select_rows(adapter, kept, decoder.device)
                 injector.set(adapter)
             mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
             embeds = decoder.embed_ids(token[:, None])
@@ -124,5 +124,6 @@ def _greedy_batch(
         injector.remove()
 
 
-def _ended(tokens: Sequence[int], end_ids: frozenset[int]) -> bool:
+def _has_ended(tokens: Sequence[int], end_ids: frozenset[int]) -> bool:
+    """Return whether an answer's last token ends a turn."""
     return bool(tokens) and tokens[-1] in end_ids

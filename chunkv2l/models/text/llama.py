@@ -1,4 +1,4 @@
-"""A Llama in a page, for CPUs: what `mini` reads and answers with there, so that asking needn't import transformers.
+"""Compute a Llama without transformers: `mini`'s language model on CPUs.
 
 Importing transformers' Llama takes longer than loading its weights, and a question is so short that what transformers
 does around the matrix products counts. Names, call signatures and numbers (but for rounding; a test compares them) are
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the weights' shapes don't say, and the names under which transformers' configurations have the rest."""
+    """The sizes of a Llama, under the names that transformers' configurations have for them."""
 
     vocab_size: int
     hidden_size: int
@@ -33,22 +33,23 @@ class Sizes:
 
     @property
     def head_dim(self) -> int:
+        """Return h, the width of an attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @property
     def hidden_act(self) -> str:
-        """The only activation there is."""
+        """Return the only activation there is."""
         return "silu"
 
     @property
     def rope_parameters(self) -> dict[str, Any]:
-        """The only kind of rotary embeddings there is."""
+        """Return the only form of rotary embeddings there is."""
         return {"rope_type": "default", "rope_theta": self.rope_theta}
 
 
 @dataclass(frozen=True)
 class States:
-    """What reading gives: the normed output [B, S, D]; on request every block's input, and the output behind them."""
+    """The normed output [B, S, D]; on request every block's input and, last, the normed output."""
 
     last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
@@ -56,13 +57,13 @@ class States:
 
 @dataclass(frozen=True)
 class Logits:
-    """[B, S, V]."""
+    """Logits [B, S, V]."""
 
     logits: Tensor
 
 
 class Norm(nn.Module):
-    """x over its root mean square, in float32, times a weight."""
+    """Divide x by its root mean square, in float32, and multiply by a weight."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class Norm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Cosines and sines [B, S, h] of positions [B, S]; the second half of the sines' heads repeats the first."""
+    """Compute cosines and sines [B, S, h] of positions [B, S]; the second half of h repeats the first."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -88,6 +89,8 @@ class Rotary(nn.Module):
 
 
 class Attention(nn.Module):
+    """Attend with grouped queries."""
+
     def __init__(self, sizes: Sizes, number: int) -> None:
         super().__init__()
         self._number, self._width = number, sizes.head_dim
@@ -98,20 +101,22 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(size, kept, bias=False)
         self.o_proj = nn.Linear(size, size, bias=False)
 
-    def forward(self, x: Tensor, turned: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: Any) -> Tensor:
         x = x.to(self.q_proj.weight.dtype)  # once: autocast would do it for every matrix
         shape = (*x.shape[:-1], -1, self._width)
         q, k, v = (linear(x).view(shape).transpose(1, 2) for linear in (self.q_proj, self.k_proj, self.v_proj))
-        q, k = _turned(q, *turned), _turned(k, *turned)
+        q, k = _rotate(q, *rotary), _rotate(k, *rotary)
         if cache is not None:
             k, v = cache.update(k, v, self._number)
         causal = mask is None and x.shape[1] > 1
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self._each > 1)
-        out: Tensor = self.o_proj(seen.transpose(1, 2).flatten(2))
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self._each > 1)
+        out: Tensor = self.o_proj(heads.transpose(1, 2).flatten(2))
         return out
 
 
 class Gated(nn.Module):
+    """Compute down(silu(gate x) · up x)."""
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(sizes.hidden_size, sizes.intermediate_size, bias=False)
@@ -125,6 +130,8 @@ class Gated(nn.Module):
 
 
 class Block(nn.Module):
+    """Add attention and MLP, each of the normed input, to x."""
+
     def __init__(self, sizes: Sizes, number: int) -> None:
         super().__init__()
         self.self_attn = Attention(sizes, number)
@@ -140,7 +147,7 @@ class Block(nn.Module):
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         cache: Any = None,
     ) -> Tensor:
-        """[B, S, D] -> [B, S, D]; the mask bool [B, 1, S, tokens in the cache + S], None for a causal one."""
+        """Return [B, S, D] of x [B, S, D]; mask bool [B, 1, S, tokens in the cache + S], None for a causal one."""
         assert position_embeddings is not None
         x = x + self.self_attn(self.input_layernorm(x), position_embeddings, attention_mask, cache)
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
@@ -148,7 +155,7 @@ class Block(nn.Module):
 
 
 class Llama(nn.Module):
-    """The text model: embedded tokens [B, S, D] -> `States`."""
+    """The text model: from embedded tokens [B, S, D] to `States`."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -168,11 +175,12 @@ class Llama(nn.Module):
         use_cache: bool = False,
         output_hidden_states: bool = False,
     ) -> States:
-        """
+        """Read embedded tokens [B, S, D].
+
         Args:
             attention_mask: [B, tokens in the cache + S], 1 where a token is real; None if all are.
             position_ids: [B, S] or [1, S]; None for what follows the cache.
-            cache: what has `update(keys, values, block)`, as `Kept` and transformers' caches; it is added to.
+            cache: what is read before, added to: a `KeyValueCache` or a cache of transformers.
         """
         x, (tokens, past) = inputs_embeds, (inputs_embeds.shape[1], 0)
         if cache is not None:
@@ -183,11 +191,11 @@ class Llama(nn.Module):
             mask = torch.arange(past + tokens, device=x.device) <= order[0, :, None]
             if attention_mask is not None:
                 mask = mask & (attention_mask != 0)[:, None, None]
-        turned = self.rotary_emb(x, order if position_ids is None else position_ids)
+        rotary = self.rotary_emb(x, order if position_ids is None else position_ids)
         states = []
         for block in self.layers:
             states.append(x)
-            x = block(x, mask, position_embeddings=turned, cache=cache)
+            x = block(x, mask, position_embeddings=rotary, cache=cache)
         x = self.norm(x)
         return States(x, (*states, x) if output_hidden_states else None)
 
@@ -208,26 +216,26 @@ class Language(nn.Module):
         self._full = full
 
     def forward(self, input_ids: Tensor) -> Logits:
-        """[B, S]."""
+        """Return the logits of token ids [B, S]."""
         return Logits(self.lm_head(self.model(self.model.embed_tokens(input_ids)).last_hidden_state))
 
     def save_pretrained(self, folder: Any) -> None:
-        """As transformers writes it."""
+        """Write the model as transformers writes it."""
         self._full(dict(self.state_dict())).save_pretrained(folder)
 
 
-class Kept:
-    """A key-value cache for answering, as `Llama` and `greedy` use transformers' `DynamicCache`."""
+class KeyValueCache:
+    """Keep keys and values for answering, as `Llama` and `greedy` use transformers' `DynamicCache`."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def get_seq_length(self) -> int:
-        """Tokens that it holds."""
+        """Return how many tokens it holds."""
         return self._kept[0][0].shape[2] if self._kept else 0
 
     def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Add a block's new keys and values [B, heads, S, h]; returns all of them."""
+        """Add a block's new keys and values [B, heads, S, h]; return all of them."""
         if layer in self._kept:
             keys, values = (torch.cat(pair, dim=2) for pair in zip(self._kept[layer], (keys, values), strict=True))
         self._kept[layer] = (keys, values)
@@ -238,7 +246,7 @@ class Kept:
         self._kept = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self._kept.items()}
 
 
-def _turned(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Heads [B, heads, S, h] turned by their positions' angles."""
-    one, two = x.chunk(2, dim=-1)
-    return x * cosines[:, None] + torch.cat([-two, one], dim=-1) * sines[:, None]
+def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotate heads [B, heads, S, h] by their positions' angles."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cosines[:, None] + torch.cat([-second, first], dim=-1) * sines[:, None]

@@ -1,4 +1,4 @@
-"""Users' words as plain text: nothing in them may become a control token."""
+"""Keep users' words plain, and transformers quiet."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Any
 
 
 def special_strings(tokenizer: Any) -> tuple[str, ...]:
-    """Every string that a tokenizer reads as one special token, longest first."""
+    """Return every string that a tokenizer reads as one special token, longest first."""
     added = (str(token) for token in tokenizer.added_tokens_decoder.values())
     return tuple(sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True))
 
 
 def plain(text: str, special: Sequence[str]) -> str:
-    """The text without any of the strings, those included that appear when others are taken out."""
-    found = True
-    while found:
-        found = False
+    """Return the text without any of the strings, those included that appear when others are taken out.
+
+    Nothing in a user's words may become a control token.
+    """
+    before = ""
+    while text != before:
+        before = text
         for token in special:
-            if token in text:
-                text, found = text.replace(token, ""), True
+            text = text.replace(token, "")
     return text
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars inside the `with` block; afterwards as before."""
+    """Hide transformers' progress bars inside the `with` block; afterwards they are as before."""
     from transformers.utils import logging as module
 
     logging: Any = module

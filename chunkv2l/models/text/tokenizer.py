@@ -1,4 +1,4 @@
-"""A tokenizer for reading and answering, without transformers: importing that takes longer than a question."""
+"""Tokenize without transformers, whose import takes longer than a question."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from tokenizers import Tokenizer
 
 
 class Tokens:
-    """What `mini` asks of its tokenizer; whatever else is asked of it, transformers' is loaded for and answers."""
+    """A tokenizer with what `mini` needs; for every other attribute transformers' is loaded, and asked."""
 
     def __init__(self, path: Path, full: Callable[[], Any]) -> None:
-        """
+        """Read a tokenizer.
+
         Args:
             path: tokenizer.json.
             full: loads the same as transformers has it.
         """
-        self._own = Tokenizer.from_file(str(path))
+        self._tokenizer = Tokenizer.from_file(str(path))
         self._load = full
 
     @cached_property
     def full(self) -> Any:
-        """transformers'."""
+        """Return transformers' tokenizer."""
         return self._load()
 
     @cached_property
     def added_tokens_decoder(self) -> Mapping[int, str]:
-        """Every token that is found before a text is taken apart, by its number."""
-        return {number: token.content for number, token in self._own.get_added_tokens_decoder().items()}
+        """Return the tokens that are recognised before a text is split, by number."""
+        return {number: token.content for number, token in self._tokenizer.get_added_tokens_decoder().items()}
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """Those of them that stand for no text."""
-        return [token.content for token in self._own.get_added_tokens_decoder().values() if token.special]
+        """Return those added tokens that stand for no text."""
+        return [token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special]
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        ids: list[int] = self._own.encode(text, add_special_tokens=add_special_tokens).ids
+        """Return a text's token ids."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return ids
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> str:
-        """The text of token ids: a sequence, or a tensor [n]."""
+        """Return the text of token ids: a sequence, or a tensor [n]."""
         numbers: Sequence[int] = [int(number) for number in ids]
-        return str(self._own.decode(numbers, skip_special_tokens=skip_special_tokens))
+        return str(self._tokenizer.decode(numbers, skip_special_tokens=skip_special_tokens))
 
     def convert_tokens_to_ids(self, token: str) -> int | None:
-        """A token's number, None where there is no such token."""
-        number: int | None = self._own.token_to_id(token)
+        """Return a token's number, None where there is no such token."""
+        number: int | None = self._tokenizer.token_to_id(token)
         return number
 
     def __getattr__(self, name: str) -> Any:

@@ -176,7 +176,7 @@ def test_what_is_recorded_never_looks_at_a_number(
     made = plain()
     decoder = replace(made, model=deepcopy(made.model).to("meta"), head=deepcopy(made.head).to("meta"))
     kind = None if count is None else (torch.float32, 0.2)
-    form = Form(rows=count or 4, tokens=8, room=room, adapters=count, rank=8, kind=kind, around=())
+    form = Form(rows=count or 4, tokens=8, room=room, adapters=count, rank=8, precision=kind, around=())
     adapter = None if count is None else adapters(max(count, 1), 8, device="meta")
     with torch.inference_mode(), inject(decoder.targets, adapters(1, device="meta")[0]):
         found = Pass(decoder, form, adapter[0] if adapter and not count else adapter, again)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 
 from chunkv2l.models.text.decoder import TextDecoder, log_likelihood
 from chunkv2l.models.text.greedy import greedy
-from chunkv2l.models.text.llama import Kept, Language, Sizes
+from chunkv2l.models.text.llama import KeyValueCache, Language, Sizes
 from chunkv2l.train.core.decoder import from_text
 from tests.helpers import tiny_mini
 
@@ -84,7 +84,7 @@ def test_the_same_answers_from_prompts_of_many_lengths() -> None:
 def test_going_on_from_a_cache_several_tokens_at_a_time() -> None:
     whole = ours().model.embed_tokens(ids(2, 9))
     once = ours().model(whole).last_hidden_state
-    kinds: list[Any] = [Kept(), DynamicCache()]
+    kinds: list[Any] = [KeyValueCache(), DynamicCache()]
     for kept in kinds:
         ours().model(whole[:, :5], cache=kept)
         close(ours().model(whole[:, 5:], torch.ones(2, 9), cache=kept).last_hidden_state, once[:, 5:], 1e-5)
@@ -92,7 +92,7 @@ def test_going_on_from_a_cache_several_tokens_at_a_time() -> None:
 
 
 def test_rows_of_a_cache_are_those_kept() -> None:
-    kept, whole = Kept(), ours().model.embed_tokens(ids(3, 6))
+    kept, whole = KeyValueCache(), ours().model.embed_tokens(ids(3, 6))
     ours().model(whole[:, :5], cache=kept)
     kept.batch_select_indices(torch.tensor([2, 0]))
     found = ours().model(whole[[2, 0], 5:], cache=kept).last_hidden_state
