@@ -149,6 +149,12 @@ def cli() -> None:
     help="What decodes.",
 )
 @click.option(
+    "--stream",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Which video stream to read, where there are several.  [default: the one that players show]",
+)
+@click.option(
     "--codes",
     type=click.Choice(defaults.CODE_FORMATS),
     default=defaults.CODES,

@@ -22,6 +22,7 @@ OPTIONS: Final = {
     "min_length": "--min-length",
     "max_length": "--max-length",
     "reader": "--reader",
+    "stream": "--stream",
     "codes": "--codes",
     "encoding": "--encoding",
 }

@@ -84,7 +84,7 @@ def build(
     settings = replace(settings or BuildSettings(), **options)
     movie = Path(movie)
     out = movie.with_suffix(".idx") if out is None else Path(out)
-    info = probe(movie)  # bad input is told before any weight is fetched or loaded
+    info = probe(movie, settings.stream)  # bad input is told before any weight is fetched or loaded
     _check_out(out, movie)
     Writer.check_free(out)
     run = Run(info.duration, progress)

@@ -41,7 +41,7 @@ class BuildSettings(SegmentationSettings):
     @property
     def segmentation(self) -> SegmentationSettings:
         """The part that decides the segments."""
-        return SegmentationSettings(self.detector, self.min_length, self.max_length, self.reader)
+        return SegmentationSettings(self.detector, self.min_length, self.max_length, self.reader, stream=self.stream)
 
     def to_meta(self) -> dict[str, Any]:
         """As the index's meta holds them; a detector of the caller's own by its class's name."""
@@ -54,4 +54,5 @@ class BuildSettings(SegmentationSettings):
             "captions": self.captions,
             "codes": self.codes,
             **({} if self.encoding is None else {"encoding": self.encoding}),
+            **({} if self.stream is None else {"stream": self.stream}),
         }

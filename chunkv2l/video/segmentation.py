@@ -29,7 +29,7 @@ from chunkv2l.video.segmenter import Segmenter
 from chunkv2l.video.settings import SegmentationSettings
 
 _AHEAD = 8  # scanned frames that may wait
-_MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header says
+_MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before or after the header's end
 
 
 class CutSegment(NamedTuple):
@@ -92,7 +92,9 @@ def cut(
     part, resources, notes = part or Part(), resources or Resources(), Notes() if notes is None else notes
     # a detector remembers frames: each pass over the movie needs a fresh one
     detector = make_detector(copy.deepcopy(settings.detector), settings.min_length, settings.max_length)
-    info = probe(path)
+    info = probe(path, settings.stream)
+    if settings.stream is None and (choice := info.describe_choice()):
+        notes.add("stream", choice)
     lengths = (settings.min_length, settings.max_length)
     segmenter = Segmenter(detector, min(info.fps, DETECT_RATE), *lengths, part.start)
     end = 0.0
@@ -121,6 +123,8 @@ def cut(
         if end < info.duration * 0.98 - _MISSING:
             promised = f"although the file promises {info.duration:.2f} s"
             notes.add("length", f"The pictures end at {end:.2f} s, {promised}: the rest is missing.")
+        elif end > info.duration * 1.02 + _MISSING:
+            notes.add("length", f"The movie lasts {end:.2f} s, although the file says {info.duration:.2f} s.")
         for segment in segmenter.finish(end):
             yield CutSegment(segment, *sampler.take(segment))
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scenedetect.detector import SceneDetector
 
@@ -20,6 +20,7 @@ class SegmentationSettings:
             is copied before it is used.
         min_length, max_length: seconds that a segment has at least and at most.
         reader: decodes the movie: "auto", "pyav" or "decord".
+        stream: FFmpeg's number of the video stream to read; None for the one that players show.
 
     Raises:
         InputError: no such detector or reader, or impossible lengths.
@@ -29,6 +30,7 @@ class SegmentationSettings:
     min_length: float = MIN_LENGTH
     max_length: float = MAX_LENGTH
     reader: str = READER
+    stream: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_reader(self.reader)

@@ -14,7 +14,8 @@ import av
 import numpy as np
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.probe import MovieInfo, video_stream
+from chunkv2l.video.container import choose_video_stream
+from chunkv2l.video.probe import MovieInfo
 
 ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopus")}
 """Of pictures and of sound, by container; H.264 and AAC otherwise."""
@@ -40,7 +41,7 @@ def encode(
     Raises:
         ChunkV2LError: there is no picture, or this PyAV lacks the encoder.
     """
-    video: Any = video_stream(source)
+    video: Any = choose_video_stream(source)
     zero = Fraction(info.origin).limit_denominator(1_000_000)
     names = ENCODERS.get(target.format.name.split(",")[0], ("libx264", "aac"))
     tracks: dict[int, _Pictures | _Sound] = {}

@@ -19,7 +19,8 @@ import av
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
 from chunkv2l.timecode import clock
-from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
+from chunkv2l.video.container import choose_video_stream, open_container, origin, packets
+from chunkv2l.video.probe import probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
 FORMATS: Final[Mapping[str, str]] = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -121,7 +122,7 @@ def find_key(movie: Path, start: float) -> tuple[float, int]:
     """
     for back in _BACKS:
         with open_container(movie) as source:
-            stream = video_stream(source)
+            stream = choose_video_stream(source)
             limit = Fraction(start) + origin(source, stream)
             found: int | None = None
             for packet in from_key(source, start, back, sounds=False):
@@ -137,7 +138,7 @@ def find_key(movie: Path, start: float) -> tuple[float, int]:
 
 def from_key(source: Any, start: float, back: float, sounds: bool = True) -> Iterator[Any]:
     """Packets of the pictures and of all sound, from about `back` seconds before `start` (or the first of all) on."""
-    video: Any = video_stream(source)
+    video: Any = choose_video_stream(source)
     if back <= start or back == 0.0:
         stamp = int((Fraction(start - back) + origin(source, video)) / Fraction(video.time_base))
         with suppress(av.FFmpegError):  # no index to seek in: from the beginning then
@@ -158,7 +159,7 @@ def from_key(source: Any, start: float, back: float, sounds: bool = True) -> Ite
 
 def _copy(source: Any, target: Any, key: int, end: float, found: Iterator[Any]) -> tuple[float, float]:
     """Copy packets from the key frame with this stamp until `end`; what the clip shows, seconds on the timeline."""
-    video: Any = video_stream(source)
+    video: Any = choose_video_stream(source)
     outs = {stream.index: _copied(stream, target) for stream in (video, *sound_streams(source))}
     zero = origin(source, video)
     begin, limit = key * Fraction(video.time_base), Fraction(end) + zero

@@ -14,7 +14,8 @@ import av
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.files import atomic_write
-from chunkv2l.video.probe import open_container, origin, packets, probe, video_stream
+from chunkv2l.video.container import choose_video_stream, open_container, origin, packets
+from chunkv2l.video.probe import probe
 
 
 def make(target: Path, clips: Path | None, images: Path | None, minutes: float, parts: int, size: str) -> None:
@@ -45,7 +46,7 @@ def join(files: Sequence[Path], target: Path, seconds: float) -> None:
         shift = 0.0
         for file in cycle(files):
             with closing(open_container(file)) as given:
-                stream: Any = video_stream(given)
+                stream: Any = choose_video_stream(given)
                 copy = copy or made.add_stream_from_template(stream)
                 begin, last, step = origin(given, stream), 0.0, 0.0
                 for packet in packets(given, stream):

@@ -152,3 +152,27 @@ def colour(image: Image) -> tuple[int, int, int]:
 def joined(parts: Iterable[Sequence[Image]]) -> list[Image]:
     """Scenes one after the other."""
     return [frame for part in parts for frame in part]
+
+
+def write_streams(path: Path, *streams: tuple[Sequence[Image], float, bool], codec: str = "libx264") -> Path:
+    """Write a movie of several video streams and return its path.
+
+    Args:
+        streams: frames, frames a second, and whether the stream is flagged as default, of each stream in order.
+    """
+    with av.open(str(path), "w") as container:
+        outputs: list[Any] = []
+        for frames, fps, is_default in streams:
+            out: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+            out.height, out.width = frames[0].shape[:2]
+            out.pix_fmt = "yuv420p"
+            out.time_base = out.codec_context.time_base = Fraction(1, CLOCK)
+            out.disposition = av.stream.Disposition.default if is_default else av.stream.Disposition(0)
+            outputs.append(out)
+        for out, (frames, fps, _) in zip(outputs, streams, strict=True):
+            for number, image in enumerate(frames):
+                frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = round(number / fps * CLOCK), Fraction(1, CLOCK)
+                container.mux(out.encode(frame))
+            container.mux(out.encode())
+    return path

@@ -18,7 +18,8 @@ import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.video.clip import Clip, read_clip
-from chunkv2l.video.probe import packets, probe
+from chunkv2l.video.container import packets
+from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 from tests.helpers.media import at, colour, corners, joined, plain, scene, truncate, whole, write, write_sound
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import re
 import threading
 import time
 from contextlib import closing
@@ -19,6 +20,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video import sampling, segmentation
 from chunkv2l.video.clip import Clip, read_clip
 from chunkv2l.video.frame_sampling import FrameSampling
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.base import ReaderError
 from chunkv2l.video.segmentation import CutSegment, Resources, cut, detect
@@ -237,6 +239,17 @@ def test_a_truncated_movie_is_cut_as_far_as_it_goes(tmp_path: Path, caplog: pyte
         segments = detect(truncate(path, 0.5))
     assert 2 <= len(segments) < 6 and segments[-1].end < 15
     assert "the file promises 18.00 s: the rest is missing" in caplog.text
+
+
+def test_a_movie_that_lasts_longer_than_its_header_says(tmp_path: Path) -> None:
+    parts = [write(tmp_path / f"{n}.mpg", scene(n, 150), codec="mpeg2video") for n in (1, 2)]
+    path = tmp_path / "a.mpg"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    notes = Notes()
+    items = list(cut(path, FrameSampling(at(0.0), whole), notes=notes))
+    assert items[-1].segment.end == pytest.approx(12.0, abs=0.1)
+    assert {note.kind for note in notes} == {"clock", "length"}
+    assert any(re.search(r"lasts 1[12]\.\d\d s, although the file says [56]\.", note.text) for note in notes)
 
 
 def test_a_whole_movie_is_cut_without_a_word(colours: Path, caplog: pytest.LogCaptureFixture) -> None:

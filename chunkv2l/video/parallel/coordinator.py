@@ -79,7 +79,7 @@ def cut_in_parallel(
         InputError, ChunkV2LError: as `cut`.
     """
     notes = Notes() if notes is None else notes
-    info = probe(task.path)
+    info = probe(task.path, task.settings.stream)
     borders = (
         _plan_borders(info.duration, workers)
         if length is None

@@ -69,6 +69,8 @@ class DecordReader:
             import decord
         except (ImportError, OSError, RuntimeError) as error:
             raise ReaderError(f"decord is not installed, or does not work here ({error}).") from error
+        if len(info.video_streams) > 1:
+            raise ReaderError("decord can't choose among several video streams.")
         decord.logging.set_level(decord.logging.QUIET)
         self._info, self._notes = info, notes
         self._errors: Any = (decord.DECORDError, IndexError, RuntimeError)

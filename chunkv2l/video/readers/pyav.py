@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.reformatter import VideoReformatter
 
+from chunkv2l.video.container import is_flush, open_container, origin, packets
 from chunkv2l.video.notes import Notes
-from chunkv2l.video.probe import MovieInfo, open_container, origin, packets, shown_width, turns, video_stream
+from chunkv2l.video.probe import MovieInfo, shown_width, turns
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.video.readers.timestamps import Clock, DamageLog
 
@@ -129,9 +131,9 @@ class PyAVReader:
             self._container = open_container(path) if self._gpu is None else open_on_gpu(path, self._gpu)
         except (av.FFmpegError, OSError) as error:
             raise ReaderError(f"PyAV can't open {self._info.path} ({error}).") from error
-        stream: Any = video_stream(self._container)
-        if stream is None:
-            raise ReaderError(f"PyAV finds no pictures in {self._info.path}.")
+        if self._info.stream >= len(self._container.streams):
+            raise ReaderError(f"PyAV finds no stream {self._info.stream} in {self._info.path} any more.")
+        stream: Any = self._container.streams[self._info.stream]
         stream.thread_type = "AUTO"
         self._stream = stream
         self._base = Fraction(stream.time_base)
@@ -141,8 +143,8 @@ class PyAVReader:
         scalers = _Scalers()
         damage = DamageLog(start, self._notes)
         clock = Clock(self._info, start, self._notes)
-        for raw in self._decode_from(start, damage):
-            time = clock.read(self._stamp(raw))
+        for stamp, raw in self._decode_from(start, damage):
+            time = clock.read(stamp)
             if time is None:
                 continue
             if raw.is_corrupt:
@@ -157,13 +159,13 @@ class PyAVReader:
     def close(self) -> None:
         self._container.close()
 
-    def _stamp(self, raw: Any) -> float | None:
-        """Return when a raw frame is shown by the file's clock, seconds on the timeline."""
-        stamp = raw.pts if raw.pts is not None else raw.dts
+    def _stamp(self, item: Any) -> float | None:
+        """Return when a packet or a raw frame is shown by the file's clock, seconds on the timeline."""
+        stamp = item.pts if item.pts is not None else item.dts
         return None if stamp is None else float(stamp * self._base - self._origin)
 
-    def _decode_from(self, start: float, damage: DamageLog) -> Iterator[Any]:
-        """Yield raw frames from the one on screen at `start`, or from one before it."""
+    def _decode_from(self, start: float, damage: DamageLog) -> Iterator[tuple[float | None, Any]]:
+        """Yield stamps (seconds) and raw frames, from the one on screen at `start` or from one before it."""
         backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]  # seconds before `start`
         for back in backs:
             if back < start:
@@ -177,26 +179,41 @@ class PyAVReader:
                 self._open()
             frames = self._decode(damage)
             first = next(frames, None)
-            time = None if first is None else self._stamp(first)
             # in containers without an index, seeking may end behind the key frame
-            if first is not None and (back >= start or (time is not None and time <= start + 1e-6)):
+            if first is not None and (back >= start or (first[0] is not None and first[0] <= start + 1e-6)):
                 yield first
                 yield from frames
                 return
 
-    def _decode(self, damage: DamageLog) -> Iterator[Any]:
-        """Yield raw frames; packets that fail are counted and passed over."""
+    def _decode(self, damage: DamageLog) -> Iterator[tuple[float | None, Any]]:
+        """Yield stamps and raw frames; packets that fail are counted and passed over.
+
+        An empty packet repeats the picture before it (Theora, and AVI captures, write these while nothing moves).
+        """
         failures = 0
+        repeats: list[float] = []  # stamps, ascending, of empty packets whose picture isn't decoded yet
+        last: Any = None
         while True:
             try:
                 for packet in packets(self._container, self._stream):
                     failures = 0
+                    if not packet.size and not is_flush(packet):
+                        if (stamp := self._stamp(packet)) is not None:
+                            insort(repeats, stamp)
+                        continue
                     try:
                         frames = packet.decode()
                     except av.FFmpegError:
                         damage.record_bad()
                         continue
-                    yield from frames
+                    for frame in frames:
+                        stamp = self._stamp(frame)
+                        while repeats and last is not None and stamp is not None and repeats[0] < stamp:
+                            yield repeats.pop(0), last
+                        yield stamp, frame
+                        last = frame
+                for stamp in repeats if last is not None else ():
+                    yield stamp, last
                 return
             except av.FFmpegError as error:  # the demuxer fails: try again behind this position
                 damage.record_bad()

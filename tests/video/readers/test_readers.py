@@ -10,13 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video import readers
+from chunkv2l.video.container import packets
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import decord, read_frames
@@ -24,8 +27,9 @@ from chunkv2l.video.readers.base import Frame, Image, ReaderError
 from chunkv2l.video.readers.decord import DecordReader, decord_installed
 from chunkv2l.video.readers.pyav import PyAVReader
 from chunkv2l.video.readers.timestamps import DamageLog
-from tests.helpers.media import corners, damage, joined, scene, truncate, write
+from tests.helpers.media import corners, damage, joined, plain, scene, truncate, write
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 needs_decord = pytest.mark.skipif(not decord_installed(), reason="decord has no wheel here")
 ODD: dict[str, dict[str, Any]] = {
     "ordinary.mp4": {},
@@ -190,6 +194,72 @@ def test_warnings_about_damage_come_to_an_end(caplog: pytest.LogCaptureFixture) 
         for tick in range(1000):
             damage_log.record_bad() if tick % 20 == 10 else damage_log.record_good(tick / 10)
     assert len(caplog.messages) == 20 and "left out" in caplog.messages[-1]
+
+
+# ---- pictures that are repeated, and lengths that a header doesn't know
+
+
+def write_repeats(path: Path, count: int = 60, every: int = 5) -> Path:
+    """A movie of `count` packets, of which only every fifth holds a picture; the others are empty and repeat it."""
+    coded = write(
+        path.with_name("all.mkv"),
+        joined(plain((number * 4,) * 3) for number in range(count)),
+        codec="mjpeg",
+        pix_fmt="yuvj420p",
+    )
+    with av.open(str(coded)) as source, av.open(str(path), "w") as target:
+        out = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(source.streams.video[0])):
+            if packet.dts is None:
+                continue
+            if number % every:
+                empty = av.Packet(b"")
+                empty.pts, empty.dts, empty.time_base, empty.duration = (
+                    packet.pts, packet.dts, packet.time_base, packet.duration,
+                )  # fmt: skip
+                packet = empty
+            packet.stream = out
+            target.mux(packet)
+    return path
+
+
+def test_an_empty_packet_repeats_the_picture_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = list(read_frames(probe(write_repeats(tmp_path / "a.nut"))))
+    assert [round(frame.time, 2) for frame in frames] == pytest.approx([number / 25 for number in range(60)], abs=0.01)
+    shades = [int(frame.picture()[0, 0, 0]) for frame in frames]
+    assert len(set(shades)) == 12 and all(len(set(shades[n : n + 5])) == 1 for n in range(0, 60, 5))
+    assert not caplog.messages
+
+
+def test_a_theora_movie_whose_pictures_repeat(caplog: pytest.LogCaptureFixture) -> None:
+    """Of its 289 packets, 236 are empty; they were counted as damage."""
+    frames = list(read_frames(probe(FIXTURES / "repeated_pictures.ogv")))
+    assert [frame.time for frame in frames] == pytest.approx([number / 25 for number in range(289)])
+    assert not caplog.messages
+
+
+def test_a_repeat_waits_for_the_picture_that_it_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With B-frames, a decoder gives a picture some packets after its own."""
+    frames = joined(plain((n * 4,) * 3) for n in range(60))
+    info = probe(write(tmp_path / "a.mkv", frames, options={"bf": "3", "g": "60"}))
+
+    def with_repeats(container: Any, stream: Any) -> Iterator[Any]:
+        for packet in packets(container, stream):
+            yield packet
+            if packet.size:
+                yield SimpleNamespace(size=0, pts=packet.pts + 20, dts=packet.dts)  # Matroska's ticks are milliseconds
+
+    monkeypatch.setattr("chunkv2l.video.readers.pyav.packets", with_repeats)
+    doubled = list(read_frames(info))
+    assert [frame.time for frame in doubled] == pytest.approx([n * 0.02 for n in range(120)], abs=2e-3)
+    shades = [int(frame.picture()[0, 0, 0]) for frame in doubled]
+    assert shades[::2] == shades[1::2] == sorted(set(shades))
+
+
+def test_a_raw_stream_lasts_as_long_as_its_pictures(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h264", scene(1, 75))
+    assert probe(path).duration == pytest.approx(3.0)
+    assert len(collected(probe(path))) == 75
 
 
 # ---- stalls and failures, with readers made for it

@@ -1,0 +1,103 @@
+"""Files that can't be read get a sentence that says what they are and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from chunkv2l.errors import InputError
+from chunkv2l.video.probe import probe
+from chunkv2l.video.refusals import explain_animation, explain_encryption
+from tests.helpers.media import joined, scene, write
+
+FRAMES = joined(scene(number, 50) for number in range(2))
+CENC = {
+    "encryption_scheme": "cenc-aes-ctr",
+    "encryption_key": "00112233445566778899aabbccddeeff",
+    "encryption_kid": "00112233445566778899aabbccddeeff",
+}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        probe(path)
+    assert str(path) in str(caught.value) and "damaged" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("flags", ["faststart", "frag_keyframe+empty_moov"])
+def test_an_encrypted_mp4(tmp_path: Path, flags: str) -> None:
+    path = write(tmp_path / "a.mp4", FRAMES, container_options={**CENC, "movflags": flags})
+    assert "is encrypted" in refusal(path)
+
+
+def scramble_transport_stream(data: bytes, number: int) -> bytes:
+    """Set the scrambling flag of one stream's packets, and change their bytes."""
+    scrambled = bytearray(data)
+    for at in range(0, len(scrambled) - 187, 188):
+        if (scrambled[at + 1] & 0x1F) << 8 | scrambled[at + 2] == number:
+            scrambled[at + 3] |= 0x80
+            scrambled[at + 12 : at + 188] = bytes(byte ^ 0x5A for byte in scrambled[at + 12 : at + 188])
+    return bytes(scrambled)
+
+
+def test_a_scrambled_broadcast(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ts", FRAMES)
+    path.write_bytes(scramble_transport_stream(path.read_bytes(), 256))
+    assert "is encrypted" in refusal(path)
+
+
+def test_a_scrambled_dvd(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.vob", FRAMES, codec="mpeg2video")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"\0\0\1\xe0")
+    while at >= 0:
+        data[at + 6] |= 0x30
+        end = data.find(b"\0\0\1\xe0", at + 4)
+        data[at + 20 : end if end > 0 else len(data)] = bytes(
+            byte ^ 0x5A for byte in data[at + 20 : end if end > 0 else len(data)]
+        )
+        at = end
+    path.write_bytes(data)
+    assert explain_encryption(path) is not None
+    assert "is encrypted" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.mkv", "a.vob", "a.wmv"])
+def test_what_is_not_encrypted_is_not_called_so(tmp_path: Path, name: str) -> None:
+    codec = {"vob": "mpeg2video", "wmv": "wmv2"}.get(name[2:], "libx264")
+    path = write(tmp_path / name, FRAMES, codec=codec)
+    assert explain_encryption(path) is None and explain_animation(path) is None
+    assert probe(path).width == 64
+
+
+def test_an_animated_webp(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((24, 32, 3), shade, np.uint8)) for shade in (0, 90, 180)]
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], duration=100)
+    assert "is an animated WebP" in refusal(tmp_path / "a.webp") and "convert it" in refusal(tmp_path / "a.webp")
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\x8aMNG\r\n\x1a\n" + bytes(200), "MNG animation"),
+        (b"CWS\x06" + bytes(200), "Flash animation"),
+        (b"ZWS\x0d" + bytes(200), "Flash animation"),
+    ],
+)
+def test_other_animations(tmp_path: Path, head: bytes, name: str) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(head)
+    assert name in refusal(path)
+
+
+def test_animations_that_can_be_decoded_are_movies(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gif", FRAMES[:20], codec="gif", pix_fmt="rgb8")
+    assert probe(path).codec == "gif"
+    path = write(tmp_path / "a.apng", FRAMES[:20], codec="apng", pix_fmt="rgb24")
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == probe(path).fps * 0.8
