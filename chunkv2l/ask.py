@@ -29,6 +29,7 @@ from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import parse_budget
 from chunkv2l.query.restriction import restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
+from chunkv2l.sanitize import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,7 +158,7 @@ class Index:
         return len(self.segments)
 
     def __repr__(self) -> str:
-        return f"<chunkv2l.Index {str(self.file.path)!r}: {len(self)} segments, model {self.file.meta.model}>"
+        return f"<chunkv2l.Index {str(self.file.path)!r}: {plural(len(self), 'segment')}, model {self.file.meta.model}>"
 
     @property
     def path(self) -> Path:

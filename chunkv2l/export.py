@@ -17,6 +17,7 @@ from chunkv2l.graph import Node
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
 from chunkv2l.query.query import parse_budget
+from chunkv2l.sanitize import number_range
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
@@ -73,7 +74,7 @@ def parse_segments(text: str, count: int) -> list[int]:
         if last < first:
             raise InputError(f"The range {first}-{last} runs backwards; write {last}-{first}.")
         if last >= count:
-            raise InputError(f"There is no segment {last}: this index has segments 0 to {count - 1}.")
+            raise InputError(f"There is no segment {last}: this index has {number_range('segment', 0, count - 1)}.")
         chosen += range(first, last + 1)
     return list(dict.fromkeys(chosen))
 

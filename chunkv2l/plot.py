@@ -1,10 +1,10 @@
-"""An answer as a picture: the movie's timeline with what each segment scored, the best moments' thumbnails above it.
+"""Draw an answer: the movie's timeline with each segment's score, and above it thumbnails of the best moments.
 
     from chunkv2l import plot
 
     plot.timeline(index, index.ask("When does a dog catch the ball?"), "ball.png")
 
-Needs matplotlib, the optional extra "plot". Nothing of matplotlib's global state is touched.
+Needs matplotlib, the optional extra "plot". Matplotlib's global state is left as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkv2l.answer.spans import Span
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
-from chunkv2l.sanitize import one_line
+from chunkv2l.sanitize import one_line, plural
 from chunkv2l.timecode import between, clock
 
 if TYPE_CHECKING:
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 FORMATS: Final = (".png", ".svg")
 INSTALL: Final = "Plots need matplotlib, which isn't installed here: pip install 'chunkv2l[plot]'"
 SHOWN: Final = 4
-"""Moments that get a thumbnail."""
+"""Largest number of moments with a thumbnail."""
 
 _INK = "#1f2933"
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between marks on the clock
 _WIDTH, _DPI = 12.0, 120  # inches, dots an inch
-_LEFT, _ACROSS = 0.75, 10.9  # inches: where the clock begins, and its length
+_LEFT, _ACROSS = 0.75, 10.9  # inches: where the time axis begins, and its length
 _FAINT, _LINE = "#66707a", "#d9dee4"
-_BEST, _GOOD, _BAR = "#e4572e", "#f4ae98", "#b8c4d0"  # the best moment, the others with a picture, the rest
-_PLACES = ("#cfe3d4", "#f3e2c0", "#d5dcf0", "#efd3d7", "#d3e8ea", "#e5dcef")  # chapters, one colour a place
+_BEST, _GOOD, _BAR = "#e4572e", "#f4ae98", "#b8c4d0"  # bars: the best moment, other moments with a picture, all others
+_SCENES = ("#cfe3d4", "#f3e2c0", "#d5dcf0", "#efd3d7", "#d3e8ea", "#e5dcef")  # chapters: one colour a scene
 
 
 def check_out(path: str | Path) -> Path:
-    """Where a plot may be written to; that it can be drawn is found out here as well.
+    """Return the path that a plot will be written to, after checking it and that matplotlib is installed.
 
     Raises:
         InputError: a name that doesn't end in .png or .svg, no such folder, or no matplotlib.
@@ -59,12 +59,12 @@ def check_out(path: str | Path) -> Path:
 
 
 def timeline(index: Index, answer: Answer, path: str | Path) -> Path:
-    """Draw what a question found in a movie.
+    """Draw an answer into a file and return the file's path.
 
     Args:
         index: the index that was asked.
         answer: what it answered.
-        path: .png or .svg; replaced once the picture is whole.
+        path: .png or .svg. An older file is replaced once the picture is complete.
 
     Raises:
         InputError: see `check_out`; or an answer that isn't this index's.
@@ -76,7 +76,7 @@ def timeline(index: Index, answer: Answer, path: str | Path) -> Path:
 
 
 def draw(index: Index, answer: Answer) -> Any:
-    """The same as a matplotlib Figure, for a notebook or a page of one's own.
+    """Return the plot as a matplotlib Figure, for a notebook or a figure of your own.
 
     Raises:
         InputError: an answer that isn't this index's; no matplotlib.
@@ -89,40 +89,42 @@ def draw(index: Index, answer: Answer) -> Any:
         raise InputError(INSTALL) from error
     shown = _best(answer)
     question = textwrap.wrap(textwrap.shorten(one_line(answer.question), 150, placeholder=" …"), 72)
-    said = textwrap.wrap(textwrap.shorten(one_line(answer.answer), 330, placeholder=" …"), 112)
+    reply = textwrap.wrap(textwrap.shorten(one_line(answer.answer), 330, placeholder=" …"), 112)
     below = 0.95 if index.file.chapters() else 0.7
-    header = 0.35 + 0.32 * len(question) + 0.23 * len(said) + 0.25
+    header = 0.35 + 0.32 * len(question) + 0.23 * len(reply) + 0.25
     pictures = 2.35 if shown else 0.0
     height = header + pictures + 2.3 + below
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
-    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(said), size=12)
-    told = f"{index.file.meta.movie['name']} · {len(index)} segments · policy {answer.policy} · {answer.model}"
-    _text(figure, _LEFT + _ACROSS, 0.1, one_line(told), size=9, color=_FAINT, ha="right", va="bottom")
+    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(reply), size=12)
+    footer = (
+        f"{index.file.meta.movie['name']} · {plural(len(index), 'segment')} · policy {answer.policy} · {answer.model}"
+    )
+    _text(figure, _LEFT + _ACROSS, 0.1, one_line(footer), size=9, color=_FAINT, ha="right", va="bottom")
     axes = figure.add_axes(_box(figure, _LEFT, below, _ACROSS, 2.1))
     scores = segment_scores(answer)
     _scores(axes, index, answer, shown, scores)
     _chapters(axes, index)
-    for place, span in enumerate(shown):
-        _moment(figure, index, span, max(span.segments, key=scores.__getitem__), place, len(shown), below + 2.3)
+    for rank, span in enumerate(shown):
+        _moment(figure, index, span, max(span.segments, key=scores.__getitem__), rank, len(shown), below + 2.3)
     _badges(axes, scores, shown)
     return figure
 
 
 def _best(answer: Answer) -> list[Span]:
-    """The moments that are worth a picture: the first few, without those that hardly score beside the first."""
+    """Return the moments that get a picture: the best few, without those that score under 1 % (the best always)."""
     return [span for span in answer.spans[:SHOWN] if span is answer.spans[0] or span.score >= 0.01]
 
 
 def segment_scores(answer: Answer) -> dict[int, float]:
-    """What each segment scored, as far as the answer tells.
+    """Return the score of each segment that the answer has one of: {segment number: probability or weight}.
 
-    That is the router's p of all that it scored, as the route has it. A span's score that isn't the sum of those (after
-    a walk in time, or without a route) is shared out among its segments.
+    These are the router's probabilities, from the answer's route. Where a span's score isn't their sum (a policy that
+    walks in time, or an answer without a route), the span's score is divided equally among its segments.
     """
     looks = answer.route.looks if answer.route is not None else ()
     candidates = looks[-1].candidates if looks else ()
-    scores = {one.node: one.p for one in candidates if isinstance(one.node, int)}
+    scores = {candidate.node: candidate.p for candidate in candidates if isinstance(candidate.node, int)}
     for span in answer.spans:
         known = [scores[number] for number in span.segments if number in scores]
         if len(known) < len(span.segments) or abs(sum(known) - span.score) > 1e-6:
@@ -131,7 +133,7 @@ def segment_scores(answer: Answer) -> dict[int, float]:
 
 
 def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scores: Mapping[int, float]) -> None:
-    """Bars over the clock: what every segment scored, the moments with a picture in colour."""
+    """Draw each segment's score as a bar over the time axis, the moments with a picture in colour."""
     segments = index.segments
     start, end = segments[0].start, segments[-1].end
     best = set(shown[0].segments) if shown else set()
@@ -188,7 +190,7 @@ def _locator() -> Any:
 
 
 def _chapters(axes: Any, index: Index) -> None:
-    """Chapters as bands below the axis, those of one place in one colour."""
+    """Draw the chapters as bands below the axis, those of one scene in one colour."""
     rows = index.file.chapters()
     segments = index.segments
     width = segments[-1].end - segments[0].start
@@ -196,14 +198,14 @@ def _chapters(axes: Any, index: Index) -> None:
 
     for row in rows:
         node = f"g{row.id}"
-        place = index.graph.nodes[node].get("place", row.id) if node in index.graph else row.id
+        scene = index.graph.nodes[node].get("place", row.id) if node in index.graph else row.id
         start, end = segments[row.first].start, segments[row.last].end
         band = Rectangle(
             (start, -0.125),
             end - start,
             0.095,
             transform=axes.get_xaxis_transform(),
-            facecolor=_PLACES[place % len(_PLACES)],
+            facecolor=_SCENES[scene % len(_SCENES)],
             edgecolor="white",
             linewidth=1.5,
             clip_on=False,
@@ -222,10 +224,16 @@ def _chapters(axes: Any, index: Index) -> None:
             )
 
 
-def _moment(figure: Any, index: Index, span: Span, number: int, place: int, count: int, bottom: float) -> None:
-    """One of the best moments: its picture, its rank, when it is, what it scored, its caption."""
+def _moment(figure: Any, index: Index, span: Span, number: int, rank: int, count: int, bottom: float) -> None:
+    """Draw one of the best moments: picture, rank, time, score and caption.
+
+    Args:
+        number: the segment whose thumbnail and caption are shown.
+        rank: 0 for the best moment, of `count`.
+        bottom: where the row of pictures begins, inches.
+    """
     slot = _ACROSS / SHOWN
-    left = _LEFT + (_ACROSS - slot * count) / 2 + slot * place
+    left = _LEFT + (_ACROSS - slot * count) / 2 + slot * rank
     middle = left + slot / 2
     picture = _thumbnail(index, number)
     if picture is not None:
@@ -234,15 +242,15 @@ def _moment(figure: Any, index: Index, span: Span, number: int, place: int, coun
         pane.set_xticks([])
         pane.set_yticks([])
         for spine in pane.spines.values():
-            spine.set(color=_FAINT if place else _BEST, linewidth=0.8 if place else 2.5)
-    when = f"{place + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
+            spine.set(color=_FAINT if rank else _BEST, linewidth=0.8 if rank else 2.5)
+    when = f"{rank + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
     _text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
     caption = textwrap.wrap(textwrap.shorten(index.segments[number].caption, 76, placeholder=" …"), 38)
     _text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
 
 
 def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> None:
-    """The moments' ranks above their bars; where two would cover each other, the later one higher."""
+    """Draw the moments' ranks above their bars; where two would overlap, the later one is higher."""
     placed: list[tuple[float, float]] = []  # points
     for span in sorted(shown, key=lambda span: span.start):
         height = 100 * max(scores[number] for number in span.segments)
@@ -267,19 +275,19 @@ def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> No
 
 
 def _save(figure: Any, path: Path) -> None:
-    """Written beside, then renamed; no date in the file, so that the same answer gives the same file."""
-    kind = path.suffix.lower()[1:]
-    told: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if kind == "svg" else {"Software": "chunkv2l"}
+    """Write a figure to a file, atomically. It holds no date, so the same answer gives the same file."""
+    suffix = path.suffix.lower()[1:]
+    metadata: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if suffix == "svg" else {"Software": "chunkv2l"}
     try:
         with atomic_write(path) as part, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
-            figure.savefig(part, format=kind, metadata=told)
+            figure.savefig(part, format=suffix, metadata=metadata)
     except OSError as error:
         raise ChunkV2LError(f"Can't write {path} ({error.strerror}).") from error
 
 
 def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
-    """Round times within [start, end], evenly spaced, at most so many."""
+    """Return evenly spaced round times within [start, end], seconds; about `most` of them."""
     step = next((step for step in _TICKS if (end - start) / step <= most), None)
     step = step or 3600 * (int((end - start) / 3600 / most) + 1)
     first = -int(-start // step)
@@ -287,7 +295,7 @@ def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
 
 
 def _thumbnail(index: Index, number: int) -> Any | None:
-    """A segment's picture as an array, or None where the index has none that can be read."""
+    """Return a segment's thumbnail, uint8 RGB [H, W, 3], or None where the index has none that can be read."""
     from PIL import Image
 
     try:
@@ -298,14 +306,14 @@ def _thumbnail(index: Index, number: int) -> Any | None:
 
 
 def _box(figure: Any, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """A rectangle given in inches, in shares of the figure."""
+    """Convert a rectangle from inches to fractions of the figure."""
     across, up = figure.get_size_inches()
     return left / across, bottom / up, width / across, height / up
 
 
-def _text(figure: Any, x: float, y: float, words: str, **how: Any) -> None:
-    """Words at a place in inches, as they are: a "$" in a question starts no formula."""
+def _text(figure: Any, x: float, y: float, words: str, **style: Any) -> None:
+    """Draw text at a position in inches, literally: a "$" in a question starts no formula."""
     across, up = figure.get_size_inches()
     figure.text(
-        x / across, y / up, words, **{"color": _INK, "va": "top", "parse_math": False, "linespacing": 1.25, **how}
+        x / across, y / up, words, **{"color": _INK, "va": "top", "parse_math": False, "linespacing": 1.25, **style}
     )

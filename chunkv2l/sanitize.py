@@ -62,6 +62,24 @@ def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 2]} …"
 
 
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if need be.
+
+    >>> plural(1, "segment"), plural(1200, "segment")
+    ('1 segment', '1200 segments')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def number_range(noun: str, first: int, last: int) -> str:
+    """Return numbered things in words, "segments 0 to 39", or "segment 0" where there is one.
+
+    >>> number_range("segment", 0, 39), number_range("segment", 0, 0)
+    ('segments 0 to 39', 'segment 0')
+    """
+    return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"
+
+
 def quoted(said: object) -> str:
     """What a library said about a file, which may quote the file: short and printable."""
     text = "".join(letter if letter.isprintable() else "?" for letter in str(said))

@@ -15,21 +15,30 @@ class Timed(Protocol):
     def end(self) -> float: ...
 
 
-def clock(seconds: float, tenths: bool = False) -> str:
-    """Format a time as people write it: 0:42, 1:02:03, with tenths 0:42.5.
+def clock(seconds: float, decimals: int = 0) -> str:
+    """Format a time as people write it: 0:42, 1:02:03, with one decimal 0:42.5.
 
-    >>> clock(3723.04), clock(42.46, tenths=True)
+    >>> clock(3723.04), clock(42.46, decimals=1)
     ('1:02:03', '0:42.5')
     """
-    units = round(max(0.0, seconds) * 10) if tenths else 10 * round(max(0.0, seconds))
-    whole, tenth = divmod(units, 10)
+    whole, fraction = divmod(round(max(0.0, seconds) * 10**decimals), 10**decimals)
     minutes, second = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
     text = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-    return f"{text}.{tenth}" if tenths else text
+    return f"{text}.{fraction:0{decimals}}" if decimals else text
+
+
+def precision(length: float) -> int:
+    """Return the decimals with which both ends of an interval of this length, seconds, can be told apart.
+
+    >>> [precision(length) for length in (60.0, 4.0, 0.04, 0.004)]
+    [0, 1, 2, 3]
+    """
+    limits = (10.0, 0.2, 0.02)  # seconds from which on 0, 1 and 2 decimals suffice
+    return next((decimals for decimals, limit in enumerate(limits) if length >= limit), 3)
 
 
 def between(span: Timed, start: str = "from", middle: str = "to") -> str:
-    """Format an interval in words, "from 0:42 to 0:58"; with tenths of a second if it is shorter than 10 s."""
-    tenths = span.end - span.start < 10
-    return f"{start} {clock(span.start, tenths)} {middle} {clock(span.end, tenths)}".strip()
+    """Format an interval in words, "from 0:42 to 0:58"; the shorter it is, the more decimals its times have."""
+    decimals = precision(span.end - span.start)
+    return f"{start} {clock(span.start, decimals)} {middle} {clock(span.end, decimals)}".strip()

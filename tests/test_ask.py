@@ -26,7 +26,7 @@ from chunkv2l.models import UNFITTED, Calibration, Model, ModelSpec
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import statement
 from chunkv2l.query.query import Query
-from chunkv2l.timecode import between, clock
+from chunkv2l.timecode import between
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.frames2lora import MODEL, hypernet_file
 from tests.helpers.written import CAPTIONS, random_codes, write_index
@@ -87,22 +87,6 @@ def test_no_more_than_asked_for() -> None:
 def test_where_text_came_from_is_joined_whatever_it_scores() -> None:
     spans = join_adjacent(PIECES, [5, 1, 2], {1: 0.01, 2: 0.02, 5: 0.5})
     assert [span.segments for span in spans] == [(5,), (1, 2)]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "tenths", "text"),
-    [
-        (0, False, "0:00"),
-        (42.4, False, "0:42"),
-        (59.7, False, "1:00"),
-        (3599.96, True, "1:00:00.0"),
-        (3723, False, "1:02:03"),
-        (42.46, True, "0:42.5"),
-        (-0.01, True, "0:00.0"),
-    ],
-)
-def test_clock(seconds: float, tenths: bool, text: str) -> None:
-    assert clock(seconds, tenths) == text
 
 
 def test_a_span_in_words() -> None:

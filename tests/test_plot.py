@@ -1,4 +1,4 @@
-"""Plots of an answer's timeline: what is drawn where, words as they were asked, a file that is whole or not there."""
+"""Test plots: positions and heights, texts shown literally, and that a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def bars(figure: Any) -> dict[float, tuple[float, float, str]]:
     """Start → (seconds, per cent, colour) of each bar."""
     from matplotlib.colors import to_hex
 
-    found = [bar for group in figure.axes[0].containers for bar in group]
-    return {bar.get_x(): (bar.get_width(), bar.get_height(), to_hex(bar.get_facecolor())) for bar in found}
+    drawn = [bar for group in figure.axes[0].containers for bar in group]
+    return {bar.get_x(): (bar.get_width(), bar.get_height(), to_hex(bar.get_facecolor())) for bar in drawn}
 
 
 def test_bars_stand_where_segments_are_and_as_high_as_they_score(index: Index) -> None:
@@ -69,14 +69,14 @@ def test_bars_stand_where_segments_are_and_as_high_as_they_score(index: Index) -
 
 
 def test_the_words_are_the_questions_the_answers_and_the_captions(index: Index) -> None:
-    told = words(draw(index, answer(*SPANS)))
-    assert told[0] == QUESTION  # a $ starts no formula
-    assert told[1] == "From 0:20 to 0:28."
-    assert any(text.startswith("1   0:20.0 – 0:28.0   40 %") for text in told)
-    assert any(text.startswith("4   0:44.0 – 0:48.0   2 %") for text in told)
-    assert index.segments[5].caption in told and index.segments[1].caption in told
-    assert not any(text.startswith("5   ") for text in told)
-    assert "movie.mp4 · 12 segments · policy route · fake" in told
+    texts = words(draw(index, answer(*SPANS)))
+    assert texts[0] == QUESTION  # a $ starts no formula
+    assert texts[1] == "From 0:20 to 0:28."
+    assert any(text.startswith("1   0:20.0 – 0:28.0   40 %") for text in texts)
+    assert any(text.startswith("4   0:44.0 – 0:48.0   2 %") for text in texts)
+    assert index.segments[5].caption in texts and index.segments[1].caption in texts
+    assert not any(text.startswith("5   ") for text in texts)
+    assert "movie.mp4 · 12 segments · policy route · fake" in texts
 
 
 def test_thumbnails_and_ranks_of_the_best_few(index: Index) -> None:
@@ -94,22 +94,22 @@ def test_ranks_dont_cover_each_other(index: Index) -> None:
     near = (span(5, 5, 0.2), span(6, 6, 0.2), span(7, 7, 0.19), span(8, 8, 0.18))
     small = [Span(s.start / 40, s.end / 40, s.score, s.segments) for s in near]
     figure = draw(index, answer(*small))
-    places = [text.xy for text in figure.axes[0].texts if len(text.get_text()) == 1]
-    for i, one in enumerate(places):
-        for other in places[:i]:
-            assert np.hypot(one[0] - other[0], one[1] - other[1]) >= 16 * 120 / 72
+    positions = [text.xy for text in figure.axes[0].texts if len(text.get_text()) == 1]
+    for i, position in enumerate(positions):
+        for other in positions[:i]:
+            assert np.hypot(position[0] - other[0], position[1] - other[1]) >= 16 * 120 / 72
 
 
 @pytest.mark.parametrize(("absent", "label"), [(0.25, "probability, %"), (None, "weight, %")])
 def test_that_it_isnt_there_is_a_line(index: Index, absent: float | None, label: str) -> None:
     axes = draw(index, answer(*SPANS, absent=absent)).axes[0]
     assert axes.get_ylabel() == label
-    told = [text.get_text() for text in axes.texts]
-    assert ("not in the video: 25 %" in told) == (absent is not None)
+    texts = [text.get_text() for text in axes.texts]
+    assert ("not in the video: 25 %" in texts) == (absent is not None)
     assert [line.get_ydata()[0] for line in axes.lines] == ([] if absent is None else [25.0])
 
 
-def test_chapters_are_bands_and_one_place_has_one_colour(index: Index, tmp_path: Path) -> None:
+def test_chapters_are_bands_coloured_by_scene(index: Index, tmp_path: Path) -> None:
     from matplotlib.patches import Rectangle
 
     def bands(opened: Index) -> list[Any]:
@@ -125,11 +125,11 @@ def test_chapters_are_bands_and_one_place_has_one_colour(index: Index, tmp_path:
     connection.commit()
     connection.close()
     with Index(path, fake_model()) as opened:
-        found = bands(opened)
-        assert [(band.get_x(), band.get_width()) for band in found] == [(0.0, 16.0), (16.0, 20.0), (36.0, 12.0)]
-        places = [opened.graph.nodes[f"g{i}"]["place"] for i in range(3)] if "g0" in opened.graph else [0, 1, 2]
-        colours = [band.get_facecolor() for band in found]
-        assert all((colours[i] == colours[j]) == (places[i] == places[j]) for i in range(3) for j in range(3))
+        drawn = bands(opened)
+        assert [(band.get_x(), band.get_width()) for band in drawn] == [(0.0, 16.0), (16.0, 20.0), (36.0, 12.0)]
+        scenes = [opened.graph.nodes[f"g{i}"]["place"] for i in range(3)] if "g0" in opened.graph else [0, 1, 2]
+        colours = [band.get_facecolor() for band in drawn]
+        assert all((colours[i] == colours[j]) == (scenes[i] == scenes[j]) for i in range(3) for j in range(3))
         assert {"g0", "g1", "g2"} <= {text.get_text() for text in draw(opened, answer(*SPANS)).axes[0].texts}
 
 
@@ -174,8 +174,8 @@ def test_with_a_route_every_segment_that_was_scored_has_its_own(index: Index) ->
     scores = segment_scores(asked)
     assert sorted(scores) == list(range(12))
     assert sum(scores.values()) + (asked.not_there or 0.0) == pytest.approx(1.0, abs=1e-4)
-    for one in asked.spans:
-        assert sum(scores[number] for number in one.segments) == pytest.approx(one.score)
+    for moment in asked.spans:
+        assert sum(scores[number] for number in moment.segments) == pytest.approx(moment.score)
     walked = replace(asked, spans=(span(2, 3, 0.6),))  # a score that isn't what the router gave
     assert segment_scores(walked) == {**scores, 2: 0.3, 3: 0.3}
     assert len(bars(draw(index, asked))) == 12
@@ -201,7 +201,7 @@ def test_ticks_are_round_times(start: float, end: float, first: float, step: flo
 
 
 @pytest.mark.parametrize(("name", "message"), [("out.gif", "must end in .png or .svg"), ("no/out.png", "no folder")])
-def test_places_that_are_refused(index: Index, tmp_path: Path, name: str, message: str) -> None:
+def test_files_that_cannot_be_written_are_refused(index: Index, tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         timeline(index, answer(*SPANS), tmp_path / name)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chunkv2l.answer.trace import Route
 from chunkv2l.routing.trace import Candidate, StatementTrace
+from chunkv2l.sanitize import plural
 from chunkv2l.timecode import between
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _trace_lines(trace: StatementTrace, route: Route) -> Iterator[str]:
     budget = "all" if route.budget is None else route.budget
     absent = "" if trace.not_there is None else f"; not there {100 * trace.not_there:.0f} %"
     yield (
-        f'looked for: "{trace.statement}" ({trace.tokens} tokens) among {trace.segments} segments; '
+        f'looked for: "{trace.statement}" ({plural(trace.tokens, "token")}) among {plural(trace.segments, "segment")}; '
         f"{len(trace.candidates)} scored, budget {budget}{absent}"
     )
     if trace.candidates:

@@ -1,4 +1,4 @@
-"""What `ask` leaves in files beside its answer: a plot of the timeline, a clip of the best moment. No torch here."""
+"""Write the files that `ask` makes beside its answer: a plot of the timeline, a clip of the best moment. No torch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What was asked for on the command line.
+    """The files that a command line asks for.
 
     Attributes:
-        plot: the picture to draw, .png or .svg.
+        plot: where to draw the timeline, .png or .svg.
         clip: the file to cut the best moment into.
-        movie: where the movie is, if not beside the index.
-        reencode: whether the clip is encoded anew, with exact borders.
+        movie: path of the movie, if it isn't beside the index.
+        reencode: whether to encode the clip anew, with exact borders.
     """
 
     plot: str | None = None
@@ -32,10 +32,10 @@ class Outputs:
     reencode: bool = False
 
     def check(self, index: Index, question: str | None) -> None:
-        """Find out what can't work before the model is loaded.
+        """Check what can be checked before the model is loaded.
 
         Raises:
-            InputError: no question, options without --clip, a place that can't be written to, no matplotlib, no movie.
+            InputError: no question, options without --clip, a file that can't be written, no matplotlib, no movie.
         """
         if question is None and (self.plot is not None or self.clip is not None):
             raise InputError("--plot and --clip need a QUESTION on the command line: one answer fills one file.")
@@ -51,7 +51,7 @@ class Outputs:
             trim.check_out(self.clip, find_movie(index.file, self.movie))
 
     def write(self, index: Index, answer: Answer, say: Callable[[str], None]) -> None:
-        """Make the files that were asked for, and say what is in them.
+        """Write the files, and report each with a sentence.
 
         Raises:
             InputError: the answer has no moment to cut.

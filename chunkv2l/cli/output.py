@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chunkv2l.cli.streams import emit, say
+from chunkv2l.sanitize import plural
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress where stderr is no terminal."""
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 segment", "2 segments"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def show_answer(answer: Answer, explain: bool = False) -> None:
@@ -48,7 +44,7 @@ def show_report(report: BuildReport) -> None:
     """Show what a build did."""
     if report.nothing_to_do:  # a notice has said so
         return
-    segments = count(report.segments, "segment")
+    segments = plural(report.segments, "segment")
     emit(
         f"{report.index}: {segments} of {report.movie['name']}, {report.index_bytes / 1e6:.1f} MB, "
         f"in {report.seconds:.1f} s ({report.realtime.get('total', 0.0):.1f} × real time)."
@@ -57,21 +53,24 @@ def show_report(report: BuildReport) -> None:
 
 def show_index(file: IndexFile) -> None:
     """Show an index's segments, and what it was made from."""
-    from chunkv2l.timecode import clock
+    from chunkv2l.timecode import clock, precision
 
     meta = file.meta
+    duration = float(meta.movie["duration"])
+    length = clock(duration, precision(duration) if duration < 10 else 0)
     settings = ", ".join(f"{name} {value}" for name, value in meta.settings.items())
     lines = [
-        f"{meta.movie['name']}: {clock(meta.movie['duration'])}, {count(len(file), 'segment')}, model {meta.model}",
+        f"{meta.movie['name']}: {length}, {plural(len(file), 'segment')}, model {meta.model}",
         f"settings: {settings}",
     ]
-    tenths = meta.movie["duration"] < 3600
+    decimals = 1 if duration < 3600 else 0
     begins = {chapter["first"]: chapter for chapter in _chapters(file)}
     for segment in file.segments:
         if chapter := begins.get(segment.id):
-            times = f"{clock(chapter['start'], tenths)} – {clock(chapter['end'], tenths)}"
+            times = f"{clock(chapter['start'], decimals)} – {clock(chapter['end'], decimals)}"
             lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
-        times = f"{clock(segment.start, tenths)} – {clock(segment.end, tenths)}"
+        finer = max(decimals, precision(segment.duration)) if segment.duration < 0.2 else decimals
+        times = f"{clock(segment.start, finer)} – {clock(segment.end, finer)}"
         lines.append(f"{segment.id:5}  {times:<19} {segment.caption}".rstrip())
     emit("\n".join(lines))
 
@@ -132,7 +131,7 @@ class ProgressBar:
         from chunkv2l.timecode import clock
 
         left = "" if progress.eta is None else f", {clock(progress.eta)} left, {progress.realtime:.1f} × real time"
-        segments = count(progress.segments, "segment")
+        segments = plural(progress.segments, "segment")
         state = f"{clock(progress.done)} of {clock(progress.total)}, {segments}{left}, {progress.stage}"
         if sys.stderr is not None and sys.stderr.isatty():
             self._draw(progress, state)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chunkv2l.defaults import MODEL
 from chunkv2l.doctor.finding import Finding, Level, describe_error, first_line, guard, installed_version
+from chunkv2l.sanitize import plural
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model, ModelSpec
@@ -57,7 +58,9 @@ def try_reader(reader: str, path: Path) -> Finding:
     )
     if off > _UNLIKE:
         return Finding(subject, "problem", f"It reads other pictures than were written (mean difference {off:.0f}).")
-    return Finding(subject, "ok", f"{len(clip.frames)} pictures of a test movie, at {_list_seconds(clip.times)}.")
+    return Finding(
+        subject, "ok", f"{plural(len(clip.frames), 'picture')} of a test movie, at {_list_seconds(clip.times)}."
+    )
 
 
 # --- a model ---------------------------------------------------------------------------------------------------------
@@ -117,7 +120,9 @@ def _caption(model: Model, seconds: int) -> Finding:
             return Finding(subject, "problem", "The adapter has values that aren't numbers: the weights are damaged.")
         caption = model.vlm.generate([model.vlm.caption_question], adapter, 40)[0]
     return Finding(
-        subject, "ok", f'"{caption}" ({len(clip.frames)} frames; they show a red square before a coloured wall).'
+        subject,
+        "ok",
+        f'"{caption}" ({plural(len(clip.frames), "frame")}, showing a red square before a coloured wall).',
     )
 
 

@@ -36,7 +36,7 @@ from chunkv2l.index.rows import (
 from chunkv2l.index.schema import PAGE_SIZE, Malformed
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, read_key
 from chunkv2l.index.validation import check_header, connect, damage
-from chunkv2l.sanitize import MAX_TEXT, finite
+from chunkv2l.sanitize import MAX_TEXT, finite, number_range, plural
 
 MAX_THUMBNAIL: Final = 1 << 20  # bytes
 MAX_SEGMENTS: Final = 1_000_000
@@ -227,7 +227,7 @@ class IndexFile:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0] * PAGE_SIZE
         count = self._connection.execute("SELECT count(*) FROM segments").fetchone()[0]
         if count != self.meta.segments or not 0 < count <= MAX_SEGMENTS:
-            raise Malformed(f"it says that it has {self.meta.segments} segments, but has {count}")
+            raise Malformed(f"it says that it has {plural(self.meta.segments or 0, 'segment')}, but has {count}")
         if count * self._form.bytes > pages:
             raise Malformed("it is too small for that many codes")
         rows = self._connection.execute(
@@ -239,7 +239,7 @@ class IndexFile:
 
     def _number(self, number: int) -> int:
         if not 0 <= number < len(self):
-            raise InputError(f"{self.path} has segments 0 to {len(self) - 1}, not {number}.")
+            raise InputError(f"{self.path} has {number_range('segment', 0, len(self) - 1)}, not {number}.")
         return int(number)
 
     def _blob(self, table: str, column: str, number: int, most: int) -> bytes:

@@ -24,7 +24,7 @@ from chunkv2l.index.schema import (
     expected_schema,
     part_path,
 )
-from chunkv2l.sanitize import quoted
+from chunkv2l.sanitize import plural, quoted
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def progress_sentence(path: Path) -> str:
             duration = float(meta.movie["duration"])
             share = min(100.0, 100.0 * float(end or 0.0) / duration) if duration > 0 else 0.0
             return (
-                f"{count} segments are stored, {share:.0f} % of the movie. "
+                f"{plural(count, 'segment')} {'is' if count == 1 else 'are'} stored, {share:.0f} % of the movie. "
                 f"If no build is running, go on with: {command}"
             )
     except InputError:

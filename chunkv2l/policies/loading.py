@@ -17,6 +17,7 @@ from chunkv2l.graph import Node, groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
 from chunkv2l.policies.temporal import order
 from chunkv2l.query.query import Query
+from chunkv2l.sanitize import number_range
 from chunkv2l.user_code import load_from_file
 
 BUILT_IN: Mapping[str, Policy] = {
@@ -99,7 +100,10 @@ def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
 def _known(graph: nx.DiGraph) -> str:
     """What there is, in words: "segments 0 to 39, groups g0 to g4"."""
     numbers, names = segments(graph), groups(graph)
-    return f"segments {numbers[0]} to {numbers[-1]}" + (f", groups {names[0]} to {names[-1]}" if names else "")
+    text = number_range("segment", numbers[0], numbers[-1])
+    if not names:
+        return text
+    return f"{text}, group {names[0]}" if len(names) == 1 else f"{text}, groups {names[0]} to {names[-1]}"
 
 
 def _from_file(spec: str) -> Policy:

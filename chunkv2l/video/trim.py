@@ -50,7 +50,7 @@ class TrimmedClip:
 
     def describe(self) -> str:
         """For people: what was written, and, where streams were copied, that it begins at a key frame."""
-        text = f"{self.path}: {clock(self.start, True)} to {clock(self.end, True)} of the movie"
+        text = f"{self.path}: {clock(self.start, 1)} to {clock(self.end, 1)} of the movie"
         if self.exact:
             return f"{text}."
         early = self.requested[0] - self.start

@@ -1,4 +1,4 @@
-"""`ask --plot` and `--clip`: what they make, and that bad input is told before a model is loaded."""
+"""Test `ask --plot` and `--clip`: the files they make, and that bad input is refused before a model is loaded."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_a_plot_and_a_clip_of_one_answer(index: Path, tmp_path: Path, capsys: py
     picture, clip = tmp_path / "out.png", tmp_path / "out.mp4"
     files = ["--plot", str(picture), "--clip", str(clip), "--reencode"]
     assert cli.run(["ask", str(index), WHEN, "--json", *files]) == 0
-    told = capsys.readouterr()
-    best = json.loads(told.out)["spans"][0]
-    assert f"{picture}: the timeline." in told.err and f"{clip}: " in told.err
+    output = capsys.readouterr()
+    best = json.loads(output.out)["spans"][0]
+    assert f"{picture}: the timeline." in output.err and f"{clip}: " in output.err
     with Image.open(picture) as image:
         assert image.format == "PNG"
     assert probe(clip).duration == pytest.approx(best["end"] - best["start"], abs=0.05)
@@ -66,7 +66,7 @@ def test_without_reencode_it_says_where_the_clip_begins(
         ([WHEN, "--clip", "out.mp4", "--movie", "nothing.mp4"], "There is no movie"),
     ],
 )
-def test_bad_input_is_told_before_a_model_is_loaded(
+def test_bad_input_is_refused_before_a_model_is_loaded(
     index: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -87,8 +87,8 @@ def test_bad_input_is_told_before_a_model_is_loaded(
 
 
 def index_of(movie: Path, path: Path) -> Path:
-    told = {"name": movie.name, **fingerprint(movie), "duration": 20.0, "fps": 12.0}
-    return indexes.write_index(path, meta=indexes.origin(movie=told))
+    recorded = {"name": movie.name, **fingerprint(movie), "duration": 20.0, "fps": 12.0}
+    return indexes.write_index(path, meta=indexes.origin(movie=recorded))
 
 
 def test_the_movie_is_found_beside_the_index_by_its_content(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from chunkv2l.sanitize import plural
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo
 
@@ -107,6 +108,6 @@ class DamageLog:
             self._add_note(f"Between {begin:.2f} and {end:.2f} s" if is_interval else f"After {begin:.2f} s")
 
     def _add_note(self, where: str) -> None:
-        pictures = "1 picture" if self._count == 1 else f"{self._count} pictures"
+        pictures = plural(self._count, "picture")
         self._notes.add("pictures", f"{where} {pictures} can't be decoded; the rest is read.")
         self._gap, self._count = None, 0
