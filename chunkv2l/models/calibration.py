@@ -1,4 +1,4 @@
-"""The numbers of the router's score that are fitted for each model and stored with its weights."""
+"""Hold the numbers of the router's score that are fitted for each model and stored with its weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Calibration:
             raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
 
     def key_weight(self, tokens: int) -> float:
-        """κ · T^−ε."""
+        """Return κ · T^−ε."""
         return float(self.key * tokens**-self.epsilon)
 
     def to_text(self) -> str:

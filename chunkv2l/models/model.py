@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Which model, with which hypernetwork, on which device.
+    """A choice of model, hypernetwork and device.
 
     Attributes:
         name: one of `defaults.MODELS`; a folder of `mini`'s trained parts (as `python -m chunkv2l.models.mini.pack`

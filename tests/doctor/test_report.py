@@ -29,7 +29,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine's caches is seen, and nothing is asked of a network."""
     monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "reachable", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(hub, "is_reachable", lambda: pytest.fail("the hub was asked"))
 
 
 def by_subject(findings: list[Finding]) -> dict[str, Finding]:

@@ -1,4 +1,4 @@
-"""Where fetched and converted weights are kept."""
+"""Find the folder in which fetched and converted weights are kept, and hash files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BLOCK = 1 << 22
 
 
 def cache_root() -> Path:
-    """`CHUNKV2L_CACHE` where that is set, else the platform's place for caches."""
+    """Return `CHUNKV2L_CACHE` where that is set, else the platform's folder for caches."""
     chosen = os.environ.get("CHUNKV2L_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("chunkv2l")
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 in hex."""
+    """Return a file's SHA-256 in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -28,7 +28,7 @@ def sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """`sha256`, for telling weights apart: a large file in the hub's own cache is named after it, and isn't read."""
+    """Return `sha256`, to tell weights apart; a large file in the hub's own cache is named after it, and isn't read."""
     real = path.resolve()
     if real.parent.name == "blobs" and len(real.name) == 64 and set(real.name) <= set("0123456789abcdef"):
         return real.name
@@ -36,6 +36,6 @@ def known_sha256(path: Path) -> str:
 
 
 def sha256_of_all(paths: Iterable[Path]) -> str:
-    """One SHA-256 over files, their names included, in the order of their names; where they lie doesn't matter."""
+    """Return one SHA-256 over files and their names, sorted; their folders don't matter."""
     lines = sorted(f"{path.name} {known_sha256(path)}\n" for path in paths)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

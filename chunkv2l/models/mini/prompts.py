@@ -1,4 +1,4 @@
-"""`mini`'s prompts: SmolLM2's chat format without a system message.
+"""Write `mini`'s prompts: SmolLM2's chat format without a system message.
 
 The caption prompt is the bare assistant header, which keeps scoring cheap; a question is one user turn. In training and
 in the baseline, frames stand at the start of the user turn.
@@ -12,7 +12,7 @@ _REMEMBERED = 100_000
 
 
 class Prompts:
-    """Token ids of every prompt, from a SmolLM2 tokenizer (anything with `encode`)."""
+    """Write every prompt as token ids, with a SmolLM2 tokenizer (anything with `encode`)."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -29,21 +29,21 @@ class Prompts:
         return list(self._known[text])
 
     def ask(self, question: str) -> list[int]:
-        """The text-only prompt; "" is the bare caption prompt."""
+        """Return the text-only prompt; "" is the bare caption prompt."""
         if not question:
             return list(self._header)
         return self._ids(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
 
     def behind_frames(self, question: str) -> list[int]:
-        """What follows `opening` and the visual tokens."""
+        """Return the ids that follow `opening` and the visual tokens."""
         return self._ids(f"{question}<|im_end|>\n<|im_start|>assistant\n")
 
     def answer(self, text: str) -> list[int]:
-        """What is trained: the text and the end of turn."""
+        """Return the text and the end of turn: what is trained."""
         return self._ids(f"{text}<|im_end|>")
 
     def text(self, ids: list[int]) -> str:
-        """What the model said: the tokens up to its end of turn, decoded."""
+        """Return the text of an answer's ids, up to its end of turn."""
         end = self.answer("")[0]
-        said = ids[: ids.index(end)] if end in ids else ids
-        return str(self._tokenizer.decode(said, skip_special_tokens=True)).strip()
+        answer = ids[: ids.index(end)] if end in ids else ids
+        return str(self._tokenizer.decode(answer, skip_special_tokens=True)).strip()

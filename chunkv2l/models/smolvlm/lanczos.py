@@ -1,4 +1,4 @@
-"""Pillow's Lanczos resampling of 8-bit pictures on any device, to the bit: for frames that a GPU is to look at.
+"""Resample 8-bit pictures on any device as Pillow's Lanczos does, to the bit: for frames that a GPU is to look at.
 
 Pillow works with whole numbers (its `Resample.c`: weights times 2**22, rounded; the sum over a row rounded to 8 bits,
 then the same over columns), so the same numbers come out wherever sums of them are exact, as they are in float64.
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _SUPPORT = 3.0
-_ONE = float(1 << 22)
+_UNIT = float(1 << 22)
 
 
 def resize(pictures: Tensor, height: int, width: int) -> Tensor:
-    """What `Image.resize((width, height), LANCZOS)` makes of each picture.
+    """Resize pictures as `Image.resize((width, height), LANCZOS)` does.
 
     Args:
         pictures: uint8 [F, H, W, C]. Where the width grows and the height shrinks, Pillow begins with the height, and
@@ -29,19 +29,19 @@ def resize(pictures: Tensor, height: int, width: int) -> Tensor:
     """
     x = pictures.permute(0, 3, 1, 2)
     if x.shape[3] != width:
-        x = _rounded(x.double() @ _weights(x.shape[3], width, str(x.device)).T)
+        x = _round(x.double() @ _weights(x.shape[3], width, str(x.device)).T)
     if x.shape[2] != height:
-        x = _rounded(_weights(x.shape[2], height, str(x.device)) @ x.double())
+        x = _round(_weights(x.shape[2], height, str(x.device)) @ x.double())
     return x.to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _rounded(sums: Tensor) -> Tensor:
-    return torch.floor((sums + _ONE / 2) / _ONE).clamp(0, 255)
+def _round(sums: Tensor) -> Tensor:
+    return torch.floor((sums + _UNIT / 2) / _UNIT).clamp(0, 255)
 
 
 @lru_cache(maxsize=16)
 def _weights(size: int, new: int, device: str) -> Tensor:
-    """Whole numbers, float64 [new, size]: row i makes pixel i of the new side out of the old one."""
+    """Return whole numbers, float64 [new, size]: row i makes pixel i of the new side out of the old one."""
     table = np.zeros((new, size))
     step = size / new
     stretch = max(step, 1.0)
@@ -52,7 +52,7 @@ def _weights(size: int, new: int, device: str) -> Tensor:
         last = min(int(centre + reach + 0.5), size)
         row = _lanczos((np.arange(first, last, dtype=np.float64) - centre + 0.5) / stretch)
         row *= 1.0 / row.sum()
-        table[i, first:last] = np.trunc(row * _ONE + np.where(row < 0, -0.5, 0.5))
+        table[i, first:last] = np.trunc(row * _UNIT + np.where(row < 0, -0.5, 0.5))
     return torch.from_numpy(table).to(device)
 
 

@@ -1,4 +1,4 @@
-"""SmolVLM2 by name: the paper's two sizes with their released hypernetworks, a folder, or any hub id."""
+"""Load SmolVLM2: the paper's two sizes with their released hypernetworks, a folder, or any hub id."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.models.text.plain import quiet
 
 CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
-"""Where the released hypernetworks are: the repository's name, and the one that it was first published under."""
+"""The repository of the released hypernetworks, and the name that it was first published under."""
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A size of the paper's: where it is, and what the reference is known to have.
+    """One of the paper's sizes: its repository, and the numbers that the reference is known to have.
 
     Attributes:
         hypernet: the sizes of the released hypernetwork.
@@ -138,7 +138,7 @@ LOADER: Final = SmolVLMLoader()
 def load_smolvlm(
     name_or_path: str, hypernet: str | None = None, device: str = "auto", dtype: torch.dtype | None = None
 ) -> tuple[SmolVLM, Hypernetwork, dict[str, str | int | float]]:
-    """A frozen SmolVLM2, the hypernetwork for it, and what identifies both in an index.
+    """Return a frozen SmolVLM2, the hypernetwork for it, and what identifies both in an index.
 
     Args:
         name_or_path: `smolvlm2-500m`, `smolvlm2-2.2b`, a folder as `save_pretrained` writes it, or a hub's OWNER/NAME.
@@ -155,10 +155,10 @@ def load_smolvlm(
     check_fit(network.config, config, name_or_path, hypernet_path)
     if hypernet is not None:
         _check_base(network.config.base_model, name_or_path, hypernet_path)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    kind = dtype or (torch.bfloat16 if place.type == "cuda" else torch.float32)
+    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    precision = dtype or (torch.bfloat16 if target.type == "cuda" else torch.float32)
     name = name_or_path if name_or_path in PUBLISHED or hub.is_repository(name_or_path) else folder.name
-    vlm = _load(folder, config, name, place, kind)
+    vlm = _load(folder, config, name, target, precision)
     identity: dict[str, str | int | float] = {
         "family": "smolvlm",
         "weights": sha256_of_all(_identifying(folder)),
@@ -168,11 +168,11 @@ def load_smolvlm(
         "tile": vlm.pixels.tile,
         "instruction": INSTRUCTION,
     }
-    return vlm, network.to(place).eval(), identity
+    return vlm, network.to(target).eval(), identity
 
 
 def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> tuple[Path, Path]:
-    """The model's folder and the hypernetwork's file, fetched where they have to be (if `fetch`).
+    """Return the model's folder and the hypernetwork's file, fetched where they have to be (if `fetch`).
 
     Raises:
         InputError: as `load_smolvlm`.
@@ -200,7 +200,7 @@ def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> 
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a model's folder has all of its files (a broken download leaves some out)."""
+    """Return whether a model's folder has all of its files (a broken download leaves some out)."""
     if not all((folder / name).is_file() for name in ("config.json", "tokenizer.json")):
         return False
     index = folder / "model.safetensors.index.json"
@@ -214,7 +214,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model folder's config.json.
+    """Read a model folder's config.json.
 
     Raises:
         InputError: there is none, it can't be read, or it is another kind of model's.
@@ -224,11 +224,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} isn't a model's folder: it has no config.json.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config["model_type"]
+        model_type = config["model_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} can't be read as a model's configuration ({error}).") from None
-    if kind != "smolvlm" or not isinstance(config.get("text_config"), dict):
-        raise InputError(f"{folder} holds a model of type {kind!r}; only SmolVLM2 ('smolvlm') can be used.")
+    if model_type != "smolvlm" or not isinstance(config.get("text_config"), dict):
+        raise InputError(f"{folder} holds a model of type {model_type!r}; only SmolVLM2 ('smolvlm') can be used.")
     values: dict[str, Any] = config
     return values
 
@@ -253,46 +253,47 @@ def _check_base(base: str, model: str, file: Path) -> None:
 
 
 def by_repository(name: str) -> Published | None:
-    """The one of the paper's sizes that a hub's OWNER/NAME stands for."""
+    """Return the one of the paper's sizes that a hub's OWNER/NAME stands for; None for others."""
     return next((item for item in PUBLISHED.values() if item.repository == name), None)
 
 
-def _own_place(known: Published) -> Path:
-    """Where a user without a hub puts the files of one of the paper's sizes."""
+def _local_folder(known: Published) -> Path:
+    """Return the folder into which a user without a hub puts the files of one of the paper's sizes."""
     name = next(name for name, item in PUBLISHED.items() if item == known)
     return cache_root() / name
 
 
 def _published_folder(name: str, known: Published, fetch: bool) -> Path:
-    own = _own_place(known)
-    if (own / "config.json").is_file():
-        return own
+    local = _local_folder(known)
+    if (local / "config.json").is_file():
+        return local
     try:
         return hub.folder(known.repository, _FILES, is_complete, fetch)
     except hub.NoHub as error:
-        raise _tell(name, known, error) from None
+        raise _not_here(name, known, error) from None
 
 
 def _released_checkpoint(name: str, known: Published, fetch: bool) -> Path:
-    own = _own_place(known) / known.checkpoint
-    if own.is_file():
-        return own
+    local = _local_folder(known) / known.checkpoint
+    if local.is_file():
+        return local
     try:
         return hub.file(CHECKPOINTS, known.checkpoint, fetch)
     except hub.NoHub as error:
-        raise _tell(name, known, error) from None
+        raise _not_here(name, known, error) from None
 
 
-def _tell(name: str, known: Published, error: Exception) -> InputError:
+def _not_here(name: str, known: Published, error: Exception) -> InputError:
+    """Make the error that says how to get a model's files by hand."""
     return InputError(
         f"{error} Where there is a hub, download all files of {known.repository} and {known.checkpoint} of "
-        f"{CHECKPOINTS[0]}; put them together into {_own_place(known)}, or keep them anywhere and give "
+        f"{CHECKPOINTS[0]}; put them together into {_local_folder(known)}, or keep them anywhere and give "
         f"--model FOLDER --hypernet FILE instead of {name}."
     )
 
 
 def _identifying(folder: Path) -> list[Path]:
-    """The files that decide what the model computes."""
+    """Return the files that decide what the model computes."""
     names = ("config.json", "tokenizer.json", "preprocessor_config.json", "processor_config.json")
     return [path for path in map(folder.joinpath, names) if path.is_file()] + sorted(folder.glob("*.safetensors"))
 
@@ -314,8 +315,8 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
     if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
         raise InputError(f"{folder} isn't a complete SmolVLM2: {lacking[0]} is missing or has the wrong shape.")
     vocabulary = tokenizer.get_vocab()
-    wanted = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
-    if absent := [token for token in wanted if token not in vocabulary]:
+    required = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
+    if absent := [token for token in required if token not in vocabulary]:
         raise InputError(f"{folder}: its tokenizer doesn't know {', '.join(absent)}, as SmolVLM2's does.")
     tokenizer.chat_template = tokenizer.chat_template or _separate_template(folder)
     if not tokenizer.chat_template:
@@ -326,7 +327,7 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
 
 
 def _separate_template(folder: Path) -> str | None:
-    """The chat template where processors of older transformers kept it."""
+    """Return the chat template from where processors of older transformers kept it; None where there is none."""
     try:
         return str(json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))["chat_template"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""SmolVLM2 through transformers: the paper's frozen model, fed as the released hypernetworks expect (2606.04351)."""
+"""Run SmolVLM2, the paper's frozen model, fed as the released hypernetworks expect (arXiv 2606.04351)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class SmolVLM(Family):
         self._whole: str = getattr(tokenizer, "global_image_token", None) or "<global-img>"
         self._image_id: int = config.image_token_id
         self._special = special_strings(tokenizer)
-        self._told: tuple[str | None, list[int]] = (None, [])  # the last statement, and its tokens
+        self._last_statement: tuple[str | None, list[int]] = (None, [])  # the last statement, and its tokens
         self._caption_ids: list[int] = []
         self.frame_tokens: int = (pixels.tile // config.vision_config.patch_size // config.scale_factor) ** 2
         self.decoder = TextDecoder(
@@ -91,7 +91,7 @@ class SmolVLM(Family):
 
     @torch.no_grad()
     def look(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """Picture features of each clip as its prompt has them: [frames · frame_tokens, D] in the model's precision."""
+        """Return each clip's picture features, as its prompt has them: [frames · frame_tokens, D]."""
         if not clips:
             raise InputError("There is no clip to look at.")
         frames = [frame for clip in clips for frame in clip.frames]
@@ -100,18 +100,18 @@ class SmolVLM(Family):
             pixels = self._pixels(frames[start : start + _FRAMES_AT_ONCE])
             # The reference casts pixels to bfloat16 whatever the model runs in.
             pixels = pixels.to(self.device, torch.bfloat16).to(self.model.dtype)
-            found = self.model.model.get_image_features(pixel_values=pixels[None])
-            found = getattr(found, "pooler_output", found)
-            found = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
-            out.append(found.reshape(len(pixels), -1, found.shape[-1]))
+            output = self.model.model.get_image_features(pixel_values=pixels[None])
+            output = getattr(output, "pooler_output", output)
+            features = torch.cat(list(output)) if isinstance(output, (list, tuple)) else output
+            out.append(features.reshape(len(pixels), -1, features.shape[-1]))
         by_clip = torch.cat(out).split_with_sizes([len(clip.frames) for clip in clips])
-        return [features.flatten(0, 1) for features in by_clip]
+        return [of_clip.flatten(0, 1) for of_clip in by_clip]
 
     @torch.no_grad()
     def encode(
         self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None, *, padding: str = "right"
     ) -> tuple[Tensor, Tensor]:
-        """States [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
+        """Return states [B, L, S, D] in the model's precision, index i the input of text block i, and mask [B, S].
 
         Every token of a clip counts: words, time stamps, pictures (docs/algorithm.md, step 1).
 
@@ -126,7 +126,7 @@ class SmolVLM(Family):
         return torch.stack(out.hidden_states[:-1], dim=1), mask
 
     def clip_ids(self, clip: Clip, text: str, answer: bool) -> list[int]:
-        """Token ids of a user turn that holds a clip's frames, then `text`; `answer` opens the assistant's turn."""
+        """Return the ids of a user turn: a clip's frames, then `text`; `answer` opens the assistant's turn."""
         words = inputs.video_text(
             clip.times, clip.duration, self.frame_tokens, image=self._image, fake=self._fake, whole_image=self._whole
         )
@@ -155,7 +155,7 @@ class SmolVLM(Family):
         return out
 
     def _pixels(self, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """`PixelRule.pixels`, float32 [F, 3, tile, tile]; a GPU is sent bytes, which become the same numbers there."""
+        """Compute `PixelRule.pixels`, float32 [F, 3, tile, tile]; a GPU makes the same numbers of bytes."""
         if self.device.type == "cpu":
             return torch.from_numpy(self.pixels.pixels(frames))
         return pixels_on(self.device, self.pixels, frames)
@@ -163,11 +163,11 @@ class SmolVLM(Family):
     # --- words ---------------------------------------------------------------------------------------------------
 
     def _plain(self, text: str) -> str:
-        """Text without anything that the tokenizer would read as a special token, a picture's place among them."""
+        """Return the text without special tokens, those for pictures among them."""
         return plain(text, self._special)
 
     def _ids(self, text: str, answer: bool) -> list[int]:
-        """A conversation of one user turn (text as it is, pictures' tokens included) -> token ids."""
+        """Return the token ids of a conversation of one user turn; text as it is, pictures' tokens included."""
         ids: list[int] = self.tokenizer(self._turn(text, answer), add_special_tokens=False)["input_ids"]
         return ids
 
@@ -183,14 +183,14 @@ class SmolVLM(Family):
         return list(self._caption_ids)
 
     def statement_ids(self, statement: str) -> list[int]:
-        """The statement's tokens as they follow the caption prompt, with the leading space that answers have."""
-        told, ids = self._told
-        if told == statement:  # a question scores one statement many times
+        """Return the statement's ids as they follow the caption prompt, with the leading space that answers have."""
+        last, ids = self._last_statement
+        if last == statement:  # a question scores one statement many times
             return list(ids)
         turn = self._turn(CAPTION_PROMPT, answer=True)
         whole = self.tokenizer(f"{turn} {self._plain(statement).strip()}", add_special_tokens=False)["input_ids"]
         ids = whole[len(self.prompt_ids("")) :]
-        self._told = (statement, ids)
+        self._last_statement = (statement, ids)
         return list(ids)
 
     @property
@@ -215,7 +215,7 @@ class SmolVLM(Family):
 
 
 def pixels_on(device: torch.device, rule: inputs.PixelRule, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """`rule.pixels(frames)`, computed on a device that is sent the frames' bytes: float32 [F, 3, tile, tile].
+    """Compute `rule.pixels(frames)` on a device that is sent the frames' bytes: float32 [F, 3, tile, tile].
 
     They are the same numbers. Resampling a few hundred frames for a batch of clips would keep every core busy.
     """
@@ -225,11 +225,11 @@ def pixels_on(device: torch.device, rule: inputs.PixelRule, frames: Sequence[NDA
         chosen = [number for number, frame in enumerate(small) if frame.shape == shape]
         pictures = torch.from_numpy(np.stack([small[number] for number in chosen]))
         squares[chosen] = lanczos.resize(pictures.to(device), rule.tile, rule.tile)
-    return _looked_up(squares, torch.from_numpy(rule.levels()).to(device))
+    return _look_up(squares, torch.from_numpy(rule.levels()).to(device))
 
 
-def _looked_up(squares: Tensor, levels: Tensor) -> Tensor:
-    """What each of a channel's values becomes: uint8 [F, H, W, 3] by levels [3, 256] -> [F, 3, H, W]."""
+def _look_up(squares: Tensor, levels: Tensor) -> Tensor:
+    """Look up each channel's values, uint8 [F, H, W, 3], in levels [3, 256]: [F, 3, H, W]."""
     planes = squares.int().permute(3, 0, 1, 2)
     pairs = zip(levels, planes, strict=True)
     return torch.stack([level.index_select(0, plane.reshape(-1)).view(plane.shape) for level, plane in pairs], dim=1)

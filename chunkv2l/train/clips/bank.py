@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import Dinov2Model
 
-from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
+from chunkv2l.models.mini.connector import SIZE, VisionFeatures, see, to_tensor
 from chunkv2l.models.mini.vlm import sample_times, shrink
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
 from chunkv2l.train.data.videos import Stretch, VideoSet
@@ -38,7 +38,7 @@ class FeatureBank:
     def __len__(self) -> int:
         return self.first.shape[0]
 
-    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Seen:
+    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> VisionFeatures:
         """A clip of `frames` frames of each image [B]: one take, or two after each other where there are 6 or more.
 
         Without a generator: the first take, the same every time. With `members` the images are items of that table.
@@ -62,7 +62,7 @@ class FeatureBank:
             moment = torch.where(backwards, 1 - moment, moment)
         step = (moment * (keyframes - 1)).round().long()
         index = self.first[images] + take * keyframes + step
-        return Seen(self.grid[index], self.cls[index])
+        return VisionFeatures(self.grid[index], self.cls[index])
 
 
 def _cut(members: Tensor, frames: int) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from chunkv2l.models.mini.connector import Connector, Seen, unit_states
+from chunkv2l.models.mini.connector import Connector, VisionFeatures, unit_states
 from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.core.decoder import Decoder, Past, go_on, read
 
@@ -68,9 +68,9 @@ class Sight:
     connector: Connector
     opening: Tensor  # ids of what stands before the frames
 
-    def prefix(self, seen: Seen) -> Tensor:
+    def prefix(self, seen: VisionFeatures) -> Tensor:
         """[B, P, D]: the opening and the visual tokens."""
-        visual = self.connector(Seen(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
+        visual = self.connector(VisionFeatures(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
         opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
         return torch.cat([opening, visual], dim=1)
 

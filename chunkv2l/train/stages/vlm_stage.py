@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chunkv2l.models.mini.connector import Connector, Seen
+from chunkv2l.models.mini.connector import Connector, VisionFeatures
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.clips.base import Sight
@@ -112,7 +112,7 @@ class VlmStage:
         batch = batch.to(device)
         seen = self.bank.clips(batch.images, batch.frames, self.generator)
         if self.blur:
-            seen = Seen(F.dropout(seen.grid, self.blur), F.dropout(seen.cls, self.blur))
+            seen = VisionFeatures(F.dropout(seen.grid, self.blur), F.dropout(seen.cls, self.blur))
         decoder = self.reader.lora.apply_to(self.decoder, self.drop)
         prefix = self.sight.prefix(seen)
         hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, decoder)

@@ -15,7 +15,7 @@ from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.adapter.inject import inject
 from chunkv2l.models import Calibration
 from chunkv2l.models.mini import load as mini_model
-from chunkv2l.models.mini.connector import Seen, see, to_tensor
+from chunkv2l.models.mini.connector import VisionFeatures, see, to_tensor
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.train.clips.base import Sight, read_states
 from chunkv2l.train.core.decoder import from_llama
@@ -68,7 +68,7 @@ def test_states_are_those_of_training() -> None:
     with torch.no_grad():
         seen = see(parts.vision, to_tensor(frames, parts.device))
         sight = Sight(decoder, parts.connector, torch.tensor(parts.prompts.opening))
-        prefix = sight.prefix(Seen(seen.grid[None], seen.cls[None]))
+        prefix = sight.prefix(VisionFeatures(seen.grid[None], seen.cls[None]))
         expected, _ = read_states(decoder, prefix, torch.tensor(parts.prompts.behind_frames("")))
     found = encoded()[0][:1]
     if found.dtype == torch.float32:

@@ -15,7 +15,7 @@ from chunkv2l.adapter.inject import inject
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.base import VLM
 from chunkv2l.models.mini import vlm as mini
-from chunkv2l.models.mini.connector import SIZE, Seen, see, to_tensor
+from chunkv2l.models.mini.connector import SIZE, VisionFeatures, see, to_tensor
 from chunkv2l.models.text.greedy import greedy
 from chunkv2l.train.clips.base import Sight, read_states
 from chunkv2l.train.core.decoder import forward
@@ -37,7 +37,7 @@ def prefix(clip: Clip) -> Tensor:
     vlm, decoder = tiny_mini.tiny().vlm, tiny_mini.tiny().decoder
     seen = see(vlm.vision, to_tensor(np.stack(clip.frames), vlm.device))
     sight = Sight(decoder, vlm.connector, torch.tensor(vlm.prompts.opening))
-    return sight.prefix(Seen(seen.grid[None], seen.cls[None]))
+    return sight.prefix(VisionFeatures(seen.grid[None], seen.cls[None]))
 
 
 @torch.no_grad()
@@ -109,10 +109,10 @@ def test_what_is_seen_of_a_clip_is_what_its_connector_gets(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("leading", [(), (2,)])
 def test_features_and_back(leading: tuple[int, ...]) -> None:
-    seen = Seen(torch.randn(*leading, 3, 8, 8, 5), torch.randn(*leading, 3, 5))
+    seen = VisionFeatures(torch.randn(*leading, 3, 8, 8, 5), torch.randn(*leading, 3, 5))
     features = seen.features()
     assert features.shape == (*leading, 3 * 65, 5)
-    back = Seen.of_features(features)
+    back = VisionFeatures.of_features(features)
     assert torch.equal(back.grid, seen.grid) and torch.equal(back.cls, seen.cls)
     assert torch.equal(back.features(), features)
 
@@ -333,7 +333,7 @@ def test_clips_may_be_read_in_mixed_precision_and_words_stay_in_float32() -> Non
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):  # what autocast would cast is cast beforehand
         found = fast._reader.model(inputs_embeds=embeds).last_hidden_state
         close(found, whole.decoder.model(inputs_embeds=embeds).last_hidden_state, 0.0)
-        close(see(fast._eye, images).grid, see(whole.vision, images).grid, 0.0)
+        close(see(fast._vision_lowered, images).grid, see(whole.vision, images).grid, 0.0)
     assert torch.equal(whole.score(STATEMENTS), fast.score(STATEMENTS))
     assert {p.dtype for p in (*fast.language.parameters(), *fast.vision.parameters())} == {torch.float32}
     assert whole.generate(["What is it?"]) == fast.generate(["What is it?"])

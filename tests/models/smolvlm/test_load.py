@@ -42,7 +42,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without a hub and with nothing in its caches."""
     monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.setattr(hub, "is_reachable", lambda: False)
 
 
 def test_a_folder(folder: Path) -> None:
@@ -261,9 +261,9 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_hub_that_answers_is_reachable(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hub.reachable()
+    assert hub.is_reachable()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not hub.reachable()
+    assert not hub.is_reachable()
 
 
 @pytest.mark.usefixtures("endpoint")
@@ -286,7 +286,7 @@ def test_a_hub_that_never_answers_doesnt_hang(monkeypatch: pytest.MonkeyPatch) -
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(hub, "endpoint", lambda: f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        assert not hub.reachable()
+        assert not hub.is_reachable()
         assert time.monotonic() - started < 3
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chunkv2l.errors import InputError
-from chunkv2l.models.mini.connector import GRID, SIZE, Seen
+from chunkv2l.models.mini.connector import GRID, SIZE, VisionFeatures
 from chunkv2l.train.clips.bank import build_bank
 from chunkv2l.train.data.images import Motion, load_images
 from chunkv2l.train.data.material import AnySet, load_set
@@ -98,10 +98,10 @@ class _Vision:
         cls_token = torch.zeros(1)
 
 
-def _see(vision: Any, pixels: torch.Tensor) -> Seen:
+def _see(vision: Any, pixels: torch.Tensor) -> VisionFeatures:
     assert pixels.shape[1:] == (3, SIZE, SIZE)
     mean = pixels.float().mean((2, 3))  # [N, 3]
-    return Seen(mean[:, None, None].expand(-1, GRID, GRID, -1), mean)
+    return VisionFeatures(mean[:, None, None].expand(-1, GRID, GRID, -1), mean)
 
 
 def test_the_bank_has_a_videos_own_frames(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

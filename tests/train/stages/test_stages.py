@@ -16,7 +16,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import weights
-from chunkv2l.models.mini.connector import CHANNELS, Seen
+from chunkv2l.models.mini.connector import CHANNELS, VisionFeatures
 from chunkv2l.models.mini.load import HYPERNET, SHIPPED
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.clips import base as clips
@@ -291,7 +291,7 @@ def test_keys_alone_are_of_what_is_seen_and_no_text_block_reads_it(monkeypatch: 
     monkeypatch.setattr(clips, "read_states", None)  # `clips` would need it
     features, mask = stage.source.features(batch.images, batch.frames)
     assert mask is None and torch.equal(features, seen)
-    first = Seen.of_features(features)
+    first = VisionFeatures.of_features(features)
     assert isinstance(stage.source, BankClips)
     assert torch.equal(first.grid, stage.source.bank.clips(batch.images, batch.frames).grid)
     found = stage.loss(batch, 0.0)[1]["key_found"]
