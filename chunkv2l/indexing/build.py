@@ -31,6 +31,8 @@ from chunkv2l.models import ModelSpec
 from chunkv2l.timecode import clock
 from chunkv2l.video.background import BackgroundIterator
 from chunkv2l.video.detectors import Segment
+from chunkv2l.video.fingerprint import WHOLE, fingerprint
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.parallel import coordinator
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import MovieInfo, probe
@@ -48,6 +50,8 @@ BATCH: Final = 32
 """Segments that are captioned together and stored in one transaction: what a build that is killed loses at most."""
 AHEAD: Final = BATCH
 """Segments that are read ahead of the model."""
+LENGTH_TOLERANCE: Final = 1.0
+"""Seconds by which the length that a header says may be off before the index says the one that was read."""
 
 
 def build(
@@ -101,7 +105,7 @@ def build(
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
         wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
-        job = _Job(movie, info, model, settings, wanted, cues, Speech(cues), run)
+        job = _Job(movie, info, model, settings, wanted, cues, Speech(cues), run, Notes())
         if not force and out.exists() and _up_to_date(out, wanted, run):
             return run.report(out, wanted["movie"], nothing_to_do=True)
         with Writer(out) as writer:
@@ -115,9 +119,11 @@ def build(
                 if not writer.stored():  # nothing to go on from
                     writer.discard()
                 raise
+            _check_unchanged(writer, job)
+            described = _correct_length(writer, job)
             with run.clock("write"):
                 writer.finish(similar)
-        return run.report(out, wanted["movie"])
+        return run.report(out, described)
 
 
 def _check_out(out: Path, movie: Path) -> None:
@@ -156,6 +162,34 @@ def _own(spec: ModelSpec) -> list[str]:
     return [name for name, given in zip(OWN, (folder, spec.hypernet is not None), strict=True) if given]
 
 
+def _check_unchanged(writer: Writer, job: _Job) -> None:
+    """Discard what was stored, and raise InputError, if the movie's file was written to while it was read."""
+    before = job.wanted["movie"]
+    if not job.info.has_changed():
+        return
+    try:
+        now = fingerprint(job.movie)
+    except OSError:
+        now = {"size": 0}
+    if {name: before[name] for name in now} == now and now["size"] <= WHOLE:
+        return  # it was touched, its content is the same
+    writer.discard()
+    raise InputError(
+        f"{job.movie} has changed while it was read ({before['size']:,} bytes then, {now['size']:,} now): "
+        "build its index again when it is complete."
+    )
+
+
+def _correct_length(writer: Writer, job: _Job) -> dict[str, Any]:
+    """Store the length that was read where the header's is off. Returns the movie's description."""
+    described: dict[str, Any] = job.wanted["movie"]
+    _, end = writer.stored()[-1]
+    if abs(end - job.info.duration) > LENGTH_TOLERANCE:
+        described = {**described, "duration": end}
+        writer.write(meta={"movie": described})
+    return described
+
+
 @dataclass(frozen=True)
 class _Job:
     """What one build is to make, and of what."""
@@ -168,6 +202,7 @@ class _Job:
     cues: tuple[Cue, ...]
     speech: Speech
     run: Run
+    notes: Notes
 
 
 class _Stale(Exception):
@@ -253,5 +288,5 @@ def _cut(job: _Job) -> Generator[CutSegment, None, object]:
     if is_named and coordinator.is_worthwhile(job.info, vlm.device.type, workers):
         gpu = choose_gpu(job.info, vlm.device, workers) if settings.reader == "auto" else None
         task = Task(str(job.movie), sampling, settings.segmentation, Resources(coordinator.ROOM, gpu))
-        return coordinator.cut_in_parallel(task, workers)
-    return cut(job.movie, sampling, settings.segmentation)
+        return coordinator.cut_in_parallel(task, workers, notes=job.notes)
+    return cut(job.movie, sampling, settings.segmentation, notes=job.notes)

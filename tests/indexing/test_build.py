@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import BuildReport, Progress
 from chunkv2l.indexing.segments import MU_STATEMENTS
 from chunkv2l.models import Calibration
+from chunkv2l.video.probe import probe
 from chunkv2l.video.segmentation import cut
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.indexes import rows_of, write_index
 from tests.helpers.killed_builds import batches_of_eight
+from tests.helpers.media import scene, write
 from tests.helpers.movies import block_movie
 
 SEGMENTS = 20
@@ -466,3 +469,59 @@ def test_a_full_disk(
     assert stored == sorted(stored) and {0, 8, 16} <= set(stored)
     make(movie, out, model)
     assert rows_of(out) == rows_of(built)
+
+
+# ---- a file that is still being written, and a header that is wrong
+
+
+def build_while(change: Callable[[Path], object], movie: Path, folder: Path, model: FakeModel) -> BuildReport:
+    """Build the index of a copy of the movie, to whose file something happens on the way."""
+    copy = folder / movie.name
+    copy.write_bytes(movie.read_bytes())
+    waiting = [change]
+
+    def progress(state: Progress) -> None:
+        if state.segments and waiting:
+            waiting.pop()(copy)
+
+    report = make(copy, folder / "a.idx", model, progress=progress)
+    assert not waiting
+    return report
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(bytes(1000))
+
+
+def overwrite(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-40:] = bytes(40)
+    path.write_bytes(data)
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize("change", [grow, overwrite, Path.unlink])
+def test_a_movie_that_changes_while_it_is_read_is_not_indexed(
+    change: Callable[[Path], object], movie: Path, tmp_path: Path, model: FakeModel
+) -> None:
+    with pytest.raises(InputError, match=r"has changed while it was read \([\d,]+ bytes then, [\d,]+ now\)"):
+        build_while(change, movie, tmp_path, model)
+    assert [path.name for path in tmp_path.iterdir() if path.name != movie.name] == []
+
+
+def test_a_movie_that_is_touched_while_it_is_read_is_indexed(movie: Path, tmp_path: Path, model: FakeModel) -> None:
+    report = build_while(lambda path: os.utime(path, ns=(1, 1)), movie, tmp_path, model)
+    assert report.segments == SEGMENTS
+
+
+def test_an_index_says_the_length_that_was_read(tmp_path: Path, model: FakeModel) -> None:
+    parts = [write(tmp_path / f"{n}.mpg", scene(n, 150), codec="mpeg2video") for n in (1, 2)]
+    joined_movie = tmp_path / "a.mpg"
+    joined_movie.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert probe(joined_movie).duration < 7
+    report = make(joined_movie, tmp_path / "a.idx", model)
+    assert report.movie["duration"] == pytest.approx(12.0, abs=0.1)
+    with IndexFile(report.index) as index:
+        assert index.meta.movie["duration"] == index.segments[-1].end == report.movie["duration"]
+    assert make(joined_movie, tmp_path / "a.idx", model).nothing_to_do
