@@ -375,9 +375,9 @@ class Index:
         """Ask for the files that the index was built with and whose paths it doesn't know."""
         meta, spec = self.file.meta, self._spec
         wanted = []
-        if "folder" in meta.own and spec.name is None and not Path(meta.model).is_dir():
+        if "folder" in meta.user_files and spec.name is None and not Path(meta.model).is_dir():
             wanted.append(f"--model FOLDER ({meta.model})")
-        if "hypernet" in meta.own and spec.hypernet is None:
+        if "hypernet" in meta.user_files and spec.hypernet is None:
             wanted.append(f"--hypernet FILE (of SHA-256 {str(meta.identity.get('hypernet'))[:16]}…)")
         if wanted:
             raise InputError(

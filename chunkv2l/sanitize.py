@@ -1,4 +1,4 @@
-"""Values that cross the border between us and a file: what can be shown on a line, what can be reckoned with, JSON."""
+"""Check and clean values that come from a file or go into one: lines of text, numbers, JSON."""
 
 from __future__ import annotations
 
@@ -37,23 +37,28 @@ def escape_invisible(text: str, escape: Callable[[str], str] = ascii_escape) -> 
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with one spelling a value: sorted keys, no spaces, no NaN."""
+    """Return a value as JSON with sorted keys, no spaces and no NaN, so that equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def finite(value: object) -> bool:
-    """Whether a value from a file is a number that one can reckon with."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_finite(value: object) -> bool:
+    """Tell whether a value from a file is a number, neither infinite nor NaN, that a float can hold."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of 300 digits
+        return False
 
 
 def is_line(value: object) -> bool:
-    """Whether a value from a file is a text that can be shown on one line: no control characters, nothing that
-    turns the direction of what follows."""
+    """Tell whether a value from a file is a text that can be shown on one line.
+
+    Such a text has no control characters, and none that turn the direction of what follows.
+    """
     return isinstance(value, str) and not _CONTROL.search(value)
 
 
 def one_line(text: str) -> str:
-    """A text as `is_line` wants it, spaces made single."""
+    """Return a text as one line that `is_line` accepts, spaces made single."""
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
@@ -80,7 +85,7 @@ def number_range(noun: str, first: int, last: int) -> str:
     return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"
 
 
-def quoted(said: object) -> str:
-    """What a library said about a file, which may quote the file: short and printable."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(said))
+def quoted(message: object) -> str:
+    """Return a library's message about a file, which may quote the file, short and printable."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(message))
     return text if len(text) <= 200 else text[:200] + " …"

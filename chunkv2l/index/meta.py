@@ -1,21 +1,29 @@
-"""What an index says about itself: its meta table, checked, and the command that would build it again."""
+"""Read and check what an index records about itself, and write the command that would build it again."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.defaults import CODE_FORMATS, DETECTORS, MODELS, READERS
 from chunkv2l.index.schema import Malformed
-from chunkv2l.sanitize import finite, is_line
+from chunkv2l.sanitize import is_finite, is_line
 
-MAX_META: Final = 1 << 20  # bytes of one meta value
-MAX_DEPTH: Final = 8  # of nesting in a meta value
+if TYPE_CHECKING:
+    from chunkv2l.index.database import Database
+
+MAX_VALUES: Final = 64
+MAX_META: Final = 1 << 16  # characters of one value
+MAX_DEPTH: Final = 8  # of nesting in a value
 MAX_CODE_VALUES: Final = 1 << 24  # numbers in one code; SmolVLM2-2.2B has 196,608
+MAX_SECONDS: Final = 10_000_000.0
+"""Length of the longest movie, in seconds: four months."""
+MAX_NOTES: Final = 100
 
 OPTIONS: Final = {
     "detector": "--detector",
@@ -27,25 +35,27 @@ OPTIONS: Final = {
     "encoding": "--encoding",
 }
 """Recorded settings and the command line's options that give them."""
-OWN_DETECTOR: Final = "own:"
-"""What a recorded detector begins with that was handed in from Python."""
-OWN: Final = ("folder", "hypernet")
-"""What of a model may be a file of the user's own: the frozen model's folder (`--model`), `--hypernet`."""
+USER_DETECTOR: Final = "own:"
+"""Prefix of a recorded detector that was handed in from Python."""
+USER_FILES: Final = ("folder", "hypernet")
+"""Parts of a model that may be files of the user: the frozen model's folder (`--model`), `--hypernet`."""
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What an index says about itself.
+    """An index's description of itself.
 
     Attributes:
-        movie: name, size (bytes), sha256 (of the movie's content as `origin.fingerprint` takes it), duration (seconds),
-            fps, width, height.
+        movie: name, size (bytes), sha256 (of the movie's content as `provenance.fingerprint` takes it), duration
+            (seconds), fps, width, height.
         model: the model's name, as `--model` takes it.
         identity: what the codes depend on: hashes of weights and the like.
         settings: the build's settings (detector, lengths, codes …).
         code_shape: (L, r, d).
         segments: how many there are; None while the build isn't complete.
-        own: which of `OWN` were named by their paths (the paths aren't stored).
+        user_files: those of `USER_FILES` that were named by their paths (the paths aren't stored).
+        notes: what the build chose, guessed or dropped: "kind" and "text" of each.
+        extra: all else: the hash of the subtitles, and what later versions record.
     """
 
     movie: Mapping[str, Any]
@@ -54,31 +64,40 @@ class Meta:
     settings: Mapping[str, Any]
     code_shape: tuple[int, int, int]
     segments: int | None = None
-    own: tuple[str, ...] = ()
+    user_files: tuple[str, ...] = ()
+    notes: tuple[Mapping[str, str], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def origin(self) -> dict[str, Any]:
-        """What the codes were made from and how, as `origin.describe` puts it: all but the number of segments."""
+        """Return what the codes were made from and how, as `provenance.describe` puts it."""
         return {
             "movie": dict(self.movie),
             "model": self.model,
             "identity": dict(self.identity),
             "settings": dict(self.settings),
             "code_shape": list(self.code_shape),
-            "own": list(self.own),
+            "own": list(self.user_files),
             **self.extra,
         }
 
     @property
+    def duration(self) -> float:
+        """Length of the movie in seconds."""
+        return float(self.movie["duration"])
+
+    @property
     def codes(self) -> str:
-        """How codes are packed: "fp32", "fp16" or "int8"."""
+        """Format in which codes are packed: "fp32", "fp16" or "int8"."""
         return str(self.settings["codes"])
 
 
-def rebuild(path: Path, meta: Meta, force: bool = True, model: str | None = None, hypernet: str | None = None) -> str:
-    """The command line that builds `path` as it was built, every recorded choice spelled out.
+def rebuild_command(
+    path: Path, meta: Meta, force: bool = True, model: str | None = None, hypernet: str | None = None
+) -> str:
+    """Return the command line that builds `path` as it was built, every recorded choice spelled out.
 
-    An index holds no paths, so for files of the user's own there are names in capitals, explained behind the command.
+    An index holds no paths and is trusted with none: for files of the user, and for every name that isn't one of
+    chunkv2l's own, there is a name in capitals, explained behind the command.
 
     Args:
         model, hypernet: as `build` takes them, where these are to take the place of the recorded ones.
@@ -88,22 +107,28 @@ def rebuild(path: Path, meta: Meta, force: bool = True, model: str | None = None
     notes: list[str] = []
     if model is not None:
         words.append(model)
-    elif "folder" in meta.own:
+    elif "folder" in meta.user_files:
         words.append("MODEL_FOLDER")
         notes.append(f"MODEL_FOLDER: the folder of {meta.model}")
-    else:
+    elif meta.model in MODELS:
         words.append(meta.model)
+    else:
+        words.append("MODEL")
+        notes.append(f"MODEL: the model that the index calls {meta.model}")
     if hypernet is not None:
         words += ["--hypernet", hypernet]
-    elif "hypernet" in meta.own and model is None:
+    elif "hypernet" in meta.user_files and model is None:
         words += ["--hypernet", "HYPERNET_FILE"]
         notes.append(f"HYPERNET_FILE: the file of SHA-256 {str(meta.identity.get('hypernet', 'unknown'))[:16]}…")
     for setting, option in OPTIONS.items():
         value = meta.settings.get(setting)
-        if setting == "detector" and isinstance(value, str) and value.startswith(OWN_DETECTOR):
-            notes.append(f"from Python, with your detector {value.removeprefix(OWN_DETECTOR)}")
+        if setting == "detector" and isinstance(value, str) and value.startswith(USER_DETECTOR):
+            notes.append(f"from Python, with your detector {value.removeprefix(USER_DETECTOR)}")
+        elif _is_known(setting, value):
+            words += [option, _spell(value)]
         elif value is not None:
-            words += [option, _spelled(value)]
+            words += [option, setting.upper()]
+            notes.append(f"{setting.upper()}: {value}")
     if meta.settings.get("captions") is False:
         words.append("--no-captions")
     if isinstance(subtitles := meta.extra.get("subtitles"), str):
@@ -113,22 +138,47 @@ def rebuild(path: Path, meta: Meta, force: bool = True, model: str | None = None
     return f"{command} ({'; '.join(notes)})" if notes else command
 
 
-def _spelled(value: object) -> str:
+def _is_known(setting: str, value: object) -> bool:
+    """Tell whether a recorded setting is a number or one of the names that chunkv2l itself gives it."""
+    if setting in ("min_length", "max_length"):
+        return is_finite(value)
+    if setting == "detector" and isinstance(value, str):
+        name, colon, argument = value.partition(":")
+        if colon:
+            return name in ("fixed", *DETECTORS) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", argument) is not None
+        return name in DETECTORS
+    if setting == "encoding" and isinstance(value, str):
+        return re.fullmatch(r"[A-Za-z0-9_.:-]{1,40}", value) is not None
+    return value in (READERS if setting == "reader" else CODE_FORMATS)
+
+
+def _spell(value: object) -> str:
     if not isinstance(value, float):
         return str(value)
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
 
-def read_meta(connection: sqlite3.Connection) -> Meta:
-    """The meta table of an open index or .part, bounded and checked.
+def read_meta(database: Database) -> Meta:
+    """Read the meta table of an open index or .part, bounded and checked.
 
     Raises:
-        Malformed, sqlite3.Error: turned into sentences by `damage`.
+        Malformed, sqlite3.Error: turned into sentences by `Database.reading`.
     """
-    if connection.execute("SELECT count(*) FROM meta").fetchone()[0] > 64:
+    rows = database.execute(
+        "SELECT key, CASE WHEN length(value) <= ? THEN value END FROM meta LIMIT ?", (MAX_META, MAX_VALUES + 1)
+    ).fetchall()
+    if len(rows) > MAX_VALUES:
         raise Malformed("more meta values than there can be")
-    rows = connection.execute("SELECT key, CASE WHEN length(value) <= ? THEN value END FROM meta", (MAX_META,))
+    return parse_meta(rows)
+
+
+def parse_meta(rows: Iterable[tuple[object, object]]) -> Meta:
+    """Check the meta table's rows: (key, JSON), None for a value that is too long.
+
+    Raises:
+        Malformed: what no build writes.
+    """
     values: dict[str, Any] = {}
     for key, value in rows:
         if not (isinstance(key, str) and isinstance(value, str)):
@@ -137,48 +187,68 @@ def read_meta(connection: sqlite3.Connection) -> Meta:
             values[key] = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"the meta value {key!r} isn't JSON") from error
-        if not (is_line(key) and _sound(values[key])):
+        if not (is_line(key) and _is_sound(values[key])):
             raise Malformed("a meta value with control characters, or numbers that aren't any")
-    return _meta(values)
+    return _check_meta(values)
 
 
-def _meta(values: dict[str, Any]) -> Meta:
-    for key, kind in {"movie": dict, "model": str, "identity": dict, "settings": dict, "code_shape": list}.items():
-        if not isinstance(values.get(key), kind):
+def _check_meta(values: dict[str, Any]) -> Meta:
+    for key, expected in {"movie": dict, "model": str, "identity": dict, "settings": dict, "code_shape": list}.items():
+        if not isinstance(values.get(key), expected):
             raise Malformed(f"the meta value {key!r} is missing or of the wrong kind")
-    shape = values["code_shape"]
-    if len(shape) != 3 or any(type(size) is not int or size < 1 for size in shape):
-        raise Malformed("code_shape isn't three sizes")
-    if shape[0] * shape[1] * shape[2] > MAX_CODE_VALUES:
-        raise Malformed("codes larger than there can be")
-    if values["settings"].get("codes") not in ("fp32", "fp16", "int8"):
-        raise Malformed("codes of an unknown kind")
-    movie = values["movie"]
-    if not (is_line(movie.get("name")) and isinstance(movie.get("sha256"), str) and finite(movie.get("duration"))):
-        raise Malformed("the movie has no name, no fingerprint or no duration")
     segments = values.get("segments")
     if segments is not None and type(segments) is not int:
         raise Malformed("the number of segments isn't a number")
-    own = values.get("own", [])
-    if not isinstance(own, list) or any(item not in OWN for item in own):
+    user_files = values.get("own", [])
+    if not isinstance(user_files, list) or any(item not in USER_FILES for item in user_files):
         raise Malformed("files of a kind that a model doesn't have")
-    known = {"movie", "model", "identity", "settings", "code_shape", "segments", "own"}
+    if values["settings"].get("codes") not in CODE_FORMATS:
+        raise Malformed("codes of an unknown kind")
+    known = {"movie", "model", "identity", "settings", "code_shape", "segments", "own", "notes"}
     return Meta(
-        movie=values["movie"],
+        movie=_check_movie(values["movie"]),
         model=values["model"],
         identity=values["identity"],
         settings=values["settings"],
-        code_shape=(shape[0], shape[1], shape[2]),
+        code_shape=_check_shape(values["code_shape"]),
         segments=segments,
-        own=tuple(own),
+        user_files=tuple(user_files),
+        notes=_check_notes(values.get("notes", [])),
         extra={key: value for key, value in values.items() if key not in known},
     )
 
 
-def _sound(value: object, depth: int = 0) -> bool:
-    """Whether a value of JSON can be shown and reckoned with: lines of text, finite numbers, no deep nesting."""
+def _check_movie(movie: dict[str, Any]) -> dict[str, Any]:
+    if not (is_line(movie.get("name")) and isinstance(movie.get("sha256"), str) and is_finite(movie.get("duration"))):
+        raise Malformed("the movie has no name, no fingerprint or no duration")
+    numbers = [movie[name] for name in ("duration", "size", "fps", "width", "height") if name in movie]
+    if any(not is_finite(number) or number < 0 for number in numbers) or movie["duration"] > MAX_SECONDS:
+        raise Malformed("the movie has a size or a duration that no movie has")
+    return movie
+
+
+def _check_shape(shape: list[Any]) -> tuple[int, int, int]:
+    if len(shape) != 3 or any(type(size) is not int or size < 1 for size in shape):
+        raise Malformed("code_shape isn't three sizes")
+    if shape[0] * shape[1] * shape[2] > MAX_CODE_VALUES:
+        raise Malformed("codes larger than there can be")
+    return shape[0], shape[1], shape[2]
+
+
+def _check_notes(notes: object) -> tuple[Mapping[str, str], ...]:
+    if not isinstance(notes, list) or len(notes) > MAX_NOTES:
+        raise Malformed("notes of the build that aren't a list, or too many")
+    for note in notes:
+        is_note = isinstance(note, dict) and note.keys() == {"kind", "text"}
+        if not (is_note and all(isinstance(text, str) for text in note.values())):
+            raise Malformed("a note of the build without a kind or a text")
+    return tuple(notes)
+
+
+def _is_sound(value: object, depth: int = 0) -> bool:
+    """Tell whether a value of JSON has only lines of text and finite numbers, and isn't nested deeply."""
     if isinstance(value, dict):
-        return depth < MAX_DEPTH and all(is_line(key) and _sound(one, depth + 1) for key, one in value.items())
+        return depth < MAX_DEPTH and all(is_line(key) and _is_sound(item, depth + 1) for key, item in value.items())
     if isinstance(value, list):
-        return depth < MAX_DEPTH and all(_sound(one, depth + 1) for one in value)
-    return value is None or isinstance(value, bool) or is_line(value) or finite(value)
+        return depth < MAX_DEPTH and all(_is_sound(item, depth + 1) for item in value)
+    return value is None or isinstance(value, bool) or is_line(value) or is_finite(value)

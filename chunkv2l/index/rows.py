@@ -1,21 +1,38 @@
-"""What the tables of an index hold, row by row, checked: pure functions from what SQLite gives to values."""
+"""Check the rows of an index's tables and turn them into values: pure functions of what SQLite returns."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chunkv2l.index.meta import MAX_SECONDS
 from chunkv2l.index.schema import Malformed
-from chunkv2l.sanitize import finite, is_line
+from chunkv2l.sanitize import is_finite, is_line
 
-MAX_TEXTS: Final = 1 << 26  # characters of all of them: overlapping pages could make a small file say a lot
-MAX_SIMILAR: Final = 64  # pairs of similar segments for each segment
+MAX_TEXTS: Final = 1 << 26
+"""Characters of all texts of a table."""
+MAX_SIMILAR: Final = 8
+"""Similar segments that a segment has at most: `indexing.chapters.NEAREST`."""
+MIN_COSINE: Final = 1e-6
+"""Cosine of the least similar pair: a build rounds to six decimals and stores those above 0."""
+MAX_SCORE: Final = 1e6
+"""Largest mean score, in nats."""
+_TOLERANCE: Final = 1e-6  # seconds between the end of a segment and the start of the next
 
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """A segment as the index holds it: number, [start, end) in seconds, caption, the subtitles spoken in it, and μ."""
+    """A segment as the index stores it.
+
+    Attributes:
+        id: its number.
+        start, end: [start, end) in seconds.
+        caption: what the model says of it.
+        speech: the subtitles spoken in it.
+        mu: mean router score over fixed statements, in nats.
+    """
 
     id: int
     start: float
@@ -26,13 +43,13 @@ class SegmentRow:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Length in seconds."""
         return self.end - self.start
 
 
 @dataclass(frozen=True)
 class ChapterRow:
-    """A chapter: number, and its first and last segment (both included)."""
+    """A chapter: its number, and its first and last segment (both included)."""
 
     id: int
     first: int
@@ -41,94 +58,105 @@ class ChapterRow:
 
 @dataclass(frozen=True)
 class SubtitleRow:
-    """A subtitle: [start, end) in seconds, text."""
+    """A subtitle: [start, end) in seconds, and its text."""
 
     start: float
     end: float
     text: str
 
 
-def segment_rows(rows: Iterable[Sequence[Any]]) -> tuple[SegmentRow, ...]:
-    """Rows (id, start, end, caption, speech, mu), texts None where they are too long: numbered from 0, no gap in time.
+def check_segments(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tuple[SegmentRow, ...]:
+    """Check rows (id, start, end, caption, speech, mu): numbered from 0, without a gap in time.
+
+    Args:
+        rows: texts are None where they are too long.
+        most: characters of all texts together, at most `MAX_TEXTS`; rows of a small file could share
+            pages and say a lot.
 
     Raises:
         Malformed: what no build writes.
     """
-    found: list[SegmentRow] = []
-    texts = 0
+    segments: list[SegmentRow] = []
+    characters = 0
     for i, (number, start, end, caption, speech, mu) in enumerate(rows):
         if number != i:
             raise Malformed(f"segment {i} is missing")
-        if not (finite(start) and finite(end) and start < end):
+        if not (is_finite(start) and is_finite(end) and start < end <= MAX_SECONDS):
             raise Malformed(f"segment {i} has no times")
-        if abs(start - (found[-1].end if found else 0.0)) > 1e-6:
+        if abs(start - (segments[-1].end if segments else 0.0)) > _TOLERANCE:
             raise Malformed(f"segment {i} doesn't start where the one before it ends")
         if not (is_line(caption) and is_line(speech)):
             raise Malformed(f"segment {i} has a caption that isn't a line of text, or one that is too long")
-        texts += len(caption) + len(speech)
-        if texts > MAX_TEXTS:
+        characters += len(caption) + len(speech)
+        if characters > min(most, MAX_TEXTS):
             raise Malformed("more text than there can be")
-        if not (mu is None or finite(mu)):
+        if not (mu is None or (is_finite(mu) and abs(mu) <= MAX_SCORE)):
             raise Malformed(f"segment {i} has a mean score that isn't a number")
-        found.append(SegmentRow(number, float(start), float(end), caption, speech, mu))
-    return tuple(found)
+        segments.append(SegmentRow(number, float(start), float(end), caption, speech, mu))
+    return tuple(segments)
 
 
-def chapter_rows(rows: Iterable[Sequence[Any]], segments: int) -> tuple[ChapterRow, ...]:
-    """Rows (id, first, last): none, or chapters that cover so many segments in order.
+def check_chapters(rows: Iterable[Sequence[Any]], segments: int) -> tuple[ChapterRow, ...]:
+    """Check rows (id, first, last): none, or chapters that cover so many segments in order.
 
     Raises:
         Malformed: what no build writes.
     """
-    found: list[ChapterRow] = []
+    chapters: list[ChapterRow] = []
     for i, values in enumerate(rows):
         if any(type(value) is not int for value in values):
             raise Malformed("chapters that don't follow each other")
         chapter = ChapterRow(*values)
-        expected = found[-1].last + 1 if found else 0
+        expected = chapters[-1].last + 1 if chapters else 0
         if not (chapter.id == i and chapter.first == expected <= chapter.last < segments):
             raise Malformed("chapters that don't follow each other")
-        found.append(chapter)
-    if found and found[-1].last != segments - 1:
+        chapters.append(chapter)
+    if chapters and chapters[-1].last != segments - 1:
         raise Malformed("chapters that don't cover the movie")
-    return tuple(found)
+    return tuple(chapters)
 
 
-def similar_rows(rows: Iterable[Sequence[Any]], segments: int) -> tuple[tuple[int, int, float], ...]:
-    """Rows (a, b, cosine): pairs of segments that look alike, a < b, ascending.
+def check_similar(rows: Iterable[Sequence[Any]], segments: int) -> tuple[tuple[int, int, float], ...]:
+    """Check rows (a, b, cosine): pairs of similar segments, a < b, ascending, `MAX_SIMILAR` a segment.
 
     Raises:
         Malformed: what no build writes.
     """
-    found: list[tuple[int, int, float]] = []
+    pairs: list[tuple[int, int, float]] = []
+    degrees: Counter[int] = Counter()
     for a, b, cosine in rows:
         if type(a) is not int or type(b) is not int or not 0 <= a < b < segments:
             raise Malformed("similar segments that don't exist")
-        if found and found[-1][:2] >= (a, b):
+        if pairs and pairs[-1][:2] >= (a, b):
             raise Malformed("similar segments out of order")
-        if not (finite(cosine) and 0 < cosine <= 1):
+        if not (is_finite(cosine) and MIN_COSINE <= cosine <= 1):
             raise Malformed("a similarity that is no cosine above 0")
-        found.append((a, b, float(cosine)))
-    if len(found) > MAX_SIMILAR * segments:
-        raise Malformed("more similar segments than there can be")
-    return tuple(found)
+        degrees[a] += 1
+        degrees[b] += 1
+        if degrees[a] > MAX_SIMILAR or degrees[b] > MAX_SIMILAR:
+            raise Malformed("more similar segments than there can be")
+        pairs.append((a, b, float(cosine)))
+    return tuple(pairs)
 
 
-def subtitle_rows(rows: Iterable[Sequence[Any]]) -> tuple[SubtitleRow, ...]:
-    """Rows (start, end, text), the text None where it is too long.
+def check_subtitles(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tuple[SubtitleRow, ...]:
+    """Check rows (start, end, text), the text None where it is too long.
+
+    Args:
+        most: characters of all texts together, at most `MAX_TEXTS`.
 
     Raises:
         Malformed: what no build writes.
     """
-    found: list[SubtitleRow] = []
-    texts = 0
+    subtitles: list[SubtitleRow] = []
+    characters = 0
     for start, end, text in rows:
-        if not (finite(start) and finite(end) and start <= end and is_line(text)):
+        if not (is_finite(start) and is_finite(end) and start <= end <= MAX_SECONDS and is_line(text)):
             raise Malformed("a subtitle without times or a line of text")
-        if found and start < found[-1].start:
+        if subtitles and start < subtitles[-1].start:
             raise Malformed("subtitles out of order")
-        texts += len(text)
-        if texts > MAX_TEXTS:
+        characters += len(text)
+        if characters > min(most, MAX_TEXTS):
             raise Malformed("more text than there can be")
-        found.append(SubtitleRow(start, end, text))
-    return tuple(found)
+        subtitles.append(SubtitleRow(start, end, text))
+    return tuple(subtitles)

@@ -1,16 +1,21 @@
-"""The format of movie.idx: what marks the file, its schema, and the numbered migrations between versions of it."""
+"""The format of movie.idx: the marks of the file, its schema, and the numbered migrations between its versions."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 APPLICATION_ID: Final = 0x63763269  # "cv2i"
 PAGE_SIZE: Final = 4096
+MAX_SEGMENTS: Final = 100_000
+"""More than a day of movie in segments of one second."""
 
-# Migration i takes a file from user_version i to i + 1. Never edit one that was released: append the next.
+# Migration i takes a file from user_version i to i + 1. Never edit one that was released: append the next. All but the
+# first only add tables: readers of an older file get them empty, in memory (`add_missing_tables`).
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -24,7 +29,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "caption, speech, content='segments', content_rowid='id', tokenize='porter unicode61')",
     ),
     (
-        # Segments that look alike: a < b, and the cosine of their pooled codes.
+        # Pairs of similar segments: a < b, and the cosine of their pooled codes.
         "CREATE TABLE similar (a INTEGER NOT NULL, b INTEGER NOT NULL, cosine REAL NOT NULL, PRIMARY KEY (a, b)) "
         "WITHOUT ROWID",
     ),
@@ -47,14 +52,28 @@ def apply_migrations(connection: sqlite3.Connection, start: int, stop: int | Non
         connection.execute(f"PRAGMA user_version = {version + 1}")
 
 
+def add_missing_tables(connection: sqlite3.Connection, version: int) -> None:
+    """Give an open file of an older version the tables of the newer ones, empty and in memory; the file stays."""
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement.replace("CREATE TABLE ", "CREATE TEMP TABLE ", 1))
+
+
 def expected_schema(version: int) -> dict[str, SchemaRow]:
-    """What sqlite_master holds at a schema version, by name, as the SQLite at hand writes it."""
+    """Return what sqlite_master holds at a schema version, by name, as the SQLite at hand writes it."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         apply_migrations(connection, 0, version)
         rows: list[SchemaRow] = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    return {name: (kind, name, sql) for kind, name, sql in rows}
+    return {name: (object_type, name, sql) for object_type, name, sql in rows}
 
 
 def part_path(out: Path) -> Path:
-    """Where the unfinished index of `out` lies."""
-    return out.with_name(out.name + ".part")
+    """Return the path of `out` while it is unfinished: its name and ".part".
+
+    A name so long that SQLite's journal would have no room for its own is cut off, and made unique by its hash.
+    """
+    name = out.name
+    if len(os.fsencode(name)) + len(".part-journal") > 255:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+        name = f"{os.fsencode(name)[:200].decode('utf-8', 'ignore')}~{digest}"
+    return out.with_name(f"{name}.part")

@@ -19,12 +19,14 @@ from chunkv2l.defaults import CODE_FORMATS
 from chunkv2l.errors import InputError
 from chunkv2l.index.schema import Malformed
 
-MAX_KEY: Final = 1 << 16  # numbers in one learned key
+MAX_KEY: Final = 1 << 12  # numbers in one learned key; mini's has 128
+MAX_VALUE: Final = 1e3
+"""Largest number in a code or a key: their vectors have length 1."""
 HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
 
 
 def pack(codes: Tensor, dtype: str = "fp16") -> dict[str, Tensor]:
-    """Codes in the form in which they are stored.
+    """Pack codes into the form in which they are stored.
 
     Args:
         codes: floating point [..., d].
@@ -50,32 +52,32 @@ def pack(codes: Tensor, dtype: str = "fp16") -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> Tensor:
-    """Codes from what `pack` gave: float32 [..., d], on the same device.
+    """Return codes from what `pack` gave: float32 [..., d], on the same device.
 
     Raises:
         InputError: these tensors aren't packed codes.
     """
-    kept = tensors.get("codes")
-    if kept is None:
+    packed = tensors.get("codes")
+    if packed is None:
         raise InputError("These tensors are no packed codes: there is none called codes.")
-    names = {"codes", "scales"} if kept.dtype == torch.int8 else {"codes"}
-    if set(tensors) != names or kept.dtype not in (torch.float32, torch.float16, torch.int8):
-        raise InputError(f"These tensors are no packed codes: {', '.join(sorted(tensors))}, {kept.dtype}.")
-    if kept.dtype != torch.int8:
-        return kept.float()
+    names = {"codes", "scales"} if packed.dtype == torch.int8 else {"codes"}
+    if set(tensors) != names or packed.dtype not in (torch.float32, torch.float16, torch.int8):
+        raise InputError(f"These tensors are no packed codes: {', '.join(sorted(tensors))}, {packed.dtype}.")
+    if packed.dtype != torch.int8:
+        return packed.float()
     scales = tensors["scales"]
-    if scales.dtype != torch.float16 or scales.shape != kept.shape[:-1]:
-        raise InputError(f"Packed codes {list(kept.shape)} don't go with scales {list(scales.shape)} {scales.dtype}.")
-    return kept.float() * scales.float()[..., None]
+    if scales.dtype != torch.float16 or scales.shape != packed.shape[:-1]:
+        raise InputError(f"Packed codes {list(packed.shape)} don't go with scales {list(scales.shape)} {scales.dtype}.")
+    return packed.float() * scales.float()[..., None]
 
 
 def to_bytes(codes: Tensor, dtype: str = "fp16") -> bytes:
-    """Packed codes as the bytes of a safetensors file; the same codes give the same bytes."""
+    """Return packed codes as the bytes of a safetensors file; the same codes give the same bytes."""
     return save({name: tensor.cpu() for name, tensor in pack(codes, dtype).items()})
 
 
 def from_bytes(data: bytes, device: torch.device | str = "cpu") -> Tensor:
-    """Codes from `to_bytes`: float32 [..., d], the same numbers on any device.
+    """Return codes from `to_bytes`: float32 [..., d], the same numbers on any device.
 
     Raises:
         InputError: the bytes aren't packed codes.
@@ -94,51 +96,59 @@ class CodeForm:
         bytes: how many bytes its numbers take.
     """
 
-    def __init__(self, shape: tuple[int, int, int], kind: str) -> None:
-        self.shape, self.kind = shape, kind
-        self._layout = _layout(pack(torch.ones(shape), kind))
+    def __init__(self, shape: tuple[int, int, int], dtype: str) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._layout = _layout(pack(torch.ones(shape), dtype))
         self.bytes = sum(number.itemsize * math.prod(size) for number, size in self._layout.values())
 
-    def read(self, blob: bytes, what: str) -> Tensor:
-        """A code, float32 [L, r, d]; its numbers may still be infinite or none.
+    def read(self, blob: bytes, subject: str) -> Tensor:
+        """Return a code, float32 [L, r, d]; its numbers may still be infinite or NaN (`is_within`).
 
         Args:
-            what: what it is, for the sentence.
+            subject: names the code in the error's sentence.
 
         Raises:
             Malformed: no code of this form.
         """
-        tensors = _load(blob, what)
+        tensors = _load(blob, subject)
         if _layout(tensors) != self._layout:
-            raise Malformed(f"{what} isn't {self.kind} {list(self.shape)}")
+            raise Malformed(f"{subject} isn't {self.dtype} {list(self.shape)}")
         return unpack(tensors)
 
 
+def is_within(values: Tensor, most: float = MAX_VALUE) -> bool:
+    """Tell whether all numbers are between -most and most, in one pass; NaN isn't."""
+    if not values.numel():
+        return True
+    low, high = torch.aminmax(values)
+    return bool(low >= -most) and bool(high <= most)
+
+
 def key_to_bytes(key: Tensor) -> bytes:
-    """A learned key [K] as it is stored, float32."""
+    """Return a learned key [K] as it is stored, float32."""
     return save({"key": key.detach().float().cpu().contiguous()})
 
 
-def read_key(blob: bytes, what: str) -> Tensor:
-    """A learned key, float32 [K], all finite.
+def read_key(blob: bytes, subject: str) -> Tensor:
+    """Return a learned key, float32 [K], all its numbers within `MAX_VALUE`.
 
     Raises:
         Malformed: no such key.
     """
-    tensors = _load(blob, what)
+    tensors = _load(blob, subject)
     key = tensors.get("key")
     if key is None or len(tensors) != 1 or key.dim() != 1 or key.dtype not in (torch.float32, torch.float16):
-        raise Malformed(f"{what} isn't a vector")
-    if not bool(torch.isfinite(key).all()):
-        raise Malformed(f"{what} has values that aren't numbers")
-    return key.float()
+        raise Malformed(f"{subject} isn't a vector")
+    if not is_within(key := key.float()):
+        raise Malformed(f"{subject} has values that aren't numbers")
+    return key
 
 
-def _load(blob: bytes, what: str) -> dict[str, Tensor]:
+def _load(blob: bytes, subject: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load(blob)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise Malformed(f"{what} can't be read ({error})") from error
+        raise Malformed(f"{subject} can't be read ({error})") from error
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""What an index file must look like before anything in it is believed: header and schema.
+"""Check the header and the schema of an index file before anything in it is believed.
 
 An index may come from anywhere. Everything that is wrong with one becomes an InputError that says what and what to do.
 """
@@ -6,71 +6,48 @@ An index may come from anywhere. Everything that is wrong with one becomes an In
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
-
-from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
-from chunkv2l.index.meta import read_meta, rebuild
+from chunkv2l.index.database import Database, check_part_files, read_header
+from chunkv2l.index.meta import read_meta, rebuild_command
 from chunkv2l.index.schema import (
     APPLICATION_ID,
+    MAX_SEGMENTS,
     SCHEMA_VERSION,
     Malformed,
-    apply_migrations,
     expected_schema,
     part_path,
 )
-from chunkv2l.sanitize import plural, quoted
+from chunkv2l.sanitize import plural
 
-
-@contextlib.contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Turn everything that a damaged or forged index makes SQLite or the checks raise into an InputError."""
-    try:
-        yield
-    except Malformed as error:
-        raise InputError(
-            f"{path} is damaged or was tampered with: {quoted(error)}. Build it again with --force."
-        ) from error
-    except sqlite3.ProgrammingError:
-        raise  # a mistake of ours
-    except (sqlite3.Error, SafetensorError, UnicodeError, OverflowError, MemoryError) as error:
-        if "locked" in str(error):
-            raise InputError(f"{path} is being written by another process: try again when it is done.") from error
-        raise InputError(f"{path} is damaged ({quoted(error)}): build it again with --force.") from error
+_INTERRUPTED = "its build was interrupted early; run the same chunkv2l build again."
 
 
 def check_header(path: Path, newer: bool = False) -> int:
-    """What a file is by its first hundred bytes, before SQLite touches it: returns its schema version.
+    """Check a file by its first hundred bytes, before SQLite reads it, and return its schema version.
 
     Args:
-        newer: whether a schema from the future will do (for replacing the file, not for reading it).
+        newer: accept a schema from the future (for replacing the file, not for reading it).
 
     Raises:
         InputError: missing, unreadable, not an index, not finished, or from a newer version.
     """
+    if path.name.endswith(".part") and os.path.lexists(path):
+        raise InputError(f"{path} isn't finished: {describe_progress(path)}")
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
-        if path.name.endswith(".part"):
-            raise InputError(f"{path} isn't finished: {progress_sentence(path)}")
+        header = read_header(path)
     except FileNotFoundError:
-        if part_path(path).exists():
-            raise InputError(f"{path} isn't finished: {progress_sentence(part_path(path))}") from None
-        whole = path.with_name(path.name.removesuffix(".part"))
-        if whole != path and whole.exists():
-            raise InputError(f"There is no {path} any more: the build is finished, ask {whole}.") from None
-        raise InputError(
-            f"There is no {path}: make it with chunkv2l build MOVIE -o {shlex.quote(str(whole))}"
-        ) from None
+        raise InputError(_explain_missing(path)) from None
     except IsADirectoryError:
         raise InputError(f"{path} is a directory, not an index.") from None
     except OSError as error:
         raise InputError(f"Can't read {path} ({error.strerror}).") from error
+    except ValueError as error:  # a name with a zero byte
+        raise InputError(f"Can't read {path!r} ({error}).") from error
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
         raise InputError(f"{path} isn't an index that chunkv2l build made.")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
@@ -85,39 +62,21 @@ def check_header(path: Path, newer: bool = False) -> int:
     return version
 
 
-def connect(path: Path, version: int) -> sqlite3.Connection:
-    """Open read-only, distrust the schema, and check it. An older schema is migrated in memory; the file stays."""
-    connection = open_readonly(path)
-    try:
-        check_schema(connection, version)
-        if version == SCHEMA_VERSION:
-            return connection
-        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        connection.backup(copy)
-        apply_migrations(copy, version)
-        connection.close()
-        return copy
-    except BaseException:
-        connection.close()
-        raise
-
-
-def open_readonly(path: Path) -> sqlite3.Connection:
-    """A connection that can't change the file, whatever its schema says."""
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro",
-        uri=True,
-        isolation_level=None,
-        timeout=5,
-        check_same_thread=False,  # threads take turns: `IndexFile`
-    )
-    for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
+def _explain_missing(path: Path) -> str:
+    if (part := part_path(path)).exists():
+        return f"{path} isn't finished: {describe_progress(part, path)}"
+    whole = path.with_name(path.name.removesuffix(".part"))
+    if whole != path and whole.exists():
+        return f"There is no {path} any more: the build is finished, ask {whole}."
+    return f"There is no {path}: make it with chunkv2l build MOVIE -o {shlex.quote(str(whole))}"
 
 
 def check_schema(connection: sqlite3.Connection, version: int) -> None:
-    """Refuse any schema but the exact one that `build` makes at this version: no trigger, no view, nothing missing."""
+    """Refuse any schema but the exact one that `build` makes at this version: no trigger, no view, nothing missing.
+
+    Raises:
+        Malformed: names what is missing, planted or changed.
+    """
     rows = connection.execute(
         "SELECT type, name, CASE WHEN length(sql) <= 4096 THEN sql END FROM sqlite_master LIMIT 100"
     ).fetchall()
@@ -128,30 +87,61 @@ def check_schema(connection: sqlite3.Connection, version: int) -> None:
         raise Malformed(f"missing in its schema: {', '.join(missing)}")
     if planted or len(names) != len(expected):
         raise Malformed(f"its schema has what build doesn't make: {', '.join(map(str, planted)) or 'doubled names'}")
-    for kind, name, sql in rows:
-        ours_kind, _, ours_sql = expected[name]
-        shadow = name.startswith("words_")  # written by SQLite itself, in words that may change between its versions
-        right = isinstance(sql, str) and sql.startswith("CREATE TABLE ") if shadow else sql == ours_sql
-        if kind != ours_kind or not right:
+    for object_type, name, sql in rows:
+        expected_type, _, expected_sql = expected[name]
+        is_shadow = name.startswith("words_")  # written by SQLite itself, in words that may change between its versions
+        is_right = isinstance(sql, str) and sql.startswith("CREATE TABLE ") if is_shadow else sql == expected_sql
+        if object_type != expected_type or not is_right:
             raise Malformed(f"{name} isn't defined as build defines it")
 
 
-def progress_sentence(path: Path) -> str:
-    """How far the build of a .part is, and how to go on; never raises for what is inside the file."""
+def describe_progress(part: Path, out: Path | None = None) -> str:
+    """Say how far the build of a .part is, and how to go on; never raises for what is inside the file.
+
+    Args:
+        out: the index that it becomes, where the .part's name doesn't say it.
+    """
+    out = out or part.with_name(part.name.removesuffix(".part"))
     try:
-        with damage(path), contextlib.closing(open_readonly(path)) as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if not 1 <= version <= SCHEMA_VERSION:
-                raise Malformed("a schema that there never was")
-            check_schema(connection, version)
-            meta = read_meta(connection)
-            count, end = connection.execute("SELECT count(*), max(end) FROM segments").fetchone()
-            command = rebuild(path.with_name(path.name.removesuffix(".part")), meta, force=False)
-            duration = float(meta.movie["duration"])
-            share = min(100.0, 100.0 * float(end or 0.0) / duration) if duration > 0 else 0.0
+        check_part_files(part)
+        with contextlib.closing(Database(part, finished=False)) as database, database.reading():
+            check_schema(database.connection, check_version(database.connection))
+            meta = read_meta(database)
+            count = count_segments(database)
+            end = database.execute("SELECT end FROM segments ORDER BY id DESC LIMIT 1").fetchone()
+            share = min(1.0, float(end[0]) / meta.duration) if end and meta.duration > 0 else 0.0
+            command = rebuild_command(out, meta, force=False)
             return (
-                f"{plural(count, 'segment')} {'is' if count == 1 else 'are'} stored, {share:.0f} % of the movie. "
+                f"{plural(count, 'segment')} {'is' if count == 1 else 'are'} stored, {100 * share:.0f} % of the movie. "
                 f"If no build is running, go on with: {command}"
             )
-    except InputError:
-        return "its build was interrupted early; run the same chunkv2l build again."
+    except (InputError, OSError, TypeError, ValueError):
+        return _INTERRUPTED
+
+
+def check_version(connection: sqlite3.Connection) -> int:
+    """Return the schema version of an open .part.
+
+    Raises:
+        Malformed: it isn't one of ours.
+    """
+    application, version = (
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+    )
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION or mode == "wal":
+        raise Malformed("it isn't an unfinished index of this version")
+    return version
+
+
+def count_segments(database: Database) -> int:
+    """Return how many segments are stored.
+
+    Raises:
+        Malformed: more than a build can make.
+    """
+    counting = "SELECT count(*) FROM (SELECT 1 FROM segments LIMIT ?)"
+    count = int(database.execute(counting, (MAX_SEGMENTS + 1,)).fetchone()[0])
+    if count > MAX_SEGMENTS:
+        raise Malformed(f"more than {MAX_SEGMENTS} segments")
+    return count

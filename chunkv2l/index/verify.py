@@ -1,56 +1,72 @@
-"""`chunkv2l verify`: everything that can be checked about an index without its model or its movie."""
+"""`chunkv2l verify`: check everything about an index that needs neither its model nor its movie.
+
+Nothing is copied: SQLite checks its structures where they are, and what full-text search holds is compared with that of
+a new full-text index, in memory, over the segments' texts.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
 from chunkv2l.errors import InputError
+from chunkv2l.index.database import CHECK_SECONDS, Database
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.validation import open_readonly
+from chunkv2l.index.rows import SegmentRow
+from chunkv2l.index.schema import Malformed, apply_migrations
 from chunkv2l.sanitize import quoted
 
 MOST: Final = 20
-"""Findings of one kind that are told."""
-MAX_PICTURE: Final = 4096
-"""Pixels of a thumbnail's longer side."""
+"""Maximum findings reported per check."""
+
+_VOCABULARY = "SELECT term, doc, col, offset FROM temp.vocabulary"
+_SIZES = "SELECT id, sz FROM words_docsize ORDER BY id"
+_TOTALS = "SELECT block FROM words_data WHERE id = 1"
 
 
-def verify(path: str | Path) -> list[str]:
-    """Read an index through and say what is wrong with it.
+def verify(path: str | Path, finished: bool = True) -> list[str]:
+    """Read an index through and report what is wrong with it.
 
     Checked: the header and the schema, SQLite's own structures, that segments follow each other from 0 to the end,
     every code, key and thumbnail, chapters, similar segments and subtitles, and that full-text search finds what the
     segments say.
+
+    Args:
+        finished: as for `IndexFile`.
 
     Returns:
         A sentence for each finding; none if the index is sound.
     """
     path = Path(path)
     try:
-        index = IndexFile(path)
+        index = IndexFile(path, finished)
     except InputError as error:
         return [str(error)]
     with index:
-        findings = list(_structure(path))
+        findings = [
+            f"{sidecar} is no part of the index: remove it." for sidecar in (index.sidecars() if finished else ())
+        ]
+        findings += _check_structure(path)
+        findings += _check_search(path, index.segments)
         numbers = range(len(index))
-        findings += _told(lambda i: index.codes([i]), numbers)
-        findings += _told(lambda i: _decode(index, i), numbers)
-        findings += _told(lambda _: index.keys(), range(1))
-        findings += _told(lambda _: index.chapter_codes(), range(1))
-        findings += _told(lambda _: index.similar(), range(1))
-        findings += _told(lambda _: index.subtitles(), range(1))
+        findings += _collect(lambda number: index.codes([number]), numbers)
+        findings += _collect(lambda number: _decode_thumbnail(index, number), numbers)
+        findings += _collect(lambda _: index.keys(), range(1))
+        findings += _collect(lambda _: index.chapter_codes(), range(1))
+        findings += _collect(lambda _: index.similar(), range(1))
+        findings += _collect(lambda _: index.subtitles(), range(1))
     return findings
 
 
-def _told(check: Callable[[int], object], numbers: range) -> list[str]:
-    """What a check raises for each number, the first few of them."""
+def _collect(check: Callable[[int], object], numbers: range) -> list[str]:
+    """Return the sentences that a check raises for the numbers, `MOST` at most."""
     findings: list[str] = []
     for number in numbers:
         try:
@@ -62,12 +78,9 @@ def _told(check: Callable[[int], object], numbers: range) -> list[str]:
     return findings
 
 
-def _decode(index: IndexFile, number: int) -> None:
-    """Decode a thumbnail; a picture that claims to be huge is refused unopened."""
+def _decode_thumbnail(index: IndexFile, number: int) -> None:
     try:
         with Image.open(io.BytesIO(index.thumbnail(number)), formats=["JPEG"]) as picture:
-            if max(picture.size) > MAX_PICTURE:
-                raise ValueError(f"it is {picture.width} × {picture.height}")
             picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
@@ -75,18 +88,40 @@ def _decode(index: IndexFile, number: int) -> None:
         ) from error
 
 
-def _structure(path: Path) -> Iterator[str]:
-    """SQLite's own checks, and the full-text index against the texts, on a copy in memory."""
+def _check_structure(path: Path) -> list[str]:
+    with contextlib.closing(Database(path)) as database:
+        return [f"{path} is damaged: {line}." for line in database.check_structure(MOST)]
+
+
+def _check_search(path: Path, segments: tuple[SegmentRow, ...]) -> list[str]:
+    """Compare what full-text search holds with a new full-text index over the segments' texts."""
     try:
         with (
-            contextlib.closing(open_readonly(path)) as connection,
-            contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy,
+            contextlib.closing(Database(path)) as database,
+            contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
+            database.reading(CHECK_SECONDS),
         ):
-            for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
-                if line != "ok":
-                    yield f"{path} is damaged: {quoted(line)}."
-            connection.backup(copy)
-            copy.execute("PRAGMA trusted_schema = OFF")
-            copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-    except sqlite3.Error as error:
-        yield f"{path} is damaged: search doesn't find what the segments say ({quoted(error)})."
+            _index_texts(fresh, segments)
+            for connection in (database.connection, fresh):
+                connection.execute("CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab(main, words, instance)")
+            for query in (_VOCABULARY, _SIZES, _TOTALS):
+                if not _are_equal(database.execute(query), fresh.execute(query)):
+                    raise Malformed("search doesn't find what the segments say")
+    except InputError as error:
+        sentence = str(error)
+        return [sentence if "search" in sentence else f"{sentence} (search doesn't find what the segments say)"]
+    return []
+
+
+def _index_texts(connection: sqlite3.Connection, segments: tuple[SegmentRow, ...]) -> None:
+    apply_migrations(connection, 0)
+    rows = ((row.id, row.start, row.end, row.caption, row.speech) for row in segments)
+    connection.execute("BEGIN")
+    connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?, x'', NULL, NULL, x'')", rows)
+    connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+    connection.execute("COMMIT")
+
+
+def _are_equal(rows: sqlite3.Cursor, expected: sqlite3.Cursor) -> bool:
+    missing = object()
+    return all(row == other for row, other in zip_longest(rows, expected, fillvalue=missing))

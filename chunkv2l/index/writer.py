@@ -1,4 +1,4 @@
-"""movie.idx, the write side: the one thing that writes the file.
+"""movie.idx, the write side: the only module that writes the file.
 
 A build writes `OUT.part` with a rollback journal, one transaction a batch, and renames it at the end, so that a build
 killed at any moment loses at most the batch in flight. Nothing about the build itself is stored (no clock time, host,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION, apply_migrations, part_path
+from chunkv2l.index.database import check_part_files
+from chunkv2l.index.file import IndexFile
+from chunkv2l.index.resume import check_part
+from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, apply_migrations, part_path
 from chunkv2l.sanitize import canonical_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NewSegment:
-    """What a build stores of one segment.
+    """A segment to store.
 
     Attributes:
         start, end: seconds, [start, end).
@@ -47,7 +53,7 @@ class NewSegment:
 
 @dataclass(frozen=True)
 class NewChapter:
-    """What a build stores of one chapter: its first and last segment (both included) and its own packed code."""
+    """A chapter to store: its first and last segment (both included), and its own packed code."""
 
     first: int
     last: int
@@ -56,7 +62,7 @@ class NewChapter:
 
 @dataclass(frozen=True)
 class NewSubtitle:
-    """What a build stores of one subtitle: [start, end) in seconds, and its text on one line."""
+    """A subtitle to store: [start, end) in seconds, and its text on one line."""
 
     start: float
     end: float
@@ -71,8 +77,11 @@ class Writer:
     process, whatever ends it.
     """
 
-    def __init__(self, out: Path) -> None:
-        """Open or make `OUT.part` and lock it.
+    def __init__(self, out: Path, anew: bool = False) -> None:
+        """Open or make `OUT.part` and lock it. One that is damaged is thrown away with a warning.
+
+        Args:
+            anew: throw away what an interrupted build left, whatever it is.
 
         Raises:
             InputError: another build is writing it; the folder is missing or can't be written; the file is something
@@ -81,52 +90,64 @@ class Writer:
         self.out = out
         self.path = part_path(out)
         self._connection = self._open()
+        if anew and self.stored():
+            self.start_over()
+        elif fault := check_part(self.path):
+            logger.warning("%s can't be gone on with (%s): starting over.", self.path, fault)
+            self.start_over()
 
     @classmethod
     def check_free(cls, out: Path) -> None:
         """Raise InputError if another build is writing `out` now; a look, not a lock."""
-        if part_path(out).exists():
-            cls(out).close()
+        part = part_path(out)
+        if os.path.lexists(part):
+            _check_part_files(part)
+            with contextlib.closing(cls._connect(part)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.Error as error:
+                    raise _opening_error(error, out) from error
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-        except sqlite3.Error as error:
-            raise InputError(f"Can't write {self.path} ({error}): choose another place with -o.") from error
+        _check_part_files(self.path)
+        connection = self._connect(self.path)
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._prepare(connection)
         except sqlite3.Error as error:
             connection.close()
-            raise self._opening_error(error) from error
+            raise _opening_error(error, self.out) from error
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _opening_error(self, error: sqlite3.Error) -> ChunkV2LError:
-        if "locked" in str(error):
-            return InputError(f"Another build is writing {self.out} now: wait for it, or choose another -o.")
-        if "not a database" in str(error) or "malformed" in str(error):
-            return InputError(f"{self.path} isn't an unfinished index that can be resumed: remove it and build again.")
-        if "readonly" in str(error) or "unable to open" in str(error):
-            return InputError(f"Can't write {self.path} ({error}): choose another place with -o.")
-        return write_error(error, self.path)
+    @staticmethod
+    def _connect(part: Path) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(part, timeout=0, isolation_level=None)
+        except sqlite3.Error as error:
+            raise InputError(f"Can't write {part} ({error}): choose another place with -o.") from error
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", f"page_size = {PAGE_SIZE}"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if not self.path.exists():
             raise InputError(f"Another build of {self.out} finished just now: run the command again.")
         application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-        empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if empty and application in (0, APPLICATION_ID):
+        is_empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        if is_empty and application in (0, APPLICATION_ID):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             apply_migrations(connection, 0)
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
-        elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION:
+        elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION or _is_wal(connection):
             raise InputError(f"{self.path} isn't an unfinished index of this version: remove it and build again.")
-        else:
+        elif version < SCHEMA_VERSION:
             apply_migrations(connection, version)
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
         connection.execute("PRAGMA busy_timeout = 60000")  # a reader that looks at the .part delays a commit
         connection.execute("PRAGMA cache_spill = OFF")  # nothing reaches the file before its batch is whole
 
@@ -143,26 +164,30 @@ class Writer:
         self.close()
 
     def read_meta(self) -> dict[str, Any]:
-        """The meta table, values decoded from JSON."""
+        """Return the meta table, values decoded from JSON."""
         return {key: json.loads(value) for key, value in self._connection.execute("SELECT key, value FROM meta")}
 
     def stored(self) -> list[tuple[float, float]]:
-        """(start, end) of the segments stored so far, in order."""
+        """Return (start, end) of the segments stored so far, in order."""
         return self._connection.execute("SELECT start, end FROM segments ORDER BY id").fetchall()
 
+    def stored_speech(self) -> list[str]:
+        """Return the speech of the segments stored so far, in order."""
+        return [speech for (speech,) in self._connection.execute("SELECT speech FROM segments ORDER BY id")]
+
     def is_complete(self) -> bool:
-        """Whether `finish` was called on it before, but the process died before the file had its name."""
+        """Tell whether `finish` has stored everything, and the process died before the file had its name."""
         return bool(self.read_meta().get("segments") == len(self.stored()))
 
     def codes(self) -> Iterator[bytes]:
-        """The packed codes of the segments stored so far, in order, read one by one."""
+        """Yield the packed codes of the segments stored so far, in order."""
         for (number,) in self._connection.execute("SELECT id FROM segments ORDER BY id").fetchall():
             code = self._connection.execute("SELECT code FROM segments WHERE id = ?", (number,)).fetchone()[0]
             assert isinstance(code, bytes)
             yield code
 
     def stored_chapters(self) -> list[tuple[int, int]]:
-        """(first, last) of the chapters stored so far, in order."""
+        """Return (first, last) of the chapters stored so far, in order."""
         return self._connection.execute("SELECT first, last FROM chapters ORDER BY id").fetchall()
 
     def write(
@@ -171,7 +196,7 @@ class Writer:
         segments: Sequence[NewSegment] = (),
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        """Store segments, numbered from `first` on, and meta values (anything JSON knows), in one transaction.
+        """Store in one transaction segments numbered from `first` on, and meta values (as JSON).
 
         Raises:
             ChunkV2LError: the disk is full or can't be written; all earlier transactions stay usable.
@@ -200,7 +225,7 @@ class Writer:
             )
 
     def write_chapters(self, first: int, chapters: Sequence[NewChapter]) -> None:
-        """One transaction: chapters numbered from `first` on; those stored from there on are replaced.
+        """Store in one transaction chapters numbered from `first` on; those stored from there on are replaced.
 
         Raises:
             ChunkV2LError: as `write`.
@@ -210,20 +235,35 @@ class Writer:
             connection.execute("DELETE FROM chapters WHERE id >= ?", (first,))
             connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", rows)
 
-    def finish(self, similar: Sequence[tuple[int, int, float]] = ()) -> None:
-        """Fill the full-text index, record that the index is complete, and give it its name.
+    def finish(
+        self, similar: Sequence[tuple[int, int, float]] = (), notes: Sequence[Mapping[str, str]] | None = None
+    ) -> None:
+        """Fill the full-text index, record that the index is complete, read it back, and give it its name.
 
         Args:
-            similar: pairs of segments that look alike: (a, b, cosine), a < b.
+            similar: pairs of similar segments: (a, b, cosine), a < b.
+            notes: what the build chose, guessed or dropped: "kind" and "text" of each. None stores none.
 
         Raises:
-            ChunkV2LError: the disk is full, or the file can't be renamed; the .part stays usable.
+            ChunkV2LError: the disk is full, what was written isn't what is read, or the file can't be renamed.
         """
         with self._transaction() as connection:
+            connection.execute("DELETE FROM similar")
             connection.executemany("INSERT INTO similar VALUES (?, ?, ?)", similar)
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('segments', ?)", (canonical_json(count),))
+            values = {"segments": count} if notes is None else {"segments": count, "notes": list(notes)}
+            for key, value in values.items():
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
+        self.publish()
+
+    def publish(self) -> None:
+        """Read the complete .part back and give it its name.
+
+        Raises:
+            ChunkV2LError: it is damaged, or can't be renamed.
+        """
+        self._read_back()
         if os.name == "nt":
             self.close()  # Windows renames no open file
         try:
@@ -233,6 +273,22 @@ class Writer:
         finally:
             self.close()
         _sync_folder(self.out.parent)
+
+    def _read_back(self) -> None:
+        try:
+            with IndexFile(self.path, finished=False) as index:
+                index.chapters()
+                index.similar()
+                index.subtitles()
+                faults = index.check_structure()
+        except InputError as error:
+            faults = [str(error)]
+        if faults:
+            self.discard()
+            raise ChunkV2LError(
+                f"What was written to {self.path} can't be read back ({faults[0]}), so it was removed. "
+                "Run the same command to build anew; if that fails, too, look at the disk."
+            )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -265,8 +321,34 @@ class Writer:
         self.close()
 
 
+def _check_part_files(part: Path) -> None:
+    """Refuse to write to a .part that is a link or no regular file, or has something strange beside it.
+
+    Raises:
+        InputError: names the file.
+    """
+    try:
+        check_part_files(part)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"Can't write {part} ({error.strerror}): choose another place with -o.") from error
+
+
+def _opening_error(error: sqlite3.Error, out: Path) -> ChunkV2LError:
+    """Say why a .part can't be opened for writing."""
+    part = part_path(out)
+    if "locked" in str(error):
+        return InputError(f"Another build is writing {out} now: wait for it, or choose another -o.")
+    if "not a database" in str(error) or "malformed" in str(error):
+        return InputError(f"{part} isn't an unfinished index that can be resumed: remove it and build again.")
+    if "readonly" in str(error) or "unable to open" in str(error):
+        return InputError(f"Can't write {part} ({error}): choose another place with -o.")
+    return write_error(error, part)
+
+
 def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
-    """What went wrong while writing, as a sentence."""
+    """Say what went wrong while writing, and what to do."""
     if "full" in str(error):
         return ChunkV2LError(
             f"The disk is full: {path} keeps what was written. Free some space and run the same command to go on."
@@ -278,6 +360,10 @@ def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _is_wal(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import OWN
+from chunkv2l.index.meta import USER_FILES
 from chunkv2l.index.validation import check_header
 from chunkv2l.index.writer import NewSubtitle, Writer
 from chunkv2l.indexing import chapter_codes
@@ -159,7 +159,7 @@ def _up_to_date(out: Path, wanted: dict[str, Any], run: Run) -> bool:
 def _own(spec: ModelSpec) -> list[str]:
     """Return what of the model the user named by a path."""
     folder = spec.name not in (None, *MODELS) and Path(str(spec.name)).is_dir()
-    return [name for name, given in zip(OWN, (folder, spec.hypernet is not None), strict=True) if given]
+    return [name for name, given in zip(USER_FILES, (folder, spec.hypernet is not None), strict=True) if given]
 
 
 def _check_unchanged(writer: Writer, job: _Job) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES
 from chunkv2l.errors import InputError
-from chunkv2l.index.meta import OWN_DETECTOR
+from chunkv2l.index.meta import USER_DETECTOR
 from chunkv2l.video.settings import SegmentationSettings
 
 
@@ -47,7 +47,7 @@ class BuildSettings(SegmentationSettings):
         """As the index's meta holds them; a detector of the caller's own by its class's name."""
         own = not isinstance(self.detector, str)
         return {
-            "detector": f"{OWN_DETECTOR}{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
+            "detector": f"{USER_DETECTOR}{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
             "min_length": float(self.min_length),
             "max_length": float(self.max_length),
             "reader": self.reader,

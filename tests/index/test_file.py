@@ -15,7 +15,7 @@ from chunkv2l.graph import groups, segment_graph
 from chunkv2l.index import schema
 from chunkv2l.index import writer as store
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.fts import fts_query
+from chunkv2l.index.fts import make_fts_query
 from chunkv2l.index.verify import verify
 from tests.helpers.indexes import CAPTIONS, jpeg, origin, rows_of, some_codes, write_index
 
@@ -91,12 +91,12 @@ def test_search_takes_any_text(tmp_path: Path, text: str) -> None:
 
 
 def test_words_are_quoted_once() -> None:
-    assert fts_query('Dog NOT "dog" dog*') == '"dog" OR "not"'
+    assert make_fts_query('Dog NOT "dog" dog*') == '"dog" OR "not"'
 
 
 def test_words_that_say_nothing_find_nothing_beside_others(tmp_path: Path) -> None:
-    assert fts_query("When does a dog catch the ball?") == '"dog" OR "catch" OR "ball"'
-    assert fts_query("Where is it?") == '"where" OR "is" OR "it"'
+    assert make_fts_query("When does a dog catch the ball?") == '"dog" OR "catch" OR "ball"'
+    assert make_fts_query("Where is it?") == '"where" OR "is" OR "it"'
     with IndexFile(write_index(tmp_path / "a.idx")) as index:
         assert {i for i, _ in index.search("a rocket")} == {3}
 

@@ -1,0 +1,87 @@
+"""Check what an interrupted build left before another one goes on with it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from chunkv2l.errors import InputError
+from chunkv2l.index.database import Database, name_blob
+from chunkv2l.index.meta import Meta, read_meta
+from chunkv2l.index.rows import check_chapters, check_segments
+from chunkv2l.index.schema import SCHEMA_VERSION, Malformed
+from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
+from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
+from chunkv2l.index.validation import check_schema, count_segments
+from chunkv2l.index.verify import verify
+from chunkv2l.sanitize import MAX_TEXT
+
+
+def check_part(part: Path) -> str | None:
+    """Read a .part through that this process has locked.
+
+    Returns:
+        What is wrong with it, so that a build can't go on with it; None where nothing is.
+    """
+    try:
+        with contextlib.closing(Database(part, finished=False)) as database:
+            with database.reading():
+                check_schema(database.connection, SCHEMA_VERSION)
+                if database.execute("SELECT 1 FROM meta LIMIT 1").fetchone() is None:
+                    tables = ("segments", "chapters", "subtitles", "similar")
+                    if any(database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables):
+                        raise Malformed("rows without a description of the build")
+                    return None
+                meta = read_meta(database)
+            _check_rows(database, meta)
+            faults = database.check_structure(most=1)
+        if not faults and meta.segments is not None:
+            faults = verify(part, finished=False)
+    except InputError as error:
+        return str(error)
+    return faults[0] if faults else None
+
+
+def _check_rows(database: Database, meta: Meta) -> None:
+    form = CodeForm(meta.code_shape, meta.codes)
+    database.limit_values(max(form.bytes + HEADER_ROOM, 1 << 20))
+    with database.reading():
+        count = count_segments(database)
+        if count * form.bytes > database.bytes:
+            raise Malformed("it is too small for that many codes")
+        check_segments(
+            database.execute(
+                "SELECT id, start, end, CASE WHEN length(caption) <= :max THEN caption END, "
+                "CASE WHEN length(speech) <= :max THEN speech END, mu FROM segments ORDER BY id",
+                {"max": MAX_TEXT},
+            ),
+            database.bytes,
+        )
+        chapters = database.execute("SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (count + 1,)).fetchall()
+        if chapters:
+            last = chapters[-1][2]
+            check_chapters(chapters, last + 1 if type(last) is int and last < count else 0)
+    for number in range(count):
+        with database.reading():
+            _check_segment(database, number, form)
+    for number in range(len(chapters)):
+        with database.reading():
+            _check_code(database, "chapters", number, form)
+
+
+def _check_segment(database: Database, number: int, form: CodeForm) -> None:
+    _check_code(database, "segments", number, form)
+    thumbnail = database.read_blob("segments", "thumbnail", number, MAX_THUMBNAIL)
+    check_thumbnail(thumbnail, name_blob("segments", "thumbnail", number))
+    if database.execute("SELECT 1 FROM segments WHERE id = ? AND key IS NOT NULL", (number,)).fetchone():
+        key = database.read_blob("segments", "key", number, 4 * MAX_KEY + HEADER_ROOM)
+        read_key(key, name_blob("segments", "key", number))
+
+
+def _check_code(database: Database, table: str, number: int, form: CodeForm) -> None:
+    blob, subject = (
+        database.read_blob(table, "code", number, form.bytes + HEADER_ROOM),
+        name_blob(table, "code", number),
+    )
+    if not is_within(form.read(blob, subject)):
+        raise Malformed(f"{subject} has values that aren't numbers")
