@@ -9,12 +9,12 @@ from chunkv2l.errors import InputError
 from chunkv2l.index.database import Database, name_blob
 from chunkv2l.index.meta import Meta, read_meta
 from chunkv2l.index.rows import check_chapters, check_segments
-from chunkv2l.index.schema import SCHEMA_VERSION, Malformed
+from chunkv2l.index.schema import Malformed
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
-from chunkv2l.index.validation import check_schema, count_segments
+from chunkv2l.index.validation import check_schema, check_version, count_segments
 from chunkv2l.index.verify import verify
-from chunkv2l.sanitize import MAX_TEXT
+from chunkv2l.sanitize import MAX_TEXT, quoted
 
 
 def check_part(part: Path) -> str | None:
@@ -26,7 +26,7 @@ def check_part(part: Path) -> str | None:
     try:
         with contextlib.closing(Database(part, finished=False)) as database:
             with database.reading():
-                check_schema(database.connection, SCHEMA_VERSION)
+                check_schema(database.connection, check_version(database.connection))
                 if database.execute("SELECT 1 FROM meta LIMIT 1").fetchone() is None:
                     tables = ("segments", "chapters", "subtitles", "similar")
                     if any(database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables):
@@ -38,7 +38,7 @@ def check_part(part: Path) -> str | None:
         if not faults and meta.segments is not None:
             faults = verify(part, finished=False)
     except InputError as error:
-        return str(error)
+        return quoted(error.__cause__ or error)
     return faults[0] if faults else None
 
 

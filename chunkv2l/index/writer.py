@@ -282,7 +282,7 @@ class Writer:
                 index.subtitles()
                 faults = index.check_structure()
         except InputError as error:
-            faults = [str(error)]
+            faults = [str(error.__cause__ or error)]
         if faults:
             self.discard()
             raise ChunkV2LError(

@@ -122,7 +122,10 @@ def build(
             _check_unchanged(writer, job)
             described = _correct_length(writer, job)
             with run.clock("write"):
-                writer.finish(similar)
+                if similar is None:
+                    writer.publish()
+                else:
+                    writer.finish(similar)
         return run.report(out, described)
 
 
@@ -209,11 +212,15 @@ class _Stale(Exception):
     """Why what a .part holds is of no use to this build."""
 
 
-def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]]:
-    """Store all segments and chapters that the .part doesn't hold yet. Returns the pairs of similar segments."""
+def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
+    """Store all segments and chapters that the .part doesn't hold yet.
+
+    Returns:
+        The pairs of similar segments; None where all is stored, and only the name is missing.
+    """
     stored = _take_up(writer, job)
-    if writer.is_complete():  # all that was missing is the name
-        return []
+    if writer.is_complete():
+        return None
     count = 0
     batch = SegmentBatch(writer, job.model, job.settings, job.speech, job.run)
     with Pictures(writer.path.parent) as pictures:

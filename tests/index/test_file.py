@@ -14,6 +14,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.graph import groups, segment_graph
 from chunkv2l.index import schema
 from chunkv2l.index import writer as store
+from chunkv2l.index.database import Database
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.fts import make_fts_query
 from chunkv2l.index.verify import verify
@@ -176,7 +177,7 @@ def test_a_part_of_the_first_version_says_how_far_it_is(tmp_path: Path) -> None:
 
 def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_path: Path) -> None:
     settings = {"detector": "fixed:4", "min_length": 0.5, "reader": "pyav", "captions": False, "codes": "int8"}
-    path = write_index(tmp_path / "my index.idx", kind="int8", meta=origin("int8", settings=settings))
+    path = write_index(tmp_path / "my index.idx", kind="int8", meta=origin("int8", settings=settings, model="mini"))
     with IndexFile(path) as index:
         index.require_identity({"hypernet": "cd" * 32})
         with pytest.raises(InputError, match="another model") as caught:
@@ -185,7 +186,7 @@ def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_pat
     assert "hypernet, vlm" in sentence
     command = shlex.split(sentence[sentence.index("chunkv2l build") :])
     assert command == [
-        *("chunkv2l", "build", "my movie.mp4", "-o", str(path), "--model", "fake", "--detector", "fixed:4"),
+        *("chunkv2l", "build", "my movie.mp4", "-o", str(path), "--model", "mini", "--detector", "fixed:4"),
         *("--min-length", "0.5", "--reader", "pyav", "--codes", "int8", "--no-captions", "--force"),
     ]
 
@@ -193,13 +194,13 @@ def test_another_models_codes_are_refused_with_the_command_that_rebuilds(tmp_pat
 @pytest.mark.parametrize(
     ("own", "words", "note"),
     [
-        (["folder", "hypernet"], "--model MODEL_FOLDER --hypernet HYPERNET_FILE", "MODEL_FOLDER: the folder of fake; "),
-        (["hypernet"], "--model fake --hypernet HYPERNET_FILE", ""),
-        (["folder"], "--model MODEL_FOLDER --detector", "MODEL_FOLDER: the folder of fake)"),
+        (["folder", "hypernet"], "--model MODEL_FOLDER --hypernet HYPERNET_FILE", "MODEL_FOLDER: the folder of mini; "),
+        (["hypernet"], "--model mini --hypernet HYPERNET_FILE", ""),
+        (["folder"], "--model MODEL_FOLDER --detector", "MODEL_FOLDER: the folder of mini)"),
     ],
 )
 def test_files_of_ones_own_are_named_in_capitals(tmp_path: Path, own: list[str], words: str, note: str) -> None:
-    with IndexFile(write_index(tmp_path / "a.idx", meta=origin(own=own))) as index:
+    with IndexFile(write_index(tmp_path / "a.idx", meta=origin(own=own, model="mini"))) as index:
         command = index.rebuild_command()
         assert index.meta.origin()["own"] == own
     assert words in command and note in command and command.index("--force") < command.index(" (")
@@ -208,42 +209,72 @@ def test_files_of_ones_own_are_named_in_capitals(tmp_path: Path, own: list[str],
 
 def test_the_command_is_exact_about_numbers_names_and_detectors(tmp_path: Path) -> None:
     settings = {"detector": "own:Mine", "min_length": 1 / 3, "max_length": 12.5, "codes": "fp16"}
-    meta = origin(settings=settings, movie={**origin()["movie"], "name": "--force.mp4"})
+    meta = origin(settings=settings, model="mini", movie={**origin()["movie"], "name": "--force.mp4"})
     with IndexFile(write_index(tmp_path / "a.idx", meta=meta)) as index:
         command, _, note = index.rebuild_command().partition(" (")
     assert shlex.split(command)[2] == "./--force.mp4" and "--detector" not in command
     assert f"--min-length {1 / 3} --max-length 12.5" in command and note == "from Python, with your detector Mine)"
 
 
+@pytest.mark.parametrize("model", ["../planted", "somebody/weights", "mini2"])
+@pytest.mark.parametrize(
+    ("setting", "value", "option"),
+    [
+        ("detector", "evil.py:Detector", "--detector DETECTOR"),
+        ("detector", "fixed:../4", "--detector DETECTOR"),
+        ("reader", "evil", "--reader READER"),
+        ("min_length", "$(id)", "--min-length MIN_LENGTH"),
+    ],
+)
+def test_the_command_names_no_path_and_no_model_of_the_index(
+    tmp_path: Path, model: str, setting: str, value: str, option: str
+) -> None:
+    settings = {**origin()["settings"], setting: value}
+    with IndexFile(write_index(tmp_path / "a.idx", meta=origin(model=model, settings=settings))) as index:
+        command, _, note = index.rebuild_command().partition(" (")
+    assert model not in command and value not in command
+    assert "--model MODEL " in command and option in command
+    assert f"MODEL: the model that the index calls {model}" in note and f"{setting.upper()}: {value}" in note
+
+
 def test_reading_changes_nothing_even_with_tricks(tmp_path: Path) -> None:
     path = write_index(tmp_path / "a.idx")
     before = path.read_bytes()
+    with closing(Database(path)) as database, database.reading():
+        for statement in ("DELETE FROM segments", "CREATE TABLE more (x)"):
+            with pytest.raises(sqlite3.OperationalError):
+                database.execute(statement)
+        database.forbid_changes()
+        with pytest.raises(sqlite3.OperationalError):
+            database.execute("CREATE TEMP TABLE more (x)")
     with IndexFile(path) as index:
-        with pytest.raises(sqlite3.OperationalError):
-            index._connection.execute("DELETE FROM segments")
-        with pytest.raises(sqlite3.OperationalError):
-            index._connection.execute("CREATE TABLE more (x)")
         index.search("dog")
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.idx"]
 
 
-def test_an_older_schema_is_migrated_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_schema_gets_the_missing_tables_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_index(tmp_path / "a.idx")
     before = path.read_bytes()
-    newer = (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)", "UPDATE segments SET caption = '!'"))
+    newer = (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr("chunkv2l.index.validation.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    monkeypatch.setattr("chunkv2l.index.file.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with IndexFile(path) as index:
-        assert {s.caption for s in index.segments} == {"!"}
         assert torch.equal(index.codes(), some_codes().half().float())
     assert path.read_bytes() == before
+
+
+def test_migrations_only_add_tables() -> None:
+    """Readers of an older index rely on it: they make the missing tables in memory, and copy nothing."""
+    for statements in schema.MIGRATIONS[1:]:
+        assert all(statement.startswith("CREATE TABLE ") for statement in statements)
 
 
 def test_an_older_part_is_migrated_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_index(tmp_path / "a.idx", finish=False)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE places (id INTEGER PRIMARY KEY)",)))
-    monkeypatch.setattr(store, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+    for module in ("writer", "validation", "file"):
+        monkeypatch.setattr(f"chunkv2l.index.{module}.SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     with store.Writer(tmp_path / "a.idx") as writer:
         assert len(writer.stored()) == 5
         writer.finish()

@@ -93,7 +93,7 @@ def test_unreadable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr("os.open", denied)
     assert "Permission denied" in refusal(path)
 
 
@@ -416,9 +416,8 @@ def test_malformed_similar_segments(path: Path, rows: list[tuple[Any, ...]], wor
 
 
 def test_more_pairs_than_a_build_makes(tmp_path: Path) -> None:
-    path = write_index(
-        tmp_path / "a.idx", ["A dog."] * 140, similar=[(a, b, 0.5) for b in range(140) for a in range(b)]
-    )
+    path = write_index(tmp_path / "a.idx", ["A dog."] * 12)
+    change(path, *[("INSERT INTO similar VALUES (?, ?, 0.5)", (0, b)) for b in range(1, 10)])
     assert "more similar segments than there can be" in refusal(path)
 
 

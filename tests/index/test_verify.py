@@ -50,10 +50,10 @@ def test_what_cant_be_opened_is_one_finding(tmp_path: Path) -> None:
         (lambda p: change(p, "DELETE FROM words_docsize WHERE id = 2"), "search doesn't find"),
         (lambda p: change(p, "INSERT INTO words (words) VALUES ('delete-all')"), "search doesn't find"),
         (lambda p: change(p, "UPDATE segments SET thumbnail = x'ffd8ff00' WHERE id = 1"), "thumbnail of segment 1"),
-        (lambda p: change(p, "UPDATE segments SET thumbnail = ? WHERE id = 1", jpeg()[:200]), "can't be shown"),
+        (lambda p: change(p, "UPDATE segments SET thumbnail = ? WHERE id = 1", jpeg()[:-12]), "can't be shown"),
         (
             lambda p: change(p, "UPDATE segments SET thumbnail = ? WHERE id = 1", jpeg(size=(5000, 10))),
-            "it is 5000 × 10",
+            "is 5000 × 10",
         ),
         (lambda p: change(p, "UPDATE segments SET key = x'00' WHERE id = 1"), "key of segment 0"),
         (lambda p: change(p, "INSERT INTO chapters VALUES (0, 0, 3, x'00')"), "cover the movie"),

@@ -375,6 +375,7 @@ def test_a_part_whose_cuts_have_moved_is_started_over(
         make(movie, out, model, progress=stop_at("encode", 2))
     with sqlite3.connect(out.with_name("a.idx.part")) as connection:
         connection.execute("UPDATE segments SET end = end + 0.1 WHERE id = 5")
+        connection.execute("UPDATE segments SET start = start + 0.1 WHERE id = 6")
     report = make(movie, out, model)
     assert "cuts are found elsewhere" in report.notices[1] and report.resumed == 0
     assert rows_of(out) == rows_of(built)
