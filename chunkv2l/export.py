@@ -17,7 +17,7 @@ from chunkv2l.graph import Node
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
 from chunkv2l.query.query import parse_budget
-from chunkv2l.sanitize import number_range
+from chunkv2l.sanitize import number_range, quoted
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
@@ -59,24 +59,29 @@ class Exported:
 
 
 def parse_segments(text: str, count: int) -> list[int]:
-    """Segment numbers from "3,5-9" (both ends included), in the order given, each once.
+    """Return segment numbers from "3,5-9" (both ends included), in the order given, each once.
 
     Raises:
-        InputError: something that isn't a number or a range, or segments that a movie of `count` doesn't have.
+        InputError: something that isn't a number or a range, segments that a movie of `count` doesn't have, or a list
+            that repeats itself over and over.
     """
-    chosen: list[int] = []
+    numbers: dict[int, None] = {}
+    named = 0
     for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part, re.ASCII)
-        if found is None:
-            raise InputError(f'"{part.strip()}" names no segments; write numbers and ranges, as in 3,5-9.')
-        first = int(found[1])
-        last = int(found[2] or first)
+        match = re.fullmatch(r"\s*0*(\d{1,9})\s*(?:-\s*0*(\d{1,9})\s*)?", part, re.ASCII)
+        if match is None:
+            raise InputError(f'"{quoted(part.strip())}" names no segments; write numbers and ranges, as in 3,5-9.')
+        first = int(match[1])
+        last = int(match[2] or first)
         if last < first:
             raise InputError(f"The range {first}-{last} runs backwards; write {last}-{first}.")
         if last >= count:
             raise InputError(f"There is no segment {last}: this index has {number_range('segment', 0, count - 1)}.")
-        chosen += range(first, last + 1)
-    return list(dict.fromkeys(chosen))
+        named += last - first + 1
+        if named > 10 * count + 1000:
+            raise InputError("The list names the same segments many times; write each once.")
+        numbers.update(dict.fromkeys(range(first, last + 1)))
+    return list(numbers)
 
 
 def export_adapters(

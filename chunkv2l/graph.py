@@ -25,6 +25,10 @@ Node: TypeAlias = int | str
 """A node of the segment graph: a segment's number (int) or a chapter's name ("g0")."""
 
 
+MOST_EDGES = 50_000
+"""Pairs of similar chapters among which places are searched for: a day of movie has fewer, and more take minutes."""
+
+
 class SegmentLike(Protocol):
     """What the graph needs to know of a segment; the index's rows have it, and `speech` too, which may be missing."""
 
@@ -95,6 +99,8 @@ def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int
     Args:
         chapters: (first, last) segment of each, in order, without gaps.
         similar: (a, b, cosine), once a pair; cosines of 0 and less don't count.
+
+    Communities of more than `MOST_EDGES` pairs of chapters aren't searched for: each chapter is a place of its own.
     """
     import networkx as nx
 
@@ -106,7 +112,7 @@ def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int
             one, other = owner[a], owner[b]
             known = graph.get_edge_data(one, other, {"weight": 0.0})["weight"]
             graph.add_edge(one, other, weight=known + cosine)
-    if not graph.size():
+    if not 0 < graph.size() <= MOST_EDGES:
         return list(range(len(chapters)))
     found = sorted(nx.community.louvain_communities(graph, weight="weight", seed=0), key=min)
     place = {chapter: number for number, together in enumerate(found) for chapter in together}

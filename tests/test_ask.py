@@ -398,9 +398,9 @@ def test_the_rebuild_command_names_the_model_that_was_asked_with(
     path = write_index(tmp_path / "movie.idx", random_codes(3))
     monkeypatch.setattr(chunkv2l.models, "load_model", lambda *_: fake_model(seed=5))
     for options, words in (
-        ({}, "--model fake --detector"),
+        ({}, "--model MODEL --detector"),
         ({"model": "other"}, "--model other --detector"),
-        ({"hypernet": "my file.pt"}, "--model fake --hypernet 'my file.pt' --detector"),
+        ({"hypernet": "my file.pt"}, "--model MODEL --hypernet 'my file.pt' --detector"),
         ({"model": "a", "hypernet": "b"}, "--model a --hypernet b --detector"),
     ):
         with Index(path, **options) as index, pytest.raises(InputError, match="built with another model") as caught:

@@ -79,6 +79,13 @@ def test_one_chance_resemblance_makes_no_place() -> None:
     assert places(runs, []) == [0, 1, 2] and places([], []) == []
 
 
+def test_more_pairs_than_a_movie_has_are_no_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, pairs = [(0, 3), (4, 7), (8, 11)], [(0, 8, 0.9), (1, 9, 0.9), (4, 5, 0.9)]
+    assert places(runs, pairs) == [0, 1, 0]
+    monkeypatch.setattr("chunkv2l.graph.MOST_EDGES", 1)
+    assert places(runs, pairs) == [0, 1, 2]
+
+
 def test_segments_that_arent_there() -> None:
     for similar, chapters in (([(0, 9, 0.5)], ()), ((), [ChapterRow(0, 0, 9)])):
         with pytest.raises(KeyError):

@@ -94,14 +94,8 @@ def build(
     run = Run(info.duration, progress)
     with run.listening(), freed_memory_kept():
         subtitles = take_subtitles(movie, settings.subtitles, settings.encoding)
-        own: list[str] = []
-        if isinstance(model, str):
-            spec = ModelSpec(model, hypernet, device)
-            own = _own(spec)
-            from chunkv2l.models import load_model
-
-            with run.clock("load"):
-                model = load_model(spec)
+        with run.clock("load"):
+            model, own = _load(model, hypernet, device)
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
         wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
         cues = subtitles.cues if subtitles else ()
@@ -157,6 +151,16 @@ def _up_to_date(out: Path, wanted: dict[str, Any], run: Run) -> bool:
         return False
     logger.warning("%s is up to date with %s: nothing to do.", out, wanted["movie"]["name"])
     return True
+
+
+def _load(model: str | Model, hypernet: str | None, device: str) -> tuple[Model, list[str]]:
+    """Return the model, and those of `USER_FILES` that the user named by a path; of a loaded model none is known."""
+    if not isinstance(model, str):
+        return model, []
+    from chunkv2l.models import load_model
+
+    spec = ModelSpec(model, hypernet, device)
+    return load_model(spec), _own(spec)
 
 
 def _own(spec: ModelSpec) -> list[str]:
