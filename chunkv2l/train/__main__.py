@@ -1,4 +1,4 @@
-"""python -m chunkv2l.train {vlm,hypernet,both,speed} --config FILE.json; … plot LOG.jsonl -o FILE.png"""
+"""Run `python -m chunkv2l.train {vlm,hypernet,both,speed} --config FILE.json`, or `… plot LOG.jsonl -o FILE.png`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _config(function: click.decorators.FC) -> click.decorators.FC:
 @main.command()
 @_config
 def vlm(config: Path) -> None:
-    """Stage 1: connector and LoRA on captions and questions, frames in context."""
+    """Train stage 1: connector and LoRA on captions and questions, frames in context."""
     train_vlm(prepare(read_config(config)))
 
 
 @main.command()
 @_config
 def hypernet(config: Path) -> None:
-    """A hypernetwork for the VLM that is named as `model`; without one, mini's stage 2, from stage 1's reader."""
+    """Train a hypernetwork for the VLM that is named as `model`; without one, mini's stage 2, from stage 1's reader."""
     settings = read_config(config)
     if settings.model:
         print(f"written: {any_vlm.train(settings)}")
@@ -73,7 +73,7 @@ def both(config: Path, then: Path) -> None:
 @_config
 @click.option("--batches", default=20, show_default=True, help="Timed batches of each kind.")
 def speed(config: Path, batches: int) -> None:
-    """How fast this machine trains, by kind of batch, and what share of its peak that is: a line of JSON each."""
+    """Time training by kind of batch, and print a line of JSON for each, with the share of the GPU's peak."""
     for row in measure_run(prepare(read_config(config)), batches):
         print(json.dumps(asdict(row)), flush=True)
 
@@ -82,7 +82,7 @@ def speed(config: Path, batches: int) -> None:
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The picture: .png, .svg or .pdf.")
 def plot(log: Path, out: Path) -> None:
-    """Draw a run's log.jsonl: losses, what was found, and the figures on unseen photographs."""
+    """Draw a run's log.jsonl: losses, shares of clips found, and the figures on dev photographs."""
     draw(log, out)
 
 

@@ -1,14 +1,14 @@
-"""Fitting the router's calibration: τ, γ, β, and whether μ and the learned keys help. Pure functions on tensors.
+"""Fit the router's calibration: τ, γ, β, and whether μ and the learned keys are used. Pure functions on tensors.
 
-A case is one statement over one movie: the scores S of the segments that were scored, and which of them it is true of,
-or that it is true of none. The negative log-likelihood of that outcome (that one of those is it) under
+A case is one statement over one movie: the scores S of the segments that were scored, and the segments that the
+statement is true of, or none. The negative log-likelihood of that outcome under
 
     z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i
     p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}),      p(not there) = N·e^β / (the same sum)
 
-is smooth in log τ, γ, β, κ and ε, and is minimised by L-BFGS in float64, with priors that keep γ near .5 and ε near 0
-where few cases speak of them. μ and κ are used only where they make the outcomes of cases likelier that weren't fitted
-on.
+(`chunkv2l.routing.probability`) is smooth in log τ, γ, β, κ and ε, and is minimised by L-BFGS in float64, with priors
+that keep γ near .5 and ε near 0 where cases say little of them. μ and κ are used only where they raise the likelihood
+of held-out cases.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from chunkv2l.routing.probability import probabilities as router_probabilities
 from chunkv2l.routing.probability import strength
 
 FOLDS = 5
-"""Parts of the cases; each is judged by a fit on the others."""
-ERRORS = 2.0
-"""Standard errors by which μ or κ must make held-out outcomes likelier to be used."""
+"""Folds of the cross-validation."""
+MIN_STANDARD_ERRORS = 2.0
+"""μ or κ is used if it raises the held-out log-likelihood by more than so many standard errors."""
 
-SPREAD = 0.25
-"""How far from .5 γ is expected, a priori, and ε from 0: few statements don't tell, as captions are of much the same
-length."""
+PRIOR_DEVIATION = 0.25
+"""Standard deviation of the priors of γ (around .5) and ε (around 0): captions are of much the same length, so that a
+few of them hardly determine either."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Case:
         nats: S of the n segments that were scored, without μ: [n].
         tokens: T.
         segments: N, scored or not.
-        right: which of the n it is true of.
-        present: whether it is true of any of the N segments; with an empty `right` none of those was scored.
+        right: the positions among the n that the statement is true of.
+        present: True if the statement is true of any of the N segments; with an empty `right` none of those was scored.
         keys: cosine of each segment's learned key and the statement's, [n]; None where the model has none.
         mu: each segment's μ, [n]; None where it wasn't computed.
     """
@@ -59,24 +59,24 @@ class Case:
 
     def __post_init__(self) -> None:
         count = self.nats.shape[0]
-        others = [one for one in (self.keys, self.mu) if one is not None]
-        if self.nats.dim() != 1 or not 0 < count <= self.segments or any(one.shape != (count,) for one in others):
+        others = [values for values in (self.keys, self.mu) if values is not None]
+        if self.nats.dim() != 1 or not 0 < count <= self.segments or any(v.shape != (count,) for v in others):
             raise ValueError("a case has one score, key and μ for each scored segment, and at most N of them")
-        if self.right and not (self.present and all(0 <= one < count for one in self.right)):
+        if self.right and not (self.present and all(0 <= position < count for position in self.right)):
             raise ValueError("the right segments are some of those scored")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found.
+    """Hold the result of a fit.
 
     Attributes:
         calibration: the fitted numbers.
-        nll: mean negative log-likelihood of the outcomes under them, nats, on the cases that they were fitted to.
+        nll: mean negative log-likelihood of the outcomes, nats, on the cases that were fitted to.
         before: the same under `UNFITTED`.
-        held_out: for each variant ("", "mu", "key", "mu key") the mean over cases of fits that didn't see them.
-        cases: how many were fitted to.
-        left_out: how many weren't, because what is right had not been scored.
+        held_out: the mean over held-out cases for each variant: "", "mu", "key", "mu key".
+        cases: number of cases fitted to.
+        left_out: number of cases not used, because no right segment had been scored.
     """
 
     calibration: Calibration
@@ -100,13 +100,13 @@ def probabilities(case: Case, calibration: Calibration) -> tuple[Tensor, float]:
 
 
 def mean_nll(cases: Sequence[Case], calibration: Calibration) -> float:
-    """Mean over the cases of −log p(outcome), nats; those whose right segment wasn't scored don't count."""
+    """Return the mean over cases of −log p(outcome), nats; cases whose right segment wasn't scored don't count."""
     table = _Table.of(cases, calibration.mu, bool(calibration.key))
     return float(table.nll(table.start(calibration)).mean())
 
 
 def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
-    """Fit τ, γ and β, and μ and κ where they help on cases held out.
+    """Fit τ, γ and β, and use μ and κ where they help on held-out cases.
 
     Raises:
         InputError: fewer than 20 cases, or none of one outcome (present, absent).
@@ -128,11 +128,11 @@ def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
     chosen = variants[0]
     for variant in variants[1:]:
         gain = held_out[chosen] - held_out[variant]
-        if float(gain.mean()) > ERRORS * float(gain.std()) / math.sqrt(len(gain)):
+        if float(gain.mean()) > MIN_STANDARD_ERRORS * float(gain.std()) / math.sqrt(len(gain)):
             chosen = variant
     table = _Table.of(usable, *chosen)
     return Fitted(
-        calibration=_minimise(table),
+        calibration=_fitted(table),
         nll=float(table.nll(_solve(table)).mean()),
         before=mean_nll(usable, UNFITTED),
         held_out={_name(*variant): float(values.mean()) for variant, values in held_out.items()},
@@ -143,14 +143,14 @@ def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
 
 @dataclass(frozen=True)
 class _Table:
-    """Cases as padded tensors in float64, Q cases of at most n segments."""
+    """Hold Q cases of at most n segments as padded tensors in float64."""
 
     nats: Tensor  # [Q, n], without μ where it is used
     keys: Tensor  # [Q, n]
     scored: Tensor  # [Q, n] bool
     tokens: Tensor  # [Q], T
     segments: Tensor  # [Q], log N
-    outcome: Tensor  # [Q, n + 1] bool: what is right, n for "not there"
+    outcome: Tensor  # [Q, n + 1] bool: the right positions, n for "not there"
     mu: bool
     key: bool
 
@@ -215,15 +215,17 @@ class _Numbers:
 
 
 def _solve(table: _Table) -> Tensor:
-    """The (log τ, γ, β, κ, ε) of least mean NLL under normal priors of γ around .5 and of ε around 0. A faint pull of
-    all to the start keeps what cases don't tell finite."""
+    """Return the (log τ, γ, β, κ, ε) of least mean NLL, under normal priors of γ around .5 and of ε around 0.
+
+    A weak pull of all five towards the start keeps numbers finite that the cases don't determine.
+    """
     start = table.start()
     x = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([x], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        prior = (((x - start)[[1, 4]] / SPREAD) ** 2).sum() / (2 * len(table.tokens))
+        prior = (((x - start)[[1, 4]] / PRIOR_DEVIATION) ** 2).sum() / (2 * len(table.tokens))
         loss = table.nll(x).mean() + prior + 1e-5 * ((x - start) ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -233,7 +235,7 @@ def _solve(table: _Table) -> Tensor:
     return x.detach()
 
 
-def _minimise(table: _Table) -> Calibration:
+def _fitted(table: _Table) -> Calibration:
     tau, *others = _solve(table).tolist()
     gamma, beta, key, epsilon = (round(value, 4) for value in others)
     if not table.key:
@@ -242,20 +244,20 @@ def _minimise(table: _Table) -> Calibration:
 
 
 def _held_out(cases: Sequence[Case], mu: bool, key: bool, seed: int) -> Tensor:
-    """−log p of each case [Q] under a fit to the other folds."""
+    """Return −log p of each case [Q] under a fit to the other folds."""
     table = _Table.of(cases, mu, key)
     values = torch.zeros(len(cases), dtype=torch.float64)
-    for rest, own in _folds(len(cases), seed):
-        values[own] = table.part(own).nll(_solve(table.part(rest)))
+    for others, fold in _folds(len(cases), seed):
+        values[fold] = table.part(fold).nll(_solve(table.part(others)))
     return values
 
 
 def _folds(count: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(the others, the fold) of each fold."""
+    """Yield the case numbers outside and inside each fold."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     for fold in range(FOLDS):
-        own = torch.arange(count) % FOLDS == fold
-        yield order[~own], order[own]
+        is_inside = torch.arange(count) % FOLDS == fold
+        yield order[~is_inside], order[is_inside]
 
 
 def _name(mu: bool, key: bool) -> str:

@@ -1,4 +1,4 @@
-"""A run's log as a picture: one panel a family of figures, training in lines, unseen photographs in dots."""
+"""Draw a run's log: a panel for each unit; lines are training batches, dots are dev photographs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
 
 
 def read_log(path: Path) -> list[Row]:
-    """The rows of a `log.jsonl`.
+    """Read the rows of a `log.jsonl`.
 
     Raises:
-        InputError: no such file, or something else.
+        InputError: no such file, or not a run's log.
     """
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -45,9 +45,9 @@ def read_log(path: Path) -> list[Row]:
 
 
 def series(rows: Sequence[Row], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one figure, where it was logged."""
-    found = [(int(row["step"]), float(row[name])) for row in rows if isinstance(row.get(name), int | float)]
-    return [step for step, _ in found], [value for _, value in found]
+    """Return the steps and values of one figure, where it was logged."""
+    points = [(int(row["step"]), float(row[name])) for row in rows if isinstance(row.get(name), int | float)]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def draw(log: Path, out: Path) -> None:

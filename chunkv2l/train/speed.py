@@ -1,4 +1,4 @@
-"""How fast a stage trains on the card at hand, by kind of batch, and what share of the card's peak that is."""
+"""Time a training stage by kind of batch, and compare with the GPU's peak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chunkv2l.train.core.decoder import run_block
 from chunkv2l.train.data.batches import Batch
-from chunkv2l.train.runs.checkpoints import fresh
+from chunkv2l.train.runs.checkpoints import make_untrained
 from chunkv2l.train.runs.hypernet import compile_projection
 from chunkv2l.train.runs.mini import MiniRun, bank_clips, hypernet_stage, vlm_stage
 from chunkv2l.train.stages.hypernet_stage import Trained
@@ -27,7 +27,13 @@ Loss = Callable[[Batch, float], tuple[Tensor, dict[str, Tensor]]]
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one kind of batch; `tflops` counts matrix products, forward and backward."""
+    """The speed of one kind of batch.
+
+    Attributes:
+        steps_s, clips_s, rows_s: steps, clips and text rows a second.
+        tflops: matrix products, forward and backward.
+        share: of the GPU's peak; None where the peak isn't known.
+    """
 
     kind: str
     steps_s: float
@@ -35,7 +41,6 @@ class Speed:
     rows_s: float
     tflops: float
     share: float | None
-    """of the card's peak; None where it isn't known"""
 
 
 def measure(
@@ -51,10 +56,11 @@ def measure(
     """Time forward and backward of each kind's batches, the optimiser's step left out.
 
     Args:
-        loss: what is timed.
-        eager: the same, uncompiled: its matrix products are counted (on one batch of each kind).
+        loss: the function to time.
+        eager: the same, uncompiled: its matrix products are counted, on four batches of each kind.
         batches: by kind; the first `warmup` of each aren't timed.
-        prepare: called after counting: compiles what `eager` must not run compiled.
+        prepare: called after counting, to compile modules that `eager` must not run compiled.
+        peak: TFLOP/s of the GPU, None if unknown.
     """
     parameters = [p for p in trained.parameters() if p.requires_grad]
 
@@ -64,46 +70,46 @@ def measure(
             parameter.grad = None
 
     counts = {}
-    for kind, some in batches.items():
+    for batch_kind, stream in batches.items():
         counter = FlopCounterMode(display=False)
         with counter:
-            for batch in some[warmup : warmup + 4]:
+            for batch in stream[warmup : warmup + 4]:
                 step(eager, batch)
-        counts[kind] = counter.get_total_flops() / len(some[warmup : warmup + 4])
+        counts[batch_kind] = counter.get_total_flops() / len(stream[warmup : warmup + 4])
     prepare()
     speeds = []
-    for kind, some in batches.items():
-        for batch in some[:warmup]:
+    for batch_kind, stream in batches.items():
+        for batch in stream[:warmup]:
             step(loss, batch)
-        timed = some[warmup:]
-        _wait()
+        timed = stream[warmup:]
+        _synchronize()
         began = time.perf_counter()
         for batch in timed:
             step(loss, batch)
-        _wait()
+        _synchronize()
         seconds = time.perf_counter() - began
-        tflops = counts[kind] * len(timed) / seconds / 1e12
-        clips, rows = (sum(getattr(b, name).shape[0] for b in timed) for name in ("images", "owner"))
+        tflops = counts[batch_kind] * len(timed) / seconds / 1e12
+        clips, rows = sum(len(batch.images) for batch in timed), sum(len(batch.owner) for batch in timed)
         share = None if peak is None else round(tflops / peak, 4)
         steps_s, clips_s, rows_s = (round(x / seconds, 2) for x in (len(timed), clips, rows))
-        speeds.append(Speed(kind, steps_s, clips_s, rows_s, round(tflops, 2), share))
+        speeds.append(Speed(batch_kind, steps_s, clips_s, rows_s, round(tflops, 2), share))
     return speeds
 
 
 def measure_run(run: MiniRun, count: int) -> list[Speed]:
     """Time both stages of a run, `count` batches of each kind that its mix names; nothing is kept."""
     reader = VisualReader(run.decoder, run.config.lora_rank).to(run.device)
-    peak = peak_of_this_card()
+    peak = gpu_peak()
     speeds = []
-    for kind in run.config.mix.kinds:
-        settings = replace(run.material.settings, mix=replace(run.config.mix, kinds={kind: 1.0}))
+    for batch_kind in run.config.mix.kinds:
+        settings = replace(run.material.settings, mix=replace(run.config.mix, kinds={batch_kind: 1.0}))
         source = replace(run.material, settings=settings).batches(run.prompts, skip_taught=True, rank=run.rank)
-        batches = {kind: [source.make(number) for number in range(6 + count)]}
-        if kind == "vlm":
+        batches = {batch_kind: [source.make(number) for number in range(6 + count)]}
+        if batch_kind == "vlm":
             stage = vlm_stage(run, reader)
             speeds += measure(stage.loss, replace(stage, runner=run_block).loss, reader, batches, peak=peak)
         else:
-            trained = fresh(run.config).to(run.device)
+            trained = make_untrained(run.config).to(run.device)
             clips = bank_clips(run, reader.requires_grad_(False), run.bank, run.decoder)
             second = hypernet_stage(run, trained, clips)
             eager = replace(second, runner=run_block).loss
@@ -116,14 +122,14 @@ def measure_run(run: MiniRun, count: int) -> list[Speed]:
     return speeds
 
 
-def peak_of_this_card() -> float | None:
-    """TFLOP/s of this machine's card, where it is known."""
+def gpu_peak() -> float | None:
+    """Return the TFLOP/s of this machine's GPU; None without one, or where its peak isn't known."""
     if not torch.cuda.is_available():
         return None
     name: Any = torch.cuda.get_device_name()
     return next((value for key, value in PEAK.items() if key in name), None)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -240,11 +240,11 @@ def scene_questions(shown: Shown, size: int, count: int, rng: random.Random) -> 
     captioned = [i for i, image in enumerate(shown.described) if image.captions]
     for _ in range(20 * count):
         group = rng.sample(captioned, size)
-        place = rng.randrange(size)
-        others = frozenset().union(*(shown.described[n].nouns for i, n in enumerate(group) if i != place))
-        row = scene_row(shown.described[group[place]], rng, others)
+        right = rng.randrange(size)
+        others = frozenset().union(*(shown.described[n].nouns for i, n in enumerate(group) if i != right))
+        row = scene_row(shown.described[group[right]], rng, others)
         if row is not None:
-            yield SceneQuestion(tuple(group), place, *row)
+            yield SceneQuestion(tuple(group), right, *row)
 
 
 def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:
@@ -265,7 +265,7 @@ def best_of(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str
     """
 
     def compose(question: SceneQuestion) -> dict[str, dict[int, float]]:
-        captions = shown.described[question.clips[question.place]].captions
+        captions = shown.described[question.clips[question.right]].captions
         others = [text for text in captions if text != question.answer]
         statements = {"name": statement(question.question)} | ({"sentence": rng.choice(others)} if others else {})
         p = shown.routed(shown.scores(question.clips, list(statements.values()))).softmax(0)

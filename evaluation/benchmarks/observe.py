@@ -29,7 +29,7 @@ from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import Budget, Scoring
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.data.images import ImageSet
-from chunkv2l.train.data.nouns import NOUNS, naming
+from chunkv2l.train.data.nouns import NOUNS, bare_name
 from evaluation.movies.photographs import SECONDS, Encoded
 from evaluation.movies.structure import LEAST, is_absent, make_structure
 
@@ -94,7 +94,7 @@ def _name(images: ImageSet, pool: Sequence[int], movie: tuple[int, ...], gone: b
     there = frozenset().union(*shown)
     nouns = [noun for noun in counts if (noun in there) is not gone] or [noun for noun in NOUNS if noun not in there]
     noun = rng.choices(nouns, [counts[noun] or 1 for noun in nouns])[0]
-    return Statement(naming(noun), movie, tuple(place for place, own in enumerate(shown) if noun in own))
+    return Statement(bare_name(noun), movie, tuple(place for place, own in enumerate(shown) if noun in own))
 
 
 def _movie(images: ImageSet, pool: Sequence[int], size: int, structured: bool, rng: random.Random) -> tuple[int, ...]:

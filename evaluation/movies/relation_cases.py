@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.data.nouns import naming, with_article
+from chunkv2l.train.data.nouns import bare_name, with_article
 from chunkv2l.train.data.questions import Described
 from evaluation.movies.photographs import SECONDS
 from evaluation.movies.structure import is_absent
@@ -164,7 +164,7 @@ def _subjects(described: Sequence[Described], numbers: Sequence[int], rng: rando
         if len(own) < times:
             return []
         clause, photographs = f"there is {with_article(noun)}", tuple(rng.sample(own, times))
-        found.append(_Event("subject", clause, naming(noun), photographs, (0,) * times, noun))
+        found.append(_Event("subject", clause, bare_name(noun), photographs, (0,) * times, noun))
     return found
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.data.nouns import mentioned
+from chunkv2l.train.data.nouns import find_nouns
 from chunkv2l.train.data.questions import Described
 
 SHORTEST, LONGEST = 6, 12
@@ -177,5 +177,5 @@ def is_absent(caption: str, others: Iterable[Collection[str]]) -> bool:
     Args:
         others: the nouns of each photograph (`Described.nouns`).
     """
-    nouns = mentioned(caption)
+    nouns = find_nouns(caption)
     return bool(nouns) and not any(nouns <= set(other) for other in others)

@@ -2,7 +2,7 @@
 
 Every photograph is filmed a few times (`Motion`), its keyframes go through the vision tower once, and what the
 connector needs is kept in half precision (docs/measurements.md#features-of-photographs). A clip of F frames then costs
-a gather instead of F vision passes. Of a stretch of a video the keyframes are its own, as many as `mini` looks at.
+a gather instead of F vision passes. Of an interval of a video the keyframes are its own, as many as `mini` looks at.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from transformers import Dinov2Model
 from chunkv2l.models.mini.connector import SIZE, VisionFeatures, see, to_tensor
 from chunkv2l.models.mini.vlm import sample_times, shrink
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
-from chunkv2l.train.data.videos import Stretch, VideoSet
+from chunkv2l.train.data.videos import VideoInterval, VideoSet
 from chunkv2l.video.frame_sampling import FrameSampling
 
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Features of all keyframes; keyframe `first[i] + t · keyframes + k` is moment k of take t of image i."""
+    """The vision features of all keyframes; keyframe `first[i] + t · keyframes + k` is moment k of take t of image
+    i."""
 
     grid: Tensor  # [keyframes in all, GRID, GRID, C]
     cls: Tensor  # [keyframes in all, C]
@@ -39,9 +40,9 @@ class FeatureBank:
         return self.first.shape[0]
 
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> VisionFeatures:
-        """A clip of `frames` frames of each image [B]: one take, or two after each other where there are 6 or more.
+        """Return a clip of `frames` frames for each image [B]: one take, or two in a row from 6 frames on.
 
-        Without a generator: the first take, the same every time. With `members` the images are items of that table.
+        Without a generator it is the first take every time. With `members` the images are items of that table.
         """
         count, device = images.shape[0], self.first.device
         images = images.to(device)[:, None]
@@ -66,17 +67,17 @@ class FeatureBank:
 
 
 def _cut(members: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    """Which image each frame shows [B, F], and at which moment of it; members [B, parts], -1 where there are fewer.
+    """Return the image that each frame shows [B, F], and the moment of that image, 0 … 1.
 
-    Every part gets about as many frames, in order.
+    Every part gets about as many frames, in order; members [B, parts], -1 where there are fewer.
     """
     parts = (members >= 0).sum(1, keepdim=True)  # [B, 1]
     number = torch.arange(frames, device=members.device)[None]
-    place = number * parts // frames  # [B, F]
-    begin = -(-place * frames // parts)  # the first frame of that part, and of the next one
-    length = -(-(place + 1) * frames // parts) - begin
+    part = number * parts // frames  # [B, F]
+    begin = -(-part * frames // parts)  # the first frame of that part, and of the next one
+    length = -(-(part + 1) * frames // parts) - begin
     moment = (number - begin) / (length - 1).clamp(min=1)
-    return members.gather(1, place), moment
+    return members.gather(1, part), moment
 
 
 @torch.no_grad()
@@ -89,11 +90,12 @@ def build_bank(
     dtype: torch.dtype = torch.bfloat16,
     cuts: Sequence[Sequence[int]] = (),
 ) -> FeatureBank:
-    """Look at all keyframes of every set.
+    """Compute the features of all keyframes of every set.
 
     Args:
-        sets: (photographs, takes, motion), filmed `takes` times; or (videos, takes, motion): the first take is all of a
-            stretch, others a part of it, at least `motion.least` of it long. They are numbered through in this order.
+        sets: (photographs, takes, motion), filmed `takes` times; or (videos, takes, motion): the first take is all of
+            an interval, others a part of it, at least `motion.least` of it long. They are numbered through in this
+            order.
         cuts: items behind the images: the images that each is cut from.
     """
     device = vision.embeddings.cls_token.device
@@ -106,12 +108,12 @@ def build_bank(
             shots = _filmed(images, takes, replace(motion, keyframes=keyframes), generator, batch)
             rows += [(takes, keyframes, False)] * len(images)
         else:
-            shots = (_watched(stretch, takes, motion, seed).to(device) for stretch in images.stretches)
-            rows += [(takes, len(sample_times(stretch.seconds)), True) for stretch in images.stretches]
+            shots = (_video_keyframes(interval, takes, motion, seed).to(device) for interval in images.intervals)
+            rows += [(takes, len(sample_times(interval.seconds)), True) for interval in images.intervals]
         for pixels in shots:
-            seen = see(vision, pixels)
-            grids.append(seen.grid.to(dtype))
-            classes.append(seen.cls.to(dtype))
+            features = see(vision, pixels)
+            grids.append(features.grid.to(dtype))
+            classes.append(features.cls.to(dtype))
     takes_of, keyframes_of, directed = (torch.tensor(column, device=device) for column in zip(*rows, strict=True))
     sizes = takes_of * keyframes_of
     members = _members(len(rows), cuts).to(device) if cuts else None
@@ -121,7 +123,7 @@ def build_bank(
 
 
 def _members(images: int, cuts: Sequence[Sequence[int]]) -> Tensor:
-    """The table of all items: each image by itself, then the cuts."""
+    """Return the table of all items: each image by itself, then the cuts."""
     width = max(len(cut) for cut in cuts)
     table = torch.full((images + len(cuts), width), -1)
     table[:images, 0] = torch.arange(images)
@@ -131,20 +133,20 @@ def _members(images: int, cuts: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _filmed(images: ImageSet, takes: int, motion: Motion, generator: torch.Generator, batch: int) -> Iterator[Tensor]:
-    """Photographs in motion, some at a time: [n · takes · keyframes, 3, SIZE, SIZE]."""
+    """Yield photographs in motion, a batch at a time: [n · takes · keyframes, 3, SIZE, SIZE]."""
     for begin in range(0, len(images), batch):
         pixels = to_tensor(decode(images.jpegs[begin : begin + batch], SIZE), generator.device)
         yield torch.stack([film(pixels, motion, generator) for _ in range(takes)], dim=1).flatten(0, 2)
 
 
-def _watched(stretch: Stretch, takes: int, motion: Motion, seed: int) -> Tensor:
-    """A stretch's keyframes, [takes · keyframes, 3, SIZE, SIZE]; a take has as many as the whole stretch."""
-    moments = sample_times(stretch.seconds)
-    rng = random.Random(f"{seed}/{stretch.path.name}/{stretch.start}/{stretch.end}")
+def _video_keyframes(interval: VideoInterval, takes: int, motion: Motion, seed: int) -> Tensor:
+    """Return an interval's keyframes, [takes · keyframes, 3, SIZE, SIZE]; a take has as many as the whole interval."""
+    moments = sample_times(interval.seconds)
+    rng = random.Random(f"{seed}/{interval.path.name}/{interval.start}/{interval.end}")
     pictures = []
     for take in range(takes):
-        part = stretch.part(motion.least, rng) if take else stretch
-        share = part.seconds / stretch.seconds
+        part = interval.part(motion.least, rng) if take else interval
+        share = part.seconds / interval.seconds
         times = [share * moment for moment in moments]
         clip = part.clip(FrameSampling(lambda duration, fps, times=times: times, shrink))  # type: ignore[misc]
         pictures += [clip.frames[min(i, len(clip.frames) - 1)] for i in range(len(moments))]

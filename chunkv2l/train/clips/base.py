@@ -1,5 +1,4 @@
-"""Where a batch's clips come from: what keys pool of each, what the hypernetwork reads, and the VLM with their frames
-in context.
+"""Supply a batch's clips: features for the keys, states for the hypernetwork, and the VLM with their frames in context.
 
 `BankClips` makes `mini`'s from the bank of vision features; `encoded.EncodedClips` has those of any other VLM.
 """
@@ -18,7 +17,8 @@ from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.core.decoder import Decoder, Past, go_on, read
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
-"""(owner [Q], ids [Q, T] that follow the frames) → the VLM's output states [Q, T, D], clip `owner`'s frames read."""
+"""Takes owner [Q] and ids [Q, T] that follow the frames; returns the VLM's output states [Q, T, D] with clip `owner`'s
+frames in context."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Watched:
     """A batch of B clips.
 
     Attributes:
-        states: [B, L, S, D], what the hypernetwork reads.
+        states: input of the hypernetwork, [B, L, S, D].
         mask: [B, S], 1 where a token is real; None where all are.
         teacher: the VLM with the frames in context; None where that can't be had.
         features: [B, S', C], what the vision side sees and the keys pool; see `models.base.VLM.look`.
@@ -47,41 +47,41 @@ class Clips(Protocol):
     def device(self) -> torch.device: ...
 
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
-        """A clip of each image [B] (or stretch of a video), of about `frames` frames; nothing in it has a gradient.
+        """Return a clip of about `frames` frames for each image [B], or interval of a video; no gradients flow to it.
 
-        Without a generator the same clips every time.
+        Without a generator they are the same clips every time.
         """
         ...
 
     def features(
         self, images: Tensor, frames: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """`Watched.features` and their mask of the clips that `clips` would give; no text block reads them."""
+        """Return `Watched.features` and their mask for the clips that `clips` would return; no text block runs."""
         ...
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Builds the embeddings of rows behind frames."""
+    """Build the embeddings of rows that follow frames."""
 
     decoder: Decoder
     connector: Connector
-    opening: Tensor  # ids of what stands before the frames
+    opening: Tensor  # ids before the frames
 
-    def prefix(self, seen: VisionFeatures) -> Tensor:
-        """[B, P, D]: the opening and the visual tokens."""
-        visual = self.connector(VisionFeatures(seen.grid.float(), seen.cls.float())).to(self.decoder.embedding.dtype)
+    def prefix(self, features: VisionFeatures) -> Tensor:
+        """Return the opening and the visual tokens, [B, P, D]."""
+        visual = self.connector(VisionFeatures(features.grid.float(), features.cls.float())).to(self.decoder.embedding.dtype)
         opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
         return torch.cat([opening, visual], dim=1)
 
     def behind(self, prefix: Tensor, owner: Tensor, ids: Tensor, decoder: Decoder) -> Tensor:
-        """Decoder output over `ids` [Q, T] that follow clip `owner`'s prefix [B, P, D], read once a clip: [Q, T, D]."""
+        """Return the decoder's output [Q, T, D] over `ids` [Q, T] that follow clip `owner`'s prefix [B, P, D]."""
         return go_on(decoder, read(decoder, prefix)[0], owner, self.decoder.embed(ids))
 
 
 @dataclass(frozen=True)
 class BankClips:
-    """`mini`'s clips: vision features from the bank, through the connector, read by the decoder.
+    """Supply `mini`'s clips: vision features from the bank, through the connector, read by the decoder.
 
     Args:
         tail: ids that close the clip's turn when its states are read.
@@ -98,10 +98,10 @@ class BankClips:
 
     @torch.no_grad()
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
-        seen = self.bank.clips(images, frames, generator)
-        prefix = self.sight.prefix(seen)
+        features = self.bank.clips(images, frames, generator)
+        prefix = self.sight.prefix(features)
         states, past = read_states(self.decoder, prefix, self.tail)
-        return Watched(states, None, behind(self.decoder, past, prefix.shape[1]), seen.features(), None)
+        return Watched(states, None, teacher_after(self.decoder, past, prefix.shape[1]), features.features(), None)
 
     @torch.no_grad()
     def features(
@@ -110,8 +110,8 @@ class BankClips:
         return self.bank.clips(images, frames, generator).features(), None
 
 
-def behind(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:
-    """The teacher that goes on from what was read, of which only the first `keep` tokens count."""
+def teacher_after(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:
+    """Return the teacher that goes on from the first `keep` tokens of what the decoder has read."""
 
     @torch.no_grad()
     def teacher(owner: Tensor, ids: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def behind(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:
 
 
 def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor) -> tuple[Tensor, Past]:
-    """What `mini`'s hypernetwork reads: the input of every text block, each state over its root mean square.
+    """Return the input of `mini`'s hypernetwork: each text block's input states, each over its root mean square.
 
     Args:
         prefix: [B, P, D], opening and visual tokens.

@@ -1,8 +1,8 @@
-"""Clips that the VLM itself has encoded, each once: kept on disk in bfloat16, read back a batch at a time.
+"""Encode clips with the VLM, each once, keep them on disk in bfloat16, and read them back a batch at a time.
 
-A file a take: `states` [L, S, D], what the hypernetwork reads; `features` [S', C], what the vision side sees and the
-keys pool; and, where the VLM with frames in context is to teach, `prefix` [P, D], the embedded prompt up to the last of
-its frames.
+Each take has a file: `states` [L, S, D], the hypernetwork's input; `features` [S', C], the vision features that the
+keys pool; and, where the VLM with frames in context is the teacher, `prefix` [P, D], the embedded prompt up to the last
+of its frames.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chunkv2l.models.family import Family
 from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.clips.base import Teacher, Watched
 from chunkv2l.train.clips.shots import Shot
-from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, go_on, read
 
 _AT_ONCE = 8
@@ -35,12 +35,12 @@ _AT_ONCE = 8
 _READERS = 4
 
 Missing = tuple[Shot, int, float, Path]
-"""(shot, take, seconds, where it goes)"""
+"""(shot, take, seconds, file to write)"""
 
 
 @dataclass(frozen=True)
 class Take:
-    """A clip on disk; `seconds` that a photograph was filmed, 0 for a video."""
+    """A clip on disk; `seconds` is how long a photograph was filmed, 0 for a video."""
 
     path: Path
     seconds: float
@@ -48,7 +48,7 @@ class Take:
 
 @dataclass(frozen=True)
 class EncodedClips:
-    """What `encode` made; see `clips.Clips`. Only a batch's clips are in memory.
+    """Read the clips that an `Encoder` has written (`base.Clips`). Only a batch's clips are in memory.
 
     Args:
         takes: of each image.
@@ -63,7 +63,7 @@ class EncodedClips:
 
     @torch.no_grad()
     def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
-        """Of each image a take of `frames` seconds, where it has such takes; any, where it has none."""
+        """Return a take of `frames` seconds of each image, or any take of images that have none so long."""
         parts = self._parts(images, frames, generator, ("states", "features", "prefix"))
         states, mask = stacked([part["states"] for part in parts])
         features, features_mask = stacked([part["features"] for part in parts])
@@ -80,7 +80,7 @@ class EncodedClips:
     def _parts(
         self, images: Tensor, frames: int, generator: torch.Generator | None, names: Sequence[str]
     ) -> list[dict[str, Tensor]]:
-        """These tensors of each image's take, as far as its file has them."""
+        """Read these tensors of a take of each image; a file may lack some."""
         draws = torch.zeros(images.shape[0])
         if generator is not None:
             draws = torch.rand(images.shape[0], generator=generator, device=generator.device)
@@ -101,7 +101,7 @@ class EncodedClips:
         return {name: part.to(self.device, self.decoder.embedding.dtype) for name, part in parts.items()}
 
     def _teacher(self, prefixes: Sequence[Tensor]) -> Teacher:
-        """Clips whose prefixes are of one length are read together, so that none is padded."""
+        """Return the teacher; it reads clips with prefixes of one length together, so that none is padded."""
         lengths = torch.tensor([prefix.shape[0] for prefix in prefixes], device=self.device)
 
         @torch.no_grad()
@@ -109,13 +109,13 @@ class EncodedClips:
             hidden = prefixes[0].new_zeros(*ids.shape, prefixes[0].shape[1])
             for length in sorted(set(lengths.tolist())):
                 group = (lengths == length).nonzero()[:, 0]
-                place = torch.full_like(lengths, -1)
-                place[group] = torch.arange(len(group), device=self.device)
-                rows = (place[owner] >= 0).nonzero()[:, 0]
+                position = torch.full_like(lengths, -1)
+                position[group] = torch.arange(len(group), device=self.device)
+                rows = (position[owner] >= 0).nonzero()[:, 0]
                 if not len(rows):
                     continue
                 past, _ = read(self.decoder, torch.stack([prefixes[i] for i in group.tolist()]))
-                hidden[rows] = go_on(self.decoder, past, place[owner[rows]], self.decoder.embed(ids[rows]))
+                hidden[rows] = go_on(self.decoder, past, position[owner[rows]], self.decoder.embed(ids[rows]))
             return hidden
 
         return teacher
@@ -123,14 +123,14 @@ class EncodedClips:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encodes what isn't on disk yet.
+    """Encode clips that aren't on disk yet.
 
     Args:
-        identity: what tells the frozen VLM from others.
-        folder: where clips are kept.
-        behind: the ids that follow the frames in the prompt of the VLM's `embed_with_frames(clips, "")`; None where it
-            isn't to teach.
-        tokens: of a clip whose states are kept, drawn at random; all if 0.
+        identity: of the frozen VLM.
+        folder: the folder of encoded clips.
+        behind: the ids that follow the frames in the prompt of the VLM's `embed_with_frames(clips, "")`; None where
+            it isn't the teacher.
+        tokens: number of a clip's tokens whose states are kept, drawn at random; all if 0.
     """
 
     vlm: Family
@@ -149,11 +149,11 @@ class Encoder:
         count: int = 1,
         say: Callable[[str], None] = print,
     ) -> EncodedClips:
-        """All takes of all shots.
+        """Encode all takes of all shots.
 
         Args:
             seconds: take t of a photograph is `seconds[t % len(seconds)]` long.
-            rank, count: of several processes, each encodes its share.
+            rank, count: this process and the number of processes; each encodes its share.
 
         Raises:
             InputError: a video can't be read.
@@ -162,30 +162,30 @@ class Encoder:
         takes: list[tuple[Take, ...]] = []
         missing: dict[Path, Missing] = {}
         for shot in shots:
-            own = []
+            shot_takes = []
             for number in range(shot.takes):
                 length = shot.length(number, seconds)
                 path = self._path(shot, number, length)
-                own.append(Take(path, length))
-                if not _readable(path):
+                shot_takes.append(Take(path, length))
+                if not _is_complete(path):
                     missing[path] = (shot, number, length, path)
-            takes.append(tuple(own))
+            takes.append(tuple(shot_takes))
         self._encode(list(missing.values())[rank::count], count, say)
-        several.wait()
+        distributed.wait()
         return EncodedClips(decoder, tuple(takes))
 
     def _encode(self, missing: Sequence[Missing], count: int, say: Callable[[str], None]) -> None:
         written = 0
         with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
             for begin in range(0, len(missing), _AT_ONCE):
-                some = missing[begin : begin + _AT_ONCE]
+                batch = missing[begin : begin + _AT_ONCE]
                 try:
-                    written += self._write(some)
+                    written += self._write(batch)
                 except OSError as error:
                     raise ChunkV2LError(f"Clips can't be written to {self.folder} ({error.strerror}).") from error
-                bar.update(len(some))
+                bar.update(len(batch))
                 if not begin:
-                    self._check_room(written / len(some), (len(missing) - len(some)) * count, say)
+                    self._check_room(written / len(batch), (len(missing) - len(batch)) * count, say)
 
     def _check_room(self, each: float, left: int, say: Callable[[str], None]) -> None:
         free = shutil.disk_usage(self.folder).free
@@ -197,15 +197,15 @@ class Encoder:
             )
 
     @torch.no_grad()
-    def _write(self, some: Sequence[Missing]) -> int:
-        clips = [shot.clip(self.vlm, take, seconds) for shot, take, seconds, _ in some]
-        seen = self.vlm.look(clips)
-        states, mask = self.vlm.encode(clips, seen)
-        prompts = None if self.behind is None else self.vlm.embed_with_frames(clips, "", seen)
+    def _write(self, batch: Sequence[Missing]) -> int:
+        clips = [shot.clip(self.vlm, take, seconds) for shot, take, seconds, _ in batch]
+        features = self.vlm.look(clips)
+        states, mask = self.vlm.encode(clips, features)
+        prompts = None if self.behind is None else self.vlm.embed_with_frames(clips, "", features)
         written = 0
-        for number, (*_, path) in enumerate(some):
-            own = states[number][:, mask[number].bool()]
-            tensors = {"states": self._some_of(own, path.stem), "features": seen[number]}
+        for number, (*_, path) in enumerate(batch):
+            real = states[number][:, mask[number].bool()]
+            tensors = {"states": self._sample_tokens(real, path.stem), "features": features[number]}
             if prompts is not None and self.behind is not None:
                 tensors["prefix"] = prompts[number][: -len(self.behind)]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ class Encoder:
             written += path.stat().st_size
         return written
 
-    def _some_of(self, states: Tensor, key: str) -> Tensor:
+    def _sample_tokens(self, states: Tensor, key: str) -> Tensor:
         count = states.shape[1]
         if not 0 < self.tokens < count:
             return states
@@ -223,16 +223,16 @@ class Encoder:
         return states[:, order.to(states.device)]
 
     def _path(self, shot: Shot, take: int, seconds: float) -> Path:
-        how = f"{self.identity} {self.tokens} {None if self.behind is None else list(self.behind)}"
-        folder = hashlib.sha256(how.encode()).hexdigest()[:16]
+        recipe = f"{self.identity} {self.tokens} {None if self.behind is None else list(self.behind)}"
+        folder = hashlib.sha256(recipe.encode()).hexdigest()[:16]
         key = shot.key(take, seconds)
         return self.folder / folder / key[:2] / f"{key}.safetensors"
 
 
-def _readable(path: Path) -> bool:
-    """Whether a clip is there and whole (a header that promises more than there is, is told when it is opened).
+def _is_complete(path: Path) -> bool:
+    """Return True if a clip's file is whole and has features, which files of earlier versions lack.
 
-    Files of earlier versions have no features.
+    Opening it fails where the header promises more bytes than there are.
     """
     if not path.is_file():
         return False

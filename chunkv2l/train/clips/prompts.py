@@ -9,7 +9,7 @@ from chunkv2l.models.family import Family
 _REMEMBERED = 100_000
 
 
-class Words:
+class FamilyPrompts:
     """A VLM's own prompts and statements as token ids, remembered; see `batches.Written`."""
 
     def __init__(self, vlm: Family) -> None:

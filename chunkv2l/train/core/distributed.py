@@ -1,6 +1,6 @@
-"""One process a GPU: gradients are averaged by hand, which is all that these small models need.
+"""Train with one process a GPU, averaging gradients explicitly.
 
-Started by `torchrun`, whose environment says who is who; without it everything here is a no-op.
+`torchrun` starts the processes; without it these functions do nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def start() -> tuple[int, int, torch.device]:
-    """Join the group: (rank, how many, this process's device)."""
+    """Join the process group and return rank, number of processes, and this process's device."""
     if "LOCAL_RANK" not in os.environ:
         return 0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ["LOCAL_RANK"])
@@ -23,19 +23,20 @@ def start() -> tuple[int, int, torch.device]:
     device = torch.device("cuda", local) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
-    # one may have much more to encode than the others
+    # a process may have many more clips to encode than the others
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=12))
     return dist.get_rank(), dist.get_world_size(), device
 
 
-def together() -> bool:
+def is_distributed() -> bool:
+    """Return True if there are several processes."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
 @torch.no_grad()
 def average_gradients(parameters: Sequence[Tensor]) -> None:
     """Replace every gradient by its mean over the processes, in one message."""
-    if not together():
+    if not is_distributed():
         return
     for parameter in parameters:
         if parameter.grad is None:
@@ -51,42 +52,43 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def same(tensors: Sequence[Tensor]) -> None:
-    """Give every process the first one's values."""
-    if together():
+def broadcast_from_first(tensors: Sequence[Tensor]) -> None:
+    """Overwrite the tensors of every process with the first process's."""
+    if is_distributed():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def wait() -> None:
-    """Go on when all processes have come here."""
-    if together():
+    """Wait until all processes have called this."""
+    if is_distributed():
         dist.barrier()
 
 
 def count() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if together() else 1
+    """Return the number of processes."""
+    return dist.get_world_size() if is_distributed() else 1
 
 
-def gathered(x: Tensor) -> Tensor:
-    """x [n, …] of all processes, [processes · n, …]; gradients flow to this process's own rows, which stand first.
+def gather(x: Tensor) -> Tensor:
+    """Return the x [n, …] of all processes, [processes · n, …]; gradients flow to this process's rows, which come
+    first.
 
-    Every process must have the same n. A loss over what is gathered counts each process's rows once when gradients are
-    averaged: multiply it by `count()` for the gradient of one big batch.
+    Every process must have the same n. Averaging the gradients of a loss over gathered rows divides them by
+    the number of processes: multiply the loss by `count()` for the gradient of one big batch.
     """
-    if not together():
+    if not is_distributed():
         return x
     with torch.no_grad():
         parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, x.detach().contiguous())
-    own = dist.get_rank()
-    return torch.cat([x, *(part for rank, part in enumerate(parts) if rank != own)])
+    rank = dist.get_rank()
+    return torch.cat([x, *(part for number, part in enumerate(parts) if number != rank)])
 
 
-def agree(value: float) -> float:
-    """The first process's value, everywhere (elapsed time decides when a run ends)."""
-    if not together():
+def broadcast_value(value: float) -> float:
+    """Return the first process's value in every process; elapsed time, say, which ends a run."""
+    if not is_distributed():
         return value
     tensor = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
     dist.broadcast(tensor, 0)

@@ -1,4 +1,4 @@
-"""The LoRA on the language model that makes it read visual tokens; trained once, merged when `mini` is loaded."""
+"""Train a LoRA by which the language model reads visual tokens; it is merged when `mini` is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ MATRICES = ("qkv", "out", "gate_up", "down")
 
 
 class DecoderLora(nn.Module):
-    """Rank factors for the four (fused) matrices of every text block: W + B A, B zero at first (Hu et al. 2021)."""
+    """Hold rank factors for the four (fused) matrices of every text block: W + B A, B zero at first (Hu et al.
+    2021)."""
 
     def __init__(self, decoder: Decoder, rank: int) -> None:
         super().__init__()
@@ -25,10 +26,10 @@ class DecoderLora(nn.Module):
             self.up[name] = nn.Parameter(torch.zeros(count, out_size, rank))
 
     def apply_to(self, decoder: Decoder, drop: float = 0.0) -> Decoder:
-        """The decoder with the LoRA added to its weights; gradients flow to the factors.
+        """Return the decoder with the LoRA added to its weights; gradients flow to the factors.
 
         Args:
-            drop: the share of ranks that are left out, drawn anew for every matrix.
+            drop: share of ranks that are left out, drawn for each matrix.
         """
         deltas: dict[str, Tensor] = {}
         for name in MATRICES:

@@ -1,4 +1,4 @@
-"""The loop that both stages share: AdamW, warm-up and cosine, averaged weights, a log, resumable checkpoints."""
+"""Run the training loop of both stages: AdamW, warm-up and cosine, averaged weights, a log, resumable checkpoints."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from chunkv2l.files import atomic_write
-from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core import distributed
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. A run ends at `steps` or after `seconds`, whichever is first; the rate follows either."""
+    """The length of a run and its learning rate. A run ends at `steps` or after `seconds`, whichever is first."""
 
     steps: int
     seconds: float = math.inf
@@ -35,16 +35,18 @@ class Schedule:
     clip: float = 1.0
 
     def progress(self, step: int, elapsed: float) -> float:
+        """Return the share of the run that is done, 0 … 1."""
         return min(1.0, max(step / self.steps, elapsed / self.seconds))
 
     def factor(self, step: int, elapsed: float) -> float:
+        """Return the learning rate as a share of `rate`: linear warm-up, then cosine down to `floor`."""
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress(step, elapsed)))
         return min(1.0, (step + 1) / self.warmup) * (self.floor + (1 - self.floor) * cosine)
 
 
 @dataclass
 class Trainer(Generic[Item]):
-    """Trains `module` on a stream of batches.
+    """Train `module` on a stream of batches.
 
     Args:
         module: its parameters that require gradients are trained.
@@ -62,7 +64,7 @@ class Trainer(Generic[Item]):
     every: int = 10**9
     save_every: float = 120.0
     leads: bool = True
-    """of several processes, the one that logs, evaluates and saves"""
+    """True for the process that logs, evaluates and saves"""
     step: int = 0
     elapsed: float = 0.0
     _average: list[Tensor] = field(default_factory=list)
@@ -75,7 +77,7 @@ class Trainer(Generic[Item]):
         groups = [{"params": decayed, "weight_decay": self.schedule.weight_decay}, {"params": plain, "weight_decay": 0}]
         fused = self.parameters[0].is_cuda
         self.optimizer = torch.optim.AdamW(groups, lr=self.schedule.rate, betas=(0.9, 0.98), fused=fused)
-        several.same([p.detach() for p in self.parameters])
+        distributed.broadcast_from_first([p.detach() for p in self.parameters])
         self._average = [p.detach().clone() for p in self.parameters]
         self._resume()
 
@@ -91,7 +93,7 @@ class Trainer(Generic[Item]):
         while self.schedule.progress(self.step, self.elapsed) < 1:
             window.append(self.advance(next(batches)))
             if self.step % 10 == 0:
-                self.elapsed = several.agree(time.monotonic() - began)
+                self.elapsed = distributed.broadcast_value(time.monotonic() - began)
             if self.step % 50 == 0:
                 self._log_window(window, time.monotonic() - last)
                 window, last = [], time.monotonic()
@@ -106,13 +108,13 @@ class Trainer(Generic[Item]):
             self._log({"step": self.step, "end": True, **self.evaluate()})
 
     def advance(self, batch: Item) -> dict[str, Tensor | float]:
-        """One step; returns the loss's figures and the gradient's norm."""
+        """Take one step and return the loss's figures and the gradient's norm."""
         factor = self.schedule.factor(self.step, self.elapsed)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate * factor
         loss, figures = self.loss(batch, self.schedule.progress(self.step, self.elapsed))
         loss.backward()  # type: ignore[no-untyped-call]
-        several.average_gradients(self.parameters)
+        distributed.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.schedule.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -122,7 +124,7 @@ class Trainer(Generic[Item]):
         return {**figures, "norm": norm.detach()}
 
     def save(self) -> None:
-        """Weights, average, optimiser, step and RNG, under the final name only when complete."""
+        """Write weights, average, optimiser, step and RNG state to the checkpoint."""
         state = {
             "step": self.step,
             "elapsed": self.elapsed,

@@ -1,4 +1,4 @@
-"""Batches of text rows about images: made by worker processes, as plain integer tensors.
+"""Make batches of text rows about images, in worker processes, as plain integer tensors.
 
 A row is a prompt and an answer. Text-only rows are what adapters are trained on (zero visual tokens); rows behind
 frames share the answer's tokens, but their prompt goes on from the visual tokens.
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chunkv2l.errors import InputError
-from chunkv2l.train.data.nouns import NOUNS, PLACES
+from chunkv2l.train.data.nouns import NOUNS, NUMBERS
 from chunkv2l.train.data.questions import (
     Described,
     NegativeNouns,
@@ -34,45 +34,46 @@ Row = tuple[int, str, str]
 
 
 class Written(Protocol):
-    """How a VLM's prompts and answers are written, as token ids: `mini_text.Prompts`, or `words.Words` for any VLM."""
+    """Write a VLM's prompts and answers as token ids: `mini`'s `Prompts`, or `FamilyPrompts` for any VLM."""
 
     def ask(self, question: str) -> list[int]:
-        """The text-only prompt; "" is the caption prompt."""
+        """Return the text-only prompt; "" is the caption prompt."""
         ...
 
     def behind_frames(self, question: str) -> list[int]:
-        """What follows a clip's frames when the question is asked with them in context."""
+        """Return the ids that follow a clip's frames when the question is asked with them in context."""
         ...
 
     def answer(self, text: str) -> list[int]:
-        """What is trained: the text and the end of turn, one token."""
+        """Return the ids of the text and of the end of turn, one token."""
         ...
 
     def text(self, ids: list[int]) -> str:
-        """What the model said."""
+        """Return the text of generated ids."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips and Q rows; T tokens, right-padded with 0, labels -100 where nothing is asked."""
+    """B clips and Q text rows of T tokens, right-padded with 0; labels are -100 for tokens that aren't trained."""
 
-    kind: str
+    objective: str
     images: Tensor  # [B] image numbers
-    owner: Tensor  # [Q] the clip that a row asks about
+    owner: Tensor  # [Q] the clip that each row is about
     ids: Tensor  # [Q, T] text-only rows
     labels: Tensor  # [Q, T]
-    behind_ids: Tensor  # [Q, T'] what follows the visual tokens
+    behind_ids: Tensor  # [Q, T'] the same rows, as they follow the visual tokens
     behind_labels: Tensor  # [Q, T']
     said_ids: Tensor  # [B, T''] a statement about each clip, as the router scores it
     said_labels: Tensor  # [B, T'']
     said: tuple[str, ...]  # B, the statements themselves
     frames: int
-    draw: int = 0  # a random number below 60, for choices that a stage makes a batch
+    draw: int = 0  # a random number below 60, for the stage's choices about the batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
-    named: Tensor | None = None  # keys: bool [B, nouns], which of `nouns.NOUNS` a clip's texts mention
+    named: Tensor | None = None  # keys: bool [B, nouns], the `nouns.NOUNS` that a clip's texts mention
 
     def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on a device."""
         moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
@@ -80,7 +81,8 @@ class Batch:
 
 
 def pad(rows: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> tuple[Tensor, Tensor]:
-    """(prompt, answer) ids → ids [Q, T] and labels [Q, T], T a multiple of `multiple` so that few shapes occur."""
+    """Return ids [Q, T] and labels [Q, T] of (prompt, answer) rows; T is a multiple of `multiple`, so that few shapes
+    occur."""
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     length = -(-longest // multiple) * multiple
     ids = torch.zeros(len(rows), length, dtype=torch.long)
@@ -94,18 +96,18 @@ def pad(rows: Sequence[tuple[list[int], list[int]]], multiple: int = 8) -> tuple
 
 @dataclass(frozen=True)
 class Mix:
-    """What a stage draws: relative shares of batch kinds, clips and rows of each, frame counts."""
+    """The batches that a stage draws: relative shares of kinds, clips and rows of each kind, numbers of frames."""
 
     kinds: dict[str, float]  # "vlm"; "internalise", "compose", "find", "keys"
     clips: dict[str, int]
     rows_per_clip: int = 2
     frames: tuple[int, ...] = (2, 4, 4, 8)
     parts: tuple[int, ...] = (2, 3, 4, 6, 8)
-    """clips of a composition: one of these is drawn for each batch"""
+    """numbers of clips in a composition; one is drawn for each batch"""
     longest: int = 26
-    """tokens of a row's answer that are trained (at most 20 of a statement): one long caption would pad all rows"""
+    """tokens of an answer that are trained, at most (of a statement at most 20): one long caption would pad all rows"""
     through_when: float = 0.3
-    """share of statements that went through a when-question and back"""
+    """share of statements that are turned into a when-question and back"""
     cut: float = 0.0
     """share of clips that are cut from two or three images"""
 
@@ -117,7 +119,8 @@ class Mix:
 
 
 class Batches(IterableDataset[Batch]):
-    """An endless stream of batches, each a function of (seed, its number) alone: a resumed run goes on alike."""
+    """An endless stream of batches; each depends on (seed, its number) alone, so that a resumed run sees the same
+    ones."""
 
     def __init__(
         self,
@@ -134,18 +137,18 @@ class Batches(IterableDataset[Batch]):
     ) -> None:
         """
         Args:
-            described: what is known of image i.
+            described: the texts of each image.
             pools: (image numbers, weight): a pool is drawn with its weight, then an image of it uniformly.
             start: number of the first batch (of a resumed run).
-            members: of what is cut from several images, those; they aren't drawn beside it, nor where there are fewer
-                frames than parts.
-            rank: of this process: all draw the same kinds and sizes, so that none waits for another, but other images.
+            members: the images that each cut is made of; they aren't drawn in one batch with it, and a cut isn't drawn
+                for clips of fewer frames than parts.
+            rank: of this process; all processes draw the same kinds and sizes, so that none waits, but other images.
         """
         self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
         self.seed, self.start, self.rank = seed, start, rank
         self._members = members or {}
         singles = {image for pool, _ in pools for image in pool if image not in self._members}
-        # however they are drawn, this many don't share an image
+        # so many can always be drawn without sharing an image
         self._images = len(singles) // max((len(parts) for parts in self._members.values()), default=1)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -156,15 +159,16 @@ class Batches(IterableDataset[Batch]):
             number += step
 
     def make(self, number: int) -> Batch:
+        """Return batch `number`."""
         rng = random.Random(f"{self.seed}/{number}")
-        kind = rng.choices(list(self.mix.kinds), list(self.mix.kinds.values()))[0]
+        objective = rng.choices(list(self.mix.kinds), list(self.mix.kinds.values()))[0]
         frames = rng.choice(self.mix.frames)
-        count = self.mix.clips[kind]
-        if kind != "compose":
-            count = count * 4 // max(frames, 3)  # about as many tokens whatever the number of frames
+        count = self.mix.clips[objective]
+        if objective != "compose":
+            count = count * 4 // max(frames, 3)  # about as many tokens for any number of frames
         count = min(count, self._images)
         parts = 1
-        if kind == "compose":
+        if objective == "compose":
             parts = min(rng.choice(self.mix.parts), count)
             count = max(1, count // parts) * parts
         draw = rng.randrange(60)
@@ -172,34 +176,34 @@ class Batches(IterableDataset[Batch]):
         rng = random.Random(f"{self.seed}/{number}/{self.rank}")
         images = self._draw(count, frames, rng)
         statements = [self._statement(self.described[image], rng) for image in images]
-        if kind == "vlm":
+        if objective == "vlm":
             rows = self._vlm(images, rng)
-        elif kind == "internalise":
+        elif objective == "internalise":
             rows = self._internalise(images, captions, rng)
-        elif kind == "compose":
+        elif objective == "compose":
             rows = self._compose(images, parts, rng)
         else:
             rows = [(i, "", text) for i, text in enumerate(statements)]
-        named = self._named(images) if kind == "keys" else None
-        return replace(self._batch(kind, images, rows, statements, frames, parts), draw=draw, named=named)
+        named = self._named(images) if objective == "keys" else None
+        return replace(self._batch(objective, images, rows, statements, frames, parts), draw=draw, named=named)
 
     def _named(self, images: Sequence[int]) -> Tensor:
         named = torch.zeros(len(images), len(NOUNS), dtype=torch.bool)
         for row, image in enumerate(images):
-            named[row, [PLACES[noun] for noun in self.described[image].nouns]] = True
+            named[row, [NUMBERS[noun] for noun in self.described[image].nouns]] = True
         return named
 
     def _draw(self, count: int, frames: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]
         chosen: dict[int, None] = {}
-        seen: set[int] = set()
+        taken: set[int] = set()
         while len(chosen) < count:
             pool = rng.choices(self.pools, weights)[0][0]
             image = rng.choice(pool)
             parts = self._members.get(image, (image,))
-            if len(parts) <= frames and seen.isdisjoint(parts):
+            if len(parts) <= frames and taken.isdisjoint(parts):
                 chosen[image] = None
-                seen.update(parts)
+                taken.update(parts)
         images = list(chosen)
         rng.shuffle(images)
         return images
@@ -213,7 +217,7 @@ class Batches(IterableDataset[Batch]):
         ]
 
     def _internalise(self, images: list[int], captions: bool, rng: random.Random) -> list[Row]:
-        """All rows captions, or all rows questions: the lengths of a batch then differ less."""
+        """Return rows that are all captions, or all questions: the lengths in a batch then differ less."""
         return [
             (i, *self._row(self.described[image], captions, rng))
             for i, image in enumerate(images)
@@ -238,34 +242,35 @@ class Batches(IterableDataset[Batch]):
         return through_when(caption) if rng.random() < self.mix.through_when else caption
 
     def _compose(self, images: list[int], parts: int, rng: random.Random) -> list[Row]:
-        """For each group of `parts` clips 2 · parts rows, each answered by one clip: a noun that only it shows."""
+        """Return 2 · parts rows for each group of `parts` clips; a row names a noun that one clip of its group
+        shows."""
         rows: list[Row] = []
         for begin in range(0, len(images), parts):
             group = [self.described[image] for image in images[begin : begin + parts]]
             everything = frozenset().union(*(image.nouns for image in group))
             for _ in range(2 * parts):
-                one = rng.randrange(parts)
-                others = frozenset().union(*(image.nouns for i, image in enumerate(group) if i != one))
-                row = scene_row(group[one], rng, others) if rng.random() < 0.75 else None
-                if row is None and group[one].nouns and rng.random() < 0.5:
-                    row = exists(rng.choice(sorted(group[one].nouns))), "Yes."
-                rows.append((begin + one, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))
+                right = rng.randrange(parts)
+                others = frozenset().union(*(image.nouns for i, image in enumerate(group) if i != right))
+                row = scene_row(group[right], rng, others) if rng.random() < 0.75 else None
+                if row is None and group[right].nouns and rng.random() < 0.5:
+                    row = exists(rng.choice(sorted(group[right].nouns))), "Yes."
+                rows.append((begin + right, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))
         return rows
 
     def _batch(
-        self, kind: str, images: list[int], rows: list[Row], statements: list[str], frames: int, parts: int
+        self, objective: str, images: list[int], rows: list[Row], statements: list[str], frames: int, parts: int
     ) -> Batch:
         text = [(self.prompts.ask(q), self.prompts.answer(a)[: self.mix.longest]) for _, q, a in rows]
         behind = [(self.prompts.behind_frames(q), answer) for (_, q, _), (_, answer) in zip(rows, text, strict=True)]
-        # the router's score leaves the end of turn out
+        # without the end of turn, like the router's score
         said = [(self.prompts.ask(""), self.prompts.answer(a)[:-1][: min(self.mix.longest, 20)]) for a in statements]
         owner = torch.tensor([row[0] for row in rows])
         padded = (*pad(text), *pad(behind), *pad(said))
-        return Batch(kind, torch.tensor(images), owner, *padded, tuple(statements), frames, parts=parts)
+        return Batch(objective, torch.tensor(images), owner, *padded, tuple(statements), frames, parts=parts)
 
 
 def loader(batches: Batches, workers: int) -> Iterator[Batch]:
-    """The batches in order, made ahead by worker processes (none: in this process)."""
+    """Yield the batches in order, made ahead by worker processes; 0 workers make them in this process."""
     made: Any = DataLoader(
         batches,
         batch_size=None,

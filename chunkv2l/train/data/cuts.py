@@ -1,4 +1,4 @@
-"""Several photographs (or videos) cut into one clip: its text is about one of them, or tells one after the other."""
+"""Cut several photographs or videos into one clip, whose text is about one of them or about all in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from chunkv2l.train.data.questions import Described
 
 PARTS = (2, 2, 3)
-"""Parts of a cut: one of these is drawn."""
+"""Numbers of parts that a cut may have; one is drawn."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Cut:
     """A clip of several images.
 
     Attributes:
-        members: their numbers, in the order in which they are seen.
-        described: what is known of all of them together.
+        members: the images' numbers, in the order in which they are shown.
+        described: the texts of the whole clip.
     """
 
     members: tuple[int, ...]
@@ -26,8 +26,8 @@ class Cut:
 
 
 def draw_cuts(described: Sequence[Described], seed: int) -> tuple[Cut, ...]:
-    """As many cuts as there are images with captions, each of which comes first in one of them."""
-    usable = [number for number, one in enumerate(described) if one.captions]
+    """Return as many cuts as there are images with captions; each of these images comes first in one cut."""
+    usable = [number for number, image in enumerate(described) if image.captions]
     rng = random.Random(f"{seed}/cuts")
     cuts = []
     for first in usable if len(usable) >= max(PARTS) else []:
@@ -38,22 +38,22 @@ def draw_cuts(described: Sequence[Described], seed: int) -> tuple[Cut, ...]:
             if other != first and other not in others:
                 others.append(other)
         members = (first, *others)
-        cuts.append(Cut(members, together([described[number] for number in members])))
+        cuts.append(Cut(members, describe_cut([described[number] for number in members])))
     return tuple(cuts)
 
 
-def together(parts: Sequence[Described]) -> Described:
-    """What is known of a clip that shows one after the other: the captions of each, and sentences that join them."""
+def describe_cut(parts: Sequence[Described]) -> Described:
+    """Return the texts of a clip that shows the parts in order: the captions of each, and sentences that join them."""
     count = max(len(part.captions) for part in parts)
-    joined = [join([part.captions[i % len(part.captions)] for part in parts]) for i in range(count)]
+    joined = [join_captions([part.captions[i % len(part.captions)] for part in parts]) for i in range(count)]
     labels = tuple(label for part in parts for label in part.labels)
     return Described(tuple(caption for part in parts for caption in part.captions), labels, tuple(joined))
 
 
-def join(captions: Sequence[str]) -> str:
-    """One sentence from several.
+def join_captions(captions: Sequence[str]) -> str:
+    """Join several sentences into one.
 
-    >>> join(["A dog runs.", "Two men swim."])
+    >>> join_captions(["A dog runs.", "Two men swim."])
     'A dog runs, then two men swim.'
     """
     first, *others = (caption.rstrip(". ") for caption in captions)

@@ -1,4 +1,4 @@
-"""Photographs on disk, and the clips that panning and zooming make of them.
+"""Read photographs, and film them: panning and zooming over a photograph makes a clip.
 
 A set is two files. `STEM.npz`: `jpeg`, all JPEG bytes one after the other (uint8), and `offsets` (int64): image i is
 `jpeg[offsets[i]:offsets[i + 1]]`. `STEM.jsonl`: row i describes image i, `{"file": …, "captions": […]}` or
@@ -27,6 +27,8 @@ from chunkv2l.train.data.questions import Described, clean
 
 @dataclass(frozen=True)
 class ImageSet:
+    """Photographs as JPEG bytes, and the texts of each."""
+
     name: str
     jpegs: tuple[bytes, ...]
     described: tuple[Described, ...]
@@ -36,7 +38,7 @@ class ImageSet:
 
 
 def load_images(stem: Path, limit: int | None = None) -> ImageSet:
-    """Read a set (see the module's text).
+    """Read a set, whose two files the module's docstring describes.
 
     Raises:
         InputError: a file is missing, or the two don't describe the same images.
@@ -55,26 +57,27 @@ def load_images(stem: Path, limit: int | None = None) -> ImageSet:
 
 
 def describe(row: dict[str, object]) -> Described:
-    """One row of a `.jsonl`; of several class names the first, most common one is taken."""
+    """Return the texts of one row of a `.jsonl`; of several class names the first, most common one."""
     captions, labels = row.get("captions") or [], row.get("labels") or []
     assert isinstance(captions, list) and isinstance(labels, list)
     return Described(tuple(text for c in captions if (text := clean(str(c)))), tuple(str(x) for x in labels[:1]))
 
 
 def decode(jpegs: Sequence[bytes], size: int, threads: int = 16) -> NDArray[np.uint8]:
-    """RGB, stretched to [N, size, size, 3]."""
+    """Return RGB pixels, resized to [N, size, size, 3] whatever their proportions."""
 
-    def one(jpeg: bytes) -> NDArray[np.uint8]:
+    def decode_one(jpeg: bytes) -> NDArray[np.uint8]:
         image = Image.open(io.BytesIO(jpeg)).convert("RGB")
         return np.asarray(image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC))
 
     with ThreadPoolExecutor(threads) as pool:
-        return np.stack(list(pool.map(one, jpegs)))
+        return np.stack(list(pool.map(decode_one, jpegs)))
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How a photograph is filmed: crops of at least `least` of its side, maybe mirrored, at `keyframes` moments."""
+    """The way a photograph is filmed: crops of at least `least` of its side, perhaps mirrored, at `keyframes`
+    moments."""
 
     least: float = 0.6
     mirror: bool = True
@@ -90,7 +93,7 @@ STILL = Motion(least=0.85, mirror=False)
 def film(images: Tensor, motion: Motion, generator: torch.Generator) -> Tensor:
     """Pan and zoom over photographs: from one random box to another, uint8 [N, 3, H, W] → uint8 [N, K, 3, H, W].
 
-    Boxes keep the proportions within ± 15 %, as frames of other formats come stretched to squares.
+    Boxes keep the proportions within ± 15 %, because frames of other formats are resized to squares too.
     """
     count, keyframes, device = images.shape[0], motion.keyframes, images.device
 

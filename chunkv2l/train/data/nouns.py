@@ -155,7 +155,7 @@ def _parse() -> tuple[dict[str, frozenset[str]], frozenset[str]]:
 
 FORMS, MASS = _parse()
 NOUNS = tuple(sorted(FORMS))
-PLACES = {noun: place for place, noun in enumerate(NOUNS)}
+NUMBERS = {noun: number for number, noun in enumerate(NOUNS)}
 _BY_WORD: dict[str, list[str]] = {}
 for _noun, _forms in FORMS.items():
     for _form in _forms:
@@ -164,27 +164,27 @@ _PLURAL = frozenset({"stairs", "shorts", "jeans", "sunglasses"})
 
 
 def with_article(noun: str) -> str:
-    """ "dog" → "a dog", "umbrella" → "an umbrella", "snow" → "snow"."""
+    """Return a noun with its article: "dog" → "a dog", "umbrella" → "an umbrella", "snow" → "snow"."""
     if noun in MASS or noun in _PLURAL:
         return noun
     return f"{'an' if noun[0] in 'aeio' or noun == 'umbrella' else 'a'} {noun}"
 
 
-def naming(noun: str) -> str:
-    """What is looked for when a question asks for a thing and no more: "dog" → "A dog.", "snow" → "Snow."."""
+def bare_name(noun: str) -> str:
+    """Return the statement that a thing is there: "dog" → "A dog.", "snow" → "Snow."."""
     thing = with_article(noun)
     return f"{thing[:1].upper()}{thing[1:]}."
 
 
-def mentioned(caption: str) -> frozenset[str]:
-    """The lexicon's nouns that a caption mentions, by any of their forms."""
+def find_nouns(caption: str) -> frozenset[str]:
+    """Return the lexicon's nouns that a caption mentions in any of their forms."""
     text = caption.lower()
     words = set(re.findall(r"[a-z-]+", text))
-    found = {noun for word in words for noun in _BY_WORD.get(word, ())}
-    found |= {noun for noun in NOUNS if " " in noun and noun in text}
-    return frozenset(found)
+    single = {noun for word in words for noun in _BY_WORD.get(word, ())}
+    compound = {noun for noun in NOUNS if " " in noun and noun in text}
+    return frozenset(single | compound)
 
 
-def mentioned_in_any(captions: Iterable[str]) -> frozenset[str]:
-    """Union of `mentioned` over an image's captions."""
-    return frozenset().union(*(mentioned(caption) for caption in captions))
+def find_nouns_in_all(captions: Iterable[str]) -> frozenset[str]:
+    """Return the union of `find_nouns` over an image's captions."""
+    return frozenset().union(*(find_nouns(caption) for caption in captions))

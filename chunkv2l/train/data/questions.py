@@ -1,7 +1,8 @@
-"""Captions and labels → the (question, answer) rows that everything is trained on.
+"""Turn captions and labels into the (question, answer) rows that everything is trained on.
 
-The empty question stands for the bare caption prompt. Yes/no is balanced; a negative is drawn by how often training
-captions mention the noun ("fair": the noun alone gives nothing away) and is absent from all captions of the image.
+The empty question stands for the bare caption prompt. Half of the yes/no questions
+have the answer yes. The noun of the others is drawn by its frequency in training captions, so that the noun alone
+doesn't give the answer away, and is absent from all captions of the image.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from chunkv2l.query.parse import statement
-from chunkv2l.train.data.nouns import NOUNS, mentioned, mentioned_in_any, with_article
+from chunkv2l.train.data.nouns import NOUNS, find_nouns, find_nouns_in_all, with_article
 
 DESCRIBE = (
     "Describe the video.",
@@ -70,16 +71,16 @@ _THINGS = frozenset(
 
 
 def clean(caption: str) -> str:
-    """A caption as a sentence: no space before punctuation, capitalised, one full stop at the end."""
+    """Return a caption as a sentence: no space before punctuation, capitalised, one full stop at the end."""
     text = re.sub(r"\s+([,.;:!?'])", r"\1", caption.strip().strip('"').strip()).rstrip(" .").strip()
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 @dataclass(frozen=True)
 class Described:
-    """What is known of one image: captions (cleaned sentences) and class names; either may be empty.
+    """The texts of one image: captions (cleaned sentences) and class names; either may be empty.
 
-    `joined` is for clips cut from several images: sentences that tell all of them, where a caption tells one.
+    `joined` is for clips cut from several images: sentences about all of them, where a caption is about one.
     """
 
     captions: tuple[str, ...] = ()
@@ -88,16 +89,16 @@ class Described:
 
     @cached_property
     def nouns(self) -> frozenset[str]:
-        return mentioned_in_any((*self.captions, *self.labels))
+        return find_nouns_in_all((*self.captions, *self.labels))
 
     @cached_property
     def by_caption(self) -> tuple[frozenset[str], ...]:
-        return tuple(mentioned(caption) for caption in self.captions)
+        return tuple(find_nouns(caption) for caption in self.captions)
 
 
 @dataclass(frozen=True)
 class NegativeNouns:
-    """Draws nouns as often as training captions mention them."""
+    """Draw nouns as often as training captions mention them."""
 
     nouns: tuple[str, ...]
     weights: tuple[int, ...]
@@ -108,7 +109,7 @@ class NegativeNouns:
         return cls(tuple(counts), tuple(counts.values()))
 
     def draw(self, absent_from: frozenset[str], rng: random.Random) -> str:
-        """One that isn't there; any of the lexicon where captions mention no other."""
+        """Return a noun that isn't in `absent_from`; any of the lexicon's if captions mention no other."""
         for _ in range(64 if self.nouns else 0):
             noun = rng.choices(self.nouns, self.weights)[0]
             if noun not in absent_from:
@@ -117,30 +118,34 @@ class NegativeNouns:
 
 
 def exists(noun: str) -> str:
+    """Return the question whether a thing is in the video."""
     return f"Is there {with_article(noun)} in the video?"
 
 
 def scene_with(noun: str) -> str:
+    """Return the question about the scene that has a thing."""
     return f"What happens in the scene with the {noun}?"
 
 
 def caption_row(image: Described, rng: random.Random) -> tuple[str, str]:
-    return "", telling(image, rng)
+    """Return the caption prompt and a caption."""
+    return "", draw_caption(image, rng)
 
 
-def telling(image: Described, rng: random.Random) -> str:
-    """A caption; of a cut clip half of the time a sentence about all of it."""
+def draw_caption(image: Described, rng: random.Random) -> str:
+    """Return a caption; for half of the draws of a cut clip, a sentence about all of it."""
     return rng.choice(image.joined if image.joined and rng.random() < 0.5 else image.captions)
 
 
 def exists_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
+    """Return a yes/no question and its answer."""
     if image.nouns and rng.random() < 0.5:
         return exists(rng.choice(sorted(image.nouns))), "Yes."
     return exists(negatives.draw(image.nouns, rng)), "No."
 
 
 def scene_row(image: Described, rng: random.Random, avoid: frozenset[str] = frozenset()) -> tuple[str, str] | None:
-    """A question by a noun that this image alone has (none of `avoid`), answered by a caption that mentions it."""
+    """Return a question that names a noun outside `avoid`, and a caption that mentions it; None if there is none."""
     pairs = [(noun, i) for i, nouns in enumerate(image.by_caption) for noun in sorted(nouns - avoid)]
     if not pairs:
         return None
@@ -150,7 +155,8 @@ def scene_row(image: Described, rng: random.Random, avoid: frozenset[str] = froz
 
 
 def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
-    """A colour or a count, where a caption gives one; not of a cut clip, where it would hold for a part only."""
+    """Return a question about a colour or a count that a caption gives; None for a cut clip, where it holds for a
+    part."""
     rows: list[tuple[str, str]] = []
     if image.joined:
         return None
@@ -166,6 +172,7 @@ def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
 
 
 def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
+    """Return a question about what is shown, and a class name as its answer."""
     name = rng.choice(image.labels)
     if re.search(r"(?<!s)s$", name.split()[-1]):
         return "What is shown in the video?", f"{name.capitalize()}."
@@ -174,7 +181,7 @@ def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
 
 
 def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random, count: int) -> list[tuple[str, str]]:
-    """`count` rows about one image, in turn a caption, yes/no, a scene or paraphrase, and yes/no or a detail."""
+    """Return `count` rows about one image, in turn a caption, yes/no, a scene or paraphrase, and yes/no or a detail."""
     if not image.captions:
         return [question_row(image, negatives, rng) for _ in range(count)]
     rows: list[tuple[str, str]] = []
@@ -185,7 +192,7 @@ def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random
             rows.append(exists_row(image, negatives, rng))
         elif number % 4 == 2:
             row = scene_row(image, rng) if rng.random() < 0.6 else None
-            rows.append(row or (rng.choice(DESCRIBE), telling(image, rng)))
+            rows.append(row or (rng.choice(DESCRIBE), draw_caption(image, rng)))
         else:
             row = detail_row(image, rng) if rng.random() < 0.3 else None
             rows.append(row or exists_row(image, negatives, rng))
@@ -193,14 +200,14 @@ def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random
 
 
 def question_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
-    """One row about one image: captions half of the time, then scenes, yes/no, details."""
+    """Return one row about one image: half of the draws are captions, the others scenes, yes/no and details."""
     if not image.captions:
         return label_row(image, rng) if rng.random() < 0.7 else exists_row(image, negatives, rng)
     draw = rng.random()
     if draw < 0.50:
         return caption_row(image, rng)
     if draw < 0.60:
-        return rng.choice(DESCRIBE), telling(image, rng)
+        return rng.choice(DESCRIBE), draw_caption(image, rng)
     if draw < 0.74:
         return scene_row(image, rng) or caption_row(image, rng)
     if draw < 0.94:
@@ -224,7 +231,7 @@ _VERBS = frozenset(
         """,
     )
 )
-"""What people do in captions; other words that end in s may be plurals."""
+"""Verbs of captions, by which a verb that ends in s is told from a plural."""
 
 _IS = re.compile(r"\b(is|are)\s+(?=\w+ing\b|in\b|on\b|at\b)")
 _BASE = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "oes": "o", "s": ""}
@@ -236,7 +243,7 @@ _DOES = re.compile(rf"(?<=\w )(\w+?)({'|'.join(_BASE)})\b(?= (?:{_AFTER.replace(
 
 
 def through_when(caption: str) -> str:
-    """What is left of a caption that was turned into a when-question and back by `chunkv2l.query.parse.statement`.
+    """Return a caption turned into a when-question and back into a statement by `chunkv2l.query.parse.statement`.
 
     >>> through_when("A dog runs through the grass.")
     'A dog run through the grass.'
@@ -245,10 +252,10 @@ def through_when(caption: str) -> str:
     """
     body = caption.rstrip(". ")
     body = body[:1].lower() + body[1:]
-    if found := _IS.search(body):
-        return statement(f"When {found[1]} {body[: found.start()]}{body[found.end() :]}?") or caption
-    for found in _DOES.finditer(body):
-        verb = found[1] + _BASE[found[2]]
+    if match := _IS.search(body):
+        return statement(f"When {match[1]} {body[: match.start()]}{body[match.end() :]}?") or caption
+    for match in _DOES.finditer(body):
+        verb = match[1] + _BASE[match[2]]
         if verb.lower() in _VERBS:
-            return statement(f"When does {body[: found.start()]}{verb}{body[found.end() :]}?") or caption
+            return statement(f"When does {body[: match.start()]}{verb}{body[match.end() :]}?") or caption
     return statement(f"When do {body}?") or caption

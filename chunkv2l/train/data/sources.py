@@ -16,7 +16,7 @@ class Source:
     Attributes:
         stem: `data / stem` names the set's two files, or a folder of videos.
         weight: how often the set is drawn, relative to the others; 0 leaves it out.
-        takes: clips that are filmed of each photograph; of a video, parts that clips are made of, the first all of it.
+        takes: clips filmed of each photograph; of a video, parts that clips are made of, the first all of it.
         motion: how photographs are filmed; `{"still": 1}` stands for one still frame. Of a video only `least` counts.
         taught: the set has no texts: the VLM captions it before a hypernetwork is trained, and stage 1 leaves it out.
     """

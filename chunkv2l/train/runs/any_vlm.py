@@ -1,4 +1,4 @@
-"""A hypernetwork for any VLM that the toolkit runs. `mini.py` has `mini`'s own two stages.
+"""Train a hypernetwork for any VLM that the toolkit runs. `mini.py` has `mini`'s own two stages.
 
 The VLM is frozen. It encodes every clip once (`clips/encoded.py`); the losses are those of `mini`'s second stage
 (`stages/hypernet_stage.py`).
@@ -25,7 +25,7 @@ from chunkv2l.models.registry import find_loader
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.sanitize import canonical_json
 from chunkv2l.train.clips.encoded import EncodedClips, Encoder
-from chunkv2l.train.clips.prompts import Words
+from chunkv2l.train.clips.prompts import FamilyPrompts
 from chunkv2l.train.clips.self_captions import caption_untold_images
 from chunkv2l.train.clips.sentences import sentence_encoder
 from chunkv2l.train.clips.shots import Shot, scenes_of, shots_of
@@ -58,7 +58,7 @@ class AnyVlmRun:
     rank: int
     device: torch.device
     loaded: Loaded
-    prompts: Words
+    prompts: FamilyPrompts
     decoder: Decoder
     runner: Runner
     material: Material
@@ -97,7 +97,7 @@ def prepare(config: RunConfig) -> AnyVlmRun:
     material = load_material(config.data_settings)
     torch.manual_seed(config.seed + 1)
     loaded = load(config, device)
-    prompts = Words(loaded.vlm)
+    prompts = FamilyPrompts(loaded.vlm)
     decoder = from_text(loaded.vlm.decoder, torch.bfloat16 if device.type == "cuda" else torch.float32)
     runner: Runner = compiled() if config.compile else run_block
     encoder = Encoder(
@@ -147,7 +147,7 @@ def train(config: RunConfig) -> Path:
 
 
 def save(loaded: Loaded, path: Path) -> None:
-    """Write what was trained: as `mini` is loaded from, keys included; for another VLM the hypernetwork alone."""
+    """Write the trained parts: with keys as `mini`'s loader reads them, or the hypernetwork alone for another VLM."""
     if loaded.has_keys:
         save_trained(loaded.trained, path)
     else:
@@ -156,10 +156,10 @@ def save(loaded: Loaded, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A frozen VLM and what a run trains for it.
+    """A frozen VLM and the parts that a run trains for it.
 
     Attributes:
-        identity: of the VLM, whatever its hypernetwork.
+        identity: of the VLM without a hypernetwork.
         has_keys: whether learned keys are written with the hypernetwork.
     """
 
@@ -170,10 +170,10 @@ class Loaded:
 
 
 def load(config: RunConfig, device: torch.device) -> Loaded:
-    """The VLM that a run names, and what the run trains.
+    """Load the VLM that a run names, and make the parts that the run trains.
 
     Raises:
-        InputError: no such VLM, or a hypernetwork to start from that isn't for it.
+        InputError: no such VLM, or the hypernetwork to start from isn't for it.
         ChunkV2LError: fetching failed.
     """
     loader = find_loader(config.model)
@@ -185,14 +185,14 @@ def load(config: RunConfig, device: torch.device) -> Loaded:
     vlm = require_family(model.vlm)
     trained = Trained(network, vlm.channels, config.key_dropout)
     if keys is not None:
-        _take(trained, keys)
+        _copy_keys(trained, keys)
     frozen = {name: value for name, value in model.identity.items() if name != "hypernet"}
     identity = hashlib.sha256(canonical_json(frozen).encode()).hexdigest()
     return Loaded(vlm, trained.to(device).train(), identity, loader.keeps_keys)
 
 
 def _start(config: RunConfig, loader: Loader) -> tuple[Hypernetwork, Keys | None]:
-    """The hypernetwork before training, and keys that came with it."""
+    """Return the hypernetwork before training, and the keys that were saved with it."""
     sizes: dict[str, Any] = dict(config.hypernet)
     if config.start is None:
         base = loader.hypernet_config(config.model)
@@ -206,8 +206,8 @@ def _start(config: RunConfig, loader: Loader) -> tuple[Hypernetwork, Keys | None
     return network.requires_grad_(True), keys
 
 
-def _take(trained: Trained, keys: Keys) -> None:
-    """Keys of an earlier run, if they are of this size."""
+def _copy_keys(trained: Trained, keys: Keys) -> None:
+    """Start from the keys of an earlier run, if they have the same sizes."""
     state = keys.state_dict()
     if {n: v.shape for n, v in state.items()} == {n: v.shape for n, v in trained.keys.state_dict().items()}:
         trained.keys.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The files that `mini`'s two stages write and start from."""
+"""Read and write the files of `mini`'s two stages."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ from chunkv2l.train.stages.hypernet_stage import Trained
 from chunkv2l.train.stages.vlm_stage import VisualReader
 
 
-def fresh(config: RunConfig) -> Trained:
-    """A hypernetwork of the run's sizes, untrained."""
+def make_untrained(config: RunConfig) -> Trained:
+    """Return an untrained hypernetwork of the run's sizes, with keys."""
     sizes: dict[str, Any] = dict(config.hypernet)
     return Trained(Hypernetwork(replace(HYPERNET_CONFIG, **sizes)), CHANNELS, config.key_dropout)
 
 
 def save_reader(reader: VisualReader, path: Path) -> None:
+    """Write connector and LoRA."""
     save_file({k: v.detach().cpu().contiguous() for k, v in reader.state_dict().items()}, path)
 
 
 def load_reader(reader: VisualReader, path: Path) -> None:
-    """Raises InputError where the file isn't a reader of this size."""
+    """Read connector and LoRA.
+
+    Raises:
+        InputError: the file isn't a reader of these sizes.
+    """
     try:
         reader.load_state_dict(_read(path))
     except RuntimeError as error:
@@ -40,12 +45,12 @@ def load_reader(reader: VisualReader, path: Path) -> None:
 
 
 def load_trained(trained: Trained, path: Path) -> None:
-    """Weights of an earlier run; keys of another shape are left as they are, untrained.
+    """Read the weights of an earlier run; keys of another shape stay untrained.
 
     Raises:
         InputError: the file isn't a hypernetwork of this run's sizes.
     """
-    state = {"log_temperature": trained.log_temperature.detach(), **_read(path)}  # shipped ones lack it
+    state = {"log_temperature": trained.log_temperature.detach(), **_read(path)}  # the shipped weights lack it
     shapes = {name: value.shape for name, value in trained.state_dict().items()}
     if {name: value.shape for name, value in state.items() if name.startswith("keys.")} != {
         name: shape for name, shape in shapes.items() if name.startswith("keys.")
@@ -59,7 +64,7 @@ def load_trained(trained: Trained, path: Path) -> None:
 
 
 def load_keys(path: Path) -> Keys:
-    """The learned keys of an earlier run, frozen.
+    """Read the learned keys of an earlier run, frozen.
 
     Raises:
         InputError: the file isn't a hypernetwork of `mini`'s, or its keys can't be used.
@@ -72,7 +77,7 @@ def load_keys(path: Path) -> Keys:
 
 
 def save_trained(trained: Trained, path: Path) -> None:
-    """Hypernetwork, keys and temperature, under prefixes, as `mini` is loaded from."""
+    """Write hypernetwork, keys and temperature, under the prefixes that `mini`'s loader reads."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in trained.state_dict().items()}
     save_file(tensors, path, {"config": json.dumps(asdict(trained.hypernet.config))})
 

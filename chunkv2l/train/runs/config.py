@@ -1,4 +1,4 @@
-"""A training run's configuration: one JSON file, checked when read."""
+"""Read and check a training run's configuration, one JSON file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunConfig:
+    """The settings of a training run."""
+
     data: Path
     out: Path
     sources: tuple[Source, ...]
@@ -26,11 +28,12 @@ class RunConfig:
     schedule: Schedule
     mix: Mix
     model: str = ""
-    """the VLM that a hypernetwork is trained for: a name, folder or hub's OWNER/NAME; "" for `mini`'s own two stages"""
+    """the VLM that a hypernetwork is trained for: a name, a folder or a hub's OWNER/NAME; "" for `mini`'s own two
+    stages"""
     cache: Path | None = None
-    """of any VLM: where its encoded clips are kept; `clips` in `out` if not given"""
+    """any VLM: folder of encoded clips; `clips` in `out` if not given"""
     tokens: int = 0
-    """of any VLM: of a clip whose states are kept, drawn at random; all if 0"""
+    """any VLM: number of a clip's tokens whose states are kept, drawn at random; all if 0"""
     reader: Path | None = None
     """stage 2: the weights that stage 1 wrote"""
     start: Path | None = None
@@ -49,7 +52,7 @@ class RunConfig:
     weights: Weights = field(default_factory=Weights)
     """stage 2: of the parts of the loss"""
     key_dropout: float = 0.0
-    """stage 2: share of what learned keys pool that they do without in training"""
+    """stage 2: dropout of the features that learned keys pool"""
     teachers: tuple[Path, ...] = ()
     """stage 2: hypernetworks of earlier runs, whose keys teach this run's, on the images of sources without texts"""
     compile: bool = True
@@ -70,14 +73,14 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _made(kind: type[T], values: Any, where: str) -> T:
+def _make(settings: type[T], values: Any, where: str) -> T:
     if not isinstance(values, dict):
         raise InputError(f"{where} must be an object of settings.")
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
         raise InputError(f"{where} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
     try:
-        return kind(**values)
+        return settings(**values)
     except TypeError as error:
         raise InputError(f"{where} is incomplete: {error}.") from None
 
@@ -95,15 +98,15 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not JSON: {error}.") from None
     values["sources"] = tuple(
-        _made(Source, row | {"motion": _made(Motion, row.get("motion", {}), "motion")}, "a source")
+        _make(Source, row | {"motion": _make(Motion, row.get("motion", {}), "motion")}, "a source")
         for row in values.get("sources", [])
     )
-    values["schedule"] = _made(Schedule, values.get("schedule", {}), "schedule")
+    values["schedule"] = _make(Schedule, values.get("schedule", {}), "schedule")
     mix = values.get("mix", {})
-    values["mix"] = _made(Mix, _tuples(mix), "mix")
-    values["weights"] = _made(Weights, _tuples(values.get("weights", {})), "weights")
+    values["mix"] = _make(Mix, _tuples(mix), "mix")
+    values["weights"] = _make(Weights, _tuples(values.get("weights", {})), "weights")
     for name in ("data", "out", "reader", "start", "cache"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
-    values["teachers"] = tuple(Path(one) for one in values.get("teachers", []))
-    return _made(RunConfig, values, str(path))
+    values["teachers"] = tuple(Path(file) for file in values.get("teachers", []))
+    return _make(RunConfig, values, str(path))

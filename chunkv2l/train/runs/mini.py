@@ -1,4 +1,4 @@
-"""The two stages of `mini`'s own training. `any_vlm.py` trains a hypernetwork for any VLM."""
+"""Train `mini` in two stages: connector and LoRA, then the hypernetwork. `any_vlm.py` trains for any other VLM."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from chunkv2l.train.data.batches import loader
 from chunkv2l.train.data.images import STILL
 from chunkv2l.train.data.material import Material, load_material
 from chunkv2l.train.runs.checkpoints import (
-    fresh,
     load_keys,
     load_reader,
     load_trained,
+    make_untrained,
     save_reader,
     save_trained,
 )
@@ -42,7 +42,7 @@ from chunkv2l.train.stages.vlm_stage import REHEARSED, VisualReader, VlmStage, r
 
 @dataclass(frozen=True)
 class MiniRun:
-    """Everything that both stages work with."""
+    """The frozen parts, the images as `mini` sees them, and their texts, for both stages."""
 
     config: RunConfig
     rank: int
@@ -58,18 +58,21 @@ class MiniRun:
 
     @property
     def leads(self) -> bool:
+        """Return True in the process that logs, measures and saves."""
         return self.rank == 0
 
     def generator(self, salt: int = 0) -> torch.Generator:
+        """Return this process's random numbers for one purpose."""
         return torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + salt)
 
     def say(self, text: str) -> None:
+        """Print in the first process only."""
         if self.leads:
             print(text, flush=True)
 
 
 def prepare(config: RunConfig) -> MiniRun:
-    """Load the frozen parts, film all photographs, look at them once."""
+    """Load the frozen parts, film all photographs, and compute their vision features."""
     rank, _, device = distributed.start()
     began = time.monotonic()
     material = load_material(config.data_settings)
@@ -78,7 +81,9 @@ def prepare(config: RunConfig) -> MiniRun:
     decoder = from_llama(frozen.language.to(device), dtype)
     runner: Runner = compiled() if config.compile else run_block
     vision = frozen.vision.to(device, dtype)
-    sets = [(one, src.takes, src.motion) for one, src in zip(material.sets, material.sources, strict=True)]
+    sets = [
+        (images, source.takes, source.motion) for images, source in zip(material.sets, material.sources, strict=True)
+    ]
     bank = build_bank(vision, sets, dtype=dtype, cuts=[cut.members for cut in material.cuts])
     dev_bank = build_bank(vision, [(material.dev, 1, STILL)], seed=1, dtype=dtype)
     run = MiniRun(
@@ -99,19 +104,19 @@ def prepare(config: RunConfig) -> MiniRun:
 
 
 def train_vlm(run: MiniRun) -> VisualReader:
-    """Stage 1. Writes `reader.safetensors`: connector and LoRA."""
+    """Run stage 1 and write `reader.safetensors`: connector and LoRA."""
     config, device = run.config, run.device
     torch.manual_seed(config.seed)
     reader = VisualReader(run.decoder, config.lora_rank).to(device)
     if config.start is not None:
         load_reader(reader, config.start)
     stage = vlm_stage(run, reader)
-    idle = fresh(config).to(device)
+    unused = make_untrained(config).to(device)
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
             decoder = reader.lora.apply_to(run.decoder)
-        return context_figures(dev_subject(run, idle, reader, decoder), run.material.negatives)
+        return context_figures(dev_subject(run, unused, reader, decoder), run.material.negatives)
 
     trainer = Trainer(reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=run.leads)
     batches = run.material.batches(run.prompts, skip_taught=True, start=trainer.step, rank=run.rank)
@@ -128,7 +133,7 @@ def train_hypernet(run: MiniRun, reader: VisualReader) -> Trained:
     with torch.no_grad():
         decoder = reader.lora.apply_to(run.decoder)
     torch.manual_seed(config.seed + 1)
-    trained = fresh(config).to(device)
+    trained = make_untrained(config).to(device)
     if config.start is not None:
         load_trained(trained, config.start)
     if config.compile:
@@ -156,6 +161,7 @@ def _tail(run: MiniRun) -> Tensor:
 
 
 def vlm_stage(run: MiniRun, reader: VisualReader) -> VlmStage:
+    """Return the loss of stage 1."""
     config = run.config
     questions = REHEARSED[: config.rehearsed]
     return VlmStage(
@@ -173,11 +179,12 @@ def vlm_stage(run: MiniRun, reader: VisualReader) -> VlmStage:
 
 
 def bank_clips(run: MiniRun, reader: VisualReader, bank: FeatureBank, decoder: Decoder) -> BankClips:
-    """The bank's clips as the reader shows them to its decoder."""
+    """Return the bank's clips as the reader shows them to its decoder."""
     return BankClips(decoder, bank, _sight(run, reader, decoder), _tail(run))
 
 
 def hypernet_stage(run: MiniRun, trained: Trained, source: BankClips) -> HypernetStage:
+    """Return the losses of stage 2."""
     config = run.config
     return HypernetStage(
         trained,
@@ -192,15 +199,15 @@ def hypernet_stage(run: MiniRun, trained: Trained, source: BankClips) -> Hyperne
 
 
 def _teachers(run: MiniRun) -> KeyTeachers | None:
-    """The run's keys that teach, with the images that nothing is written about."""
+    """Return the keys that teach, with the images without texts, which they score; None without teachers."""
     if not run.config.teachers:
         return None
-    silent = [i for i, one in enumerate(run.material.described) if not (one.captions or one.labels)]
-    if not silent:
-        raise InputError("Teachers are asked about images without texts, and all sources of this run have some.")
+    untold = [i for i, image in enumerate(run.material.described) if not (image.captions or image.labels)]
+    if not untold:
+        raise InputError("Key teachers need images without texts: add a source whose images have no captions.")
     keys = tuple(load_keys(path).to(run.device) for path in run.config.teachers)
     sharp = KeyTeachers.sharp if len(keys) > 1 else 1.0
-    return KeyTeachers(keys, torch.tensor(silent, device=run.device), sharp)
+    return KeyTeachers(keys, torch.tensor(untold, device=run.device), sharp)
 
 
 def dev_subject(run: MiniRun, trained: Trained, reader: VisualReader, decoder: Decoder) -> StageSubject:

@@ -1,13 +1,14 @@
-"""Stage 2: the hypernetwork learns to internalise clips, to be composed, and to be found; the VLM is frozen.
+"""Compute the losses of stage 2: the hypernetwork learns to internalise clips, to be composed, and to be found.
 
 - internalise: cross-entropy on text with zero visual tokens (arXiv 2606.04351), and the distribution of the same VLM
   with the frames in context as a second target;
 - compose: several clips' adapters side by side, weighted as the policies do, the bias once; one clip answers, and the
   VLM with that clip's frames in context is a second target here too;
-- find: symmetric InfoNCE over router scores (clips × texts), of which only those of clips that the learned keys
-  mix up are computed; and over the keys themselves, in every batch, whatever its kind. Keys and hypernetwork share no
-  weights, nor what they read: batches of the kind "keys" leave the hypernetwork as it is, and no text block runs for
-  them.
+- find: symmetric InfoNCE over router scores (clips × texts), computed only for clips that the learned keys confuse; and
+  InfoNCE over the keys in batches of every objective. Keys and hypernetwork share neither weights nor inputs: batches
+  of the objective "keys" don't change the hypernetwork, and no text block runs for them.
+
+The VLM is frozen.
 """
 
 from __future__ import annotations
@@ -22,32 +23,32 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train.clips.base import Clips
-from chunkv2l.train.core import distributed as several
+from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, forward
 from chunkv2l.train.core.losses import (
-    agreement,
     distil,
+    divergence,
     group_nce,
     info_nce,
-    many_right,
+    multi_positive_nce,
     neighbourhoods,
     row_sums,
     short_weight,
     token_nll,
 )
 from chunkv2l.train.data.batches import Batch
-from chunkv2l.train.data.nouns import NOUNS, naming
+from chunkv2l.train.data.nouns import NOUNS, bare_name
 from chunkv2l.train.stages.key_teachers import KeyTeachers
 
 Figures = dict[str, Tensor]
 
 
 class Trained(nn.Module):
-    """Everything that stage 2 trains.
+    """The parts that stage 2 trains: hypernetwork, keys, and the temperature of the router's scores.
 
     Args:
-        channels: C of what the VLM's vision side sees, for the keys.
-        key_dropout: as `Keys` has it.
+        channels: C of the vision features that the keys pool.
+        key_dropout: see `Keys`.
     """
 
     def __init__(self, hypernet: Hypernetwork, channels: int, key_dropout: float = 0.0) -> None:
@@ -59,20 +60,20 @@ class Trained(nn.Module):
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each part of the loss counts.
+    """Weights of the parts of the loss, and sizes that belong to them.
 
     Attributes:
-        distil: share of the second target, the VLM with frames in context; the rest is cross-entropy.
-        find: InfoNCE over router scores, a batch of its kind.
-        key: InfoNCE over learned keys, every batch.
-        taught: the keys' teachers, where there are any, a batch of the kind "keys".
+        distil: share of the second target, the VLM with frames in context; the other share is cross-entropy.
+        find: InfoNCE over router scores, in batches of the objective "find".
+        key: InfoNCE over learned keys, in every batch.
+        taught: KL divergence from the keys' teachers, if there are any, in batches of the objective "keys".
         named: InfoNCE over keys and the bare names of things ("A dog."), each true of all clips whose texts mention it,
-            a batch of the kind "keys".
-        scored: clips of a batch of the kind "find" that get router scores; all have keys.
-        hard: of how many of them each is told apart: groups that the keys take for each other.
-        short: weight of the tokens of answers of a word or two ("Yes."), which long captions would drown.
-        kept: shares of a clip's tokens that the hypernetwork reads, and of its features that the keys pool, drawn a
-            batch: less is faster, and harder to memorise.
+            in batches of the objective "keys".
+        scored: clips of a "find" batch that get router scores; all get keys.
+        hard: clips in a group, within which router scores are compared: the keys confuse a group's clips.
+        short: weight of the tokens of short answers ("Yes."), which long captions outnumber.
+        kept: shares of a clip's tokens that the hypernetwork reads, and of its features that the keys pool; one is
+            drawn for each batch. Fewer tokens are faster, and harder to memorise.
     """
 
     distil: float = 0.5
@@ -88,25 +89,26 @@ class Weights:
 
 @dataclass(frozen=True)
 class HypernetStage:
+    """Compute the loss of a batch, for the clips of one source."""
+
     trained: Trained
     decoder: Decoder
     source: Clips
-    """what a batch's images are, and the generator's draws"""
     generator: torch.Generator
     runner: Runner
     sentences: Sentences
     weights: Weights = Weights()
     teachers: KeyTeachers | None = None
-    """the keys', asked in batches of their kind"""
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
+        """Return the loss of a batch, and figures for the log."""
         batch = batch.to(self.source.device)
-        if batch.kind == "keys":
-            seen = self.source.features(batch.images, batch.frames, self.generator)
-            own = self.trained.keys.of_clips(*self._thinned(*seen, batch.draw))
-            loss, figures, _ = self._keys(batch, own)
+        if batch.objective == "keys":
+            features, mask = self.source.features(batch.images, batch.frames, self.generator)
+            clip_keys = self.trained.keys.of_clips(*self._thinned(features, mask, batch.draw))
+            loss, figures, _ = self._keys(batch, clip_keys)
             if self.weights.named and batch.named is not None and batch.named.any():
-                named = self._naming(batch.named, own)
+                named = self._naming(batch.named, clip_keys)
                 loss, figures["named"] = loss + self.weights.named * named, named.detach()
             if self.teachers is not None:
                 taught = self._taught(self.teachers, batch)
@@ -114,9 +116,9 @@ class HypernetStage:
             return loss, figures
         watched = self.source.clips(batch.images, batch.frames, self.generator)
         states, mask = self._thinned(watched.states, watched.mask, batch.draw)
-        seen = self._thinned(watched.features, watched.features_mask, batch.draw)
-        keys, figures, similarity = self._keys(batch, self.trained.keys.of_clips(*seen))
-        if batch.kind == "find":
+        pooled = self._thinned(watched.features, watched.features_mask, batch.draw)
+        keys, figures, similarity = self._keys(batch, self.trained.keys.of_clips(*pooled))
+        if batch.objective == "find":
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)
         codes = self._codes(states, mask)
@@ -125,11 +127,14 @@ class HypernetStage:
         if self.weights.distil and watched.teacher is not None:
             teacher = watched.teacher(batch.owner, batch.behind_ids)
         del watched, states, mask
-        hidden, name = self._internalise(batch, a, b) if batch.kind == "internalise" else self._compose(batch, a, b)
-        return self._answered(batch, hidden, teacher, name, keys, figures)
+        hidden, name = (
+            self._internalise(batch, a, b) if batch.objective == "internalise" else self._compose(batch, a, b)
+        )
+        return self._answer_loss(batch, hidden, teacher, name, keys, figures)
 
     def _thinned(self, tokens: Tensor, mask: Tensor | None, draw: int) -> tuple[Tensor, Tensor | None]:
-        """A random choice of the clips' tokens [B, ..., S, D], the same for all; the first one where some are short."""
+        """Return a random choice of the clips' tokens [B, ..., S, D], the same for all; with a mask, always the first
+        token."""
         share = self.weights.kept[draw % len(self.weights.kept)]
         if share >= 1:
             return tokens, mask
@@ -138,7 +143,7 @@ class HypernetStage:
         order = order[: max(1, round(share * count))].sort().values
         if mask is None:
             return tokens[..., order, :], None
-        order[0] = 0  # every clip has it
+        order[0] = 0  # a token that every clip has
         return tokens[..., order, :], mask[:, order]
 
     def _codes(self, states: Tensor, mask: Tensor | None) -> Tensor:
@@ -153,18 +158,20 @@ class HypernetStage:
         return adapter.A.to(dtype), (adapter.B * adapter.scaling).to(dtype)
 
     def bias(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the bias adapter, A and scaling · B, `count` times."""
         bias, dtype = self.trained.hypernet.bias, self.decoder.embedding.dtype
         return bias.A.to(dtype).expand(count, -1, -1, -1), (bias.B * bias.scaling).to(dtype).expand(count, -1, -1, -1)
 
     def with_bias(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the bias adapter's ranks to each adapter's."""
         bias_a, bias_b = self.bias(a.shape[0])
         return torch.cat([a, bias_a], dim=2), torch.cat([b, bias_b], dim=2)
 
     def answer(self, ids: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """Output states of text-only rows; each adapter serves the same number of consecutive rows."""
+        """Return output states of text-only rows; each adapter serves the same number of consecutive rows."""
         return forward(self.decoder, self.decoder.embed(ids), a, b, runner=self.runner)[0]
 
-    def _answered(
+    def _answer_loss(
         self, batch: Batch, hidden: Tensor, teacher: Tensor | None, name: str, keys: Tensor, figures: Figures
     ) -> tuple[Tensor, Figures]:
         values, row = token_nll(hidden, self.decoder.head, batch.labels)
@@ -183,11 +190,11 @@ class HypernetStage:
     def _compose(self, batch: Batch, a: Tensor, b: Tensor) -> tuple[Tensor, str]:
         groups, parts = a.shape[0] // batch.parts, batch.parts
         rows = batch.owner.shape[0] // groups
-        way = batch.draw % 5
-        if way < 3:  # one composition a group: all at weight 1, or all at 1 / k
-            weight = 1.0 if way < 1 else 1.0 / parts
+        draw = batch.draw % 5
+        if draw < 3:  # one composition a group: all at weight 1, or all at 1 / k
+            weight = 1.0 if draw < 1 else 1.0 / parts
             a, b = (_grouped(t, groups, parts).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
-        else:  # a composition a row: a router that mostly, but not always, trusts the right clip
+        else:  # a composition a row, like those of a router that mostly prefers the right clip
             owner = F.one_hot(batch.owner % parts, parts).float()  # [Q, N]
             noise = torch.randn(owner.shape, device=a.device, generator=self.generator)
             weights = (2.0 * owner + noise).softmax(-1).to(a.dtype)
@@ -196,65 +203,69 @@ class HypernetStage:
             a = chosen.transpose(1, 2).flatten(2, 3)
             b = _grouped(b, groups, parts)[group].transpose(1, 2).flatten(2, 3)
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
-        return hidden, f"compose_{'sum' if way < 1 else 'mean' if way < 3 else 'route'}"
+        return hidden, f"compose_{'sum' if draw < 1 else 'mean' if draw < 3 else 'route'}"
 
-    def _keys(self, batch: Batch, own: Tensor) -> tuple[Tensor, Figures, Tensor]:
-        """InfoNCE over learned keys and the clips of all processes: the more there are, the better it separates them.
+    def _keys(self, batch: Batch, clip_keys: Tensor) -> tuple[Tensor, Figures, Tensor]:
+        """Return InfoNCE over learned keys and the clips of all processes, figures, and this process's cosines [clips,
+        texts].
 
-        The third is this process's own table [clips, texts] of cosines.
+        More clips are more negatives.
         """
         keys = self.trained.keys
-        asked = keys.of_sentences(self.sentences(batch.said))
+        text_keys = keys.of_sentences(self.sentences(batch.said))
         scale = keys.log_scale.exp()
-        table = several.gathered(own) @ several.gathered(asked).T
-        nce = info_nce(table * scale, 1.0) * several.count()
+        table = distributed.gather(clip_keys) @ distributed.gather(text_keys).T
+        nce = info_nce(table * scale, 1.0) * distributed.count()
         right = torch.arange(table.shape[0], device=table.device)
-        figures = {"key": nce.detach() / several.count(), "key_found": (table.argmax(0) == right).float().mean()}
-        return nce, figures, (own @ asked.T).detach()
+        figures = {"key": nce.detach() / distributed.count(), "key_found": (table.argmax(0) == right).float().mean()}
+        return nce, figures, (clip_keys @ text_keys.T).detach()
 
-    def _naming(self, named: Tensor, own: Tensor) -> Tensor:
-        """How badly bare names of things find this process's clips that have them; the temperature isn't theirs."""
+    def _naming(self, named: Tensor, clip_keys: Tensor) -> Tensor:
+        """Return InfoNCE over bare names and this process's clips; the temperature gets no gradient from it."""
         keys = self.trained.keys
-        asked = keys.of_sentences(self.sentences([naming(noun) for noun in NOUNS]))
-        return many_right(own @ asked.T * keys.log_scale.exp().detach(), named)
+        name_keys = keys.of_sentences(self.sentences([bare_name(noun) for noun in NOUNS]))
+        return multi_positive_nce(clip_keys @ name_keys.T * keys.log_scale.exp().detach(), named)
 
     def _taught(self, teachers: KeyTeachers, batch: Batch) -> Tensor:
-        """How far the keys are from their teachers on half as many images without texts, and the batch's statements."""
+        """Return the keys' divergence from their teachers, on half as many images without texts and the batch's
+        statements."""
         images = teachers.draw(max(1, len(batch.images) // 2), self.generator)
         features, mask = self.source.features(images, batch.frames, self.generator)
         sentences, keys = self.sentences(batch.said), self.trained.keys
-        wanted = teachers.scores(features, mask, sentences)
-        own = keys.of_clips(*self._thinned(features, mask, batch.draw))
-        return agreement(own @ keys.of_sentences(sentences).T * keys.log_scale.exp(), wanted)
+        target = teachers.scores(features, mask, sentences)
+        clip_keys = keys.of_clips(*self._thinned(features, mask, batch.draw))
+        return divergence(clip_keys @ keys.of_sentences(sentences).T * keys.log_scale.exp(), target)
 
     def _groups(self, similarity: Tensor, size: int, count: int) -> Tensor:
-        """Clips that the keys mix up, with noise: [count, size]."""
+        """Return groups of clips that the keys confuse, with noise: [count, size]."""
         noise = torch.empty_like(similarity).exponential_(generator=self.generator).log()
         return neighbourhoods(similarity * self.trained.keys.log_scale.exp().detach() - noise, size, count)
 
     def _find(
         self, batch: Batch, codes: Tensor, similarity: Tensor, keys: Tensor, figures: Figures
     ) -> tuple[Tensor, Figures]:
-        with torch.no_grad():  # the prior: learning from it would make clips' own texts unlikely under the bias
+        with torch.no_grad():  # the prior: its gradient would make clips' texts unlikely under the bias
             blank = self.answer(batch.said_ids, *self.bias(batch.said_ids.shape[0]))
         size = min(self.weights.hard, codes.shape[0])
         groups = self._groups(similarity, size, max(1, min(self.weights.scored, codes.shape[0]) // size))
-        rows = groups[:, None].expand(-1, size, -1).flatten()  # of each clip all texts of its group
+        rows = groups[:, None].expand(-1, size, -1).flatten()  # each clip with all texts of its group
         ids, labels = batch.said_ids[rows], batch.said_labels[rows]
         hidden = self.answer(ids, *self.with_bias(*self.factors(codes[groups.flatten()])))
         nll, row = token_nll(hidden, self.decoder.head, labels)
-        own = -row_sums(nll, row, len(rows)).view(-1, size, size)  # log p of those texts under each clip
+        under_clip = -row_sums(nll, row, len(rows)).view(-1, size, size)  # log p of those texts under each clip
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
         tokens = (batch.said_labels != -100).sum(1)[groups]  # [groups, texts]
-        alone = -row_sums(prior, prior_row, codes.shape[0])
-        scores = (own - alone[groups][:, None]) / tokens[:, None].sqrt() / self.trained.log_temperature.exp()
+        under_bias = -row_sums(prior, prior_row, codes.shape[0])
+        scores = (
+            (under_clip - under_bias[groups][:, None]) / tokens[:, None].sqrt() / self.trained.log_temperature.exp()
+        )
         texts = batch.said_ids[groups]
-        nce, found = group_nce(scores, (texts[:, :, None] == texts[:, None]).all(-1))
-        caption = -own.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
-        figures |= {"find": nce.detach(), "found": found}
+        nce, share_found = group_nce(scores, (texts[:, :, None] == texts[:, None]).all(-1))
+        caption = -under_clip.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
+        figures |= {"find": nce.detach(), "found": share_found}
         return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:
-    """[groups · parts, …] → [groups, parts, …]."""
+    """Reshape [groups · parts, …] to [groups, parts, …]."""
     return x.view(groups, parts, *x.shape[1:])

@@ -1,7 +1,7 @@
-"""Learned keys as teachers of others: several that were trained apart find more than each, and one can learn it.
+"""Teach learned keys by others: the mean of several that were trained apart finds more than each of them.
 
-They are asked about images without texts, on which none of them was trained: on its own training images each is surer
-than it will ever be again.
+The teachers score images without texts, on which none of them was trained: on its training images a teacher is
+over-confident.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from chunkv2l.hypernet.keys import Keys
 
 @dataclass(frozen=True)
 class KeyTeachers:
-    """
+    """Trained keys, and the images that they score.
+
     Attributes:
         keys: the teachers.
-        images: numbers of the images that they are asked about, int64 [n].
-        sharp: what their mean is multiplied by: it is flatter than each of them.
+        images: numbers of the images that they score, int64 [n].
+        sharp: factor of their mean score, which is flatter than each teacher's.
     """
 
     keys: tuple[Keys, ...]
@@ -28,19 +29,19 @@ class KeyTeachers:
     sharp: float = 1.3
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Numbers of `count` images, or of all if there are fewer."""
+        """Return the numbers of `count` random images, or of all if there are fewer."""
         order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
         return self.images[order[:count]]
 
     @torch.no_grad()
     def scores(self, features: Tensor, mask: Tensor | None, sentences: Tensor) -> Tensor:
-        """What they make of clips and statements [clips, texts].
+        """Return the teachers' mean scores of clips and statements, [clips, texts].
 
         Args:
             features: [B, S, C]; `mask` [B, S], None where all tokens are real.
             sentences: embeddings of the statements [T, SENTENCE].
         """
         tables = [
-            one.of_clips(features, mask) @ one.of_sentences(sentences).T * one.log_scale.exp() for one in self.keys
+            keys.of_clips(features, mask) @ keys.of_sentences(sentences).T * keys.log_scale.exp() for keys in self.keys
         ]
         return torch.stack(tables).mean(0) * self.sharp

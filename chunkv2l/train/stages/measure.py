@@ -138,11 +138,11 @@ class SceneQuestion:
 
     Attributes:
         clips: the group.
-        place: which of them answers.
+        right: position of the clip that answers.
     """
 
     clips: tuple[int, ...]
-    place: int
+    right: int
     question: str
     answer: str
 
@@ -163,7 +163,7 @@ def measure_compositions(
     given: dict[str, dict[int, Given]] = {}
     for number, question in enumerate(questions):
         asked.append(question)
-        controls: dict[str, Mapping[int, float]] = {"right": {question.clips[question.place]: 1.0}, "bias": {}}
+        controls: dict[str, Mapping[int, float]] = {"right": {question.clips[question.right]: 1.0}, "bias": {}}
         for name, weights in {**controls, **compose(question)}.items():
             given.setdefault(name, {})[number] = weights
     rows = [(question.question, question.answer) for question in asked]

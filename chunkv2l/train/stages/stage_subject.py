@@ -252,11 +252,11 @@ def _scene_questions(subject: StageSubject, size: int, groups: int, rng: random.
     questions = []
     for group in range(groups):
         clips = tuple((group * size + k) % len(described) for k in range(size))
-        for place, clip in enumerate(clips):
+        for right, clip in enumerate(clips):
             others = frozenset().union(*(described[other].nouns for other in clips if other != clip))
             row = scene_row(described[clip], rng, others)
             if row:
-                questions.append(SceneQuestion(clips, place, *row))
+                questions.append(SceneQuestion(clips, right, *row))
     return questions
 
 

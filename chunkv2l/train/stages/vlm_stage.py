@@ -1,4 +1,4 @@
-"""Stage 1: teach SmolLM2 to read frames. The connector and a LoRA are trained; everything else is frozen."""
+"""Compute the loss of stage 1, in which SmolLM2 learns to read frames: connector and LoRA are trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chunkv2l.train.core.lora import DecoderLora
 from chunkv2l.train.core.losses import short_weight, token_nll
 from chunkv2l.train.data.batches import Batch, pad
 
-# Answers of the bare language model to these are rehearsed, so that it keeps its language.
+# The bare language model's answers to these questions are trained too, so that it doesn't forget its language.
 REHEARSED = (
     "What is the capital of France?",
     "What is the capital of Japan?",
@@ -56,7 +56,7 @@ REHEARSED = (
 
 
 class VisualReader(nn.Module):
-    """The trained parts: connector and LoRA."""
+    """The parts that stage 1 trains: connector and LoRA."""
 
     def __init__(self, decoder: Decoder, rank: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def rehearsal(
     questions: Sequence[str] = REHEARSED,
     tokens: int = 32,
 ) -> list[Tensor]:
-    """ids and labels [Q, T] of the bare model's greedy answers."""
+    """Return ids and labels [Q, T] of the bare model's greedy answers."""
     end = prompts.answer("")[-1]
     rows: list[tuple[list[int], list[int]]] = [(prompts.ask(question), []) for question in questions]
     for _ in range(tokens):
@@ -90,7 +90,7 @@ def rehearsal(
 
 @dataclass(frozen=True)
 class VlmStage:
-    """The loss of stage 1: next-token cross-entropy of answers behind frames, and the rehearsed answers."""
+    """Compute the loss of stage 1: next-token cross-entropy of answers behind frames, and the rehearsed answers."""
 
     reader: VisualReader
     decoder: Decoder
@@ -105,16 +105,17 @@ class VlmStage:
     drop: float = 0.0
     """share of the LoRA's ranks that a step leaves out"""
     short: float = 1.0
-    """weight of the tokens of answers of a word or two ("Yes."), which long captions would drown"""
+    """weight of the tokens of short answers ("Yes."), which long captions outnumber"""
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a batch, and figures for the log."""
         device = self.bank.first.device
         batch = batch.to(device)
-        seen = self.bank.clips(batch.images, batch.frames, self.generator)
+        features = self.bank.clips(batch.images, batch.frames, self.generator)
         if self.blur:
-            seen = VisionFeatures(F.dropout(seen.grid, self.blur), F.dropout(seen.cls, self.blur))
+            features = VisionFeatures(F.dropout(features.grid, self.blur), F.dropout(features.cls, self.blur))
         decoder = self.reader.lora.apply_to(self.decoder, self.drop)
-        prefix = self.sight.prefix(seen)
+        prefix = self.sight.prefix(features)
         hidden = self.sight.behind(prefix, batch.owner, batch.behind_ids, decoder)
         nll, row = token_nll(hidden, decoder.head, batch.behind_labels)
         weight = short_weight(batch.behind_labels, row, self.short)

@@ -16,7 +16,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.models import Calibration, Model
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.data.images import ImageSet, load_images
-from chunkv2l.train.data.nouns import NOUNS, naming
+from chunkv2l.train.data.nouns import NOUNS, bare_name
 from evaluation.__main__ import main
 from evaluation.benchmarks import calibration
 from evaluation.benchmarks.calibration import judge
@@ -57,11 +57,11 @@ def test_a_third_of_the_statements_is_true_of_nothing_in_their_movie(images: Ima
 
 def test_bare_names_are_true_of_every_photograph_that_mentions_them(images: ImageSet) -> None:
     made = make_statements(images, list(range(60)), (8, 24), 60, 1 / 3, random.Random(0), names=0.5)
-    names = [one for one in made if one.text in map(naming, NOUNS)]
+    names = [one for one in made if one.text in map(bare_name, NOUNS)]
     assert 28 <= len(names) <= 32 and sum(not one.right for one in made) == 20
     assert any(len(one.right) > 1 for one in names) and any(not one.right for one in names)
     for one in names:
-        noun = next(noun for noun in NOUNS if naming(noun) == one.text)
+        noun = next(noun for noun in NOUNS if bare_name(noun) == one.text)
         assert one.right == tuple(p for p, i in enumerate(one.movie) if noun in images.described[i].nouns)
 
 

@@ -75,8 +75,8 @@ def test_one_photograph_alone_shows_what_a_scene_question_names(shown: Shown) ->
     assert len(questions) > 10
     for asked in questions:
         noun = asked.question.removeprefix("What happens in the scene with the ").removesuffix("?")
-        assert [noun in shown.described[number].nouns for number in asked.clips] == [i == asked.place for i in range(4)]
-        assert asked.answer in shown.described[asked.clips[asked.place]].captions
+        assert [noun in shown.described[number].nouns for number in asked.clips] == [i == asked.right for i in range(4)]
+        assert asked.answer in shown.described[asked.clips[asked.right]].captions
 
 
 def test_of_one_clip_everything_is_kept(shown: Shown) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from chunkv2l.answer.spans import Span
 from chunkv2l.train.data.images import load_images
-from chunkv2l.train.data.nouns import mentioned
+from chunkv2l.train.data.nouns import find_nouns
 from chunkv2l.train.data.questions import Described
 from evaluation.__main__ import main
 from evaluation.benchmarks import relations
@@ -73,7 +73,7 @@ def test_the_right_segment_is_the_one_that_the_order_says(
 def test_an_event_is_true_of_its_occurrences_alone(made: list[tuple[tuple[Described, ...], Ordered]]) -> None:
     for described, movie in made:
         for question in movie.questions:
-            nouns = mentioned(question.anchor)
+            nouns = find_nouns(question.anchor)
             true = tuple(i for i, n in enumerate(movie.photographs) if nouns <= described[n].nouns)
             assert true == question.occurrences
             own = {movie.photographs[i] for i in true}

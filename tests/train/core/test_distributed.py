@@ -20,11 +20,11 @@ SCRIPT = textwrap.dedent(
     torch.manual_seed(rank)  # other weights in each process, until they are given the first one's
     module = nn.Linear(4, 3, bias=False)
     unused = nn.Parameter(torch.ones(2))
-    several.same([module.weight.data])
+    several.broadcast_from_first([module.weight.data])
     torch.manual_seed(100)
     data, texts = torch.randn(count, 2, 4), torch.randn(count, 2, 3)
-    keys = several.gathered(module(data[rank]))
-    asked = several.gathered(texts[rank])
+    keys = several.gather(module(data[rank]))
+    asked = several.gather(texts[rank])
     loss = info_nce(keys @ asked.T, 1.0) * several.count()
     loss.backward()
     several.average_gradients([module.weight, unused])
@@ -33,10 +33,10 @@ SCRIPT = textwrap.dedent(
         whole.weight.data.copy_(module.weight.data)
         info_nce(whole(data.flatten(0, 1)) @ texts.flatten(0, 1).T, 1.0).backward()
         torch.testing.assert_close(module.weight.grad, whole.weight.grad)
-        assert several.agree(1.5) == 1.5 and torch.equal(unused.grad, torch.zeros(2))
+        assert several.broadcast_value(1.5) == 1.5 and torch.equal(unused.grad, torch.zeros(2))
         print("alike")
     else:
-        assert several.agree(99.0) == 1.5
+        assert several.broadcast_value(99.0) == 1.5
     torch.distributed.destroy_process_group()
     """
 )

@@ -9,7 +9,7 @@ import pytest
 from chunkv2l.errors import InputError
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.train.data.batches import Batches, Mix
-from chunkv2l.train.data.cuts import draw_cuts, join, together
+from chunkv2l.train.data.cuts import describe_cut, draw_cuts, join_captions
 from chunkv2l.train.data.questions import Described, NegativeNouns, caption_row, detail_row, exists_row, scene_row
 from tests.train.stages.test_stages import Letters
 
@@ -20,11 +20,13 @@ BARE = Described(labels=("bus",))
 
 
 def test_captions_are_joined_into_one_sentence() -> None:
-    assert join(["A dog runs.", "Two men swim.", "It rains."]) == "A dog runs, then two men swim, then it rains."
+    assert (
+        join_captions(["A dog runs.", "Two men swim.", "It rains."]) == "A dog runs, then two men swim, then it rains."
+    )
 
 
 def test_what_is_known_of_a_cut_is_known_of_its_parts() -> None:
-    both = together([DESCRIBED[0], Described(("A red car.",))])
+    both = describe_cut([DESCRIBED[0], Described(("A red car.",))])
     assert both.captions == ("A dog runs.", "There is a dog.", "A red car.")
     assert both.joined == ("A dog runs, then a red car.", "There is a dog, then a red car.")
     assert both.nouns == {"dog", "car"}

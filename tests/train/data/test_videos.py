@@ -1,4 +1,4 @@
-"""Folders of videos as training reads them: rows, bad rows, stretches, and `mini`'s bank of their frames."""
+"""Folders of videos as training reads them: rows, bad rows, intervals, and `mini`'s bank of their frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkv2l.models.mini.connector import GRID, SIZE, VisionFeatures
 from chunkv2l.train.clips.bank import build_bank
 from chunkv2l.train.data.images import Motion, load_images
 from chunkv2l.train.data.material import AnySet, load_set
-from chunkv2l.train.data.videos import Stretch, VideoSet, load_videos
+from chunkv2l.train.data.videos import VideoInterval, VideoSet, load_videos
 from chunkv2l.video.frame_sampling import FrameSampling
 from tests.helpers import media
 from tests.helpers.photograph_sets import write_set
@@ -43,12 +43,12 @@ def row(**changes: Any) -> dict[str, Any]:
     return {"file": "three.mp4", "captions": ["All is red ."], **changes}
 
 
-def test_rows_become_stretches(folder: Path) -> None:
+def test_rows_become_intervals(folder: Path) -> None:
     videos = load_set(written(folder, row(), "", row(captions=["Green", ""], start=2, end=4)))
     assert isinstance(videos, VideoSet) and len(videos) == 2 and videos.name == folder.name
-    assert videos.stretches[0].start == 0.0 and videos.stretches[0].end == pytest.approx(6.0, abs=0.05)
+    assert videos.intervals[0].start == 0.0 and videos.intervals[0].end == pytest.approx(6.0, abs=0.05)
     assert [one.captions for one in videos.described] == [("All is red.",), ("Green.",)]
-    clip = videos.stretches[1].clip(FrameSampling(media.at(0.0, 1.9), media.whole))
+    clip = videos.intervals[1].clip(FrameSampling(media.at(0.0, 1.9), media.whole))
     assert [media.colour(frame)[1] > 200 for frame in clip.frames] == [True, True] and clip.duration == 2.0
     assert len(load_videos(folder, limit=1)) == 1
 
@@ -84,10 +84,10 @@ def test_a_folder_without_rows_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_parts_lie_within_their_stretch() -> None:
-    stretch, rng = Stretch(Path("x"), 4.0, 14.0), random.Random(0)
-    for part in (stretch.part(0.5, rng) for _ in range(50)):
+    interval, rng = VideoInterval(Path("x"), 4.0, 14.0), random.Random(0)
+    for part in (interval.part(0.5, rng) for _ in range(50)):
         assert 4.0 <= part.start < part.end <= 14.0 and part.seconds >= 5.0
-    middle = stretch.middle(0.5)
+    middle = interval.middle(0.5)
     assert (middle.start, middle.end) == (6.5, 11.5)
 
 

@@ -22,7 +22,7 @@ from chunkv2l.models.registry import find_loader
 from chunkv2l.models.smolvlm.load import LOADER
 from chunkv2l.train.__main__ import main
 from chunkv2l.train.clips import encoded
-from chunkv2l.train.clips.prompts import Words
+from chunkv2l.train.clips.prompts import FamilyPrompts
 from chunkv2l.train.clips.shots import shots_of
 from chunkv2l.train.core.trainer import Schedule, Trainer
 from chunkv2l.train.data.batches import Batch
@@ -37,7 +37,7 @@ SIZES = {"latent_size": 32, "rank": 2, "num_blocks": 1, "num_heads": 2, "num_kv_
 
 
 def videos(folder: Path) -> Path:
-    """A folder of one movie with two stretches."""
+    """A folder of one movie with two intervals."""
     folder.mkdir()
     media.write(folder / "two.mp4", media.joined([media.scene(1, 50), media.scene(2, 50)]))
     rows: list[dict[str, Any]] = [
@@ -97,7 +97,7 @@ def test_the_loss_falls_and_the_file_builds_an_index(config: RunConfig, tmp_path
     stage = run.stage(run.clips)
     source = run.material.batches(run.prompts)
     fixed = [source.make(number) for number in range(6)]
-    assert {batch.kind for batch in fixed} == {"internalise", "compose", "find"}
+    assert {batch.objective for batch in fixed} == {"internalise", "compose", "find"}
 
     def total() -> float:
         stage.generator.manual_seed(4)
@@ -195,7 +195,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
 
 def test_words_of_both_families_are_their_own() -> None:
     for vlm in (tiny_smolvlm.vlm(), tiny_mini.tiny().vlm):
-        words = Words(vlm)
+        words = FamilyPrompts(vlm)
         assert words.ask("What?") == vlm.prompt_ids("What?") and words.ask("") == vlm.prompt_ids("")
         assert words.answer("A dog.")[:-1] == vlm.statement_ids("A dog.")
         assert words.answer("A dog.")[-1] in vlm.decoder.end_ids
@@ -203,7 +203,7 @@ def test_words_of_both_families_are_their_own() -> None:
     clip = tiny_smolvlm.clip(3)
     smol = tiny_smolvlm.vlm()
     for question in ("", "Is there a dog?"):
-        tail = Words(smol).behind_frames(question)
+        tail = FamilyPrompts(smol).behind_frames(question)
         ids = smol.clip_ids(clip, question or "Describe the video.", True)
         assert ids[-len(tail) :] == tail and smol._image_id in ids[: -len(tail)] and smol._image_id not in tail
 

@@ -23,7 +23,7 @@ from chunkv2l.train.clips import base as clips
 from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.clips.base import BankClips, Sight
 from chunkv2l.train.core.decoder import Block, Decoder, forward, go_on, read, run_block
-from chunkv2l.train.core.losses import agreement, group_nce, info_nce, many_right, neighbourhoods
+from chunkv2l.train.core.losses import divergence, group_nce, info_nce, multi_positive_nce, neighbourhoods
 from chunkv2l.train.core.trainer import Schedule, Trainer
 from chunkv2l.train.data.batches import Batch, Batches, Mix
 from chunkv2l.train.data.nouns import NOUNS
@@ -259,7 +259,13 @@ def test_processes_draw_alike_but_see_other_images() -> None:
     )
     for number in range(12):
         a, b = first.make(number), second.make(number)
-        assert (a.kind, a.frames, a.parts, a.draw, len(a.images)) == (b.kind, b.frames, b.parts, b.draw, len(b.images))
+        assert (a.objective, a.frames, a.parts, a.draw, len(a.images)) == (
+            b.objective,
+            b.frames,
+            b.parts,
+            b.draw,
+            len(b.images),
+        )
     assert any(not torch.equal(first.make(n).images, second.make(n).images) for n in range(12))
 
 
@@ -310,7 +316,7 @@ def test_what_is_true_of_several_clips_is_to_find_them_all() -> None:
         math.log(math.exp(1) + 1 + math.exp(3)) - 1
     )
     of_texts = (math.log(math.exp(2) + math.exp(1)) - 1.5) + (math.log(math.exp(0.5) + math.exp(3)) - 0.5)
-    assert float(many_right(scores, right)) == pytest.approx((of_clips / 2 + of_texts / 2) / 2, abs=1e-6)
+    assert float(multi_positive_nce(scores, right)) == pytest.approx((of_clips / 2 + of_texts / 2) / 2, abs=1e-6)
 
 
 def test_bare_names_find_clips_whose_texts_mention_them(tmp_path: Path) -> None:
@@ -376,13 +382,13 @@ def test_teachers_say_their_mean() -> None:
 
 def test_tables_agree_with_themselves_alone() -> None:
     scores = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
-    assert float(agreement(scores, scores)) == pytest.approx(0, abs=1e-6)
+    assert float(divergence(scores, scores)) == pytest.approx(0, abs=1e-6)
     other = scores.clone()
     other[1, 2] += 2
     rows = (other[1].log_softmax(0).exp() * (other[1].log_softmax(0) - scores[1].log_softmax(0))).sum() / 4
     column = other[:, 2].log_softmax(0)
     columns = (column.exp() * (column - scores[:, 2].log_softmax(0))).sum() / 3
-    assert float(agreement(scores, other)) == pytest.approx(float((rows + columns) / 2), rel=1e-5)
+    assert float(divergence(scores, other)) == pytest.approx(float((rows + columns) / 2), rel=1e-5)
 
 
 def test_shipped_keys_can_teach(tmp_path: Path) -> None:
