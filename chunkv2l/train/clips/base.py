@@ -70,7 +70,8 @@ class Sight:
 
     def prefix(self, features: VisionFeatures) -> Tensor:
         """Return the opening and the visual tokens, [B, P, D]."""
-        visual = self.connector(VisionFeatures(features.grid.float(), features.cls.float())).to(self.decoder.embedding.dtype)
+        visual = self.connector(VisionFeatures(features.grid.float(), features.cls.float()))
+        visual = visual.to(self.decoder.embedding.dtype)
         opening = self.decoder.embed(self.opening).expand(visual.shape[0], -1, -1)
         return torch.cat([opening, visual], dim=1)
 
