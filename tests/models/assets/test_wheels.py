@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,13 +41,12 @@ def wheels(source: Path) -> list[fetch.Wheel]:
 
 
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=fetch.NO_PIP))
 
 
 def test_from_a_folder_nothing_is_run(
     wheels: list[fetch.Wheel], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    no_pip(monkeypatch)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a program was run"))
     assert fetch.fetch_wheels(wheels, tmp_path, source) == [source / wheel.filename for wheel in wheels]
 
@@ -96,9 +95,11 @@ def test_pip_fetches_exactly_the_pinned_ones_and_installs_nothing(
     into = tmp_path / "into"
     into.mkdir()
     assert fetch.fetch_wheels(wheels, into) == [into / wheel.filename for wheel in wheels]
-    assert [(command[3], command[-1]) for command in ran] == [
-        ("download", "one-part==1.0"),
-        ("download", "other-part==2.5"),
+    assert [
+        (command[command.index("download") - 5 : command.index("download") - 2], command[-1]) for command in ran
+    ] == [
+        ([sys.executable, "-I", "-c"], "one-part==1.0"),
+        ([sys.executable, "-I", "-c"], "other-part==2.5"),
     ]
     assert all("--no-deps" in command for command in ran)
 
@@ -109,3 +110,24 @@ def test_a_failing_pip_is_a_failure_that_says_what_else_to_do(
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
     with pytest.raises(ChunkV2LError, match=r"could not fetch one-part==1\.0.*one_part.*other_part.*--from FOLDER"):
         fetch.fetch_wheels(wheels, tmp_path)
+
+
+def test_modules_in_the_current_folder_and_on_pythonpath_are_not_run(
+    wheels: list[fetch.Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    marker = tmp_path / "was run"
+    for name in ("pip", "runpy", "site", "sitecustomize", "ssl", "urllib3"):
+        (planted / f"{name}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    monkeypatch.chdir(planted)
+    monkeypatch.setenv("PYTHONPATH", str(planted))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ChunkV2LError, match="pip could not fetch one-part"):
+        fetch.fetch_wheels(wheels, tmp_path)
+    assert not marker.exists()
+
+
+def test_the_isolated_pip_is_the_installed_one() -> None:
+    done = subprocess.run([*fetch.isolated_pip(), "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pip ")
