@@ -68,7 +68,16 @@ class Outputs:
                 raise InputError("The answer names no moment, so there is none to cut.")
             best = answer.spans[0]
             movie = find_movie(index.file, self.movie)
-            say(trim.cut_clip(movie, best.start, best.end, self.clip, self.reencode).describe())
+            clip = trim.cut_clip(
+                movie,
+                best.start,
+                best.end,
+                self.clip,
+                self.reencode,
+                length=index.segments[-1].end,
+                stream=index.file.meta.settings.get("stream"),
+            )
+            say(clip.describe())
 
 
 def find_movie(index: IndexFile, movie: str | Path | None = None) -> Path:

@@ -1,12 +1,12 @@
-"""Encoding a stretch of a movie anew, so that it begins and ends where it should, to the frame and to the sample.
+"""Encode a stretch of a movie anew, with borders that are exact to the frame and to the sample.
 
-Pictures keep the times at which they were shown, however uneven, and their rotation; the first is the one on the screen
+Pictures keep the times at which they were shown, however uneven, and their rotation; the first is the one on screen
 where the stretch begins. Sound is one run of samples from the same moment on, with silence where the movie has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
@@ -14,59 +14,60 @@ import av
 import numpy as np
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.container import choose_video_stream
+from chunkv2l.video.container import origin
+from chunkv2l.video.packet_scan import Scan, read_mended
 from chunkv2l.video.probe import MovieInfo
 
 ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopus")}
-"""Of pictures and of sound, by container; H.264 and AAC otherwise."""
+"""FFmpeg's encoders of pictures and of sound, by container; H.264 and AAC in the others."""
 TICK: Final = Fraction(1, 120_000)
-"""The clip's clock, seconds: usual frame rates come out even."""
-_QUALITY: Final = {"libx264": {"crf": "18"}, "libvpx-vp9": {"crf": "28", "b": "0", "cpu-used": "4"}}
-_JITTER: Final = 0.05  # seconds by which stamps of sound may be off before silence is put in
+"""Seconds in a tick of the clip's clock, in which usual frame rates are whole numbers."""
+_WARM_UP = 1.0  # seconds of sound before the start, with which decoders begin
+_QUALITY: Final = {"libx264": {"crf": "18", "bf": "0"}, "libvpx-vp9": {"crf": "28", "b": "0", "cpu-used": "4"}}
+_JITTER: Final = 0.05  # seconds by which stamps of sound may be off before silence is inserted
 PATIENCE: Final = 10
-"""Seconds of pictures behind the end in which sound that lags is waited for."""
+"""Seconds of pictures behind the end that are read to get the sound up to the end."""
 
 
-def encode(
-    source: Any, target: Any, info: MovieInfo, start: float, end: float, found: Iterator[Any]
-) -> tuple[float, float]:
+def encode(source: Any, target: Any, info: MovieInfo, scanned: Scan, start: float, end: float) -> tuple[float, float]:
     """Encode [start, end) seconds of the movie `source` into `target`, two open containers.
 
     Args:
-        found: the source's packets, from a key frame at or before `start` on.
+        scanned: the pictures of that stretch.
 
     Returns:
-        What the clip shows: as asked for, but from the first picture and to the last.
+        When the clip's first picture begins and its last one ends, seconds on the movie's timeline.
 
     Raises:
         ChunkV2LError: there is no picture, or this PyAV lacks the encoder.
     """
-    video: Any = choose_video_stream(source)
-    zero = Fraction(info.origin).limit_denominator(1_000_000)
+    video: Any = source.streams[info.stream]
+    zero = origin(source, video)
     names = ENCODERS.get(target.format.name.split(",")[0], ("libx264", "aac"))
     tracks: dict[int, _Pictures | _Sound] = {}
     try:
         tracks[video.index] = pictures = _Pictures(target, video, names[0], info, start, end)
-        for sound in sound_streams(source):
+        sounds = sound_streams(source)
+        for sound in sounds:
             tracks[sound.index] = _Sound(target, sound, names[1], start, end)
     except av.codec.codec.UnknownCodecError as error:
-        raise ChunkV2LError(f"This PyAV can't encode with {error}: cut the clip without --reencode.") from error
+        raise ChunkV2LError(f"This PyAV can't encode with {error}: name the clip .mkv, without --reencode.") from error
     video.thread_type = "AUTO"
 
     def shown(frame: Any, stream: Any) -> float | None:
         stamp = frame.pts if frame.pts is not None else frame.dts
         return None if stamp is None else float(stamp * Fraction(stream.time_base) - zero)
 
-    for packet in found:
+    for _, time, packet in read_mended(source, info, scanned, sounds, start - _WARM_UP):
         track = tracks[packet.stream.index]
-        if not track.done:
-            for frame in _decoded(packet.stream, packet):
+        if not track.is_done:
+            for frame in _decode(packet.stream, packet):
                 track.add(frame, shown(frame, packet.stream))
-        late = (packet.dts if packet.dts is not None else packet.pts) * packet.time_base - zero > end + PATIENCE
-        if all(one.done for one in tracks.values()) or (late and track is pictures and pictures.done):
+        is_late = time is not None and time > end + PATIENCE
+        if all(track.is_done for track in tracks.values()) or (is_late and track is pictures and pictures.is_done):
             break
     for number, track in tracks.items():
-        for frame in _decoded(source.streams[number], None):
+        for frame in _decode(source.streams[number], None):
             track.add(frame, shown(frame, source.streams[number]))
         track.finish()
     if pictures.first is None:
@@ -75,12 +76,12 @@ def encode(
 
 
 def sound_streams(source: Any) -> list[Any]:
-    """The sound of a movie, as far as FFmpeg knows what it is."""
+    """Return the sound tracks of a movie that FFmpeg can decode."""
     return [stream for stream in source.streams.audio if stream.codec_context is not None]
 
 
-def _decoded(stream: Any, packet: Any | None) -> list[Any]:
-    """A packet's frames, or, without one, what the decoder still holds; none where they are damaged."""
+def _decode(stream: Any, packet: Any | None) -> list[Any]:
+    """Return a packet's frames, or without a packet those that the decoder still holds; none where it is damaged."""
     try:
         return list(stream.decode(packet))
     except av.FFmpegError:
@@ -88,7 +89,7 @@ def _decoded(stream: Any, packet: Any | None) -> list[Any]:
 
 
 class _Pictures:
-    """The clip's pictures. A frame is written when the next one says how long it was shown."""
+    """Encodes the clip's pictures. A frame is written when the next one says how long it was shown."""
 
     def __init__(self, target: Any, stream: Any, codec: str, info: MovieInfo, start: float, end: float) -> None:
         self._target, self._start, self._end = target, start, end
@@ -107,24 +108,29 @@ class _Pictures:
         self._held: tuple[Any, float] | None = None
         self._lengths: dict[int, int] = {}
         self._next = 0
-        self.done = False
+        self._before, self._step = info.first, 1 / info.fps
+        self.is_done = False
         self.first: float | None = None
         self.last = start
 
     def add(self, frame: Any, time: float | None) -> None:
-        if self.done or time is None or (self._held is not None and time <= self._held[1]):
+        """Take the next frame, shown from `time` on, seconds; None where the movie has no times."""
+        if time is None:
+            time = self._before if self._held is None else self._held[1] + self._step
+        if self.is_done or time < -1e-3 or (self._held is not None and time <= self._held[1]):
             return
         self._write(time)
         self._held = (frame, time)
-        self.done = time >= self._end
+        self.is_done = time >= self._end
 
     def finish(self) -> None:
+        """Write what is left: the last frame stays until the end."""
         if self._held is not None:
             self._write(max(self._end, self._held[1]))
         self._mux(self._out.encode())
 
     def _write(self, until: float) -> None:
-        """The frame that is held, as it was shown until then, if any of that lies within."""
+        """Write the frame that is held, which was shown until `until`, if that lies within the stretch."""
         if self._held is None:
             return
         frame, time = self._held
@@ -146,7 +152,7 @@ class _Pictures:
 
 
 class _Sound:
-    """One track of the clip's sound: samples counted from the stretch's start."""
+    """Encodes one track of the clip's sound; samples are counted from the stretch's start."""
 
     def __init__(self, target: Any, stream: Any, codec: str, start: float, end: float) -> None:
         self._target, self._start = target, start
@@ -158,26 +164,28 @@ class _Sound:
         self._channels = stream.codec_context.layout.nb_channels
         self._most = round((end - start) * self._rate)
         self._written = 0
-        self.done = False
+        self.is_done = False
 
     def add(self, frame: Any, time: float | None) -> None:
-        if self.done:
+        """Take the next frame, which begins at `time`, seconds; None where the movie doesn't say."""
+        if self.is_done:
             return
         if time is None:
             time = self._start + self._written / self._rate
         at = round((time - self._start) * self._rate)
         for part in self._resampler.resample(frame):
             samples = part.to_ndarray()
-            self._place(samples, at)
+            self._insert(samples, at)
             at += samples.shape[1]
 
     def finish(self) -> None:
+        """Write what the resampler and the encoder still hold."""
         for part in self._resampler.resample(None) if self._written else ():
-            self._place(part.to_ndarray(), self._written)
+            self._insert(part.to_ndarray(), self._written)
         self._mux(self._out.encode())
 
-    def _place(self, samples: Any, at: int) -> None:
-        """Samples [channels, n] from sample number `at` on; before, silence; what overlaps is dropped."""
+    def _insert(self, samples: Any, at: int) -> None:
+        """Write samples [channels, n] that begin at sample number `at`: behind silence, or without what overlaps."""
         off = at - self._written
         if self._written == 0 or abs(off) > _JITTER * self._rate:
             if off > 0:
@@ -189,7 +197,7 @@ class _Sound:
         samples = samples[:, : self._most - self._written]
         if samples.shape[1]:
             self._encode(samples)
-        self.done = self._written >= self._most
+        self.is_done = self._written >= self._most
 
     def _encode(self, samples: Any) -> None:
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", self._out.layout.name)

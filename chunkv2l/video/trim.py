@@ -1,14 +1,15 @@
-"""Cutting a stretch out of a movie, as a file of its own: copied from a key frame on, or encoded anew to the frame.
+"""Cut a stretch out of a movie into a file of its own: streams copied from a key frame on, or encoded anew.
 
-All times are seconds on the movie's timeline (`movies.py`). A clip is written under another name beside its own and
-takes its name when it is whole.
+All times are seconds on the movie's timeline (`probe`). The stretch's packets are scanned first (`packet_scan`): where
+a copy would show what the movie doesn't, or can't be written, the clip is encoded anew, and says why. What a copied
+clip shows is read back from the clip. A clip is written under another name beside its own, and renamed when complete.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,17 +19,19 @@ import av
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
-from chunkv2l.timecode import clock
-from chunkv2l.video.container import choose_video_stream, open_container, origin, packets
-from chunkv2l.video.probe import probe
+from chunkv2l.sanitize import plural
+from chunkv2l.timecode import clock, precision
+from chunkv2l.video.container import open_container, packets
+from chunkv2l.video.packet_scan import Scan, read_mended, scan
+from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
 FORMATS: Final[Mapping[str, str]] = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-"""What a clip's name may end in, and FFmpeg's name of that container."""
+"""Endings of a clip's name, and FFmpeg's names of these containers."""
 MARK: Final = "cut by chunkv2l"
 """In a clip's comment: only files that carry it are replaced."""
-_BACKS: Final = (0.0, 15.0, float("inf"))  # seconds before the start that are sought, until a key frame is met
-_RETRIES: Final = 8  # times in a row that the demuxer may fail
+_LATE = 0.05  # seconds by which a copied clip may begin behind its key frame
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ class TrimmedClip:
     Attributes:
         path: the file.
         start, end: what it really shows, seconds on the movie's timeline.
-        requested: the stretch that was asked for.
+        requested: the stretch that was asked for, as far as the movie goes.
         exact: whether it was encoded anew, which cuts at the very frame.
+        reason: why it was encoded anew though that wasn't asked for, or "".
+        left_out: how many sound tracks are missing, because FFmpeg doesn't know their coding.
     """
 
     path: Path
@@ -47,19 +52,36 @@ class TrimmedClip:
     end: float
     requested: tuple[float, float]
     exact: bool
+    reason: str = ""
+    left_out: int = 0
 
     def describe(self) -> str:
-        """For people: what was written, and, where streams were copied, that it begins at a key frame."""
-        text = f"{self.path}: {clock(self.start, 1)} to {clock(self.end, 1)} of the movie"
+        """Return a sentence that says what was written; of a copy also how early it begins."""
+        decimals = max(1, precision(self.end - self.start))
+        text = f"{self.path}: {clock(self.start, decimals)} to {clock(self.end, decimals)} of the movie"
+        missing = f" {plural(self.left_out, 'sound track')} left out: coded in an unknown way." if self.left_out else ""
         if self.exact:
-            return f"{text}."
+            return f"{text}{f', encoded anew: {self.reason}' if self.reason else ''}.{missing}"
         early = self.requested[0] - self.start
         where = f"{early:.1f} s early, at a key frame" if early > 0.05 else "at a key frame"
-        return f"{text}, copied as it is; it starts {where} (--reencode cuts exactly)."
+        return f"{text}, copied as it is; it starts {where} (--reencode cuts exactly).{missing}"
+
+
+class _CannotCopyError(Exception):
+    """Streams can't be copied; the message is a part of a sentence."""
+
+
+@dataclass(frozen=True)
+class _CopiedPicture:
+    """A picture to copy: when it is shown and decoded, and how long it is shown; seconds on the movie's timeline."""
+
+    time: Fraction
+    decoded: Fraction
+    duration: Fraction
 
 
 def check_out(out: str | Path, movie: Path) -> Path:
-    """Where a clip of a movie may be written to.
+    """Return the path that a clip of a movie will be written to, after checking it.
 
     Raises:
         InputError: a name that doesn't end in one of `FORMATS`, no such folder, the movie itself, or another file that
@@ -77,165 +99,218 @@ def check_out(out: str | Path, movie: Path) -> Path:
     return out
 
 
-def cut_clip(movie: str | Path, start: float, end: float, out: str | Path, reencode: bool = False) -> TrimmedClip:
-    """TrimmedClip [start, end) seconds of a movie out of it, pictures and sound.
+def cut_clip(
+    movie: str | Path,
+    start: float,
+    end: float,
+    out: str | Path,
+    reencode: bool = False,
+    *,
+    length: float | None = None,
+    stream: int | None = None,
+) -> TrimmedClip:
+    """Cut [start, end) seconds out of a movie, pictures and sound.
 
     Without `reencode` the streams are copied: nothing is lost, and it takes no time, but the clip can only begin at a
     key frame, which may be seconds earlier. With it the borders are exact; frames keep their times and their rotation.
+    What can't be copied is encoded anew all the same, and the clip's `reason` says why.
 
     Args:
         out: .mp4, .mov, .mkv or .webm. An older clip of ours is replaced, any other file never.
+        length: seconds of the movie that were read when it was indexed, where that is known: headers may be wrong.
+        stream: FFmpeg's number of the video stream; by default the one that players show.
 
     Raises:
-        InputError: not a movie, an empty stretch, a place that can't be written to, or a container that can't hold
-            what the movie is coded in.
+        InputError: not a movie, a stretch without a picture, or a file that can't be written.
         ChunkV2LError: the movie can't be read there, or the disk is full or fails. Nothing is left behind.
     """
-    info = probe(movie)
+    info = probe(movie, stream)
     movie, out = info.path, check_out(out, info.path)
-    if not 0 <= start < min(end, info.duration):
-        raise InputError(f"There is nothing of {movie} from {start:g} to {end:g} s: it lasts {info.duration:g} s.")
-    end = min(end, info.duration)
-    back, key = find_key(movie, start)
-    about = f"{MARK}: {start:.3f} to {end:.3f} s of {movie.name}"
-    kind = FORMATS[out.suffix.lower()]
-    with (
-        _replacing(out) as part,
-        open_container(movie) as source,
-        av.open(str(part), "w", format=kind, options=_options(out)) as target,
-    ):
-        target.metadata["comment"] = about
-        found = from_key(source, start, back)
-        stretch = (
-            encode(source, target, info, start, end, found) if reencode else _copy(source, target, key, end, found)
-        )
-    return TrimmedClip(out, *stretch, (start, end), reencode)
+    known = info.duration if length is None else length
+    scanned = scan(info, start, end, known) if 0 <= start < end else None
+    reach = known if scanned is None or scanned.end is None else float(scanned.end)
+    stretch = (start, end if scanned is not None and scanned.end is None else min(end, reach))
+    if scanned is None or not stretch[0] < stretch[1] or not _shows_something(scanned, stretch[1]):
+        raise InputError(f"There is nothing of {movie} from {start:g} to {end:g} s: it lasts {reach:g} s.")
+    with _replacing(out) as part:
+        reason = "" if reencode else _find_obstacle(scanned)
+        if not reencode and not reason:
+            try:
+                return _copy(info, scanned, stretch, part, out)
+            except _CannotCopyError as error:
+                reason = str(error)
+        return _encode(info, scanned, stretch, part, out, reason)
 
 
-def find_key(movie: Path, start: float) -> tuple[float, int]:
-    """Where the last key frame at or before `start` is: how far back one must seek to meet it, and its stamp.
+def _shows_something(scanned: Scan, end: float) -> bool:
+    """Return whether any picture is on screen before `end`."""
+    return any(picture.is_shown and (picture.time is None or picture.time < end) for picture in scanned.pictures)
 
-    Where there is none (a movie whose pictures begin later), it is the first of all.
+
+def _find_obstacle(scanned: Scan) -> str:
+    """Return why these pictures can't be copied, as a part of a sentence, or "" where they can."""
+    times = [picture.time for picture in scanned.pictures if picture.time is not None]
+    if len(times) < len(scanned.pictures):
+        return "the movie's pictures have no times of their own"
+    if any(picture.shift for picture in scanned.pictures):
+        return "the movie's clock jumps"
+    if not all(picture.is_shown for picture in scanned.pictures):
+        return "the movie has pictures there that are never shown (an edit list)"
+    if not scanned.pictures[0].is_key:
+        return "the movie has no key frame there"
+    if len(set(times)) < len(times):
+        return "several of the movie's pictures have the same time"
+    return ""
+
+
+@contextmanager
+def _open_target(part: Path, out: Path, movie: Path, stretch: tuple[float, float]) -> Iterator[Any]:
+    """Open the file that a clip is written to."""
+    options = {"movflags": "faststart"} if out.suffix.lower() in (".mp4", ".mov") else {}  # plays while it loads
+    with av.open(str(part), "w", format=FORMATS[out.suffix.lower()], options=options) as target:
+        target.metadata["comment"] = f"{MARK}: {stretch[0]:.3f} to {stretch[1]:.3f} s of {movie.name}"
+        yield target
+
+
+def _encode(
+    info: MovieInfo, scanned: Scan, stretch: tuple[float, float], part: Path, out: Path, reason: str
+) -> TrimmedClip:
+    """Encode a stretch anew into the file `part`, which will be called `out`."""
+    with open_container(info.path) as source, _open_target(part, out, info.path, stretch) as target:
+        shown = encode(source, target, info, scanned, *stretch)
+        left_out = len(source.streams.audio) - len(sound_streams(source))
+    return TrimmedClip(out, *shown, stretch, True, reason, left_out)
+
+
+def _copy(info: MovieInfo, scanned: Scan, stretch: tuple[float, float], part: Path, out: Path) -> TrimmedClip:
+    """Copy a stretch from its key frame on into the file `part`, which will be called `out`.
 
     Raises:
-        ChunkV2LError: there is no key frame, or reading fails.
+        _CannotCopyError: the container can't hold the streams, or the copy doesn't show the pictures that it should.
     """
-    for back in _BACKS:
-        with open_container(movie) as source:
-            stream = choose_video_stream(source)
-            limit = Fraction(start) + origin(source, stream)
-            found: int | None = None
-            for packet in from_key(source, start, back, sounds=False):
-                stamp = _stamp(packet)
-                if packet.is_keyframe and (stamp * packet.time_base <= limit or (found is None and back > start)):
-                    found = stamp
-                elif _decoded(packet) * packet.time_base > limit and (found is not None or back <= start):
-                    break
-            if found is not None:
-                return back, found
-    raise ChunkV2LError(f"{movie} has no key frame to begin a clip with.")
-
-
-def from_key(source: Any, start: float, back: float, sounds: bool = True) -> Iterator[Any]:
-    """Packets of the pictures and of all sound, from about `back` seconds before `start` (or the first of all) on."""
-    video: Any = choose_video_stream(source)
-    if back <= start or back == 0.0:
-        stamp = int((Fraction(start - back) + origin(source, video)) / Fraction(video.time_base))
-        with suppress(av.FFmpegError):  # no index to seek in: from the beginning then
-            source.seek(stamp, stream=video)
-    failures = 0
-    while True:
+    end = Fraction(stretch[1])
+    pictures = _plan_copy(scanned, end, info)
+    with open_container(info.path) as source:
+        left_out = len(source.streams.audio) - len(sound_streams(source))
         try:
-            for packet in packets(source, [video, *(sound_streams(source) if sounds else ())]):
-                failures = 0
-                if packet.size and (packet.pts is not None or packet.dts is not None):
-                    yield packet
-            return
-        except av.FFmpegError as error:
-            failures += 1
-            if failures > _RETRIES:
-                raise ChunkV2LError(f"{source.name.removeprefix('file:')} can't be read on ({error}).") from error
+            with _open_target(part, out, info.path, stretch) as target:
+                _write_copy(source, target, info, scanned, pictures, end)
+        except (av.FFmpegError, OSError) as error:
+            if error.errno in _DISK_ERRORS:
+                raise
+            raise _CannotCopyError(f"{out.suffix.lower()} files can't hold the movie's streams") from error
+    return TrimmedClip(out, *_read_borders(part, pictures), stretch, False, "", left_out)
 
 
-def _copy(source: Any, target: Any, key: int, end: float, found: Iterator[Any]) -> tuple[float, float]:
-    """Copy packets from the key frame with this stamp until `end`; what the clip shows, seconds on the timeline."""
-    video: Any = choose_video_stream(source)
-    outs = {stream.index: _copied(stream, target) for stream in (video, *sound_streams(source))}
-    zero = origin(source, video)
-    begin, limit = key * Fraction(video.time_base), Fraction(end) + zero
-    last = begin
-    started, done = False, set()
-    for packet in _in_order(found):
-        number, base = packet.stream.index, Fraction(packet.time_base)
-        time, order = _stamp(packet) * base, _decoded(packet) * base
-        if order >= limit:
-            done.add(number)
-            if done == set(outs) or (number == video.index and order >= limit + PATIENCE):
-                break
-            continue
-        if number == video.index:
-            started = started or (packet.is_keyframe and _stamp(packet) == key)
-            if not started:
-                continue
-            last = max(last, time + (packet.duration or 0) * base)
-        if time < begin:  # sound from before; pictures that need what isn't there
-            continue
-        shift = round(begin / base)
-        packet.pts, packet.dts = _stamp(packet) - shift, _decoded(packet) - shift
-        packet.stream = outs[number]
-        target.mux(packet)
-    if not started:
-        raise ChunkV2LError(f"{Path(source.name).name} can't be read where the clip begins.")
-    return float(begin - zero), float(last - zero)
+def _plan_copy(scanned: Scan, end: Fraction, info: MovieInfo) -> dict[int, _CopiedPicture]:
+    """Return the pictures to copy, by number: those from the key frame on that are needed up to `end`.
 
-
-def _in_order(found: Iterator[Any]) -> Iterator[Any]:
-    """The same packets with the times to decode them at: after a seek, Matroska has none for the first few pictures.
-
-    Behind those, the n-th decoding time is the n-th smallest time to show; before, they count back frame by frame.
+    Pictures shown before the key frame need others that aren't copied, and are left out. Times to decode are the times
+    to show, delayed by as many pictures as the coded order needs: a file may lack them, or count in another way.
     """
-    waiting: list[Any] = []
-    for packet in found:
-        if packet.stream.type == "video":
-            if packet.dts is None:
-                waiting.append(packet)
+    begin = scanned.pictures[0].time or Fraction(0)
+    timed = [(picture, picture.time) for picture in scanned.pictures if picture.time is not None]
+    timed = [(picture, time) for picture, time in timed if time >= begin]
+    timed = timed[: 1 + max((i for i, (_, time) in enumerate(timed) if time < end), default=0)]
+    step = Fraction(1 / info.fps).limit_denominator(100_000)
+    times = sorted(time for _, time in timed)
+    ranks = {time: rank for rank, time in enumerate(times)}
+    delay = max(i - ranks[time] for i, (_, time) in enumerate(timed))
+    decoded = [times[0] - number * step for number in range(delay, 0, -1)] + times
+    planned = {}
+    for i, (picture, time) in enumerate(timed):
+        is_last = ranks[time] + 1 == len(times)
+        at_end = end if time < end else time + (picture.duration or step)
+        planned[picture.number] = _CopiedPicture(
+            time, decoded[i], (at_end if is_last else times[ranks[time] + 1]) - time
+        )
+    return planned
+
+
+def _write_copy(
+    source: Any, target: Any, info: MovieInfo, scanned: Scan, pictures: Mapping[int, _CopiedPicture], end: Fraction
+) -> None:
+    """Copy these pictures and their sound; the clip's clock starts with the first picture."""
+    video, sounds = source.streams[info.stream], sound_streams(source)
+    suffix = next(suffix for suffix, name in FORMATS.items() if name == target.format.name)
+    tracks = {stream.index: _add_copy(stream, target, suffix) for stream in (video, *sounds)}
+    begin, final = min(picture.time for picture in pictures.values()), max(pictures)
+    last_stamps: dict[int, int] = {}
+    done: set[int] = set()
+    for number, time, packet in read_mended(source, info, scanned, sounds, float(begin)):
+        index, base = packet.stream.index, Fraction(packet.time_base)
+        if number is not None:
+            if number > final:
+                done.add(index)
+            if picture := pictures.get(number):
+                packet.pts, packet.dts = round((picture.time - begin) / base), round((picture.decoded - begin) / base)
+                packet.duration = max(1, round(picture.duration / base))
+        elif time is None or time >= end:
+            done.add(index)
+        else:
+            packet.pts = packet.dts = round((time - begin) / base)
+        if len(done) == len(tracks) or (number is not None and time is not None and time >= end + PATIENCE):
+            break
+        if index in done or (number is not None and number not in pictures):
+            continue
+        if packet.dts <= last_stamps.get(index, packet.dts - 1):
+            if number is None:  # sound that overlaps
                 continue
-            for ahead, early in enumerate(reversed(waiting), start=1):
-                early.dts = packet.dts - ahead * max(1, early.duration or 1)
-            yield from waiting
-            waiting = []
-        yield packet
-    yield from waiting
+            packet.dts = last_stamps[index] + 1  # two that are rounded to the same tick
+        last_stamps[index] = packet.dts
+        packet.stream = tracks[index]
+        target.mux(packet)
 
 
-def _copied(stream: Any, target: Any) -> Any:
-    """A stream of the same kind in the clip."""
+def _add_copy(stream: Any, target: Any, suffix: str) -> Any:
+    """Add a stream of the same coding to the clip.
+
+    Raises:
+        _CannotCopyError: the container can't hold it.
+    """
     name = stream.codec_context.codec.canonical_name
     if name not in target.supported_codecs:
-        kind = "pictures are" if stream.type == "video" else "sound is"
-        raise InputError(
-            f"The movie's {kind} coded as {name}, which a {target.format.name} file can't hold: "
-            "name the clip .mkv, or add --reencode."
-        )
-    return target.add_stream_from_template(stream)
+        subject = "pictures are" if stream.type == "video" else "sound is"
+        raise _CannotCopyError(f"the movie's {subject} coded as {name}, which {suffix} files can't hold")
+    return target.add_stream_from_template(stream, opaque=True)
 
 
-def _stamp(packet: Any) -> int:
-    """When a packet is shown, ticks."""
-    return int(packet.pts if packet.pts is not None else packet.dts)
+def _read_borders(part: Path, pictures: Mapping[int, _CopiedPicture]) -> tuple[float, float]:
+    """Return when a copied clip's first and last picture are shown, seconds on the movie's timeline: start and end.
+
+    Raises:
+        _CannotCopyError: the clip's pictures can't be decoded from its key frame on, or aren't those that were copied.
+    """
+    begin = min(picture.time for picture in pictures.values())
+    last = max(pictures.values(), key=lambda picture: picture.time)
+    try:
+        with open_container(part) as clip:
+            video = clip.streams.video[0]
+            base = Fraction(video.time_base)
+            zero = _first_stamp(part) * base
+            first = next(frame for frame in clip.decode(video) if not frame.is_corrupt)
+            late = first.pts * base - zero
+            clip.seek(round((zero + last.time - begin) / base), stream=video)
+            shown = [frame.pts * base - zero for frame in clip.decode(video) if not frame.is_corrupt]
+    except (av.FFmpegError, StopIteration, ValueError) as error:
+        raise _CannotCopyError("its pictures can't be decoded from the key frame on") from error
+    if late > _LATE or not shown:
+        raise _CannotCopyError("its pictures can't be decoded from the key frame on")
+    final = begin + max(shown)
+    if final > last.time + Fraction(1, 50):
+        raise _CannotCopyError("a copy shows other pictures")
+    nearest = min(pictures.values(), key=lambda picture: abs(picture.time - final))
+    return float(begin + late), float(final + nearest.duration)
 
 
-def _decoded(packet: Any) -> int:
-    """When a packet is decoded, ticks: never later than it is shown."""
-    return int(packet.dts if packet.dts is not None else packet.pts)
-
-
-def _options(out: Path) -> dict[str, str]:
-    """The table of contents first, so that a browser can play while it loads."""
-    return {"movflags": "faststart"} if out.suffix.lower() in (".mp4", ".mov") else {}
+def _first_stamp(part: Path) -> int:
+    """Return when a clip's first picture is shown, ticks of its track."""
+    with open_container(part) as clip:
+        return next(int(packet.pts) for packet in packets(clip, clip.streams.video[0]) if packet.size)
 
 
 def _is_ours(path: Path) -> bool:
+    """Return whether a file is a clip that was cut by `cut_clip`."""
     try:
         with open_container(path) as container:
             return any(key.lower() == "comment" and MARK in text for key, text in container.metadata.items())
@@ -245,7 +320,11 @@ def _is_ours(path: Path) -> bool:
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """A name to write to; what is there at the end becomes `out`, and after an exception nothing is left of it."""
+    """Give a name to write to; the file there becomes `out` at the end, and after an exception it is removed.
+
+    Raises:
+        ChunkV2LError: writing fails.
+    """
     try:
         with atomic_write(out) as part:
             yield part

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.video import transcode as reencode
-from chunkv2l.video import trim as cutting
+from chunkv2l.video import packet_scan, transcode, trim
 from chunkv2l.video.probe import probe
 from chunkv2l.video.trim import MARK, TrimmedClip, cut_clip
 from tests.helpers import media
@@ -101,8 +100,8 @@ def test_encoded_anew_the_borders_are_exact(tmp_path: Path, name: str, out: str)
     made = cut_clip(movie, start, end, tmp_path / out, reencode=True)
     assert made.exact and (made.start, made.end) == pytest.approx((start, end))
     shown = frames_of(made.path)
-    wanted = [2.45, *(time for time in TIMES if 2.45 < time < 4.2)]
-    assert [time for time, _ in shown] == pytest.approx([time - 2.45 for time in wanted], abs=0.002)
+    expected = [2.45, *(time for time in TIMES if 2.45 < time < 4.2)]
+    assert [time for time, _ in shown] == pytest.approx([time - 2.45 for time in expected], abs=0.002)
     assert all(abs(shade - shade_at(2.45 + time)) <= 6 for time, shade in shown)
     with av.open(str(made.path)) as container:
         assert container.duration == pytest.approx(1.75 * av.time_base, abs=0.05 * av.time_base)
@@ -173,7 +172,7 @@ def test_the_end_of_the_movie_is_the_end_of_the_clip(tmp_path: Path) -> None:
         ("link.mp4", "would replace the movie"),
     ],
 )
-def test_places_that_are_refused(tmp_path: Path, out: str, message: str) -> None:
+def test_files_that_cannot_be_written_are_refused(tmp_path: Path, out: str, message: str) -> None:
     movie = write(tmp_path / "m.mp4")
     other = write(tmp_path / "other.mp4")
     (tmp_path / "link.mp4").symlink_to(movie)
@@ -204,11 +203,14 @@ def test_stretches_of_nothing(tmp_path: Path, start: float, end: float) -> None:
         cut_clip(movie, start, end, tmp_path / "out.mp4")
 
 
-def test_a_container_that_cant_hold_the_movie(tmp_path: Path) -> None:
+def test_a_container_that_cannot_hold_the_movie_has_it_encoded_anew(tmp_path: Path) -> None:
     movie = write(tmp_path / "m.mp4")
-    with pytest.raises(InputError, match=r"are coded as h264, which a webm file can't hold: name the clip .mkv"):
-        cut_clip(movie, 1.0, 2.0, tmp_path / "out.webm")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
+    made = cut_clip(movie, 1.0, 2.0, tmp_path / "out.webm")
+    assert made.exact and (made.start, made.end) == pytest.approx((1.0, 2.0))
+    assert made.describe().endswith(
+        "encoded anew: the movie's pictures are coded as h264, which .webm files can't hold."
+    )
+    assert len(frames_of(made.path)) == 12
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -231,29 +233,28 @@ def test_what_dies_on_the_way_leaves_nothing(
     out = tmp_path / "out.mp4"
     cut_clip(movie, 1.0, 2.0, out)
     before = out.read_bytes()
-    seen = itertools.count()
+    count = itertools.count()
 
     def failing(*arguments: Any) -> Any:
         for packet in original(*arguments):
-            if next(seen) > 10:
+            if next(count) > 10:
                 raise failure
             yield packet
 
-    original = cutting.from_key
-    place = cutting.find_key(movie, 1.0)
-    monkeypatch.setattr(cutting, "find_key", lambda *_: place)
-    monkeypatch.setattr(cutting, "from_key", failing)
+    original = packet_scan.read_mended
+    monkeypatch.setattr(trim, "read_mended", failing)
+    monkeypatch.setattr(transcode, "read_mended", failing)
     with pytest.raises(raised, match=message):
         cut_clip(movie, 1.0, 6.0, out, reencode=exact)
-    assert next(seen) > 10
+    assert next(count) > 10
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4", "out.mp4"]
 
 
 def test_an_encoder_that_isnt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reencode, "ENCODERS", {"mp4": ("none", "aac"), "mov": ("none", "aac")})
+    monkeypatch.setattr(transcode, "ENCODERS", {"mp4": ("none", "aac"), "mov": ("none", "aac")})
     movie = write(tmp_path / "m.mp4")
-    with pytest.raises(ChunkV2LError, match="cut the clip without --reencode"):
+    with pytest.raises(ChunkV2LError, match=r"name the clip .mkv, without --reencode"):
         cut_clip(movie, 1.0, 2.0, tmp_path / "out.mp4", reencode=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
 

@@ -15,6 +15,16 @@ _BEYOND_END = 60.0  # seconds beyond the header's end that a gap may reach
 _QUIET = 1.0  # seconds of good pictures that end a damaged interval
 
 
+def is_torn(time: float, last: float, duration: float) -> bool:
+    """Return whether no sound movie shows at `time` what follows the picture shown at `last`, seconds.
+
+    Args:
+        duration: the movie's length as its header has it, seconds.
+    """
+    latest = min(last + MAX_HOLD, max(last, duration) + _BEYOND_END)
+    return not last - _OUT_OF_ORDER <= time <= latest
+
+
 class Clock:
     """Turns the stamps of a movie's frames, in order, into times on its timeline.
 
@@ -52,11 +62,9 @@ class Clock:
         return self._last
 
     def _is_torn(self, time: float) -> bool:
-        """Return whether no sound movie shows its next frame at `time` seconds."""
         if self._last < 0:
             return time > self._start + MAX_HOLD
-        latest = min(self._last + MAX_HOLD, max(self._last, self._info.duration) + _BEYOND_END)
-        return not self._last - _OUT_OF_ORDER <= time <= latest
+        return is_torn(time, self._last, self._info.duration)
 
     def _note_jump(self) -> None:
         time = max(0.0, self._last)
