@@ -34,11 +34,13 @@ class Wheel:
     sha256: str
     size: int
     """bytes"""
+    tag: str = "py3-none-any"
+    """for which Pythons and platforms, as its file name says"""
 
     @property
     def filename(self) -> str:
         """Return the wheel's file name."""
-        return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
+        return f"{self.name.replace('-', '_')}-{self.version}-{self.tag}.whl"
 
 
 def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = None) -> list[Path]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chunkv2l.hypernet.init import normal
+from chunkv2l.hypernet.keys import rows_of_names
 
 if TYPE_CHECKING:
     from transformers import Dinov2Model
@@ -34,26 +35,35 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class VisionFeatures:
-    """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = CHANNELS."""
+    """Vision features of frames: `grid` [..., GRID, GRID, C] and `cls` [..., C], C = CHANNELS.
+
+    `names` [..., classes] are a classifier's probabilities, of each frame, where a classifier has looked.
+    """
 
     grid: Tensor
     cls: Tensor
+    names: Tensor | None = None
 
     def features(self) -> Tensor:
         """Return one row of cells a clip, [..., F · (1 + GRID²), C]; grid is [..., F, GRID, GRID, C], cls [..., F, C].
 
-        Frames follow one another; of each first the class token, then its cells row by row.
+        Frames follow one another; of each first the class token, then its cells row by row. Behind the last one stand
+        the means of a classifier's probabilities over the frames, if there are any, in as few rows as hold them.
         """
         cells = self.grid.flatten(-3, -2)  # [..., F, GRID², C]
-        return torch.cat([self.cls.unsqueeze(-2), cells], dim=-2).flatten(-3, -2)
+        rows = torch.cat([self.cls.unsqueeze(-2), cells], dim=-2).flatten(-3, -2)
+        if self.names is None:
+            return rows
+        return torch.cat([rows, rows_of_names(self.names.float().mean(-2), rows.shape[-1]).to(rows.dtype)], dim=-2)
 
     @staticmethod
     def of_features(features: Tensor) -> VisionFeatures:
-        """Return the vision features that `features` [..., F · (1 + GRID²), C] were made of."""
+        """Return what `features` [..., F · (1 + GRID²), C] were made of, without a classifier's rows."""
         *leading, rows, channels = features.shape
         each = 1 + GRID**2
-        frames = features.reshape(*leading, rows // each, each, channels)
-        grid = frames[..., 1:, :].reshape(*leading, rows // each, GRID, GRID, channels)
+        count = rows // each
+        frames = features[..., : count * each, :].reshape(*leading, count, each, channels)
+        grid = frames[..., 1:, :].reshape(*leading, count, GRID, GRID, channels)
         return VisionFeatures(grid, frames[..., 0, :])
 
 

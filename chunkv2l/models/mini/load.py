@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build_hypernetwork, read_config
-from chunkv2l.hypernet.keys import Keys
+from chunkv2l.hypernet.keys import SENTENCE, Keys
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
 from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.models.mini import classifier, smollm2
 from chunkv2l.models.mini import frozen as mini_frozen
-from chunkv2l.models.mini import smollm2
 from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
 from chunkv2l.models.mini.vlm import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
 from chunkv2l.models.model import Available, Comparison, Model
@@ -44,6 +44,8 @@ HYPERNET_CONFIG: Final = HypernetConfig(
     head_dim=64,
 )
 """The sizes of a hypernetwork that is trained for `mini`."""
+TAGS = "tags"
+"""In a reader's metadata: "true" where clips are read with a classifier's tags."""
 _NOT_SHIPPED = "This installation lacks mini's trained weights: install chunkv2l anew."
 FUSED: Final = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -71,7 +73,7 @@ class MiniLoader:
     def find(self, name: str) -> Available:
         if not is_folder(SHIPPED):
             return Available(name, False, _NOT_SHIPPED)
-        if not (mini_frozen.folder().is_dir() and minilm.folder().is_dir()):
+        if not all(folder.is_dir() for folder in (mini_frozen.folder(), minilm.folder())):
             text = "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
             return Available(name, False, text)
         return Available(name, True, f"Its frozen parts are in {mini_frozen.folder()}.")
@@ -79,7 +81,10 @@ class MiniLoader:
     def fetch(self, name: str, source: Path | None) -> Available:
         if source is not None and not source.is_dir():
             raise InputError(f"There is no folder {source}.")
-        return Available(name, True, f"{name} is in {mini_frozen.fetch(source)} and {minilm.fetch(source)}.")
+        folders = [mini_frozen.fetch(source), minilm.fetch(source)]
+        if reads_tags(SHIPPED / READER):
+            folders.append(classifier.fetch(source))
+        return Available(name, True, f"{name} is in {' and '.join(map(str, folders))}.")
 
     def compare(self, name: str, model: Model) -> Sequence[Comparison]:
         return ()
@@ -127,6 +132,9 @@ def load(
     if keys is not None:
         minilm.fetch()  # now, while there may be a network, though a build needs none of it
         sentences = minilm.Lazy(device)
+    tagged = reads_tags(folder / READER)
+    looks = tagged or (keys is not None and keys.has_names)
+    classifier_folder = classifier.fetch() if looks else None
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)
     check_keys(keys, connector.cls.in_features, network_path)
@@ -139,6 +147,8 @@ def load(
         mini_frozen.load_plain_tokenizer(frozen),
         name,
         reading=reading_precision(device),
+        classifier=None if classifier_folder is None else lambda: classifier.load(classifier_folder).to(device),
+        reads_tags=tagged,
     )
     identity: dict[str, str | int | float] = {
         "family": "mini",
@@ -151,6 +161,8 @@ def load(
         "max_frames": MAX_FRAMES,
         "frames_per_second": FRAMES_PER_SECOND,
     }
+    if looks:
+        identity["classifier"] = classifier.WHEEL.sha256
     if keys is not None:
         keys = keys.to(device).eval().requires_grad_(False)
     network = with_exact_scaling(network).to(device).eval().requires_grad_(False)
@@ -158,6 +170,19 @@ def load(
 
 
 # --- the reader: connector and LoRA ----------------------------------------------------------------------------------
+
+
+def reads_tags(path: Path) -> bool:
+    """Return whether a reader was trained with a classifier's tags behind the visual tokens.
+
+    Raises:
+        InputError: the file can't be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(TAGS) == "true"
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} can't be read as a safetensors file ({error}): fetch it again.") from None
 
 
 def adapt(language: Mapping[str, Tensor], path: Path) -> Connector:
@@ -308,8 +333,9 @@ def _build_keys(state: Mapping[str, Tensor]) -> Keys | None:
     def rows(name: str) -> int:
         return state[name].shape[0] if name in state else 1
 
+    sizes = rows("norm.weight"), rows("key.weight"), rows("value.weight"), rows("liking"), rows("bend.weight")
     with torch.device("meta"):
-        keys = Keys(rows("norm.weight"), rows("key.weight"), rows("value.weight"), rows("liking"), rows("bend.weight"))
+        keys = Keys(*sizes, vocabulary=torch.empty(rows("vocabulary"), SENTENCE) if "vocabulary" in state else None)
     return _fill(keys, state)
 
 

@@ -13,7 +13,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.assets import weights
 from chunkv2l.models.calibration import Calibration
 from chunkv2l.models.mini import smollm2
-from chunkv2l.models.mini.load import HYPERNET, READER, adapt, check_keys, read_hypernet
+from chunkv2l.models.mini.load import HYPERNET, READER, TAGS, adapt, check_keys, read_hypernet, reads_tags
 
 _UNUSED = ("log_temperature",)
 """What only training needs."""
@@ -48,7 +48,7 @@ def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | Non
     except OSError as error:
         raise ChunkV2LError(f"The folder {out} can't be made ({error.strerror}).") from error
     stated = {"config": metadata["config"], "calibration": (calibration or fitted).to_text()}
-    weights.write(out / READER, read, {})
+    weights.write(out / READER, read, {TAGS: "true"} if reads_tags(reader) else {})
     weights.write(out / HYPERNET, trained, stated)
     lost = {READER: weights.loss(read), HYPERNET: weights.loss(trained)}
     return {out / name: max(errors.values()) for name, errors in lost.items()}

@@ -1,12 +1,16 @@
 """Write `mini`'s prompts: SmolLM2's chat format without a system message.
 
 The caption prompt is the bare assistant header, which keeps scoring cheap; a question is one user turn. In training and
-in the baseline, frames stand at the start of the user turn.
+in the baseline, frames stand at the start of the user turn, and behind them a classifier's tags, where the model has a
+classifier.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from chunkv2l.models.mini.tags import write_tags
 
 _REMEMBERED = 100_000
 
@@ -37,6 +41,10 @@ class Prompts:
     def behind_frames(self, question: str) -> list[int]:
         """Return the ids that follow `opening` and the visual tokens."""
         return self._ids(f"{question}<|im_end|>\n<|im_start|>assistant\n")
+
+    def tags(self, tags: Sequence[str]) -> list[int]:
+        """Return what stands between the visual tokens and the rest of a reading prompt; nothing without tags."""
+        return self._ids(write_tags(tags)) if tags else []
 
     def answer(self, text: str) -> list[int]:
         """Return the text and the end of turn: what is trained."""

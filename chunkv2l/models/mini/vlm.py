@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -23,19 +23,13 @@ from torch import Tensor, nn
 
 from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet.keys import split_names
 from chunkv2l.models.base import AdapterBase
 from chunkv2l.models.family import Family, Lowered
-from chunkv2l.models.mini.connector import (
-    GRID,
-    MAX_FRAMES,
-    SIZE,
-    Connector,
-    VisionFeatures,
-    see,
-    to_tensor,
-    unit_states,
-)
+from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector, VisionFeatures, see, to_tensor, unit_states
+from chunkv2l.models.mini.efficientnet import CLASSES, EfficientNetLite2, classify
 from chunkv2l.models.mini.prompts import Prompts
+from chunkv2l.models.mini.tags import choose_tags
 from chunkv2l.models.text.decoder import TextDecoder
 from chunkv2l.models.text.plain import plain, quiet, special_strings
 from chunkv2l.video.frame_sampling import FrameSampling
@@ -72,6 +66,8 @@ class MiniVLM(Family):
         base_model: what exported adapters say that they belong to.
         reading: the precision in which frames and clips are read and statements scored coarsely, float32 or bfloat16
             (autocast); the rest is in float32 always.
+        classifier: of frames, or what loads it; its probabilities stand behind a clip's features. None: there are none.
+        reads_tags: whether its names stand behind the visual tokens when a clip is read.
     """
 
     caption_question = ""
@@ -85,8 +81,12 @@ class MiniVLM(Family):
         name: str = "mini",
         base_model: str = BASE_MODEL,
         reading: torch.dtype = torch.float32,
+        classifier: EfficientNetLite2 | Callable[[], EfficientNetLite2] | None = None,
+        reads_tags: bool = False,
     ) -> None:
         self.name = name
+        self._classifier = classifier
+        self.reads_tags = reads_tags
         self.reading = reading
         self.base_model = base_model
         self.tokenizer = tokenizer
@@ -110,7 +110,10 @@ class MiniVLM(Family):
 
     @torch.no_grad()
     def look(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """Return `VisionFeatures.features` of each clip's frames, [frames · (1 + GRID²), C] float32."""
+        """Return `VisionFeatures.features` of each clip's frames, float32.
+
+        They are [frames · (1 + GRID²), C], and a classifier's probabilities behind them where there is one.
+        """
         if not clips:
             raise InputError("There is no clip to look at.")
         counts = [len(clip.frames) for clip in clips]
@@ -120,10 +123,19 @@ class MiniVLM(Family):
         step = _FRAMES_AT_ONCE if self.device.type == "cpu" else _FRAMES_AT_ONCE_GPU
         with self._reading():
             parts = [
-                see(self._vision_lowered, to_tensor(np.stack(frames[start : start + step]), self.device)).features()
+                self._see(to_tensor(np.stack(frames[start : start + step]), self.device))
                 for start in range(0, len(frames), step)
             ]
-        return list(torch.cat(parts).split_with_sizes([count * (1 + GRID**2) for count in counts]))
+        grid, cls = torch.cat([seen.grid for seen in parts]), torch.cat([seen.cls for seen in parts])
+        names = [seen.names for seen in parts if seen.names is not None]
+        of_clips = torch.split(torch.cat(names), counts) if names else [None] * len(counts)
+        rows = zip(torch.split(grid, counts), torch.split(cls, counts), of_clips, strict=True)
+        return [VisionFeatures(*row).features() for row in rows]
+
+    def _see(self, images: Tensor) -> VisionFeatures:
+        """Return the features of images uint8 [N, 3, SIZE, SIZE]."""
+        seen = see(self._vision_lowered, images)
+        return seen if self.classifier is None else replace(seen, names=classify(self.classifier, images))
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -153,8 +165,19 @@ class MiniVLM(Family):
     ) -> list[Tensor]:
         """Return for each clip [S_i, D]: a user turn that begins with its frames, and the assistant's header."""
         before = self.decoder.embed(self.prompts.opening)
-        behind = self.decoder.embed(self.ids_after_frames(question))
-        return [torch.cat([before, visual, behind]) for visual in self._visual_tokens(clips, features)]
+        features = self.look(clips) if features is None else features
+        rows = zip(self._visual_tokens(clips, features), self.tags(features), strict=True)
+        after = self.ids_after_frames(question)
+        return [
+            torch.cat([before, visual, self.decoder.embed([*self.prompts.tags(tags), *after])]) for visual, tags in rows
+        ]
+
+    def tags(self, features: Sequence[Tensor]) -> list[tuple[str, ...]]:
+        """Return each clip's tags, from what `look` returned for it; none where clips are read without tags."""
+        if not self.reads_tags:
+            return [()] * len(features)
+        names = [split_names(of_clip[None], None, CLASSES)[2] for of_clip in features]
+        return choose_tags(torch.cat(names))
 
     @torch.no_grad()
     def embed_context(self, clip: Clip, question: str) -> tuple[Tensor, Tensor]:
@@ -176,6 +199,14 @@ class MiniVLM(Family):
         """Return DINOv2, loaded when it is first needed."""
         vision = self._vision if isinstance(self._vision, nn.Module) else self._vision()
         return vision.eval().requires_grad_(False)
+
+    @cached_property
+    def classifier(self) -> EfficientNetLite2 | None:
+        """Return the classifier of frames; None where there is none."""
+        if self._classifier is None:
+            return None
+        network = self._classifier if isinstance(self._classifier, EfficientNetLite2) else self._classifier()
+        return network.eval().requires_grad_(False)
 
     @cached_property
     def _vision_lowered(self) -> Any:
