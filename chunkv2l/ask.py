@@ -20,7 +20,7 @@ import networkx as nx
 from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, Route, Timing, describe_count, describe_moment
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
-from chunkv2l.defaults import BUDGET
+from chunkv2l.defaults import BUDGET, MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, first_and_last, segment_graph, share_among_segments
 from chunkv2l.models import ModelSpec
@@ -29,7 +29,7 @@ from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import parse_budget
 from chunkv2l.query.restriction import restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
-from chunkv2l.sanitize import plural
+from chunkv2l.sanitize import plural, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -187,7 +187,7 @@ class Index:
                 from chunkv2l.models import load_model
 
                 started = perf_counter()
-                self._check_own()
+                self._check_user_files()
                 spec = self._spec
                 model = load_model(replace(spec, name=spec.name or self.file.meta.model))
                 self.file.require_identity(model.identity, spec.name, spec.hypernet)
@@ -371,18 +371,23 @@ class Index:
         checked = policies.check("given", weights, self.graph)
         return compose(self.model.hypernet, self._codes, checked)
 
-    def _check_own(self) -> None:
-        """Ask for the files that the index was built with and whose paths it doesn't know."""
+    def _check_user_files(self) -> None:
+        """Raise InputError if the index was built with a model or a file that only the user may name.
+
+        An index may come from anybody: of what it names, only chunkv2l's own models are loaded by themselves. A folder
+        of that name in the current folder, or a hub's model, is somebody else's choice.
+        """
         meta, spec = self.file.meta, self._spec
-        wanted = []
-        if "folder" in meta.user_files and spec.name is None and not Path(meta.model).is_dir():
-            wanted.append(f"--model FOLDER ({meta.model})")
+        options = []
+        if spec.name is None and ("folder" in meta.user_files or meta.model not in MODELS):
+            word = "FOLDER" if "folder" in meta.user_files else "MODEL"
+            options.append(f"--model {word} ({quoted(meta.model)})")
         if "hypernet" in meta.user_files and spec.hypernet is None:
-            wanted.append(f"--hypernet FILE (of SHA-256 {str(meta.identity.get('hypernet'))[:16]}…)")
-        if wanted:
+            options.append(f"--hypernet FILE (of SHA-256 {str(meta.identity.get('hypernet'))[:16]}…)")
+        if options:
             raise InputError(
-                f"{self.path} was built with files of your own, and doesn't know where they are: "
-                f"add {' and '.join(wanted)}."
+                f"{self.path} was built with a model or files that chunkv2l doesn't load by itself: if you trust them, "
+                f"add {' and '.join(options)}."
             )
 
     def _load(self) -> float:

@@ -408,6 +408,30 @@ def test_the_rebuild_command_names_the_model_that_was_asked_with(
         assert words in str(caught.value), options
 
 
+@pytest.mark.parametrize("name", ["weights", "somebody/model", "../weights"])
+def test_a_model_that_only_the_index_names_is_not_loaded(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a folder of that name in the current folder nor a hub's model: the index may come from anybody."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "weights").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = write_index(tmp_path / "movie.idx", random_codes(3), model=replace(fake_model(), name=name))
+    loaded: list[ModelSpec] = []
+
+    def load_model(spec: ModelSpec) -> FakeModel:
+        loaded.append(spec)
+        return fake_model()
+
+    monkeypatch.setattr("chunkv2l.models.load_model", load_model)
+    with Index(path) as index, pytest.raises(InputError, match=r"if you trust them, add --model MODEL \(") as caught:
+        index.ask(WHEN)
+    assert name in str(caught.value) and loaded == []
+    with Index(path, name) as index:  # the user's word
+        index.ask(WHEN)
+    assert loaded == [ModelSpec(name)]
+
+
 def test_segments_and_graph(index: Index) -> None:
     assert [(s.start, s.end, s.caption) for s in index.segments[:2]] == [
         (0.0, 4.0, CAPTIONS[0]),

@@ -490,7 +490,7 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
         "chunkv2l.models.load_model = lambda *_: fake_model()\ncli.main(sys.argv[1:])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "ask", str(path)],
+        [sys.executable, "-c", code, "ask", str(path), "--model", "fake"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -115,7 +115,7 @@ class SmolVLMLoader:
     def hypernet_config(self, name: str) -> HypernetConfig:
         """Return the released hypernetwork's sizes, but L, D and I, which are the VLM's."""
         published = PUBLISHED.get(name) or by_repository(name)
-        if Path(name).is_dir():
+        if _is_folder(name):
             folder, base = Path(name), ""
         elif published is not None:
             return replace(published.hypernet, base_model=published.repository)
@@ -180,9 +180,9 @@ def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> 
     known = PUBLISHED.get(name_or_path) or by_repository(name_or_path)
     if hypernet is not None and not Path(hypernet).is_file():
         raise InputError(f"There is no hypernetwork file {hypernet}.")
-    if known is None and hypernet is None and (Path(name_or_path).is_dir() or hub.is_repository(name_or_path)):
+    if known is None and hypernet is None and (_is_folder(name_or_path) or hub.is_repository(name_or_path)):
         raise InputError(f"No hypernetwork was released for {name_or_path}: name one with --hypernet FILE.")
-    if Path(name_or_path).is_dir():
+    if _is_folder(name_or_path):
         folder = Path(name_or_path)
     elif known is not None:
         folder = _published_folder(name_or_path, known, fetch)
@@ -197,6 +197,11 @@ def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> 
         return folder, Path(hypernet)
     assert known is not None
     return folder, _released_checkpoint(name_or_path, known, fetch)
+
+
+def _is_folder(name: str) -> bool:
+    """Return whether a name is a folder's. A model's own name never is: it must not mean what lies in this folder."""
+    return name not in PUBLISHED and Path(name).is_dir()
 
 
 def is_complete(folder: Path) -> bool:

@@ -299,3 +299,18 @@ def test_a_blob_of_the_hubs_cache_is_known_by_its_name(tmp_path: Path) -> None:
     link.symlink_to(blobs / name)
     assert known_sha256(link) == name
     assert sha256(link) != name
+
+
+def test_a_published_name_never_means_a_folder_in_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub, "is_reachable", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smolvlm2-500m").mkdir()
+    checkpoint = tmp_path / "hypernet.pt"
+    checkpoint.write_bytes(b"")
+    with pytest.raises(InputError, match="isn't on this machine"):
+        smolvlm.find("smolvlm2-500m", str(checkpoint))
+    assert smolvlm.find("./smolvlm2-500m", str(checkpoint))[0] == Path("smolvlm2-500m")
