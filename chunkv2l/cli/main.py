@@ -211,7 +211,8 @@ def build(
                 movie, output, model=model, hypernet=hypernet, device=device, force=force, progress=progress, **settings
             )
     except KeyboardInterrupt:
-        streams.say("Interrupted; what is stored stays: run the same command to go on.")
+        same = "the same command without --force" if force else "the same command"
+        streams.say(f"Interrupted; what is stored stays: run {same} to go on.")
         raise click.exceptions.Exit(130) from None
     if as_json:
         streams.emit_json(report.to_json())

@@ -49,6 +49,8 @@ def show_report(report: BuildReport) -> None:
         f"{report.index}: {segments} of {report.movie['name']}, {report.index_bytes / 1e6:.1f} MB, "
         f"in {report.seconds:.1f} s ({report.realtime.get('total', 0.0):.1f} × real time)."
     )
+    if report.notes:
+        emit("\n".join(["To know:", *(f"  {note.text}" for note in report.notes)]))
 
 
 def show_index(file: IndexFile) -> None:
@@ -62,6 +64,7 @@ def show_index(file: IndexFile) -> None:
     lines = [
         f"{meta.movie['name']}: {length}, {plural(len(file), 'segment')}, model {meta.model}",
         f"settings: {settings}",
+        *(f"note: {note['text']}" for note in meta.notes),
     ]
     decimals = 1 if duration < 3600 else 0
     begins = {chapter["first"]: chapter for chapter in _chapters(file)}
@@ -85,6 +88,7 @@ def index_json(file: IndexFile) -> dict[str, Any]:
         "identity": dict(meta.identity),
         "settings": dict(meta.settings),
         "code_shape": list(meta.code_shape),
+        "notes": [dict(note) for note in meta.notes],
         "segments": [
             {"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech}
             for s in file.segments

@@ -7,10 +7,12 @@ that was killed and started again ends in the same rows as one that ran through.
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Generator
+import os
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +20,7 @@ from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import USER_FILES
+from chunkv2l.index.schema import MAX_SEGMENTS, part_path
 from chunkv2l.index.validation import check_header
 from chunkv2l.index.writer import NewSubtitle, Writer
 from chunkv2l.indexing import chapter_codes
@@ -28,11 +31,12 @@ from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import ModelSpec
+from chunkv2l.sanitize import plural, quoted
 from chunkv2l.timecode import clock
 from chunkv2l.video.background import BackgroundIterator
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.fingerprint import WHOLE, fingerprint
-from chunkv2l.video.notes import Notes
+from chunkv2l.video.notes import Note, Notes
 from chunkv2l.video.parallel import coordinator
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import MovieInfo, probe
@@ -77,7 +81,7 @@ def build(
         model: a name that `load_model` knows, or a loaded model.
         hypernet, device: for `load_model`.
         settings: how to cut and store; `options` are its fields by name (detector, captions, codes, subtitles …).
-        force: build anew even where `out` is up to date.
+        force: build anew, even where `out` is up to date or an interrupted build could be gone on with.
         progress: called before each stage of each batch.
 
     Raises:
@@ -88,21 +92,22 @@ def build(
     settings = replace(settings or BuildSettings(), **options)
     movie = Path(movie)
     out = movie.with_suffix(".idx") if out is None else Path(out)
-    info = probe(movie, settings.stream)  # bad input is told before any weight is fetched or loaded
+    info = probe(movie, settings.stream)  # errors in the input are reported before any weight is fetched or loaded
     _check_out(out, movie)
     Writer.check_free(out)
-    run = Run(info.duration, progress)
+    run, notes = Run(info.duration, progress), Notes()
     with run.listening(), freed_memory_kept():
-        subtitles = take_subtitles(movie, settings.subtitles, settings.encoding)
+        subtitles = take_subtitles(movie, settings.subtitles, settings.encoding, notes)
         with run.clock("load"):
-            model, own = _load(model, hypernet, device)
+            model, user_files = _load(model, hypernet, device)
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
-        wanted = describe(movie, info, model, settings, rules, own, subtitles.sha256 if subtitles else None)
+        sha256 = subtitles.sha256 if subtitles else None
+        description = describe(info, model, settings, rules, user_files, sha256)
         cues = subtitles.cues if subtitles else ()
-        job = _Job(movie, info, model, settings, wanted, cues, Speech(cues), run, Notes())
-        if not force and out.exists() and _up_to_date(out, wanted, run):
-            return run.report(out, wanted["movie"], nothing_to_do=True)
-        with Writer(out) as writer:
+        job = _Job(movie, info, model, settings, description, cues, Speech(cues), run, notes)
+        if not force and out.exists() and (stored_notes := _check_up_to_date(out, description, run)) is not None:
+            return run.report(out, description["movie"], stored_notes, nothing_to_do=True)
+        with Writer(out, anew=force) as writer:
             try:
                 similar = _fill(writer, job)
             except _Stale as stale:
@@ -119,18 +124,28 @@ def build(
                 if similar is None:
                     writer.publish()
                 else:
-                    writer.finish(similar)
-        return run.report(out, described)
+                    writer.finish(similar, [asdict(note) for note in _sort_notes(notes)])
+        return run.report(out, described, _sort_notes(notes))
+
+
+def _sort_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return notes in an order that doesn't depend on which part of the movie was read first."""
+    return tuple(sorted(notes, key=lambda note: (note.kind, note.text)))
 
 
 def _check_out(out: Path, movie: Path) -> None:
-    """Refuse to put an index where something else is, --force or not."""
+    """Refuse to put an index where something else is, --force or not, or where no file of that name can be.
+
+    Raises:
+        InputError: says what is in the way.
+    """
+    _check_name(out)
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to put {out.name} into.")
     if out.name.endswith(".part"):
         raise InputError(f"{out} is the name of an unfinished index: choose another -o.")
-    if out.exists():
-        if out.samefile(movie):
+    if os.path.lexists(out):
+        if out.exists() and out.samefile(movie):
             raise InputError(f"The index would replace the movie {movie}: choose another -o.")
         try:
             check_header(out, newer=True)
@@ -138,19 +153,40 @@ def _check_out(out: Path, movie: Path) -> None:
             raise InputError(f"{str(error).rstrip('.')}, and isn't replaced: choose another -o.") from None
 
 
-def _up_to_date(out: Path, wanted: dict[str, Any], run: Run) -> bool:
-    """Whether the index that is there is the one wanted. Raises InputError if it is another movie's."""
+def _check_name(out: Path) -> None:
+    """Raise InputError if the system allows no file of this name, or none for the unfinished index and its journal."""
+    part = part_path(out)
+    for path in (out, part.with_name(f"{part.name}-journal")):
+        try:
+            os.lstat(path)
+        except ValueError as error:
+            raise InputError(f"{str(out)!r} can't be the name of an index ({error}): choose another -o.") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                name = quoted(out.name)
+                raise InputError(f"The name {name} is too long for this file system: choose a shorter -o.") from None
+
+
+def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple[Note, ...] | None:
+    """Return the notes of the index that is there if it is of the same description, None if it is of another.
+
+    Raises:
+        InputError: it is the index of another movie, or of an earlier state of this one.
+    """
     with IndexFile(out) as index:
-        there, run.segments = index.meta.origin(), len(index)
-    differing = differences(there, wanted)
+        recorded, run.segments = index.meta.origin(), len(index)
+        notes = tuple(Note(note["kind"], note["text"]) for note in index.meta.notes)
+    differing = differences(recorded, description)
     if "movie" in differing:
-        name = there["movie"]["name"]
+        name = recorded["movie"]["name"]
+        if name == description["movie"]["name"]:
+            raise InputError(f"{name} has changed since {out} was built: build it anew with --force.")
         raise InputError(f"{out} is the index of another movie, {name}: choose another -o, or replace it with --force.")
     if differing:
         logger.warning("%s was built with another %s: building it anew.", out, ", ".join(differing))
-        return False
-    logger.warning("%s is up to date with %s: nothing to do.", out, wanted["movie"]["name"])
-    return True
+        return None
+    logger.warning("%s is up to date with %s: nothing to do.", out, description["movie"]["name"])
+    return notes
 
 
 def _load(model: str | Model, hypernet: str | None, device: str) -> tuple[Model, list[str]]:
@@ -160,18 +196,14 @@ def _load(model: str | Model, hypernet: str | None, device: str) -> tuple[Model,
     from chunkv2l.models import load_model
 
     spec = ModelSpec(model, hypernet, device)
-    return load_model(spec), _own(spec)
-
-
-def _own(spec: ModelSpec) -> list[str]:
-    """Return what of the model the user named by a path."""
-    folder = spec.name not in (None, *MODELS) and Path(str(spec.name)).is_dir()
-    return [name for name, given in zip(USER_FILES, (folder, spec.hypernet is not None), strict=True) if given]
+    is_folder = model not in MODELS and Path(model).is_dir()
+    given = zip(USER_FILES, (is_folder, hypernet is not None), strict=True)
+    return load_model(spec), [name for name, is_given in given if is_given]
 
 
 def _check_unchanged(writer: Writer, job: _Job) -> None:
     """Discard what was stored, and raise InputError, if the movie's file was written to while it was read."""
-    before = job.wanted["movie"]
+    before = job.description["movie"]
     if not job.info.has_changed():
         return
     try:
@@ -189,7 +221,7 @@ def _check_unchanged(writer: Writer, job: _Job) -> None:
 
 def _correct_length(writer: Writer, job: _Job) -> dict[str, Any]:
     """Store the length that was read where the header's is off. Returns the movie's description."""
-    described: dict[str, Any] = job.wanted["movie"]
+    described: dict[str, Any] = job.description["movie"]
     _, end = writer.stored()[-1]
     if abs(end - job.info.duration) > LENGTH_TOLERANCE:
         described = {**described, "duration": end}
@@ -199,13 +231,13 @@ def _correct_length(writer: Writer, job: _Job) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What one build is to make, and of what."""
+    """The input of one build: movie, model, settings, and what the index records of them."""
 
     movie: Path
     info: MovieInfo
     model: Model
     settings: BuildSettings
-    wanted: dict[str, Any]
+    description: dict[str, Any]
     cues: tuple[Cue, ...]
     speech: Speech
     run: Run
@@ -213,7 +245,7 @@ class _Job:
 
 
 class _Stale(Exception):
-    """Why what a .part holds is of no use to this build."""
+    """The .part is of no use to this build; the message says why."""
 
 
 def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
@@ -222,14 +254,18 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
     Returns:
         The pairs of similar segments; None where all is stored, and only the name is missing.
     """
-    stored = _take_up(writer, job)
+    stored = _resume(writer, job)
     if writer.is_complete():
         return None
     count = 0
     batch = SegmentBatch(writer, job.model, job.settings, job.speech, job.run)
     with Pictures(writer.path.parent) as pictures:
-        with BackgroundIterator(_kept(_cut(job), pictures), AHEAD, name="read") as cuts:
-            for count, item in enumerate(job.run.waiting(cuts), start=1):
+        with BackgroundIterator(_keep_pictures(_cut(job), pictures), AHEAD, name="read") as segments:
+            for count, item in enumerate(job.run.waiting(segments), start=1):
+                if count > MAX_SEGMENTS:
+                    raise InputError(
+                        f"{job.movie} is cut into more than {MAX_SEGMENTS} segments: choose a longer --min-length."
+                    )
                 if count > len(stored):
                     batch.add(*item)
                     if count % BATCH == 0:
@@ -237,7 +273,7 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
                 elif stored[count - 1] != (item.segment.start, item.segment.end):
                     raise _Stale("the movie's cuts are found elsewhere now")
             batch.store(count)
-            job.run.stages["read"] = cuts.seconds
+            job.run.stages["read"] = segments.seconds
         if count < len(stored) or (len(stored) % BATCH and count > len(stored)):
             raise _Stale("the movie's cuts are found elsewhere now")
         if not count:
@@ -255,44 +291,54 @@ def _store_subtitles(writer: Writer, job: _Job) -> None:
     start, end = writer.stored()[-1]
     cues = [replace(cue, end=min(cue.end, end)) for cue in job.cues if cue.start < end]
     if behind := len(job.cues) - len(cues):
-        logger.warning(
-            "%s of the subtitles %s behind the movie's end (%s): are they for another cut?",
-            behind,
-            "begins" if behind == 1 else "begin",
-            clock(end),
-        )
+        begin = "begins" if behind == 1 else "begin"
+        text = f"{behind} of the subtitles {begin} behind the movie's end ({clock(end)}): are they for another cut?"
+        job.notes.add("subtitles", text)
     rows = [NewSubtitle(cue.start, cue.end, cue.text) for cue in cues]
     writer.write_subtitles(rows, Speech(cues).within(Segment(start, end)))
 
 
-def _kept(cuts: Generator[CutSegment, None, object], pictures: Pictures) -> Generator[CutSegment, None, None]:
-    """The cuts, each once its frames for the chapters are kept: where they are read, as the model has enough to do."""
-    with closing(cuts):
-        for item in cuts:
+def _keep_pictures(
+    segments: Generator[CutSegment, None, object], pictures: Pictures
+) -> Generator[CutSegment, None, None]:
+    """Yield the segments, each once its frames for the chapters are kept.
+
+    That is done in the thread that reads, as the model has enough to do.
+    """
+    with closing(segments):
+        for item in segments:
             pictures.add(item.segment, item.clip)
             yield item
 
 
-def _take_up(writer: Writer, job: _Job) -> list[tuple[float, float]]:
-    """(start, end) of the segments that an interrupted build of the same description left."""
+def _resume(writer: Writer, job: _Job) -> list[tuple[float, float]]:
+    """Return (start, end) of the segments that an interrupted build of the same description left.
+
+    Raises:
+        _Stale: it was of another description, or speech is stored that the subtitles don't have.
+    """
     run = job.run
-    there = writer.read_meta()
-    there.pop("segments", None)
-    if there and (differing := differences(there, job.wanted)):
+    recorded = writer.read_meta()
+    for name in ("segments", "notes"):
+        recorded.pop(name, None)
+    if recorded and (differing := differences(recorded, job.description)):
         raise _Stale(f"it was made with another {', '.join(differing)}")
-    if there != job.wanted:
-        writer.write(meta=job.wanted)
+    if recorded != job.description:
+        writer.write(meta=job.description)
     stored = writer.stored()
+    spoken = [job.speech.within(Segment(start, end)) for start, end in stored]
+    if writer.stored_speech()[:-1] != spoken[:-1]:  # the last one's also has what is said behind the end
+        raise _Stale("the subtitles don't say what it has")
     run.segments = run.resumed = len(stored)
     run.done = run.begun = stored[-1][1] if stored else 0.0
     if stored:
-        logger.warning("Going on after the %d segments that an interrupted build left.", len(stored))
+        logger.warning("Going on after the %s that an interrupted build left.", plural(len(stored), "segment"))
     run.tell("read")
     return stored
 
 
 def _cut(job: _Job) -> Generator[CutSegment, None, object]:
-    """The movie's segments in order, each with its clip and a picture."""
+    """Read the movie and yield its segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
     sampling, workers = vlm.sampling, coordinator.count_workers()
     is_named = isinstance(settings.detector, str)  # the caller's own detector stays in this process

@@ -1,4 +1,4 @@
-"""The last pass of a build: chapters with codes of their own, and which segments look alike.
+"""Run the last pass of a build: chapters with codes of their own, and pairs of similar segments.
 
 Both come from what is stored, so that a build that was interrupted ends in the same rows. A chapter's own code is one
 call of the hypernetwork on at most `FRAMES` frames spread over it. The frames are gone by the time the chapters are
@@ -24,9 +24,9 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.graph import pick_evenly
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.writer import NewChapter, Writer
-from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
+from chunkv2l.indexing.chapters import find_chapters, pool_code, similar_pairs
 from chunkv2l.indexing.progress import Run
-from chunkv2l.indexing.segments import AT_ONCE, at_once
+from chunkv2l.indexing.segments import AT_ONCE, clips_at_once
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.sampling import count_cores
@@ -54,14 +54,14 @@ class Pictures:
             ChunkV2LError: it can't be written to.
         """
         self._folder = folder
-        self._frames: list[tuple[int, int, float]] = []  # place and bytes in the file, seconds of the movie
+        self._frames: list[tuple[int, int, float]] = []  # offset and bytes in the file, seconds of the movie
         self._segments: list[tuple[int, float, float]] = []  # its first frame, start, end
         self._fps = 0.0
         self._pool = ThreadPoolExecutor(count_cores(), thread_name_prefix="chunkv2l-pictures")
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `close` does
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._explain(error) from error
 
     def add(self, segment: Segment, clip: Clip) -> None:
         """Keep some of the next segment's frames.
@@ -74,37 +74,37 @@ class Pictures:
         for i in pick_evenly(range(len(clip.frames)), KEPT):
             done, png = cv2.imencode(".png", np.ascontiguousarray(clip.frames[i]), [cv2.IMWRITE_PNG_COMPRESSION, 1])
             assert done  # uint8 [H, W, 3]
-            place = self._frames[-1][0] + self._frames[-1][1] if self._frames else 0
+            offset = self._frames[-1][0] + self._frames[-1][1] if self._frames else 0
             try:
-                self._file.seek(place)
+                self._file.seek(offset)
                 self._file.write(png.tobytes())
                 self._file.flush()
             except OSError as error:
-                raise self._failed(error) from error
-            self._frames.append((place, len(png), segment.start + clip.times[i]))
+                raise self._explain(error) from error
+            self._frames.append((offset, len(png), segment.start + clip.times[i]))
 
     def clip(self, first: int, last: int) -> Clip:
-        """At most `FRAMES` frames spread over the segments from `first` to `last`, both included."""
+        """Return a clip of at most `FRAMES` frames spread over the segments from `first` to `last`, both included."""
         begin, start, _ = self._segments[first]
         behind = self._segments[last + 1][0] if last + 1 < len(self._segments) else len(self._frames)
         chosen = pick_evenly(self._frames[begin:behind], FRAMES)
         times = tuple(round(time - start, 6) for _, _, time in chosen)
-        coded = [self._read(place, size) for place, size, _ in chosen]
+        coded = [self._read(offset, size) for offset, size, _ in chosen]
         return Clip(
-            tuple(self._pool.map(_decoded, coded)),
+            tuple(self._pool.map(_decode, coded)),
             times,
             round(self._segments[last][2] - start, 6),
             self._fps,
         )
 
-    def _read(self, place: int, size: int) -> bytes:
+    def _read(self, offset: int, size: int) -> bytes:
         try:
-            self._file.seek(place)
+            self._file.seek(offset)
             return self._file.read(size)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._explain(error) from error
 
-    def _failed(self, error: OSError) -> ChunkV2LError:
+    def _explain(self, error: OSError) -> ChunkV2LError:
         if error.errno == errno.ENOSPC:
             return ChunkV2LError(
                 f"The disk is full: there is no room in {self._folder} for the frames that chapters are made from. "
@@ -113,7 +113,7 @@ class Pictures:
         return ChunkV2LError(f"Can't keep frames in {self._folder} ({error.strerror}): choose another place with -o.")
 
     def close(self) -> None:
-        """Let go of the file: it is gone."""
+        """Close the file, which removes it."""
         self._pool.shutdown(cancel_futures=True)
         self._file.close()
 
@@ -124,44 +124,44 @@ class Pictures:
         self.close()
 
 
-def _decoded(png: bytes) -> NDArray[np.uint8]:
+def _decode(png: bytes) -> NDArray[np.uint8]:
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None  # it was coded here
     return np.asarray(picture, dtype=np.uint8)
 
 
 def store_chapters(
-    writer: Writer, pictures: Pictures, model: Model, kind: str, run: Run
+    writer: Writer, pictures: Pictures, model: Model, dtype: str, run: Run
 ) -> list[tuple[int, int, float]]:
     """Find the chapters of a movie whose segments are all stored, and store those that aren't yet.
 
     Args:
         pictures: of all segments.
-        kind: how codes are packed.
+        dtype: format in which codes are packed.
 
     Returns:
-        Pairs of segments that look alike, for `Writer.finish`.
+        Pairs of similar segments, for `Writer.finish`.
     """
     with run.clock("chapters"):
-        vectors = np.stack([pooled(packing.from_bytes(blob).numpy()) for blob in writer.codes()])
+        vectors = np.stack([pool_code(packing.from_bytes(blob).numpy()) for blob in writer.codes()])
         chapters = find_chapters(vectors)
         similar = similar_pairs(vectors)
         stored = writer.stored_chapters()
         done = len(stored) if stored == chapters[: len(stored)] else 0  # 0: found with other libraries' rounding
-    step = BATCH * at_once(model.vlm.device) // AT_ONCE
+    step = BATCH * clips_at_once(model.vlm.device) // AT_ONCE
     for begin in range(done, len(chapters), step):
         run.tell("chapters")
         with run.clock("chapters"):
-            _store(writer, begin, chapters[begin : begin + step], pictures, model, kind)
+            _store(writer, begin, chapters[begin : begin + step], pictures, model, dtype)
     return similar
 
 
 def _store(
-    writer: Writer, begin: int, chapters: Sequence[tuple[int, int]], pictures: Pictures, model: Model, kind: str
+    writer: Writer, begin: int, chapters: Sequence[tuple[int, int]], pictures: Pictures, model: Model, dtype: str
 ) -> None:
-    """One batch of chapters, from their frames to a committed transaction."""
+    """Encode one batch of chapters from their frames, and store it in one transaction."""
     with torch.inference_mode():
         states, mask = model.vlm.encode([pictures.clip(first, last) for first, last in chapters])
-        blobs = [packing.to_bytes(code, kind) for code in model.hypernet.encode(states, mask)]
+        blobs = [packing.to_bytes(code, dtype) for code in model.hypernet.encode(states, mask)]
     rows = [NewChapter(first, last, blob) for (first, last), blob in zip(chapters, blobs, strict=True)]
     writer.write_chapters(begin, rows)

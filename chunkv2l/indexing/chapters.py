@@ -19,21 +19,21 @@ NEAREST: Final = 8
 SHORTEST, LONGEST = 4, 24
 """Segments that a chapter has at least and at most; a movie of fewer than two of the shortest is one."""
 PENALTY: Final = 2.0
-"""What a chapter costs, in the variance within chapters: Mallows' Cp."""
+"""Cost of a chapter, in units of the variance within chapters: Mallows' Cp."""
 _ROWS = 512  # of the similarity matrix at a time
 _ZERO = 1e-6  # of the largest pooled code: what is left of a smaller one without the mean is rounding
 
 Vectors = NDArray[np.float64]
 
 
-def pooled(code: NDArray[np.floating]) -> Vectors:
-    """A code [L, r, d] as d numbers; see the module's text."""
+def pool_code(code: NDArray[np.floating]) -> Vectors:
+    """Pool a code [L, r, d] to d numbers, as the module's text says."""
     layers, _, width = code.shape
     return np.asarray((code.mean(axis=1, dtype=np.float64) * _signs(layers, width)).mean(axis=0))
 
 
 def _signs(layers: int, width: int) -> Vectors:
-    """±1 [L, d]."""
+    """Return the rows of the Walsh matrix, ±1 [L, d]."""
     bits = np.arange(layers)[:, None] & np.arange(width)[None, :]
     parity = np.zeros_like(bits)
     while bits.any():
@@ -43,7 +43,7 @@ def _signs(layers: int, width: int) -> Vectors:
 
 
 def similar_pairs(vectors: Vectors, nearest: int = NEAREST) -> list[tuple[int, int, float]]:
-    """Pairs of segments that look alike: mutually among the `nearest` most similar, with a cosine above 0.
+    """Return pairs of similar segments: mutually among the `nearest` most similar, with a cosine above 0.
 
     Args:
         vectors: pooled codes [n, d]; the movie's mean is taken off here.
@@ -56,7 +56,7 @@ def similar_pairs(vectors: Vectors, nearest: int = NEAREST) -> list[tuple[int, i
     k = min(nearest, n - 1)
     if k < 1:
         return []
-    found: dict[tuple[int, int], float] = {}
+    one_sided: dict[tuple[int, int], float] = {}
     pairs: list[tuple[int, int, float]] = []
     for begin in range(0, n, _ROWS):
         cosines = units[begin : begin + _ROWS] @ units.T  # [rows, n]
@@ -65,19 +65,19 @@ def similar_pairs(vectors: Vectors, nearest: int = NEAREST) -> list[tuple[int, i
         for i, row in enumerate(chosen, start=begin):
             for j in map(int, row):
                 cosine = round(float(cosines[i - begin, j]), 6)
-                if cosine > 0 and found.pop((j, i), None) is not None:
+                if cosine > 0 and one_sided.pop((j, i), None) is not None:
                     pairs.append((min(i, j), max(i, j), min(cosine, 1.0)))
                 elif cosine > 0:
-                    found[i, j] = cosine
+                    one_sided[i, j] = cosine
     return sorted(pairs)
 
 
 def _units(vectors: Vectors) -> Vectors:
-    """Without the movie's mean, of length 1; zeros where nothing is left."""
-    rest = vectors - vectors.mean(axis=0)
-    sizes = np.linalg.norm(rest, axis=1, keepdims=True)
+    """Return the vectors without the movie's mean, of length 1; zeros where nothing is left."""
+    centred = vectors - vectors.mean(axis=0)
+    sizes = np.linalg.norm(centred, axis=1, keepdims=True)
     enough = sizes > _ZERO * np.linalg.norm(vectors, axis=1).max(initial=0.0)
-    return np.asarray(np.where(enough, rest / np.where(enough, sizes, 1.0), 0.0))
+    return np.asarray(np.where(enough, centred / np.where(enough, sizes, 1.0), 0.0))
 
 
 def find_chapters(vectors: Vectors, penalty: float = PENALTY) -> list[tuple[int, int]]:

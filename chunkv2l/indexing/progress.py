@@ -1,15 +1,17 @@
-"""What a build tells while it runs and when it is done. None of it enters the index."""
+"""Report a build while it runs and when it is done. None of it enters the index but the notes."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from chunkv2l.video.notes import Note
 
 T = TypeVar("T")
 logger = logging.getLogger("chunkv2l")
@@ -17,7 +19,7 @@ logger = logging.getLogger("chunkv2l")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build is.
+    """The progress of a build.
 
     Attributes:
         stage: what comes next: "read", "encode", "captions", "write", at last "chapters".
@@ -37,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did.
+    """The report of a finished build.
 
     Attributes:
         index: the finished index.
@@ -53,6 +55,7 @@ class BuildReport:
         code_bytes: of one segment's code; 0 if this run made none.
         peak_memory_bytes: the most memory that this process ever had; None where the system doesn't tell.
         notices: what was logged on the way, sentences.
+        notes: what the build chose, guessed, repaired or dropped; the index records them, too.
     """
 
     index: Path
@@ -67,10 +70,16 @@ class BuildReport:
     code_bytes: int
     peak_memory_bytes: int | None
     notices: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As `chunkv2l build --json` prints it."""
-        return {**asdict(self), "index": str(self.index), "notices": list(self.notices)}
+        """Return the report as `chunkv2l build --json` prints it."""
+        return {
+            **asdict(self),
+            "index": str(self.index),
+            "notices": list(self.notices),
+            "notes": [asdict(note) for note in self.notes],
+        }
 
 
 class Run:
@@ -133,8 +142,10 @@ class Run:
         eta = max(0.0, self._duration - self.done) / realtime if realtime else None
         self._progress(Progress(stage, self.done, max(self._duration, self.done), self.segments, realtime, eta))
 
-    def report(self, index: Path, movie: dict[str, Any], nothing_to_do: bool = False) -> BuildReport:
-        """The report, once the index is there."""
+    def report(
+        self, index: Path, movie: dict[str, Any], notes: Sequence[Note] = (), nothing_to_do: bool = False
+    ) -> BuildReport:
+        """Return the report, once the index is there."""
         seconds, made = time.perf_counter() - self._started, self.done - self.begun
         times = {name: spent for name, spent in self.stages.items() if name not in ("load", "wait")}
         return BuildReport(
@@ -150,6 +161,7 @@ class Run:
             code_bytes=self.code_bytes,
             peak_memory_bytes=peak_memory(),
             notices=tuple(self._notices),
+            notes=tuple(notes),
         )
 
 
@@ -163,7 +175,7 @@ class _Collector(logging.Handler):
 
 
 def peak_memory() -> int | None:
-    """Bytes: the most resident memory that this process ever had; None on systems that don't tell."""
+    """Return the most resident memory that this process ever had, in bytes; None on systems that don't tell."""
     if sys.platform == "win32":
         return None
     import resource

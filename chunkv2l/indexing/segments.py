@@ -1,4 +1,4 @@
-"""What the model makes of a batch of clips: codes as they are stored, and the keys, scores and captions that follow."""
+"""Encode a batch of clips: codes as they are stored, and the keys, scores and captions that follow from them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.tensors import key_to_bytes
+from chunkv2l.index.thumbnail import MAX_THUMBNAIL
 from chunkv2l.index.writer import NewSegment, Writer
 from chunkv2l.indexing.allocator import give_back
 from chunkv2l.indexing.progress import Run
@@ -46,11 +47,11 @@ MU_STATEMENTS: Final = (
     "A child holds a toy.",
     "Mountains rise under a blue sky.",
 )
-"""A segment's μ is its mean score over these: segments that like every statement are told by it."""
+"""A segment's μ is its mean score over these; it is high for segments that raise every statement."""
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedClip:
     """A clip's code and key, as they are stored."""
 
     code: bytes
@@ -58,8 +59,8 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What an index stores of a clip; see `store.NewSegment`."""
+class EncodedSegment:
+    """A clip's code, caption, μ and key, as an index stores them; see `NewSegment`."""
 
     code: bytes
     caption: str
@@ -67,33 +68,35 @@ class Made:
     key: bytes | None
 
 
-def at_once(device: torch.device) -> int:
-    """How many clips to read together on this device: a power of two."""
+def clips_at_once(device: torch.device) -> int:
+    """Return how many clips the model reads together on this device: a power of two."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     return next((count for count in (ON_GPU, ON_GPU // 2) if free >= count * EACH), AT_ONCE)
 
 
 @torch.inference_mode()
-def encode(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[Encoded]:
-    """Codes and keys of clips that are read together, `at_once` at most."""
+def encode(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[EncodedClip]:
+    """Return codes and keys of clips that are read together, `clips_at_once` at most."""
     run.tell("encode")
     with run.clock("encode"):
-        seen = model.vlm.look(clips)
-        states, mask = model.vlm.encode(clips, seen)
+        features = model.vlm.look(clips)
+        states, mask = model.vlm.encode(clips, features)
     with run.clock("hypernet"):
         codes = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
         if model.keys is None:
-            return [Encoded(code, None) for code in codes]
-        keys = model.keys.of_clips(*stacked(seen))
-        return [Encoded(code, key_to_bytes(key)) for code, key in zip(codes, keys, strict=True)]
+            return [EncodedClip(code, None) for code in codes]
+        keys = model.keys.of_clips(*stacked(features))
+        return [EncodedClip(code, key_to_bytes(key)) for code, key in zip(codes, keys, strict=True)]
 
 
 @torch.inference_mode()
-def finish(batch: Sequence[Encoded], model: Model, settings: BuildSettings, run: Run) -> list[Made]:
-    """All else, of a whole batch: it is made from the codes as they are stored, as asking will see them."""
+def caption_and_score(
+    batch: Sequence[EncodedClip], model: Model, settings: BuildSettings, run: Run
+) -> list[EncodedSegment]:
+    """Add captions and mean scores to a whole batch, from the codes as they are stored, which asking will read."""
     with run.clock("hypernet"):
         bias = model.hypernet.bias
-        codes = torch.stack([packing.from_bytes(one.code, bias.A.device) for one in batch])  # [n, L, r, d]
+        codes = torch.stack([packing.from_bytes(clip.code, bias.A.device) for clip in batch])  # [n, L, r, d]
         adapters = concat([model.hypernet.expand(codes)], bias=bias)  # A [n, L, 2r, I]
     mus: list[float | None] = [None] * len(batch)
     if model.calibration.mu:
@@ -105,37 +108,37 @@ def finish(batch: Sequence[Encoded], model: Model, settings: BuildSettings, run:
         with run.clock("captions"):
             captions = write_captions(model, adapters)
     rows = zip(batch, captions, mus, strict=True)
-    return [Made(one.code, caption, mu, one.key) for one, caption, mu in rows]
+    return [EncodedSegment(clip.code, caption, mu, clip.key) for clip, caption, mu in rows]
 
 
 def write_captions(model: Model, adapters: Adapter) -> list[str]:
-    """What each adapter makes the frozen model say about its segment, on one line."""
+    """Return the frozen model's caption under each adapter, on one line."""
     questions = [model.vlm.caption_question] * adapters.A.shape[0]
     return [one_line(text) for text in model.vlm.generate(questions, adapters, max_new_tokens=CAPTION_TOKENS)]
 
 
 def mean_scores(model: Model, adapters: Adapter) -> list[float | None]:
-    """μ of each segment, nats: how much its adapter raises the likelihood of `MU_STATEMENTS` over the bias alone."""
-    alone = model.vlm.score(MU_STATEMENTS, model.hypernet.bias)  # [1, 8]
-    own = model.vlm.score(MU_STATEMENTS, adapters)  # [n, 8]
-    return [float(mu) for mu in (own - alone).mean(dim=1)]
+    """Return μ of each segment, nats: how much its adapter raises the likelihood of `MU_STATEMENTS` over the bias."""
+    under_bias = model.vlm.score(MU_STATEMENTS, model.hypernet.bias)  # [1, 8]
+    under_adapters = model.vlm.score(MU_STATEMENTS, adapters)  # [n, 8]
+    return [float(mu) for mu in (under_adapters - under_bias).mean(dim=1)]
 
 
 class SegmentBatch:
-    """Segments on their way into the index: a few at a time are encoded as they come, all are stored at once."""
+    """Collects segments for the index: a few at a time are encoded as they come, all are stored at once."""
 
     def __init__(self, writer: Writer, model: Model, settings: BuildSettings, speech: Speech, run: Run) -> None:
         self._writer, self._model, self._settings, self._speech, self._run = writer, model, settings, speech, run
-        self._at_once = at_once(model.vlm.device)
+        self._clips_at_once = clips_at_once(model.vlm.device)
         self._clips: list[Clip] = []  # that aren't encoded yet
-        self._encoded: list[Encoded] = []
+        self._encoded: list[EncodedClip] = []
         self._shown: list[tuple[Segment, NDArray[uint8]]] = []
 
     def add(self, segment: Segment, clip: Clip, picture: NDArray[uint8]) -> None:
-        """The next segment, its clip and a picture, uint8 RGB."""
+        """Add the next segment, its clip and a picture, uint8 RGB [H, W, 3]."""
         self._shown.append((segment, picture))
         self._clips.append(clip)
-        if len(self._clips) == self._at_once:
+        if len(self._clips) == self._clips_at_once:
             self._encode()
 
     def store(self, count: int) -> None:
@@ -144,21 +147,21 @@ class SegmentBatch:
             return
         self._encode()
         run, shown = self._run, self._shown
-        made = finish(self._encoded, self._model, self._settings, run)
+        made = caption_and_score(self._encoded, self._model, self._settings, run)
         run.tell("write")
         with run.clock("write"):
             rows = [
                 NewSegment(
                     segment.start,
                     segment.end,
-                    one.caption,
-                    one.code,
+                    encoded.caption,
+                    encoded.code,
                     to_jpeg(picture),
-                    mu=one.mu,
-                    key=one.key,
+                    mu=encoded.mu,
+                    key=encoded.key,
                     speech=self._speech.within(segment),
                 )
-                for (segment, picture), one in zip(shown, made, strict=True)
+                for (segment, picture), encoded in zip(shown, made, strict=True)
             ]
             self._writer.write(count - len(rows), rows)
         run.segments, run.done, run.code_bytes = count, shown[-1][0].end, len(made[0].code)
@@ -173,7 +176,10 @@ class SegmentBatch:
 
 
 def to_jpeg(picture: NDArray[uint8]) -> bytes:
-    """An RGB picture uint8 [H, W, 3] as JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=80)
+    """Return an RGB picture, uint8 [H, W, 3], as a baseline JPEG that an index takes."""
+    for quality in (80, 50, 20):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="JPEG", quality=quality)
+        if buffer.tell() <= MAX_THUMBNAIL:  # pure noise of 256 × 256 pixels takes less, too
+            break
     return buffer.getvalue()

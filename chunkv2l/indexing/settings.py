@@ -1,4 +1,4 @@
-"""What a user can choose about a build, its defaults, and how an index records it."""
+"""The choices that a build leaves to the user, and the form in which an index records them."""
 
 from __future__ import annotations
 
@@ -44,10 +44,13 @@ class BuildSettings(SegmentationSettings):
         return SegmentationSettings(self.detector, self.min_length, self.max_length, self.reader, stream=self.stream)
 
     def to_meta(self) -> dict[str, Any]:
-        """As the index's meta holds them; a detector of the caller's own by its class's name."""
-        own = not isinstance(self.detector, str)
+        """Return the settings as the index's meta holds them; a detector of the caller's by its class's name."""
+        if isinstance(self.detector, str):
+            detector = self.detector.strip().lower()
+        else:
+            detector = f"{USER_DETECTOR}{type(self.detector).__name__}"
         return {
-            "detector": f"{USER_DETECTOR}{type(self.detector).__name__}" if own else str(self.detector).strip().lower(),
+            "detector": detector,
             "min_length": float(self.min_length),
             "max_length": float(self.max_length),
             "reader": self.reader,

@@ -22,7 +22,7 @@ from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet.compose import expand
-from chunkv2l.indexing.chapters import pooled, similar_pairs
+from chunkv2l.indexing.chapters import pool_code, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
 from chunkv2l.routing.router import Router
@@ -130,7 +130,7 @@ class Observer:
     def __init__(self, model: Model, encoded: Mapping[int, Encoded], mu: bool) -> None:
         self.model = model
         self._codes = {number: one.code for number, one in encoded.items()}
-        self._pooled = {number: pooled(one.code.float().numpy()) for number, one in encoded.items()}
+        self._pooled = {number: pool_code(one.code.float().numpy()) for number, one in encoded.items()}
         self._keys = {number: one.key for number, one in encoded.items() if one.key is not None}
         self._mu: dict[int, float] = {}
         if mu:

@@ -26,7 +26,7 @@ from chunkv2l.index import tensors as packing
 from chunkv2l.index.tensors import key_to_bytes
 from chunkv2l.index.writer import NewChapter, NewSegment, Writer
 from chunkv2l.indexing.chapter_codes import Pictures
-from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
+from chunkv2l.indexing.chapters import find_chapters, pool_code, similar_pairs
 from chunkv2l.indexing.segments import AT_ONCE, mean_scores, to_jpeg, write_captions
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import Model
@@ -140,7 +140,7 @@ class Encoder:
             encoded: what `takes` gave.
             folder: where frames are kept meanwhile.
         """
-        vectors = np.stack([pooled(one.code.float().numpy()) for one in encoded])
+        vectors = np.stack([pool_code(one.code.float().numpy()) for one in encoded])
         chapters = find_chapters(vectors)
         with Pictures(folder) as pictures:
             for i, take in enumerate(takes):

@@ -25,7 +25,7 @@ from chunkv2l.index.verify import verify
 from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.chapter_codes import FRAMES, Pictures
-from chunkv2l.indexing.chapters import find_chapters, pooled, similar_pairs
+from chunkv2l.indexing.chapters import find_chapters, pool_code, similar_pairs
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from tests.helpers.fake_vlm import HIDDEN, LATENT, LAYERS, RANK, FakeModel, fake_model
@@ -113,7 +113,7 @@ def test_a_disk_that_fails_is_a_sentence(
 
 def test_chapters_and_similar_segments_are_those_of_the_stored_codes(built: Path) -> None:
     with IndexFile(built) as index:
-        vectors = np.stack([pooled(code.numpy()) for code in index.codes()])
+        vectors = np.stack([pool_code(code.numpy()) for code in index.codes()])
         chapters = [(chapter.first, chapter.last) for chapter in index.chapters()]
         assert chapters == find_chapters(vectors) == [(5 * i, 5 * i + 4) for i in range(SCENES)]
         assert list(index.similar()) == similar_pairs(vectors) and len(index.similar()) > SEGMENTS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chunkv2l.indexing.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pooled, similar_pairs
+from chunkv2l.indexing.chapters import LONGEST, SHORTEST, Vectors, find_chapters, pool_code, similar_pairs
 
 
 def runs_of(lengths: list[int], noise: float, seed: int = 0, width: int = 16) -> Vectors:
@@ -104,7 +104,7 @@ def test_pooled_codes_are_as_similar_as_the_codes() -> None:
     blends = 0.5 * codes[:15] + 0.5 * codes[15:]  # each is like two of the others
     everything = np.concatenate([codes, blends])
     flat = everything.mean(axis=2).reshape(len(everything), -1)
-    small = np.stack([pooled(code) for code in everything])
+    small = np.stack([pool_code(code) for code in everything])
     assert small.shape == (45, 256)
 
     def cosines(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,4 +116,4 @@ def test_pooled_codes_are_as_similar_as_the_codes() -> None:
     assert np.corrcoef(cosines(flat)[other], cosines(small)[other])[0, 1] > 0.8
     # Where blocks cancel each other out, plain means would see nothing.
     code = np.concatenate([codes[0][:1], -codes[0][:1]])
-    assert np.linalg.norm(code.mean(axis=(0, 1))) < 1e-12 < 0.1 < np.linalg.norm(pooled(code))
+    assert np.linalg.norm(code.mean(axis=(0, 1))) < 1e-12 < 0.1 < np.linalg.norm(pool_code(code))

@@ -13,6 +13,7 @@ from typing import Final
 
 from chunkv2l.errors import InputError
 from chunkv2l.sanitize import one_line
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.subtitles.cues import Cue, parse
 from chunkv2l.video.subtitles.encoding import decode
 
@@ -88,11 +89,12 @@ def _sidecar_rank(path: Path, movie: Path) -> tuple[int, int, str, int, int] | N
     return (group, flag, language, suffix, names.index(name)) if group != 2 else (group, 0, language, flag, suffix)
 
 
-def read_subtitles(path: Path, encoding: str | None = None) -> Subtitles:
+def read_subtitles(path: Path, encoding: str | None = None, notes: Notes | None = None) -> Subtitles:
     """Read a .srt or .vtt file.
 
     Args:
-        encoding: of the file; None finds it out, with a warning where it had to be guessed.
+        encoding: of the file; None finds it out, with a note where it had to be guessed.
+        notes: collects what was guessed or left out; by default it is logged.
 
     Raises:
         InputError: it is missing, no regular file, too large, has no cue, or the encoding is unknown.
@@ -110,26 +112,29 @@ def read_subtitles(path: Path, encoding: str | None = None) -> Subtitles:
         raise InputError(f"Can't read the subtitles of {path} ({error.strerror}).") from error
     if len(data) > MAX_BYTES:
         raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB: that is no subtitle file.")
+    notes = Notes() if notes is None else notes
     decoded = decode(data, encoding)
     problems: list[str] = []
     cues = parse(decoded.text, problems)
     if decoded.is_guessed and cues:
-        logger.warning("%s has no mark of its encoding: %s is a guess (--encoding).", path.name, decoded.encoding)
+        notes.add("subtitles", f"{path.name} has no mark of its encoding: {decoded.encoding} is a guess (--encoding).")
     for problem in problems[:WARNINGS]:
-        logger.warning("%s, %s", path.name, problem)
+        notes.add("subtitles", f"{path.name}, {problem}")
     if len(problems) > WARNINGS:
-        logger.warning("%s: %d more cues have times like these.", path.name, len(problems) - WARNINGS)
+        notes.add("subtitles", f"{path.name}: {len(problems) - WARNINGS} more cues have times like these.")
     if not cues:
         raise InputError(f"{path} has no subtitle that can be understood: it must be SubRip (.srt) or WebVTT (.vtt).")
     return Subtitles(one_line(path.name), hashlib.sha256(data).hexdigest(), tuple(cues))
 
 
-def take_subtitles(movie: Path, choice: str | Path | None, encoding: str | None = None) -> Subtitles | None:
+def take_subtitles(
+    movie: Path, choice: str | Path | None, encoding: str | None = None, notes: Notes | None = None
+) -> Subtitles | None:
     """Read the subtitles that a build takes, and say so in a warning.
 
     Args:
         choice: the file; "auto" for the one beside the movie; None for none.
-        encoding: as for `read_subtitles`.
+        encoding, notes: as for `read_subtitles`.
 
     Raises:
         InputError: the file given can't be used. A sidecar that can't be used is left out with a warning.
@@ -138,11 +143,11 @@ def take_subtitles(movie: Path, choice: str | Path | None, encoding: str | None 
     if path is None:
         return None
     try:
-        subtitles = read_subtitles(path, encoding)
+        subtitles = read_subtitles(path, encoding, notes)
     except InputError as error:
         if choice != "auto":
             raise
-        logger.warning("%s It is left out.", error)
+        (Notes() if notes is None else notes).add("subtitles", f"{error} It is left out.")
         return None
     count = len(subtitles.cues)
     logger.warning("Subtitles are taken from %s: %d cue%s.", subtitles.name, count, "" if count == 1 else "s")
