@@ -235,14 +235,12 @@ class Writer:
             connection.execute("DELETE FROM chapters WHERE id >= ?", (first,))
             connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", rows)
 
-    def finish(
-        self, similar: Sequence[tuple[int, int, float]] = (), notes: Sequence[Mapping[str, str]] | None = None
-    ) -> None:
+    def finish(self, similar: Sequence[tuple[int, int, float]] = (), notes: Sequence[Mapping[str, str]] = ()) -> None:
         """Fill the full-text index, record that the index is complete, read it back, and give it its name.
 
         Args:
             similar: pairs of similar segments: (a, b, cosine), a < b.
-            notes: what the build chose, guessed or dropped: "kind" and "text" of each. None stores none.
+            notes: what the build chose, guessed or dropped: "kind" and "text" of each.
 
         Raises:
             ChunkV2LError: the disk is full, what was written isn't what is read, or the file can't be renamed.
@@ -252,7 +250,8 @@ class Writer:
             connection.executemany("INSERT INTO similar VALUES (?, ?, ?)", similar)
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
-            values = {"segments": count} if notes is None else {"segments": count, "notes": list(notes)}
+            values = {"segments": count, **({"notes": list(notes)} if notes else {})}
+            connection.execute("DELETE FROM meta WHERE key = 'notes'")
             for key, value in values.items():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
         self.publish()
