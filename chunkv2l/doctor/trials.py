@@ -46,7 +46,7 @@ def try_reader(reader: str, path: Path) -> Finding:
 
     subject = f"reader {reader}"
     if reader == "decord" and installed_version("decord") is None and installed_version("decord2") is None:
-        return Finding(subject, "note", "decord isn't installed; it is only needed where PyAV fails.")
+        return Finding(subject, "note", "decord isn't installed; it is only needed for --reader decord.")
     try:
         clip = read_clip(path, sample_times, np.asarray, reader=reader)
     except Exception as error:

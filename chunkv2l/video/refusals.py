@@ -15,6 +15,7 @@ _ASF_ENCRYPTION = (  # GUIDs of the content encryption object and of the extende
     bytes.fromhex("14e68a292226174cb935dae07ee9289c"),
 )
 _ENCRYPTED_TAGS = {"encv", "drmi", "drms"}  # of MP4 sample entries
+_LIST_MARKS = (b"#extm3u", b"ffconcat version", b"<mpd ", b"<smoothstreamingmedia", b"[playlist]", b"c=in ip")
 _CONVERT = "convert it to an MP4 or a GIF first, with a tool that reads it"
 
 
@@ -65,6 +66,12 @@ def lacks_index(path: Path) -> bool:
                 break
             at += size
     return bool(names) and names[0] in (b"ftyp", b"mdat", b"free", b"wide", b"skip") and b"moov" not in names
+
+
+def looks_like_list(path: Path) -> bool:
+    """Return whether a file's beginning has the mark of a playlist: a text that names other files to be read."""
+    head = _read_head(path).lower()
+    return any(mark in head for mark in _LIST_MARKS)
 
 
 def _read_head(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from PIL import Image
 
 import chunkv2l.ask as asking
 from chunkv2l.defaults import MAX_LENGTH
+from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.build import build
@@ -172,38 +173,56 @@ def test_a_download_that_broke_off_is_indexed_as_far_as_it_goes(long_movie: Path
 
 
 class Stuck(PyAVReader):
-    """Stops for ever before a frame at or after `at`; `broken` says so instead of hanging."""
+    """Stops for ever before a frame at or after 5 s; `broken` says so instead of hanging."""
 
-    at, broken = 5.0, False
+    broken = False
     go_on = threading.Event()
 
     def frames(self, start: float = 0.0) -> Iterator[Any]:
         for frame in super().frames(start):
-            if frame.time >= self.at:
+            if frame.time >= 5.0:
                 if self.broken:
                     raise ReaderError("the disk is gone")
                 self.go_on.wait()
             yield frame
 
 
+def read_by(patch: pytest.MonkeyPatch, name: str, broken: bool) -> None:
+    """Have a reader of that name stall or break at 5 s; what stalls is given up soon."""
+    Stuck.broken, Stuck.go_on = broken, threading.Event()
+    openers = {**readers.OPENERS, name: Stuck}
+
+    def read_impatiently(*arguments: Any, **named: Any) -> Any:
+        return read_frames(*arguments, **{**named, "stall_timeout": 0.5, "openers": openers})
+
+    patch.setattr(segmentation, "read_frames", read_impatiently)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_where_pyav_stalls_or_breaks_no_other_library_reads_the_file(
+    broken: bool, long_movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        read_by(patch, "pyav", broken)
+        with pytest.raises(ChunkV2LError, match=r"can't be read on at 4\.96 s: (no picture came|the disk is gone)"):
+            build(long_movie, model=fake_model())
+        Stuck.go_on.set()
+    report = built(long_movie)
+    assert end(report) == pytest.approx(16.0, abs=0.1) and report.notices == ()
+
+
 @needs_decord
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_reader_that_stalls_or_breaks_is_given_up_and_the_other_goes_on(
+def test_where_decord_stalls_or_breaks_pyav_goes_on(
     broken: bool, long_movie: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = built(long_movie, out=long_movie.with_name("whole.idx"))
-    Stuck.broken, Stuck.go_on = broken, threading.Event()
-    openers = {**readers.OPENERS, "pyav": Stuck}
-
-    def impatient(*arguments: Any, **named: Any) -> Any:
-        return read_frames(*arguments, **{**named, "stall_timeout": 0.5, "openers": openers})
-
-    monkeypatch.setattr(segmentation, "read_frames", impatient)
-    report = built(long_movie)
+    read_by(monkeypatch, "decord", broken)
+    report = built(long_movie, reader="decord")
     Stuck.go_on.set()
     (notice,) = report.notices
-    assert "The reader pyav is given up at 4.9" in notice and "decord goes on" in notice
+    assert "The reader decord is given up at 4.9" in notice and "pyav goes on" in notice
     with IndexFile(report.index) as index, IndexFile(whole.index) as undisturbed:
         assert len(index) == len(undisturbed)
-        for one, other in zip(index.segments, undisturbed.segments, strict=True):
-            assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.1)
+        for segment, expected in zip(index.segments, undisturbed.segments, strict=True):
+            assert (segment.start, segment.end) == pytest.approx((expected.start, expected.end), abs=0.1)

@@ -12,19 +12,19 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import select
 import socket
 import subprocess
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from math import ceil, inf
-from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.video.child import python_command
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.parallel import transport
 from chunkv2l.video.parallel.worker import GO_ON, Message, Task
@@ -47,6 +47,8 @@ ROOM: Final = 640 << 20
 (docs/measurements.md#frames-held-whole)."""
 MAX_FPS: Final = 40.0
 """Of faster movies detection skips frames, and which ones depends on where it began."""
+SILENCE: Final = 30
+"""Seconds without a word after which a process counts as stopped. It reports that it lives every few seconds."""
 
 
 def is_worthwhile(info: MovieInfo, device: str, workers: int, length: float = LENGTH) -> bool:
@@ -257,18 +259,14 @@ class _WorkerPool:
                 process.communicate()
 
     def _start(self, core: int | None, out: socket.socket) -> subprocess.Popen[bytes]:
-        paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self._change:
             if self._is_closed:
                 raise EOFError("closed")
             process = subprocess.Popen(
-                [sys.executable, "-c", "from chunkv2l.video.parallel.worker import main; main()"],
-                stdin=subprocess.PIPE,
-                stdout=out.fileno(),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                python_command("chunkv2l.video.parallel.worker"), stdin=subprocess.PIPE, stdout=out.fileno()
             )
             self._processes.append(process)
-        _send(process, replace(self._task, core=core))
+        _send(process, replace(self._task, core=core, parent=os.getpid()))
         return process
 
     def _next_part(self) -> tuple[_PartResult, _PartResult | None] | None:
@@ -295,7 +293,7 @@ class _WorkerPool:
         _send(process, result.part)
         assert process.stdin is not None
         while True:
-            message: Message = transport.receive(connection)
+            message = _receive(connection)
             if message.note is not None:
                 self._notes.add(message.note.kind, message.note.text)  # neighbours note the same damage
             elif message.kind == "warning":
@@ -315,6 +313,23 @@ def _run_workers(task: Task, parts: Sequence[Part], workers: int, notes: Notes) 
         yield pool.results
     finally:
         pool.close()
+
+
+def _receive(connection: socket.socket) -> Message:
+    """Wait for a process's next message.
+
+    Raises:
+        TimeoutError: it has said nothing for `SILENCE` seconds of this process's own running time: if both were
+            stopped, as by Ctrl+Z, that doesn't count.
+    """
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    for _ in range(SILENCE):
+        if poll.poll(1000):
+            connection.settimeout(SILENCE)
+            message: Message = transport.receive(connection)
+            return message
+    raise TimeoutError(f"it has said nothing for {SILENCE} s")
 
 
 def _send(process: subprocess.Popen[bytes], request: Task | Part) -> None:

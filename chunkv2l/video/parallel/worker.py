@@ -14,14 +14,16 @@ import signal
 import socket
 import sys
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, Thread
+from time import sleep
 from typing import IO, Final, Literal
 
 import cv2
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.video.child import end_with_parent
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Note, Notes
 from chunkv2l.video.parallel import transport
@@ -29,14 +31,17 @@ from chunkv2l.video.segmentation import CutSegment, Part, Resources, cut
 from chunkv2l.video.settings import SegmentationSettings
 
 GO_ON: Final = b"+"
+HEARTBEAT: Final = 5.0
+"""Seconds between signs of life."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all parts have in common; see `segmentation.cut`.
+    """The arguments of `segmentation.cut` that all parts share.
 
     Attributes:
         core: the CPU to keep to; None for any.
+        parent: the number of the process that coordinates.
     """
 
     path: str
@@ -44,13 +49,14 @@ class Task:
     settings: SegmentationSettings
     resources: Resources
     core: int | None = None
+    parent: int = 0
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the process reports: a segment, a note, a warning, the end of a part (and of the movie), or a failure."""
+    """A report: a segment, a note, a warning, a sign of life, the end of a part (and of the movie), or a failure."""
 
-    kind: Literal["segment", "note", "warning", "done", "input error", "error"]
+    kind: Literal["segment", "note", "warning", "alive", "done", "input error", "error"]
     segment: CutSegment | None = None
     note: Note | None = None
     has_ended: bool = False
@@ -82,6 +88,8 @@ class _WarningSender(logging.Handler):
 def serve(requests: IO[bytes], outbox: Outbox) -> None:
     """Cut the task's parts until there are no more requests."""
     task: Task = pickle.load(requests)
+    end_with_parent(task.parent)
+    Thread(target=_send_heartbeats, args=(outbox,), daemon=True).start()
     if task.core is not None:
         os.sched_setaffinity(0, {task.core})
     cv2.setNumThreads(0)
@@ -94,6 +102,13 @@ def serve(requests: IO[bytes], outbox: Outbox) -> None:
         segments = cut(task.path, task.sampling, task.settings, part=part, resources=task.resources, notes=notes)
         with closing(segments):
             outbox.send(_send_segments(segments, requests, outbox))
+
+
+def _send_heartbeats(outbox: Outbox) -> None:
+    with suppress(OSError):  # the other process is gone
+        while True:
+            outbox.send(Message("alive"))
+            sleep(HEARTBEAT)
 
 
 def _send_segments(segments: Generator[CutSegment, None, bool], requests: IO[bytes], outbox: Outbox) -> Message:

@@ -86,12 +86,10 @@ def read_frames(
 
 
 def _order_readers(reader: str, openers: Mapping[str, Opener]) -> list[str]:
-    """Return the names of the readers to try, in order."""
-    first = "pyav" if reader == "auto" else reader
-    names = [first, *(name for name in openers if name != first)]
-    if "decord" in names[1:] and openers.get("decord") is DecordReader and not decord_installed():
-        names.remove("decord")
-    return names
+    """Return the names of the readers to try, in order: "auto" is PyAV alone, and PyAV goes on where decord fails."""
+    if reader in ("auto", "pyav"):
+        return ["pyav"]
+    return [reader, *(name for name in openers if name not in (reader, "decord"))]
 
 
 def _decode_ahead(open_reader: partial[Reader], start: float, timeout: float) -> Generator[Frame, None, None]:

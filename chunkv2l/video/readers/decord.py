@@ -1,23 +1,31 @@
-"""Reading with decord: the other reader, slower and no longer maintained; wheels for x86-64 Linux only."""
+"""Reads with decord, in a process of its own: slower and no longer maintained; wheels for x86-64 Linux only."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import IO
 
 import cv2
 import numpy as np
 
+from chunkv2l.video.child import python_command
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, turns
+from chunkv2l.video.readers import decord_process as protocol
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
 from chunkv2l.video.readers.timestamps import Clock
+from chunkv2l.video.refusals import looks_like_list
 
 ROOM = 1 << 30
 """Bytes that the frames which decord reads ahead may take, about."""
+MAX_FRAMES = 20_000_000
+"""Frames of the longest movie: 90 hours at 60 a second."""
 _AHEAD = 1200  # frames
 
 
@@ -46,77 +54,101 @@ class DecordFrame:
         size = fitted(self._info.width, self._info.height, side)
         if self._image.shape[1::-1] == size:
             return self._image
-        smaller = size[0] < self._info.width
-        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # larger: pixels that aren't square
-        return np.asarray(cv2.resize(self._image, size, interpolation=how), dtype=np.uint8)
+        is_smaller = size[0] < self._info.width
+        interpolation = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR  # larger: pixels that aren't square
+        return np.asarray(cv2.resize(self._image, size, interpolation=interpolation), dtype=np.uint8)
 
 
 def decord_installed() -> bool:
-    """Whether decord is there; it is loaded only when it is used."""
+    """Return whether decord is installed, without loading it."""
     return find_spec("decord") is not None
 
 
 class DecordReader:
-    """Walks a movie with decord.
+    """Reads a movie with decord.
 
-    It reads far ahead of who is slower, a thousand frames and more. That they are scaled down to what is needed, to
-    about `ROOM` in all at the most, and that one thread decodes, keeps this from being gigabytes. So whole pictures of
-    a large and long movie have less detail than the file, though its size.
+    decord reads ahead of slower code, a thousand frames and more. Therefore frames are scaled down to the size that is
+    needed, to about `ROOM` in all at the most, and one thread decodes. So whole pictures of a large and long movie have
+    less detail than the file, though its size.
     """
 
     def __init__(self, info: MovieInfo, side: int | None = None, notes: Notes | None = None) -> None:
-        try:
-            import decord
-        except (ImportError, OSError, RuntimeError) as error:
-            raise ReaderError(f"decord is not installed, or does not work here ({error}).") from error
         if len(info.video_streams) > 1:
             raise ReaderError("decord can't choose among several video streams.")
-        decord.logging.set_level(decord.logging.QUIET)
+        if looks_like_list(info.path):
+            raise ReaderError(f"decord may take {info.path} for a list of other files.")
+        if not decord_installed():
+            raise ReaderError("decord is not installed.")
         self._info, self._notes = info, notes
-        self._errors: Any = (decord.DECORDError, IndexError, RuntimeError)
+        self._width, self._height = decoded_size(info, side)
+        self._process = subprocess.Popen(
+            python_command("chunkv2l.video.readers.decord_process"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        request = {"path": str(info.path), "width": self._width, "height": self._height, "parent": os.getpid()}
         try:
-            width, height = decoded_size(info, side)
-            path, cpu = str(info.path), decord.cpu(0)
-            self._video: Any = decord.VideoReader(path, cpu, width=width, height=height, num_threads=1)
-            self._count = len(self._video)
-        except self._errors as error:
-            raise ReaderError(f"decord can't open {info.path} ({_first_line(error)}).") from error
+            self._write(json.dumps(request).encode() + b"\n")
+            spans = self._receive(protocol.TIMES, 16 * MAX_FRAMES) or b""
+            self._spans = np.frombuffer(spans, np.float64).reshape(-1, 2)
+        except BaseException:
+            self.close()
+            raise
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        spans = [self._video.get_frame_timestamp(i) for i in range(self._count)]
         clock = Clock(self._info, start, self._notes)
-        times = [clock.read(self._info.first + float(a)) for a, _ in spans]  # decord counts from its first frame
-        begin = next((i for i, time in enumerate(times) if time is not None and time >= start - 1e-3), self._count)
-        if 0 < begin < self._count:
-            self._video.seek_accurate(begin)
-        for time, (since, until) in zip(times[begin:], spans[begin:], strict=True):
-            try:
-                image = _pixels(self._video.next())
-            except self._errors as error:  # it does not recover from a damaged picture
-                raise ReaderError(f"decord can't read on ({_first_line(error)}).") from error
+        times = [clock.read(self._info.first + float(begin)) for begin, _ in self._spans]  # from decord's first frame
+        count = len(times)
+        first = next((i for i, time in enumerate(times) if time is not None and time >= start - 1e-3), count)
+        self._write(b"%d\n" % first)
+        size = self._width * self._height * 3
+        for time, (since, until) in zip(times[first:], self._spans[first:], strict=True):
+            pixels = self._receive(protocol.FRAME, size)
+            if pixels is None or len(pixels) != size:
+                raise ReaderError("decord has given fewer pictures than it said.")
+            image = np.frombuffer(pixels, np.uint8).reshape(self._height, self._width, 3)
             if time is not None:
                 yield DecordFrame(time, max(0.0, float(until) - float(since)), image, self._info)
 
     def close(self) -> None:
-        self._video = None  # its destructor frees what it holds
+        self._process.kill()
+        self._process.communicate()
+
+    def _write(self, request: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise ReaderError("The process in which decord reads has ended.") from error
+
+    def _receive(self, kind: bytes, limit: int) -> bytes | None:
+        """Return the next message's bytes, at most `limit`; None at the end.
+
+        Raises:
+            ReaderError: decord's own, or because the process has ended or sent something else.
+        """
+        assert self._process.stdout is not None
+        sent_kind, length = protocol.HEADER.unpack(_read_exactly(self._process.stdout, protocol.HEADER.size))
+        if sent_kind == protocol.END:
+            return None
+        is_failure = sent_kind == protocol.FAILURE
+        if not (is_failure or sent_kind == kind) or length > (4096 if is_failure else limit):
+            raise ReaderError("The process in which decord reads has sent something unexpected.")
+        payload = _read_exactly(self._process.stdout, length)
+        if is_failure:
+            raise ReaderError(payload.decode(errors="replace"))
+        return payload
 
 
 def decoded_size(info: MovieInfo, side: int | None) -> tuple[int, int]:
-    """Width and height at which frames are decoded: what `side` asks for, or less where `ROOM` holds no more."""
+    """Return the width and height at which frames are decoded: for `side`, or less where `ROOM` holds no more."""
     width, height = fitted(info.width, info.height, side)
     frames = min(info.frames or _AHEAD, _AHEAD)
     share = ROOM / (3 * width * height * frames)
     return (width, height) if share >= 1 else fitted(width, height, int(max(width, height) * math.sqrt(share)))
 
 
-def _pixels(frame: Any) -> Image:
-    """RGB [H, W, 3]. Where decord pads rows to a multiple of the width, it calls the padding a fourth channel."""
-    array: Image = frame.asnumpy()
-    height, width = array.shape[:2]
-    return np.ascontiguousarray(array.reshape(height, -1)[:, : width * 3].reshape(height, width, 3))
-
-
-def _first_line(error: Exception) -> str:
-    """What decord says went wrong, without the places in its own source."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rpartition("Check failed: ")[2][:120] if lines else type(error).__name__
+def _read_exactly(stream: IO[bytes], count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) != count:
+        raise ReaderError("The process in which decord reads has ended.")
+    return data
