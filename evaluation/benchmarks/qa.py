@@ -121,7 +121,7 @@ def summary(questions: Sequence[Question], found: Mapping[str, Scores]) -> dict[
     kinds: dict[str, list[float]] = {}
     for question in questions:
         if main in (own := found.get(question.id, {})):
-            kinds.setdefault(question.kind, []).append(own[main])
+            kinds.setdefault(question.type, []).append(own[main])
     by_kind = {kind: statistics.fmean(values) for kind, values in sorted(kinds.items())}
     return {**row, "n": len(found), "kinds": by_kind, "mean of kinds": statistics.fmean(by_kind.values())}
 

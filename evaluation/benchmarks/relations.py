@@ -31,7 +31,7 @@ from evaluation.common import metrics, results
 from evaluation.common.options import PhotographSettings, photograph_options
 from evaluation.common.table import markdown, share
 from evaluation.movies.photographs import SECONDS, Encoder, Take, write_movie
-from evaluation.movies.relation_cases import KINDS, LEAST, Ordered, Question, make_ordered
+from evaluation.movies.relation_cases import LEAST, RELATIONS, Ordered, Question, make_ordered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def ask(index: Index, question: Question) -> Outcome:
     for way in WAYS:
         spans, text = _asked(index, question.text, None if way == "ask" else way)
         right[way] = hits(spans, question.right)
-        if way == "ask" and question.kind == "count":
+        if way == "ask" and question.relation == "count":
             counted = number_in(text)
     anchor, _ = _asked(index, question.anchor, "route")
     return Outcome(question, right, hits(anchor, question.occurrences), counted)
@@ -100,11 +100,11 @@ def _asked(index: Index, text: str, policy: str | None) -> tuple[Sequence[Span],
 
 def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Shares by kind, by kind and sort of event, and over all."""
-    groups: dict[str, list[Outcome]] = {kind: [] for kind in KINDS}
+    groups: dict[str, list[Outcome]] = {kind: [] for kind in RELATIONS}
     for outcome in outcomes:
-        groups[outcome.question.kind].append(outcome)
+        groups[outcome.question.relation].append(outcome)
         if outcome.question.event != "anchor":
-            groups.setdefault(f"{outcome.question.kind}, {outcome.question.event}", []).append(outcome)
+            groups.setdefault(f"{outcome.question.relation}, {outcome.question.event}", []).append(outcome)
     return {**{name: _shares(own) for name, own in sorted(groups.items()) if own}, "all": _shares(outcomes)}
 
 
@@ -115,7 +115,7 @@ def _shares(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
     }
     figures["anchor R@1"] = sum(outcome.anchor for outcome in outcomes) / count
     figures["n"] = count
-    asked = [outcome for outcome in outcomes if outcome.question.kind == "count"]
+    asked = [outcome for outcome in outcomes if outcome.question.relation == "count"]
     true = [len(outcome.question.occurrences) for outcome in asked]
     figures["count exact"] = (
         sum(outcome.counted == k for outcome, k in zip(asked, true, strict=True)) / len(asked) if asked else None

@@ -1,4 +1,4 @@
-"""Moment retrieval's public datasets, in the files in which they are published, as queries with true windows.
+"""Read moment retrieval's public datasets, in the files in which they are published, as queries with true windows.
 
 | format       | a file of                                             | the format is from                     |
 |--------------|-------------------------------------------------------|----------------------------------------|
@@ -7,8 +7,8 @@
 | activitynet  | JSON `{VID: {"duration", "timestamps", "sentences"}}` | ranjaykrishna/densevid_eval            |
 | timelens     | JSON `{VID: {"duration", "spans", "queries"}}`        | TencentARC/TimeLens, timelens_data.py  |
 
-lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too. Queries without an id of their own are called
-after their line (Charades-STA), or VID#0, VID#1, … (ActivityNet, TimeLens); predictions use the same ids.
+lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too. Queries without an id are numbered by
+their line (Charades-STA), or called VID#0, VID#1, … (ActivityNet, TimeLens); predictions use the same ids.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from evaluation.datasets.qvhighlights import MomentQuery, read_queries
 
 
 def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQuery]:
-    """The queries of a file; "auto" tells its format from what is in it.
+    """Read the queries of a file; "auto" detects the format from the content.
 
-    Annotations without length (both Charades-STA and ActivityNet Captions have some) are left out, and counted in a
-    line on stderr; in QVHighlights' own format they are an error.
+    Windows without length (both Charades-STA and ActivityNet Captions have some) are left out, and a line on stderr
+    counts them; in QVHighlights' own format they are an error.
 
     Args:
-        truths: whether every query must have its windows; without, QVHighlights' test split can be read.
+        truths: require windows of every query; False reads QVHighlights' test split, which has none.
 
     Raises:
-        InputError: the file can't be read, isn't in the format, or has no query in it; the sentence says where.
+        InputError: the file can't be read, isn't in the format, or has no query; the sentence names the line.
     """
     if format == "auto":
         format = guess(path)
@@ -46,7 +46,7 @@ def read(path: Path, format: str = "auto", truths: bool = True) -> list[MomentQu
 
 
 def guess(path: Path) -> str:
-    """Which of `FORMATS` a file is in."""
+    """Return the name in `FORMATS` of a file's format."""
     text = read_text(path).lstrip()
     first = text.split("\n", 1)[0]
     if "##" in first and not first.startswith("{"):
@@ -60,15 +60,15 @@ def guess(path: Path) -> str:
 
 
 def charades(path: Path) -> list[MomentQuery]:
-    """Charades-STA: `VID START END##sentence.` a line, seconds; a query's id is its line's number."""
+    """Read Charades-STA: `VID START END##sentence.` a line, seconds; a query's id is its line's number."""
 
     def rows() -> Iterator[tuple[int, str, str, Any]]:
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             if not line.strip():
                 continue
-            head, found, sentence = line.partition("##")
+            head, separator, sentence = line.partition("##")
             words = head.split()
-            if not found or len(words) != 3 or not all(_number(word) for word in words[1:]):
+            if not separator or len(words) != 3 or not all(_number(word) for word in words[1:]):
                 raise InputError(f'{path}, line {number} isn\'t "VID START END##sentence", as Charades-STA has it.')
             yield number, words[0], sentence, [float(word) for word in words[1:]]
 
@@ -76,12 +76,12 @@ def charades(path: Path) -> list[MomentQuery]:
 
 
 def activitynet(path: Path) -> list[MomentQuery]:
-    """ActivityNet Captions: `{VID: {"duration", "timestamps": [[start, end], …], "sentences": […]}}`."""
+    """Read ActivityNet Captions: `{VID: {"duration", "timestamps": [[start, end], …], "sentences": […]}}`."""
     return _queries(path, _by_video(path, "timestamps", "sentences"))
 
 
 def timelens(path: Path) -> list[MomentQuery]:
-    """TimeLens-Bench: `{VID: {"duration", "spans": [[start, end], …], "queries": […]}}`, one span a query."""
+    """Read TimeLens-Bench: `{VID: {"duration", "spans": [[start, end], …], "queries": […]}}`, one span a query."""
     return _queries(path, _by_video(path, "spans", "queries"))
 
 
@@ -101,8 +101,8 @@ def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str
     if not isinstance(videos, dict):
         raise InputError(f'{path} isn\'t a JSON object of videos, each with "{spans}" and "{sentences}".')
     for vid, row in videos.items():
-        own = [row.get(key) if isinstance(row, dict) else None for key in (spans, sentences)]
-        lists = [value for value in own if isinstance(value, list)]
+        values = [row.get(key) if isinstance(row, dict) else None for key in (spans, sentences)]
+        lists = [value for value in values if isinstance(value, list)]
         if len(lists) != 2 or len(lists[0]) != len(lists[1]):
             raise InputError(f'{path}: "{vid}" needs "{spans}" and "{sentences}", two lists of one length.')
         for number, (window, sentence) in enumerate(zip(*lists, strict=True)):
@@ -110,8 +110,8 @@ def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str
 
 
 def _queries(path: Path, rows: Iterator[tuple[int | str, str, Any, Any]]) -> list[MomentQuery]:
-    """Queries of (id, vid, sentence, [start, end]), those without length left out."""
-    found: list[MomentQuery] = []
+    """Return queries of (id, vid, sentence, [start, end]) rows; windows without length are left out."""
+    queries: list[MomentQuery] = []
     empty = 0
     for qid, vid, sentence, window in rows:
         if not isinstance(sentence, str) or not sentence.strip():
@@ -122,12 +122,12 @@ def _queries(path: Path, rows: Iterator[tuple[int | str, str, Any, Any]]) -> lis
         if span[1] <= max(0.0, span[0]):
             empty += 1
             continue
-        found.append(MomentQuery(qid, vid, " ".join(sentence.split()), ((max(0.0, span[0]), span[1]),)))
+        queries.append(MomentQuery(qid, vid, " ".join(sentence.split()), ((max(0.0, span[0]), span[1]),)))
     if empty:
-        terminal.say(f"{path.name}: {empty} of {empty + len(found)} queries have a moment without length; left out.")
-    if not found:
+        terminal.say(f"{path.name}: {empty} of {empty + len(queries)} queries have a moment without length; left out.")
+    if not queries:
         raise InputError(f"{path} has no query in it.")
-    return found
+    return queries
 
 
 def _window(value: Any) -> Window | None:
@@ -144,7 +144,7 @@ def _number(x: Any) -> bool:
 
 
 def _first_value(text: str) -> Any:
-    """The value of the first key of a JSON object, without reading the rest; None if that fails."""
+    """Return the value of a JSON object's first key, without reading the others; None if that fails."""
     decoder = json.JSONDecoder()
     try:
         key, end = decoder.raw_decode(text, text.index('"'))

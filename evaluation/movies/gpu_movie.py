@@ -1,4 +1,4 @@
-"""A long movie made by many processes at once, for machines that are lent by the minute: `evaluation gpu`'s."""
+"""Make a long movie with many processes at once, for `evaluation gpu`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chunkv2l.video.probe import probe
 
 
 def make(target: Path, clips: Path | None, images: Path | None, minutes: float, parts: int, size: str) -> None:
-    """`parts` movies of `evaluation hour-movie`, of as many seeds, one behind the other.
+    """Make `parts` movies with `evaluation hour-movie`, each with another seed, and join them.
 
     Raises:
         ChunkV2LError: one of them failed.
@@ -32,7 +32,7 @@ def make(target: Path, clips: Path | None, images: Path | None, minutes: float, 
         command = [sys.executable, "-m", "evaluation", "hour-movie", *map(str, [*sources, *options])]
         running.append(subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL))
     if any([process.wait() for process in running]):
-        raise ChunkV2LError("Making the movie failed; what was said stands above.")
+        raise ChunkV2LError("Making the movie failed; the messages above say why.")
     join(files, target, sum(probe(file).duration for file in files))
     for file in files:
         for left in (file, file.with_suffix(".jsonl"), file.with_suffix(".shots.jsonl")):
@@ -40,7 +40,7 @@ def make(target: Path, clips: Path | None, images: Path | None, minutes: float, 
 
 
 def join(files: Sequence[Path], target: Path, seconds: float) -> None:
-    """Movies of one coding, one behind the other, again from the first until `seconds` are full; nothing is decoded."""
+    """Join movies of the same coding in turn until `seconds` are reached, without decoding them."""
     with atomic_write(target) as part, av.open(str(part), "w") as made:
         copy: Any = None
         shift = 0.0

@@ -1,9 +1,9 @@
-"""A long movie out of a folder of clips and a set of photographs, with hard cuts and dissolves: the case that counts.
+"""Make a long movie out of a folder of clips and a set of photographs, with hard cuts and dissolves.
 
     python -m evaluation hour-movie --clips FOLDER --images STEM --minutes 60 --size 1280x720 -o hour.mp4
 
-Any folder of videos will do; photographs are as `chunkv2l.train` reads them (STEM.npz, STEM.jsonl). Beside MOVIE.mp4 go
-MOVIE.jsonl, the sentences that are true of sources and when (QVHighlights' format), and MOVIE.shots.jsonl, every shot.
+Any folder of videos will do; photographs are as `chunkv2l.train` reads them (STEM.npz, STEM.jsonl). MOVIE.jsonl
+beside MOVIE.mp4 has the sources' captions and their windows in QVHighlights' format, MOVIE.shots.jsonl every shot.
 The same sources and seed give the same frames.
 """
 
@@ -36,34 +36,34 @@ from evaluation.movies import hour_plan
 from evaluation.movies.hour_plan import Shot, Source, View
 
 MOVIES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
-_THREADS = "4"  # of the encoder; a number of its own, as its output depends on it
+_THREADS = "4"  # of the encoder; fixed, because its output depends on it
 _NOISES, _SHIFTS = 8, 64
 
 Picture = NDArray[np.uint8]  # [H, W, 3], RGB
 Open = Callable[[Source], "Path | bytes"]
-"""What a source is made from: a clip's file, or a photograph's bytes."""
+"""Returns the content of a source: a clip's file, or a photograph's bytes."""
 
 
 def find_clips(folder: Path) -> dict[Source, Path]:
-    """A folder's videos, with words from any of its JSON lists of {"file", "caption"} or of its JSONL files.
+    """Return a folder's videos, with captions from its JSON lists of {"file", "caption"} or its JSONL files.
 
     Raises:
         InputError: no such folder, or no video in it.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.")
-    words = _words(folder)
-    found = {}
+    captions = _captions(folder)
+    clips = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in MOVIES:
-            found[Source(path.name, "clip", words.get(path.name, ()), probe(path).duration)] = path
-    if not found:
+            clips[Source(path.name, "clip", captions.get(path.name, ()), probe(path).duration)] = path
+    if not clips:
         raise InputError(f"{folder} holds no video ({', '.join(MOVIES)}).")
-    return found
+    return clips
 
 
-def _words(folder: Path) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _captions(folder: Path) -> dict[str, tuple[str, ...]]:
+    captions: dict[str, tuple[str, ...]] = {}
     for path in sorted(folder.glob("*.json*")):
         try:
             text = path.read_text(encoding="utf-8")
@@ -72,13 +72,17 @@ def _words(folder: Path) -> dict[str, tuple[str, ...]]:
             raise InputError(f"{path} isn't JSON.") from None
         for row in rows if isinstance(rows, list) else []:
             if isinstance(row, dict) and isinstance(row.get("file"), str):
-                said = row.get("captions") or [row.get("caption")]
-                found[row["file"]] = tuple(str(sentence) for sentence in said if sentence)
-    return found
+                sentences = row.get("captions") or [row.get("caption")]
+                captions[row["file"]] = tuple(str(sentence) for sentence in sentences if sentence)
+    return captions
 
 
 def find_photographs(stem: Path) -> dict[Source, bytes]:
-    """A set of photographs, with their captions. Raises InputError if there is none."""
+    """Return a set of photographs, with their captions.
+
+    Raises:
+        InputError: there is no such set.
+    """
     images = load_images(stem)
     return {
         Source(f"{images.name}/{number}", "photograph", described.captions): jpeg
@@ -87,8 +91,8 @@ def find_photographs(stem: Path) -> dict[Source, bytes]:
 
 
 def movie(shots: Sequence[Shot], size: tuple[int, int], fps: int, of: Open) -> Iterator[Picture]:
-    """The movie's frames in order; `size` is width and height. At most a dissolve's frames are held."""
-    tail: list[Picture] = []  # the frames of the shot before that the next one's dissolve lies over
+    """Yield the movie's frames in order, of `size` (width, height). At most a dissolve's frames are in memory."""
+    tail: list[Picture] = []  # the previous shot's frames that are blended with this one's
     for shot, following in zip(shots, [*shots[1:], None], strict=True):
         kept = following.dissolve if following else 0
         new_tail: list[Picture] = []
@@ -107,7 +111,7 @@ def write(path: Path, frames: Iterator[Picture], size: tuple[int, int], fps: int
     """Encode frames of YUV 4:2:0, [H · 3/2, W], with libx264 (veryfast) into `path`, whole or not at all.
 
     Returns:
-        How many there were.
+        number of frames.
 
     Raises:
         InputError: this PyAV has no libx264.
@@ -138,46 +142,50 @@ def _frames(shot: Shot, size: tuple[int, int], fps: int, of: Open) -> Iterator[P
         at = at * at * (3 - 2 * at)  # the camera starts and stops gently
         (x, y, zoom), (x1, y1, zoom1) = ((view.x, view.y, view.zoom) for view in shot.views)
         view = View(x + at * (x1 - x), y + at * (y1 - y), zoom + at * (zoom1 - zoom))
-        yield seen(picture, view, size, shot.mirrored)
+        yield show_window(picture, view, size, shot.mirrored)
 
 
 def _pictures(shot: Shot, fps: int, of: Open) -> Iterator[Picture]:
-    """What the source shows at each of the shot's frames."""
+    """Yield the source's picture at each of the shot's frames."""
     content = of(shot.source)
     if isinstance(content, bytes):
         photograph = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
         yield from (photograph for _ in range(shot.frames))
         return
-    wanted = [shot.begin + k / fps * shot.speed + 1e-6 for k in range(shot.frames)]
+    times = [shot.begin + k / fps * shot.speed + 1e-6 for k in range(shot.frames)]
     given, last = 0, None
     for frame in read_frames(probe(content)):
-        while last is not None and given < len(wanted) and frame.time > wanted[given]:
+        while last is not None and given < len(times) and frame.time > times[given]:
             yield last
             given += 1
-        if given == len(wanted):
+        if given == len(times):
             return
-        last = frame.picture() if given + 1 < len(wanted) or frame.time <= wanted[given] else last
+        last = frame.picture() if given + 1 < len(times) or frame.time <= times[given] else last
     if last is None:
         raise InputError(f"{content} has no picture that can be decoded.")
-    yield from (last for _ in range(len(wanted) - given))  # it ends a little before its header says
+    yield from (last for _ in range(len(times) - given))  # the file ends before its header says
 
 
-def seen(picture: Picture, view: View, size: tuple[int, int], mirrored: bool) -> Picture:
-    """A window of a picture at the movie's size: its shape is the movie's, it never leaves the picture."""
+def show_window(picture: Picture, view: View, size: tuple[int, int], mirrored: bool) -> Picture:
+    """Return a window of a picture, scaled to the movie's size; it has the movie's proportions and lies in the
+    picture."""
     height, width = picture.shape[:2]
     wide = min(width, height * size[0] / size[1]) / view.zoom
     scale = wide / size[0]
     left, top = view.x * (width - wide), view.y * (height - scale * size[1])
     across = (-scale, left + wide - scale / 2 - 0.5) if mirrored else (scale, left + scale / 2 - 0.5)
-    back = np.array([[across[0], 0.0, across[1]], [0.0, scale, top + scale / 2 - 0.5]])  # ours to the picture's pixels
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(picture, back, size, flags=how, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+    # from the movie's pixels to the picture's
+    back = np.array(
+        [[across[0], 0.0, across[1]], [0.0, scale, top + scale / 2 - 0.5]]
+    )  # from the movie's pixels to the picture's
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
-def grained(frames: Iterator[Picture], deviation: float, seed: int) -> Iterator[Picture]:
-    """The frames as YUV 4:2:0 [H · 3/2, W], with a sensor's noise of `deviation` grey levels over their brightness.
+def add_grain(frames: Iterator[Picture], deviation: float, seed: int) -> Iterator[Picture]:
+    """Yield frames as YUV 4:2:0 [H · 3/2, W], with sensor noise of `deviation` grey levels added to the brightness.
 
-    It is one of a few fields, shifted by another amount each time.
+    The noise is one of a few fields, shifted by a random amount for each frame.
     """
     fields: list[NDArray[np.int8]] = []
     random = np.random.default_rng((seed, 1))
@@ -195,17 +203,17 @@ def grained(frames: Iterator[Picture], deviation: float, seed: int) -> Iterator[
 
 
 def rows(shots: Sequence[Shot], fps: int) -> Iterator[dict[str, object]]:
-    """A line for every shot: its window (seconds), what it shows, and how."""
+    """Yield a row for every shot: its window (seconds), its source and its camera."""
     for shot, (start, end) in zip(shots, hour_plan.windows(shots, fps), strict=True):
-        how = {key: value for key, value in asdict(shot).items() if key not in ("source", "frames", "dissolve")}
-        named = {"source": shot.source.name, "kind": shot.source.kind, "words": list(shot.source.words)}
-        yield {"start": start, "end": end, "dissolve": shot.dissolve / fps, **named, **how}
+        camera = {key: value for key, value in asdict(shot).items() if key not in ("source", "frames", "dissolve")}
+        source = {"source": shot.source.name, "kind": shot.source.type, "words": list(shot.source.captions)}
+        yield {"start": start, "end": end, "dissolve": shot.dissolve / fps, **source, **camera}
 
 
 def _size(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
     width, x, height = text.lower().partition("x")
     if not (x and width.isdigit() and height.isdigit() and 16 <= int(width) <= 7680 and 16 <= int(height) <= 4320):
-        raise click.BadParameter(f"{text!r} isn't a size as 1280x720")
+        raise click.BadParameter(f"{text!r} isn't a size such as 1280x720")
     if int(width) % 2 or int(height) % 2:
         raise click.BadParameter("width and height must be even")
     return int(width), int(height)
@@ -232,16 +240,16 @@ def command(
     seed: int,
     out: Path,
 ) -> None:
-    """Put a long movie together from a folder of videos, a set of photographs, or both."""
+    """Make a long movie from a folder of videos, a set of photographs, or both."""
     if clips is None and images is None:
         raise InputError("There is nothing to make a movie of: give --clips FOLDER, --images STEM, or both.")
-    found: Mapping[Source, Path | bytes] = {
+    contents: Mapping[Source, Path | bytes] = {
         **({} if clips is None else find_clips(clips)),
         **({} if images is None else find_photographs(images)),
     }
-    shots = hour_plan.plan(list(found), 60 * minutes, fps, seed)
+    shots = hour_plan.plan(list(contents), 60 * minutes, fps, seed)
     total = hour_plan.starts(shots)[-1] + shots[-1].frames
-    frames = grained(movie(shots, size, fps, found.__getitem__), grain, seed)
+    frames = add_grain(movie(shots, size, fps, contents.__getitem__), grain, seed)
     bar = tqdm(frames, total=total, unit="frame", desc=out.name, leave=False, disable=None)
     count = write(out, iter(bar), size, fps, crf)
     _write_rows(out.with_suffix(".jsonl"), hour_plan.queries(shots, fps, out.stem))

@@ -1,8 +1,8 @@
-"""What a long movie shows and when: which source, which part of it, seen how, and how it follows the shot before it.
+"""Plan a long movie: the source of each shot, the part of it that is shown, the camera, and the transition.
 
-Pure: sources and a seed in, shots and their true windows out. Times are counted in frames. Sources come in shuffled
-rounds, so that none comes again before all of its kind have; when one does, it is another part of it, at another speed,
-through another window, perhaps mirrored, so that no two shots are the same.
+Pure functions from sources and a seed to shots and their true windows. Times are counted in frames. Sources come in
+shuffled rounds: none comes again before all others of its type have. A source that comes again shows another part, at
+another speed, through another window, perhaps mirrored, so that no two shots are the same.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 SHORTEST, LONGEST = 2.5, 11.0
 """Seconds of a shot; a clip that is shorter is shown whole."""
 DISSOLVES = 0.25
-"""The share of borders that are dissolves; the others are hard cuts."""
+"""Share of transitions that are dissolves; the others are hard cuts."""
 DISSOLVE = (0.4, 1.0)
-"""Seconds that a dissolve takes."""
+"""Least and greatest length of a dissolve, seconds."""
 SPEEDS = (0.8, 1.0, 1.25)
-Kind = Literal["clip", "photograph"]
+SourceType = Literal["clip", "photograph"]
 
-DEEPEST: Mapping[Kind, float] = MappingProxyType({"clip": 1.5, "photograph": 1.25})
-"""How far in a window may be: it is at least 1/DEEPEST as wide as the widest that fits."""
+MAX_ZOOM: Mapping[SourceType, float] = MappingProxyType({"clip": 1.5, "photograph": 1.25})
+"""Greatest zoom: a window is at least 1/MAX_ZOOM as wide as the widest that fits."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class Source:
     """A clip or a photograph.
 
     Attributes:
-        words: sentences that are true of it, perhaps none.
-        seconds: of a clip.
+        captions: sentences that are true of it, perhaps none.
+        seconds: length of a clip.
     """
 
     name: str
-    kind: Kind
-    words: tuple[str, ...] = ()
+    type: SourceType
+    captions: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class View:
-    """What is seen of a picture: the window's centre (fractions of what it can move over) and how far in, ≥ 1."""
+    """The window of a picture: its centre, as fractions of the range that it can move over, and its zoom, ≥ 1."""
 
     x: float
     y: float
@@ -54,12 +54,12 @@ class View:
 
 @dataclass(frozen=True)
 class Shot:
-    """`frames` frames of one source, the first `dissolve` of which lie over the last ones of the shot before.
+    """`frames` frames of one source; the first `dissolve` of them are blended with the end of the previous shot.
 
     Attributes:
-        begin: seconds into a clip.
-        speed: clip seconds a second.
-        views: at the first frame and at the last; the camera moves from one to the other.
+        begin: second of the clip at which the shot begins.
+        speed: seconds of the clip a second.
+        views: windows of the first and the last frame; the camera moves from one to the other.
     """
 
     source: Source
@@ -72,19 +72,19 @@ class Shot:
 
 
 def plan(sources: Sequence[Source], seconds: float, fps: int, seed: int, clips: float = 0.4) -> list[Shot]:
-    """Shots for a movie that ends with the first shot that reaches `seconds`.
+    """Return the shots of a movie, which ends with the first shot that reaches `seconds`.
 
     Args:
         sources: at least one.
-        clips: the share of shots that are clips, where there are both.
+        clips: share of shots that are clips, where there are both.
     """
     random = np.random.default_rng(seed)
-    kinds: dict[Kind, list[Source]] = {
-        "clip": [source for source in sources if source.kind == "clip"],
-        "photograph": [source for source in sources if source.kind == "photograph"],
+    by_type: dict[SourceType, list[Source]] = {
+        "clip": [source for source in sources if source.type == "clip"],
+        "photograph": [source for source in sources if source.type == "photograph"],
     }
-    share = 0.0 if not kinds["clip"] else 1.0 if not kinds["photograph"] else clips
-    rounds = {kind: _rounds(own, random) for kind, own in kinds.items()}
+    share = 0.0 if not by_type["clip"] else 1.0 if not by_type["photograph"] else clips
+    rounds = {type_: _rounds(group, random) for type_, group in by_type.items()}
     shots: list[Shot] = []
     end = 0
     while end < seconds * fps:
@@ -96,40 +96,40 @@ def plan(sources: Sequence[Source], seconds: float, fps: int, seed: int, clips: 
 
 
 def starts(shots: Sequence[Shot]) -> list[int]:
-    """The movie's frame at which each shot begins; one that dissolves in begins before the last one's end."""
-    found, end = [], 0
+    """Return the frame at which each shot begins; with a dissolve it begins before the previous one's end."""
+    begins, end = [], 0
     for shot in shots:
-        found.append(end - shot.dissolve)
-        end = found[-1] + shot.frames
-    return found
+        begins.append(end - shot.dissolve)
+        end = begins[-1] + shot.frames
+    return begins
 
 
 def windows(shots: Sequence[Shot], fps: int) -> list[tuple[float, float]]:
-    """(start, end) of each shot, seconds; they cover the movie, and a border is a dissolve's middle."""
-    begun = starts(shots)
-    borders = [start + shot.dissolve / 2 for start, shot in zip(begun, shots, strict=True)]
-    borders.append(begun[-1] + shots[-1].frames)
+    """Return (start, end) of each shot, seconds; they cover the movie and meet in the middle of dissolves."""
+    begins = starts(shots)
+    borders = [begin + shot.dissolve / 2 for begin, shot in zip(begins, shots, strict=True)]
+    borders.append(begins[-1] + shots[-1].frames)
     return [(a / fps, b / fps) for a, b in pairwise(borders)]
 
 
 def queries(shots: Sequence[Shot], fps: int, vid: str) -> list[dict[str, object]]:
-    """QVHighlights' rows: one for each source that has words, with all the windows in which it is seen."""
+    """Return QVHighlights' rows, one for each source with captions, with all windows in which it is shown."""
     when: dict[Source, list[list[float]]] = {}
     times = windows(shots, fps)
     for shot, (start, end) in zip(shots, times, strict=True):
-        if shot.source.words:
+        if shot.source.captions:
             when.setdefault(shot.source, []).append([start, end])
     return [
-        {"qid": qid, "vid": vid, "query": source.words[0], "relevant_windows": found, "duration": times[-1][1]}
-        for qid, (source, found) in enumerate(when.items())
+        {"qid": qid, "vid": vid, "query": source.captions[0], "relevant_windows": shown, "duration": times[-1][1]}
+        for qid, (source, shown) in enumerate(when.items())
     ]
 
 
 def _rounds(sources: Sequence[Source], random: np.random.Generator) -> Iterator[Source]:
-    """All sources in a random order, then all in another one …; a new round doesn't begin with the last one's end."""
+    """Yield all sources in random order, again and again; no source comes twice in a row."""
     last: Source | None = None
     while sources:
-        order = [sources[place] for place in random.permutation(len(sources))]
+        order = [sources[number] for number in random.permutation(len(sources))]
         if order[0] is last:
             order.append(order.pop(0))
         yield from order
@@ -137,21 +137,21 @@ def _rounds(sources: Sequence[Source], random: np.random.Generator) -> Iterator[
 
 
 def _shot(source: Source, before: int, fps: int, random: np.random.Generator) -> Shot:
-    """`before`: frames of the shot before it, 0 for the first."""
+    """Draw a shot; `before` is the number of frames of the previous one, 0 for the first."""
     length = float(random.uniform(SHORTEST, LONGEST))
     begin, speed = 0.0, 1.0
-    if source.kind == "clip":
+    if source.type == "clip":
         speed = float(random.choice(SPEEDS))
         length = min(length, source.seconds / speed)
         begin = float(random.uniform(0.0, max(0.0, source.seconds - length * speed)))
     frames = max(2, int(length * fps))
     dissolve = round(float(random.uniform(*DISSOLVE)) * fps) if before and random.random() < DISSOLVES else 0
     dissolve = min(dissolve, frames // 3, before // 3)  # a shot may dissolve in and out
-    first = _view(source.kind, random)
-    last = _view(source.kind, random) if source.kind == "photograph" or random.random() < 0.3 else first
+    first = _view(source.type, random)
+    last = _view(source.type, random) if source.type == "photograph" or random.random() < 0.3 else first
     return Shot(source, frames, (first, last), dissolve, begin, speed, bool(random.random() < 0.5))
 
 
-def _view(kind: Kind, random: np.random.Generator) -> View:
+def _view(source_type: SourceType, random: np.random.Generator) -> View:
     x, y, zoom = random.random(3)
-    return View(float(x), float(0.2 + 0.6 * y), float(1 + zoom * (DEEPEST[kind] - 1)))
+    return View(float(x), float(0.2 + 0.6 * y), float(1 + zoom * (MAX_ZOOM[source_type] - 1)))

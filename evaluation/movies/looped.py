@@ -1,4 +1,4 @@
-"""A long movie out of a short one: played again and again, each time seen through another window."""
+"""Make a long movie out of a short one, played again and again through different windows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 
 SHARE = 0.8
-"""How much of the picture's width and height a window shows."""
+"""Share of the picture's width and height that a window shows."""
 
 
 def window(number: int, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns that the `number`-th pass shows: the whole picture first, then others, always the same ones."""
+    """Return rows and columns that the `number`-th pass shows: the whole picture first, then fixed random windows."""
     if number == 0:
         return slice(0, height), slice(0, width)
     x, y = np.random.default_rng(number).random(2)
@@ -51,19 +51,19 @@ def write(source: Path, target: Path, seconds: float, codec: str = "mpeg4") -> N
                 end = begin + frame.time
                 if end >= seconds:
                     break
-                picture = seen(frame.picture(), number, stream.width, stream.height)
+                picture = show_window(frame.picture(), number, stream.width, stream.height)
                 raw: Any = av.VideoFrame.from_ndarray(picture, "rgb24")
                 raw.pts, raw.time_base = round(end * 60_000), Fraction(1, 60_000)
                 container.mux(stream.encode(raw))
                 bar.update(round(end) - bar.n)
             if end <= begin and number:
-                raise InputError(f"{source} has too few pictures to be played again and again.")
+                raise InputError(f"{source} has too few pictures to be repeated: give a longer movie.")
             begin, number = end + 1 / info.fps, number + 1
         container.mux(stream.encode())
 
 
-def seen(picture: NDArray[np.uint8], number: int, width: int, height: int) -> NDArray[np.uint8]:
-    """What the `number`-th pass shows of a picture uint8 [H, W, 3], at the size asked for."""
+def show_window(picture: NDArray[np.uint8], number: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the window of a picture uint8 [H, W, 3] that the `number`-th pass shows, at the given size."""
     rows, columns = window(number, *picture.shape[:2])
     part = np.ascontiguousarray(picture[rows, columns])
     if part.shape[:2] == (height, width):

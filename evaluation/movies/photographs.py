@@ -1,7 +1,7 @@
-"""Photographs as segments: filmed as in training, encoded by the model, kept on disk, written as the index of a movie.
+"""Turn photographs into segments: film them as in training, encode them, keep the codes, and write a movie's index.
 
-Each photograph becomes a clip (pan and zoom from one random box to another), and the clip what a build stores of a
-segment. The index goes through the build's own write path, so that asking it is asking any movie's.
+Each photograph becomes a clip (pan and zoom from one random box to another), which is encoded as a build encodes a
+segment. The index is written by the build's own writer, so that it is asked like any movie's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 
 SECONDS = 4.0
-"""How long each photograph is seen."""
+"""Seconds that each photograph is shown."""
 FPS = 25.0
 SIDE = 224
 """Pixels of a filmed frame's side."""
@@ -46,11 +46,11 @@ CODES = "fp16"
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a build makes of a clip.
+    """The data that a build stores of a clip.
 
     Attributes:
         code: float16 [L, r, d].
-        caption: generated from the clip's own adapter; "" where that wasn't asked for.
+        caption: generated from the clip's own adapter; "" where none was asked for.
         key: the learned key, float32 [K]; None where the model has none.
         mu: mean score over the build's fixed statements, nats; None where the model doesn't use it.
     """
@@ -63,7 +63,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Groups:
-    """What a build makes of a movie's segments together: chapters, and pairs (a, b, cosine) that look alike."""
+    """A movie's chapters, and pairs (a, b, cosine) of similar segments, as a build finds them."""
 
     chapters: tuple[NewChapter, ...] = ()
     similar: tuple[tuple[int, int, float], ...] = ()
@@ -79,7 +79,7 @@ class Take:
 
 
 def filmed(take: Take, times: Sequence[float], seed: int = 0) -> Clip:
-    """A clip of one frame at each of `times` (seconds); the same photograph, take and seed give the same clip."""
+    """Return a clip with a frame at each of `times` (seconds); it depends on photograph, take and seed alone."""
     digest = hashlib.sha256(f"{seed} {take.number} ".encode() + take.jpeg).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     picture = torch.from_numpy(decode([take.jpeg], SIDE, threads=1)).permute(0, 3, 1, 2)
@@ -89,14 +89,14 @@ def filmed(take: Take, times: Sequence[float], seed: int = 0) -> Clip:
 
 
 def halves(clip: Clip) -> tuple[Clip, Clip]:
-    """A clip's first and second half; of an odd number of frames the first has one less."""
+    """Return a clip's first and second half; of an odd number of frames the first half has one less."""
     middle, half = len(clip.frames) // 2, clip.duration / 2
     first = Clip(clip.frames[:middle], clip.times[:middle], half, clip.fps)
     return first, Clip(clip.frames[middle:], tuple(t - half for t in clip.times[middle:]), half, clip.fps)
 
 
 class Encoder:
-    """Encodes clips with a model, each once: what was made is kept in a folder, by the clip's content.
+    """Encode clips with a model, each once; the results are kept in a folder, by the clip's content.
 
     Args:
         cache: the folder; made when first needed.
@@ -107,48 +107,48 @@ class Encoder:
         self._folder = cache / hashlib.sha256(canonical_json(model.identity).encode()).hexdigest()[:16]
 
     def film(self, take: Take) -> Clip:
-        """A take as a clip with as many frames as the model looks at."""
+        """Return a take as a clip with as many frames as the model looks at."""
         return filmed(take, self.model.vlm.sampling.times(take.seconds, FPS), self.seed)
 
     def encode(self, clips: Sequence[Clip], captions: bool = True) -> list[Encoded]:
-        """What a build would store of each clip."""
+        """Return the data that a build would store of each clip."""
         files = [self._file(clip, captions) for clip in clips]
         missing = [i for i, file in enumerate(files) if not _readable(file)]
         missing = list({files[i]: i for i in missing}.values())
         with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
             for begin in range(0, len(missing), AT_ONCE):
-                some = missing[begin : begin + AT_ONCE]
-                for i, made in zip(some, self._make([clips[i] for i in some], captions), strict=True):
+                batch = missing[begin : begin + AT_ONCE]
+                for i, made in zip(batch, self._make([clips[i] for i in batch], captions), strict=True):
                     _write(files[i], made)
-                bar.update(len(some))
+                bar.update(len(batch))
         return [_read(file) for file in files]
 
     def takes(self, takes: Sequence[Take]) -> list[Encoded]:
-        """`encode` of filmed takes; only one batch's frames are in memory at a time."""
+        """Film takes and `encode` them; only one batch's frames are in memory at a time."""
         made: list[Encoded] = []
         with tqdm(total=len(takes), unit="clip", desc="filming", disable=None, leave=False) as bar:
             for begin in range(0, len(takes), AT_ONCE):
-                some = takes[begin : begin + AT_ONCE]
-                made += self.encode([self.film(take) for take in some])
-                bar.update(len(some))
+                batch = takes[begin : begin + AT_ONCE]
+                made += self.encode([self.film(take) for take in batch])
+                bar.update(len(batch))
         return made
 
     def groups(self, takes: Sequence[Take], encoded: Sequence[Encoded], folder: Path) -> Groups:
-        """Chapters and similar segments of a movie of these takes, as a build finds and makes them.
+        """Return chapters and similar segments of a movie of these takes, as a build finds them.
 
         Args:
-            encoded: what `takes` gave.
-            folder: where frames are kept meanwhile.
+            encoded: the result of `takes`.
+            folder: for temporary frames.
         """
         vectors = np.stack([pool_code(one.code.float().numpy()) for one in encoded])
         chapters = find_chapters(vectors)
         with Pictures(folder) as pictures:
             for i, take in enumerate(takes):
                 pictures.add(Segment(i * take.seconds, (i + 1) * take.seconds), self._shrunk(self.film(take)))
-            own = self.encode([pictures.clip(first, last) for first, last in chapters], captions=False)
+            encoded_chapters = self.encode([pictures.clip(first, last) for first, last in chapters], captions=False)
         rows = [
-            NewChapter(first, last, packing.to_bytes(one.code.float(), CODES))
-            for (first, last), one in zip(chapters, own, strict=True)
+            NewChapter(first, last, packing.to_bytes(chapter.code.float(), CODES))
+            for (first, last), chapter in zip(chapters, encoded_chapters, strict=True)
         ]
         return Groups(tuple(rows), tuple(similar_pairs(vectors)))
 
@@ -161,8 +161,8 @@ class Encoder:
     def _make(self, clips: Sequence[Clip], captions: bool) -> Iterator[Encoded]:
         vlm, hypernet = self.model.vlm, self.model.hypernet
         clips = [self._shrunk(clip) for clip in clips]
-        seen = vlm.look(clips)
-        states, mask = vlm.encode(clips, seen)
+        features = vlm.look(clips)
+        states, mask = vlm.encode(clips, features)
         blobs = [packing.to_bytes(code, CODES) for code in hypernet.encode(states, mask)]
         codes = torch.stack([packing.from_bytes(blob) for blob in blobs])  # as they are stored
         adapters = concat([expand(hypernet, codes)], bias=hypernet.bias)
@@ -172,7 +172,7 @@ class Encoder:
             mus = mean_scores(self.model, adapters)
         keys = None
         if self.model.keys is not None:
-            keys = self.model.keys.of_clips(*stacked(seen)).float().cpu()
+            keys = self.model.keys.of_clips(*stacked(features)).float().cpu()
         for i, text in enumerate(texts):
             yield Encoded(codes[i].half(), text, None if keys is None else keys[i], mus[i])
 
@@ -194,12 +194,12 @@ def write_movie(
     seconds: float = SECONDS,
     keys: bool = True,
 ) -> Path:
-    """The index of a movie whose segments these are, through the build's write path; one that is there is replaced.
+    """Write the index of a movie of these segments, with the build's writer; an existing file is replaced.
 
     Args:
-        groups: its chapters and similar segments; none if None.
-        seconds: how long each segment is.
-        keys: whether the learned keys are stored, where the model has them.
+        groups: chapters and similar segments; none if None.
+        seconds: length of each segment.
+        keys: store the learned keys, where the model has them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     config = model.hypernet.config
@@ -260,11 +260,11 @@ def _write(file: Path, encoded: Encoded) -> None:
 
 def _read(file: Path) -> Encoded:
     with safe_open(file, framework="pt") as opened:
-        # copies, as what is opened is the file itself, mapped into memory
+        # copies, because tensors of an opened file are mapped into memory
         key = opened.get_tensor("key").clone() if "key" in opened.keys() else None  # noqa: SIM118
-        told = opened.metadata()
-        mu = float(told["mu"]) if "mu" in told else None
-        return Encoded(opened.get_tensor("code").clone(), told["caption"], key, mu)
+        metadata = opened.metadata()
+        mu = float(metadata["mu"]) if "mu" in metadata else None
+        return Encoded(opened.get_tensor("code").clone(), metadata["caption"], key, mu)
 
 
 def _readable(file: Path) -> bool:

@@ -1,11 +1,11 @@
-"""A SmolVLM2 of the published shape with random weights, and a hypernetwork for it: to measure time, not answers.
+"""Make a SmolVLM2 of the published shape with random weights, and a hypernetwork for it, to measure times with.
 
     python -m evaluation random-smolvlm -o FOLDER
     python -m evaluation build --movie hour.mp4 --model FOLDER --hypernet FOLDER/hypernet.safetensors --device cuda
 
-Times and memory are those of the real one; answers are noise, and don't end by themselves, so that every caption is as
-long as it may be. The tokenizer is a byte-level BPE made from this package's own text, whose words are about as many
-tokens as the real one's.
+Times and memory are those of the real model. Answers are noise and don't end by themselves, so that every caption has
+the greatest length. The tokenizer is a byte-level BPE made from this package's own text, which makes about as many
+tokens of a word as the real one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TEMPLATE = (
     "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}: {% for part in message['content'] %}"
     "{{ part['text'] }}{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-_MERGED = 4000  # the BPE's tokens at most
+_VOCABULARY = 4000  # tokens of the BPE, at most
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ SHAPES = {
 
 
 def make(folder: Path, shape: Shape, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Write the model's folder, and its hypernetwork into it; returns the hypernetwork's file.
+    """Write the model's folder with its hypernetwork in it, and return the hypernetwork's file.
 
     Raises:
-        InputError: the folder holds something already, or can't be written to.
+        InputError: the folder isn't empty, or can't be written to.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} holds something already: name another folder.")
+        raise InputError(f"{folder} isn't empty: name another folder.")
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
     torch.manual_seed(seed)
@@ -139,7 +139,7 @@ def make(folder: Path, shape: Shape, seed: int = 0, dtype: torch.dtype = torch.b
     model: Any = SmolVLMForConditionalGeneration(config)
     hypernet = Hypernetwork(shape.hypernet)
     with torch.no_grad():
-        hypernet.scaler_B["down_proj"].normal_(std=0.02)  # a fresh one's adapters would be zero
+        hypernet.scaler_B["down_proj"].normal_(std=0.02)  # without it, all adapters would be zero
         hypernet.bias_B["down_proj"].normal_(std=0.002)
     try:
         with quiet():
@@ -152,7 +152,7 @@ def make(folder: Path, shape: Shape, seed: int = 0, dtype: torch.dtype = torch.b
 
 
 def make_tokenizer() -> Any:
-    """A tokenizer with SmolVLM2's special tokens and chat format; its words are of this package's own text."""
+    """Train a tokenizer with SmolVLM2's special tokens and chat format on this package's own text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -162,7 +162,7 @@ def make_tokenizer() -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_MERGED,
+        vocab_size=_VOCABULARY,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

@@ -1,7 +1,7 @@
-"""Movies with structure, put together from described photographs: which photograph stands where. Pure functions.
+"""Order described photographs into movies with structure. Pure functions.
 
-A movie is runs of 6–12 photographs that share a noun. Of its subjects (the nouns of its runs) a third come back in a
-second run, and of each subject one photograph stands elsewhere, amid a run about something else: a cutaway.
+A movie consists of runs of 6–12 photographs that share a noun, the run's subject. A third of the subjects have a second
+run, and one photograph of each subject stands within a run about another subject: a cutaway.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from chunkv2l.train.data.nouns import find_nouns
 from chunkv2l.train.data.questions import Described
 
 SHORTEST, LONGEST = 6, 12
-"""Photographs in a run."""
+"""Least and greatest number of photographs in a run."""
 USUAL: Final = 9
 LEAST: Final = 20
-"""Segments that a structured movie has at least: two subjects, one of which comes back."""
+"""Least number of segments of a structured movie: two subjects, one of them with two runs."""
 _TRIES: Final = 200
 
 
 @dataclass(frozen=True)
 class Run:
-    """Segments `first` … `last` (both included) share a noun, but for the cutaways among them."""
+    """Segments `first` … `last` (both included), which share a noun, the cutaways among them excepted."""
 
     noun: str
     first: int
@@ -35,7 +35,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Structure:
-    """A movie: photograph `photographs[i]` is segment i; `cutaways` are the segments that their run isn't about."""
+    """A movie: segment i is photograph `photographs[i]`; `cutaways` are the segments whose subject isn't their
+    run's."""
 
     photographs: tuple[int, ...]
     runs: tuple[Run, ...]
@@ -45,25 +46,25 @@ class Structure:
         return len(self.photographs)
 
     def recurring(self) -> set[str]:
-        """The subjects that have more than one run."""
+        """Return the subjects that have more than one run."""
         nouns = [run.noun for run in self.runs]
         return {noun for noun in nouns if nouns.count(noun) > 1}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many photographs each run of each subject has: one or two numbers a subject, 6–12 each."""
+    """The number of photographs of each run of each subject: one or two numbers a subject, 6–12 each."""
 
     lengths: tuple[tuple[int, ...], ...]
 
     @property
     def needs(self) -> tuple[int, ...]:
-        """Photographs that each subject takes: its runs' and its cutaway."""
+        """Return the number of photographs that each subject takes, in its runs and as its cutaway."""
         return tuple(sum(runs) + 1 for runs in self.lengths)
 
 
 def plan(segments: int, rng: random.Random) -> Plan:
-    """Subjects and run lengths for a movie of so many segments; a third of the subjects recur, as near as may be.
+    """Return the run lengths of a movie of so many segments; about a third of the subjects recur.
 
     Raises:
         InputError: fewer segments than `LEAST`.
@@ -92,11 +93,11 @@ def plan(segments: int, rng: random.Random) -> Plan:
 def make_structure(
     described: Sequence[Described], segments: int, rng: random.Random, allowed: Iterable[int] | None = None
 ) -> Structure:
-    """A movie from described photographs, none of which it has twice.
+    """Return a movie of described photographs, each of which occurs once.
 
     Args:
-        described: what is known of every photograph.
-        allowed: numbers of those that may be taken; all of them if None.
+        described: the texts of every photograph.
+        allowed: numbers of the photographs to choose from; all if None.
 
     Raises:
         InputError: too few segments, or photographs that can't fill it.
@@ -108,8 +109,8 @@ def make_structure(
             by_noun.setdefault(noun, []).append(number)
     if segments <= len(numbers):
         for _ in range(_TRIES):
-            wanted = plan(segments, rng)
-            if (cast := _cast(wanted, by_noun, rng)) and (movie := _arrange(wanted, cast, rng)):
+            lengths = plan(segments, rng)
+            if (cast := _cast(lengths, by_noun, rng)) and (movie := _arrange(lengths, cast, rng)):
                 return movie
     else:
         plan(segments, rng)
@@ -123,28 +124,28 @@ def _recurring(subjects: int) -> int:
     return max(1, round(subjects / 3))
 
 
-def _cast(wanted: Plan, by_noun: Mapping[str, Sequence[int]], rng: random.Random) -> list[tuple[str, list[int]]] | None:
-    """A noun and its photographs for each subject, or None where too few are left; the largest needs come first."""
+def _cast(plan: Plan, by_noun: Mapping[str, Sequence[int]], rng: random.Random) -> list[tuple[str, list[int]]] | None:
+    """Draw a noun and its photographs for each subject, largest first; None if too few photographs are left."""
     free = {noun: list(numbers) for noun, numbers in by_noun.items()}
-    found: dict[int, tuple[str, list[int]]] = {}
-    for subject in sorted(range(len(wanted.needs)), key=lambda s: -wanted.needs[s]):
-        need = wanted.needs[subject]
+    cast: dict[int, tuple[str, list[int]]] = {}
+    for subject in sorted(range(len(plan.needs)), key=lambda s: -plan.needs[s]):
+        need = plan.needs[subject]
         nouns = sorted(noun for noun, numbers in free.items() if len(numbers) >= need)
         if not nouns:
             return None
         noun = rng.choice(nouns)
         taken = rng.sample(free.pop(noun), need)
-        found[subject] = (noun, taken)
+        cast[subject] = (noun, taken)
         used = set(taken)
         free = {other: [n for n in numbers if n not in used] for other, numbers in free.items()}
-    return [found[subject] for subject in range(len(wanted.needs))]
+    return [cast[subject] for subject in range(len(plan.needs))]
 
 
-def _arrange(wanted: Plan, cast: Sequence[tuple[str, list[int]]], rng: random.Random) -> Structure | None:
-    """Runs in an order in which no subject follows itself, each cutaway inside a run of another subject."""
+def _arrange(plan: Plan, cast: Sequence[tuple[str, list[int]]], rng: random.Random) -> Structure | None:
+    """Order the runs so that no subject follows itself, and put each cutaway into a run of another subject."""
     runs: list[tuple[str, list[int]]] = []
     spare: list[tuple[str, int]] = []
-    for (noun, numbers), lengths in zip(cast, wanted.lengths, strict=True):
+    for (noun, numbers), lengths in zip(cast, plan.lengths, strict=True):
         begin = 0
         for length in lengths:
             runs.append((noun, numbers[begin : begin + length]))
@@ -172,7 +173,8 @@ def _arrange(wanted: Plan, cast: Sequence[tuple[str, list[int]]], rng: random.Ra
 
 
 def is_absent(caption: str, others: Iterable[Collection[str]]) -> bool:
-    """Whether a caption is true of none of some photographs, as far as nouns tell: none has all of the caption's.
+    """Return True if none of the photographs has all of a caption's nouns: it is then true of none, as far as nouns
+    tell.
 
     Args:
         others: the nouns of each photograph (`Described.nouns`).

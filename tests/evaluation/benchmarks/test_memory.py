@@ -43,7 +43,7 @@ def test_a_movie_is_played_again_through_other_windows(tmp_path: Path) -> None:
     once, again = read_clip(tmp_path / "long.mp4", at(0.5, 4.5), whole).frames
     original = read_clip(source, at(0.5), whole).frames[0].astype(int)
     assert np.abs(once - original).mean() < 6
-    assert np.abs(again - looped.seen(original.astype(np.uint8), 1, 96, 64).astype(int)).mean() < 6
+    assert np.abs(again - looped.show_window(original.astype(np.uint8), 1, 96, 64).astype(int)).mean() < 6
     assert np.abs(again - original).mean() > 6
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "long.mp4"]
 

@@ -17,7 +17,7 @@ from chunkv2l.train.data.questions import Described
 from evaluation.__main__ import main
 from evaluation.benchmarks import relations
 from evaluation.benchmarks.relations import Outcome, figures_of, hits, number_in
-from evaluation.movies.relation_cases import KINDS, Ordered, Question, make_ordered
+from evaluation.movies.relation_cases import RELATIONS, Ordered, Question, make_ordered
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.photograph_sets import write_set
 
@@ -38,7 +38,7 @@ def test_every_kind_is_asked_and_events_occur_two_to_five_times(
 ) -> None:
     for _, movie in made:
         assert len(movie.photographs) == len(movie.takes) == 32 and len(movie.questions) == 25
-        assert {question.kind for question in movie.questions} == set(KINDS)
+        assert {question.relation for question in movie.questions} == set(RELATIONS)
         assert len(set(zip(movie.photographs, movie.takes, strict=True))) == 32
         for question in movie.questions:
             if question.event != "anchor":
@@ -60,9 +60,9 @@ def test_the_right_segment_is_the_one_that_the_order_says(
                 "first": places[0],
                 "last": places[-1],
             }
-            if question.kind in expected:
-                assert question.right == (expected[question.kind],)
-            elif question.kind == "count":
+            if question.relation in expected:
+                assert question.right == (expected[question.relation],)
+            elif question.relation == "count":
                 assert question.right == places
             else:
                 seconds = int(question.text.split()[3])
@@ -122,7 +122,7 @@ def test_the_command(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "relations.json").read_text())["figures"]
-    assert set(KINDS) <= set(figures) and figures["all"]["n"] == 25
+    assert set(RELATIONS) <= set(figures) and figures["all"]["n"] == 25
     assert "anchor" in result.output and (tmp_path / "relations.png").exists()
     result = CliRunner().invoke(main, [*given, "--segments", "120"])
     assert result.exit_code == 2 and "give more photographs" in result.output

@@ -35,7 +35,7 @@ def test_every_format_is_told_and_read(format: str) -> None:
     assert questions == qa_files.read(FILES[format], format)
     assert len(questions) == (8 if format == "egoschema" else 10)  # two of whose answers aren't published
     third = questions[2]
-    assert (third.id, third.vid, third.kind) == IDS[format]
+    assert (third.id, third.vid, third.type) == IDS[format]
     assert third.question.lower().rstrip("?") == "what does the woman pour into the cup"
     said = [option.lower().removeprefix("c ").rstrip(".") for option in third.options]
     assert said == ["milk", "coffee", "tea", "juice", "sand"][: len(said)]
@@ -87,7 +87,7 @@ def test_mlvus_generation_tasks_are_open_questions(tmp_path: Path) -> None:
     row = {"video": "v1.mp4", "question": "What happens?", "answer": "A dog runs.", "question_type": "summary"}
     path.write_text(json.dumps([row]))
     (found,) = qa_files.read(path)
-    assert (found.vid, found.options, found.answers, found.kind) == ("v1", (), ("A dog runs.",), "summary")
+    assert (found.vid, found.options, found.answers, found.type) == ("v1", (), ("A dog runs.",), "summary")
 
 
 def test_clocks_in_seconds() -> None:
@@ -114,10 +114,10 @@ def test_clocks_in_seconds() -> None:
          "answers aren't published"),
         ("x.json", '[{"id": "x", "video_id": "v", "candidates": ["a", "b"], "correct_choice": 2, "question": "q"}]',
          "option 2 of 2"),
-        ("x.jsonl", '{"key": "v", "qa": 3}', "row 1 isn't as lvbench has it"),
+        ("x.jsonl", '{"key": "v", "qa": 3}', "row 1 isn't in the format lvbench"),
         ("x.jsonl", '{"key": "v", "qa": [{"uid": 1, "question": "q", "answer": "A"}]}', "0 options"),
         ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,7,0,T,a,b,c,d,e\n", "option 7 of 5"),
-        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "row 1 isn't as nextqa"),
+        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "row 1 isn't in the format nextqa"),
         ("x.csv", "video,question,answer,qid\nv,q,a,0\nv,q,a,0\n", "the id v_0 is used twice"),
         ("x.csv", "", "none of the formats"),
     ],

@@ -61,7 +61,7 @@ def test_a_plan_is_as_long_as_asked_and_its_windows_cover_it() -> None:
     assert all(start < end for start, end in windows)
     total = sum(shot.frames - shot.dissolve for shot in shots)
     assert windows[-1][1] == total / 25
-    kinds = [shot.source.kind for shot in shots]
+    kinds = [shot.source.type for shot in shots]
     assert 0.25 < kinds.count("clip") / len(kinds) < 0.55
     dissolves = [shot for shot in shots if shot.dissolve]
     assert 0.12 < len(dissolves) / len(shots) < 0.4
@@ -97,12 +97,12 @@ def test_a_source_has_one_query_with_all_its_windows() -> None:
 
 def test_a_window_never_leaves_the_picture_and_may_be_mirrored() -> None:
     ramp = np.repeat(np.arange(64, dtype=np.uint8)[None, :, None] * 4, 36, 0).repeat(3, 2)
-    whole = hour_movie.seen(ramp, STILL[0], (64, 36), mirrored=False)
+    whole = hour_movie.show_window(ramp, STILL[0], (64, 36), mirrored=False)
     assert np.abs(whole.astype(int) - ramp).max() <= 1
-    mirrored = hour_movie.seen(ramp, STILL[0], (64, 36), mirrored=True)
+    mirrored = hour_movie.show_window(ramp, STILL[0], (64, 36), mirrored=True)
     assert np.abs(mirrored.astype(int) - ramp[:, ::-1]).max() <= 1
     for x, first, last in ((0.0, 0, 32), (1.0, 32, 64)):
-        part = hour_movie.seen(ramp, View(x, 0.5, 2.0), (64, 36), mirrored=False)
+        part = hour_movie.show_window(ramp, View(x, 0.5, 2.0), (64, 36), mirrored=False)
         assert abs(int(part[0, 0, 0]) - 4 * first) <= 2 and abs(int(part[0, -1, 0]) - 4 * (last - 1)) <= 2
 
 
@@ -125,8 +125,8 @@ def test_a_clip_plays_at_its_speed_and_a_dissolve_blends(tmp_path: Path) -> None
 
 def test_grain_is_noise_of_the_deviation_asked_for_and_differs_from_frame_to_frame() -> None:
     grey = [np.full((48, 64, 3), 128, np.uint8)] * 3
-    (plain_one, *_) = hour_movie.grained(iter(grey), 0.0, 0)
-    made = [frame.astype(int) for frame in hour_movie.grained(iter(grey), 4.0, 0)]
+    (plain_one, *_) = hour_movie.add_grain(iter(grey), 0.0, 0)
+    made = [frame.astype(int) for frame in hour_movie.add_grain(iter(grey), 4.0, 0)]
     assert plain_one.shape == (72, 64) and all(frame.shape == (72, 64) for frame in made)
     for frame in made:
         assert 3.5 < (frame - plain_one)[:48].std() < 4.5
