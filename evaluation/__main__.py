@@ -1,4 +1,4 @@
-"""`python -m evaluation NAME`: one subcommand a file, imported only when it is the one that was asked for."""
+"""Run `python -m evaluation NAME`: each subcommand has a module, imported when the command is run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Subcommands by name; each module has a click command called `command`."""
+    """Load subcommands by name; each module has a click command called `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -47,7 +47,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """As click does, but our errors are a line on stderr and their exit code (CHUNKV2L_DEBUG=1: a traceback)."""
+        """Run the command; our errors become a line on stderr and an exit code (CHUNKV2L_DEBUG=1: a traceback)."""
         terminal.prepare()
         try:
             return super().invoke(ctx)

@@ -1,4 +1,4 @@
-"""Multiple choice by likelihood: how probable a model finds each option as the answer to a question."""
+"""Answer multiple choice by likelihood: the option that a model finds most probable as the answer."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ class Nats:
     alone: float = 0.0
 
     def worth(self, rule: Rule) -> float:
-        """What options are ranked by.
+        """Return the number that options are ranked by.
 
-        "mean", the default: nats a token. Options of one question differ in length, and their sum falls with every
-        token, whatever it says: by "sum" the shortest option wins too often. "gain": nats over what the model gives the
-        option without any video, which takes out how common its words are (as the router's score does; Holtzman et
-        al., arXiv 2104.08315).
+        "mean", the default: nats a token. Options of a question differ in length, and every token lowers the sum, so
+        that by "sum" the shortest option wins too often. "gain": nats above those without any video, which corrects
+        for how common an option's words are, as the router's score does (Holtzman et al., arXiv 2104.08315).
         """
         if rule == "sum":
             return self.total
@@ -40,7 +39,7 @@ class Nats:
 
 
 def choose(options: Sequence[Nats], rule: Rule = "mean") -> int:
-    """The number of the best option; of equals, the first."""
+    """Return the number of the best option; of equals, the first."""
     worths = [option.worth(rule) for option in options]
     return worths.index(max(worths))
 
@@ -49,10 +48,10 @@ def choose(options: Sequence[Nats], rule: Rule = "mean") -> int:
 def nats(
     vlm: Family, question: str, options: Sequence[str], adapter: Adapter | None, bias: Adapter | None
 ) -> list[Nats]:
-    """How likely each option is as the answer to the question under an adapter; the options aren't in the prompt.
+    """Return the likelihood of each option as the answer under an adapter; the options aren't in the prompt.
 
     Args:
-        bias: the hypernetwork's, for what each option is worth without a video.
+        bias: the hypernetwork's, for the likelihood without a video.
     """
     from chunkv2l.models.text.decoder import score
 
@@ -64,5 +63,5 @@ def nats(
 
 
 def exact(answer: str, references: Sequence[str]) -> bool:
-    """Whether the answer has the very words of a reference, articles and punctuation aside."""
+    """Return True if the answer equals a reference, articles and punctuation aside."""
     return any(words(answer) == words(reference) for reference in references)

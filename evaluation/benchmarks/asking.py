@@ -1,4 +1,4 @@
-"""Which index a question belongs to, and what a policy composes for it."""
+"""Find and open the indexes of questions, and ask what a policy composes for them."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from evaluation.common.metrics import Window
 
 
 class About(Protocol):
-    """Anything that is about a movie."""
+    """Anything about a movie."""
 
     @property
     def vid(self) -> str: ...
 
 
 def indexes(path: Path, queries: Sequence[About]) -> dict[str, Path]:
-    """Which index each movie of the queries has: `path` itself, or `path`/VID.idx where it is a folder.
+    """Return the index of each movie of the queries: `path` itself, or `path`/VID.idx if it is a folder.
 
     Raises:
-        InputError: a movie without an index, or queries about several movies and one index that isn't named like any.
+        InputError: a movie without an index, or one index for queries about several movies, none of which has its name.
     """
     vids = list(dict.fromkeys(query.vid for query in queries))
     if path.is_dir():
-        found = {vid: path / f"{vid}.idx" for vid in vids}
-        missing = [str(file) for file in found.values() if not file.is_file()]
+        files_of = {vid: path / f"{vid}.idx" for vid in vids}
+        missing = [str(file) for file in files_of.values() if not file.is_file()]
         if missing:
             raise InputError(
                 f"There is no {missing[0]}; {len(missing)} of the queries' {len(vids)} movies lack an index."
             )
-        return found
+        return files_of
     if len(vids) == 1:
         return {vids[0]: path}
     if path.stem in vids:
@@ -53,7 +53,7 @@ def indexes(path: Path, queries: Sequence[About]) -> dict[str, Path]:
 
 
 def opened(files: Mapping[str, Path], device: str = "auto", model: Model | None = None) -> Iterator[tuple[str, Index]]:
-    """Each movie's index, opened in turn; they share one model, loaded once."""
+    """Open each movie's index in turn; they share one model, loaded once."""
     for vid, path in files.items():
         with chunkv2l.open(path, model=model, device=device) as index:
             yield vid, index
@@ -61,13 +61,13 @@ def opened(files: Mapping[str, Path], device: str = "auto", model: Model | None 
 
 
 def segments(path: Path) -> list[Window]:
-    """The segments of an index, without its model."""
+    """Return the segments of an index; no model is loaded."""
     with chunkv2l.open(path) as index:
         return [(segment.start, segment.end) for segment in index.segments]
 
 
 class _Weighed(ChunkV2LError):
-    """Ends an ask where its policy has spoken: nothing is composed or generated."""
+    """Stop an ask after its policy: nothing is composed or generated."""
 
     def __init__(self, weights: Mapping[Node, float]) -> None:
         super().__init__("weighed")
@@ -77,9 +77,10 @@ class _Weighed(ChunkV2LError):
 def weights(
     index: Index, question: str, policy: str | None = None, top_k: int | None = None, **options: Any
 ) -> dict[Node, float]:
-    """What a policy composes for a question; none where nothing is found.
+    """Return a policy's weights for a question; {} if nothing is found.
 
-    None chooses by the kind of question, as `ask` does.
+    Args:
+        policy: None chooses by the kind of question, as `ask` does.
     """
     _, function = policies.load(policy or policies.choose(parse(question)), top_k)
 
@@ -90,18 +91,18 @@ def weights(
         index.ask(question, policy=stop, **options)
     except NothingFound:
         return {}
-    except _Weighed as found:
-        return found.weights
+    except _Weighed as stopped:
+        return stopped.weights
     raise AssertionError("ask ran no policy")
 
 
 def prompt(question: str, policy: str | None = None) -> str:
-    """What the model is asked under what the policy composes: without the order in time that the adapter stands for."""
+    """Return the model's prompt under a policy's composition, without the order in time that the adapter stands for."""
     parsed = parse(question)
     ordered = policies.choose(parsed) == "order"
     return parsed.prompt(question, ordered and policy in (None, "order"))
 
 
 def adapter(index: Index, weights: Mapping[Node, float]) -> Adapter | None:
-    """The composition; None, for the bias alone, where nothing was found."""
+    """Return the composed adapter; None, for the bias alone, without weights."""
     return index.compose(weights) if weights else None

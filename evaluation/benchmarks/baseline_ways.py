@@ -1,4 +1,4 @@
-"""The ways that `baselines` compares: each finds moments for a query, or answers a question, about one movie."""
+"""Find moments and answer questions in the ways that `baselines` compares."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from evaluation.common.metrics import Scored
 from evaluation.datasets.qa_files import Question
 
 Embed = Callable[[Sequence[str]], Tensor]
-"""Texts -> vectors of length 1, [n, d]."""
+"""Returns unit vectors [n, d] of texts."""
 
 MOST: Final = 10
-"""Windows of a prediction; mAP looks at no more."""
+"""Windows of a prediction, at most: mAP reads no more."""
 IN_PROMPT: Final = 4
-"""Captions that go into a prompt: as many as `route` composes segments."""
+"""Captions in a prompt, at most: as many as `route` composes segments."""
 
 
 class Movie:
-    """One movie's index, its file if it is there, and what several ways share about it, made when first needed."""
+    """A movie's index, its file if there is one, and data that several ways share, made when first needed."""
 
     def __init__(self, index: Index, file: Path | None = None, embed: Embed | None = None) -> None:
         self.index = index
@@ -45,7 +45,7 @@ class Movie:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Return the movie's length, seconds."""
         return float(self.index.segments[-1].end)
 
     @property
@@ -55,13 +55,13 @@ class Movie:
 
     @cached_property
     def clip(self) -> Clip:
-        """Uniform frames of the whole movie."""
+        """Return uniform frames of the whole movie."""
         assert self.file is not None
         return in_context.whole_movie(self.file, self.vlm)
 
     @cached_property
     def adapter(self) -> Adapter:
-        """One adapter for the whole movie, made of those frames, and the bias."""
+        """Return one adapter for the whole movie, made from those frames, and the bias."""
         hypernet = self.index.model.hypernet
         with torch.inference_mode():
             code = hypernet.encode(*self.vlm.encode([self.clip]))
@@ -69,7 +69,7 @@ class Movie:
 
     @cached_property
     def prompts(self) -> list[Tensor]:
-        """Each segment's frames as the caption prompt that holds them, [S, D] each."""
+        """Return the caption prompt with each segment's frames, [S, D] each."""
         assert self.file is not None
         spans = [(segment.start, segment.end) for segment in self.index.segments]
         with exclusive(self.vlm.targets), torch.inference_mode():
@@ -80,56 +80,56 @@ class Movie:
 
     @cached_property
     def meanings(self) -> Tensor:
-        """Embeddings of the segments' captions, [N, d]; all 0 where there is none."""
+        """Return embeddings of the segments' captions, [N, d]; 0 where a segment has none."""
         assert self.embed is not None
         captions = [segment.caption for segment in self.index.segments]
         return self.embed(captions) * torch.tensor([[float(bool(caption.strip()))] for caption in captions])
 
     def by_words(self, text: str) -> dict[int, float]:
-        """Segments whose captions share words with the text, best first."""
+        """Return the segments whose captions share words with the text, best first."""
         return {number: score for number, score in self.index.file.search(statement(text)) if score > 0}
 
     def by_meaning(self, text: str) -> dict[int, float]:
-        """All segments by the cosine of caption and text, best first."""
+        """Return all segments by the cosine of caption and text, best first."""
         assert self.embed is not None
         cosines = (self.meanings @ self.embed([statement(text)])[0]).tolist()
         return dict(sorted(enumerate(cosines), key=lambda item: -item[1]))
 
 
 def statement(text: str) -> str:
-    """What is looked for: the statement, or the text itself where the rule leaves none."""
+    """Return the statement of a text, or the text itself if it has none."""
     return parse(text).statement or text
 
 
-# --- moments: (movie, query) -> windows, best first -------------------------------------------------------------------
+# Moments: functions of movie and query that return windows, best first.
 
 FindMoment = Callable[[Movie, str], tuple[Scored, ...]]
 
 
 def ask(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """`chunkv2l ask`."""
+    """Ask as `chunkv2l ask` does."""
     return moments.windows(movie.index, moments.question(query))
 
 
 def full_text(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """`chunkv2l ask --policy fts`: BM25 over the captions."""
+    """Ask as `chunkv2l ask --policy fts` does: BM25 over the captions."""
     return moments.windows(movie.index, moments.question(query), policy="fts")
 
 
 def embeddings(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """The segments whose captions mean most nearly the same."""
+    """Return the segments whose captions are nearest in meaning."""
     segments = movie.index.segments
     best = list(movie.by_meaning(query).items())[:MOST]
     return tuple((segments[number].start, segments[number].end, cosine) for number, cosine in best)
 
 
 def whole_movie(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """One adapter for everything knows no times: the whole movie is what it can point to."""
+    """Return the whole movie: one adapter for all of it knows no times."""
     return ((0.0, movie.duration, 1.0),)
 
 
 def frames_in_context(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """The model sees uniform frames and is asked when; an answer without two times is none."""
+    """Ask the model that sees uniform frames; an answer without two times predicts nothing."""
     with exclusive(movie.vlm.targets):
         said = movie.family.generate_from_frames([movie.clip], in_context.asked_when(query), MAX_NEW_TOKENS)[0]
     window = in_context.spoken_window(said, movie.duration)
@@ -138,7 +138,7 @@ def frames_in_context(movie: Movie, query: str) -> tuple[Scored, ...]:
 
 @torch.inference_mode()
 def every_segment(movie: Movie, query: str) -> tuple[Scored, ...]:
-    """How much likelier each segment's frames in context make the statement: a prefill of all frames a query."""
+    """Score the statement with each segment's frames in context: a prefill of all frames for every query."""
     from chunkv2l.models.text.decoder import score
 
     vlm, segments, text = movie.family, movie.index.segments, statement(query)
@@ -153,7 +153,7 @@ def every_segment(movie: Movie, query: str) -> tuple[Scored, ...]:
 
 @dataclass(frozen=True)
 class Way:
-    """A way by name, and what it needs: "movie" (its file), "embed" (MiniLM), "exhaustive" (patience)."""
+    """A way, and its requirements: "movie" (the file), "embed" (MiniLM), "exhaustive" (the option)."""
 
     run: Callable[..., Any]
     needs: frozenset[str] = frozenset()
@@ -172,38 +172,38 @@ FINDING: Final[Mapping[str, Way]] = {
 }
 
 
-# --- answers: (movie, question, rule) -> scores -----------------------------------------------------------------------
+# Answers: functions of movie, question and rule that return scores.
 
 
 def under(movie: Movie, question: Question, adapter: Adapter | None, rule: Rule) -> qa.Scores:
-    """Under an adapter; None is the bias alone."""
+    """Answer under an adapter; None is the bias alone."""
     return qa.answer(movie.index, question, adapter, rule)[1]
 
 
 def routed(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """`chunkv2l ask`."""
+    """Answer as `chunkv2l ask` does."""
     weights = asking.weights(movie.index, question.question)
     prompt = asking.prompt(question.question)
     return qa.answer(movie.index, question, asking.adapter(movie.index, weights), rule, prompt)[1]
 
 
 def read_words(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """The captions that full-text search finds, as text in the prompt of the bare model."""
-    return _told(movie, question, list(movie.by_words(question.question)), rule)
+    """Answer with the captions that full-text search finds in the bare model's prompt."""
+    return _answer_with_captions(movie, question, list(movie.by_words(question.question)), rule)
 
 
 def read_meaning(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """The captions that mean most nearly the same, as text in the prompt of the bare model."""
-    return _told(movie, question, list(movie.by_meaning(question.question)), rule)
+    """Answer with the captions nearest in meaning in the bare model's prompt."""
+    return _answer_with_captions(movie, question, list(movie.by_meaning(question.question)), rule)
 
 
 def internalised(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """One adapter for the whole movie."""
+    """Answer under one adapter for the whole movie."""
     return under(movie, question, movie.adapter, rule)
 
 
-def seen(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """Uniform frames of the movie in the context of the bare model."""
+def with_frames(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
+    """Answer with uniform frames of the movie in the bare model's context."""
     if question.options:
         return qa.chosen(
             question, in_context.option_nats(movie.family, movie.clip, question.question, question.options), rule
@@ -213,14 +213,14 @@ def seen(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
 
 
 def blind(movie: Movie, question: Question, rule: Rule) -> qa.Scores:
-    """The bias alone: no video."""
+    """Answer under the bias alone, without video."""
     return under(movie, question, None, rule)
 
 
-def told(question: str, captions: Sequence[str]) -> str:
-    """A question behind what captions say.
+def with_captions(question: str, captions: Sequence[str]) -> str:
+    """Return a question after captions.
 
-    >>> told("Who runs?", ["A dog.", "A man sits"])
+    >>> with_captions("Who runs?", ["A dog.", "A man sits"])
     'This is what a video shows: A dog. A man sits. Who runs?'
     """
     if not captions:
@@ -228,10 +228,10 @@ def told(question: str, captions: Sequence[str]) -> str:
     return f"This is what a video shows: {' '.join(c.strip().rstrip('.') + '.' for c in captions)} {question}"
 
 
-def _told(movie: Movie, question: Question, numbers: Sequence[int], rule: Rule) -> qa.Scores:
-    chosen = sorted(numbers[:IN_PROMPT])  # in order of time, as one would read them
+def _answer_with_captions(movie: Movie, question: Question, numbers: Sequence[int], rule: Rule) -> qa.Scores:
+    chosen = sorted(numbers[:IN_PROMPT])  # in order of time
     captions = [movie.index.segments[number].caption for number in chosen]
-    prompt = told(question.question, [caption for caption in captions if caption.strip()])
+    prompt = with_captions(question.question, [caption for caption in captions if caption.strip()])
     vlm = movie.vlm
     with exclusive(vlm.targets):
         if not question.options:
@@ -248,6 +248,6 @@ ANSWERING: Final[Mapping[str, Way]] = {
     "captions in the prompt, full text": Way(read_words),
     "captions in the prompt, embeddings": Way(read_meaning, frozenset({"embed"}), lambda movie: movie.meanings),
     "one adapter for the whole movie": Way(internalised, frozenset({"movie"}), lambda movie: movie.adapter),
-    "uniform frames in context": Way(seen, frozenset({"movie"}), lambda movie: movie.clip),
+    "uniform frames in context": Way(with_frames, frozenset({"movie"}), lambda movie: movie.clip),
     qa.BLIND: Way(blind),
 }

@@ -1,16 +1,16 @@
-"""What one would do instead, with the same frozen model and the same segments, on the same queries.
+"""Compare `chunkv2l ask` with other ways, with the same frozen model, segments and queries.
 
     python -m evaluation baselines --index movie.idx --movie movie.mp4 --queries movie.jsonl
 
-Moments: `chunkv2l ask`'s own row; captions searched by their words (full text, BM25) and by their meaning (MiniLM
-embeddings), which need the index alone; one adapter for the whole movie; and, given the movie, uniform frames in the
-model's context, asked when, and every segment's frames in context, one after another (`--exhaustive`): what our router
-replaces. Answers: ours; both searches, with the captions that they find as text in the prompt; one adapter for the
-whole movie; uniform frames in context; and the bias alone, which sees nothing.
+Moments: `chunkv2l ask` itself; captions searched by words (full text, BM25) and by meaning (MiniLM embeddings), which
+need the index alone; one adapter for the whole movie; and, given the movie, uniform frames in the model's context and
+every segment's frames in context, one after another (`--exhaustive`), which the router replaces. Answers: `chunkv2l
+ask`; both searches, with the captions that they find in the prompt; one adapter for the whole movie; uniform frames in
+context; and the bias alone, which sees nothing.
 
 Uniform frames are as many as the model takes of one clip by its own rule: 8 for `mini`, which was trained with no more.
-Seconds a query include the model's reading of frames where a way puts them in context; what is done once a movie stands
-beside them.
+Seconds a query include the model's reading of frames where a way puts them in context; a second column has the seconds
+spent once a movie.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WHY = {
 
 
 def movies(path: Path | None, vids: Sequence[str]) -> dict[str, Path]:
-    """Each movie's file: `path`, or `path`/VID.* where it is a folder; movies without one are left out.
+    """Return each movie's file: `path`, or `path`/VID.* if it is a folder; movies without a file are left out.
 
     Raises:
         InputError: one file for several movies.
@@ -57,15 +57,17 @@ def movies(path: Path | None, vids: Sequence[str]) -> dict[str, Path]:
     if path is None:
         return {}
     if path.is_dir():
-        found = {vid: [f for f in sorted(path.glob(f"{vid}.*")) if f.suffix not in (".idx", ".jsonl")] for vid in vids}
-        return {vid: files[0] for vid, files in found.items() if files}
+        candidates = {
+            vid: [f for f in sorted(path.glob(f"{vid}.*")) if f.suffix not in (".idx", ".jsonl")] for vid in vids
+        }
+        return {vid: files[0] for vid, files in candidates.items() if files}
     if len(vids) > 1:
         raise InputError(f"The queries are about {len(vids)} movies: give a folder with each ({vids[0]}.mp4, …).")
     return {vids[0]: path}
 
 
 def usable(ways: Mapping[str, Way], have: set[str]) -> tuple[dict[str, Way], dict[str, str]]:
-    """The ways that what there is suffices for, and why the others can't be gone."""
+    """Return the ways whose requirements are met, and the reason why each of the others can't run."""
     able = {name: way for name, way in ways.items() if way.needs <= have}
     skipped = {
         name: "; ".join(WHY[need] for need in sorted(way.needs - have))
@@ -75,7 +77,7 @@ def usable(ways: Mapping[str, Way], have: set[str]) -> tuple[dict[str, Way], dic
     return able, skipped
 
 
-def go(
+def run_ways(
     files: Mapping[str, Path],
     film: Mapping[str, Path],
     asked: Sequence[Asked],
@@ -84,8 +86,8 @@ def go(
     embed: Embed | None,
     device: str,
 ) -> tuple[dict[str, list[Any]], Times]:
-    """Go every way for every query; {way: its results in the order of `asked`}, and the seconds that it took."""
-    found: dict[str, dict[int, Any]] = {name: {} for name in ways}
+    """Run every way for every query; return {way: results in the order of `asked`} and its seconds."""
+    answers_of: dict[str, dict[int, Any]] = {name: {} for name in ways}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     once: dict[str, float] = dict.fromkeys(ways, 0.0)
     with tqdm(total=len(asked) * len(ways), unit="query", disable=None, leave=False) as bar:
@@ -95,21 +97,21 @@ def go(
                 started = perf_counter()
                 way.prepare(movie)
                 once[name] += perf_counter() - started
-                for number, one in enumerate(asked):
-                    if one.vid == vid:
+                for number, query in enumerate(asked):
+                    if query.vid == vid:
                         started = perf_counter()
-                        found[name][number] = run(way, movie, one)
+                        answers_of[name][number] = run(way, movie, query)
                         seconds[name].append(perf_counter() - started)
                         bar.update()
     times = {name: {"seconds": statistics.median(seconds[name]), "once": once[name] / len(files)} for name in ways}
-    return {name: [own[number] for number in range(len(asked))] for name, own in found.items()}, times
+    return {name: [by_number[number] for number in range(len(asked))] for name, by_number in answers_of.items()}, times
 
 
 def timed(table: str, times: Times, skipped: Mapping[str, str]) -> str:
-    """The table with the ways' times below, and what was left out."""
+    """Return the table with the ways' times, and the ways that weren't run, below."""
     costs = markdown(
         ["way", "seconds a query (median)", "once a movie"],
-        [[name, f"{own['seconds']:.2f}", f"{own['once']:.1f}"] for name, own in times.items()],
+        [[name, f"{row['seconds']:.2f}", f"{row['once']:.1f}"] for name, row in times.items()],
     )
     left = "".join(f"\nNot run: {name} ({why})." for name, why in skipped.items())
     return f"{table}\n\n{costs}\n{left}".rstrip()
@@ -123,11 +125,13 @@ def find(
     embed: Embed | None,
     device: str,
 ) -> tuple[dict[str, list[Prediction]], Times]:
-    """Moments, by each way."""
-    found, times = go(files, film, queries, ways, lambda way, movie, q: way.run(movie, q.query), embed, device)
+    """Find moments by each way."""
+    windows_of, times = run_ways(
+        files, film, queries, ways, lambda way, movie, q: way.run(movie, q.query), embed, device
+    )
     made = {
-        name: [Prediction(q.qid, q.vid, q.query, windows) for q, windows in zip(queries, own, strict=True)]
-        for name, own in found.items()
+        name: [Prediction(q.qid, q.vid, q.query, windows) for q, windows in zip(queries, all_windows, strict=True)]
+        for name, all_windows in windows_of.items()
     }
     return made, times
 
@@ -141,9 +145,13 @@ def reply(
     embed: Embed | None,
     device: str,
 ) -> tuple[dict[str, dict[str, qa.Scores]], Times]:
-    """Answers, by each way: {way: {question's id: scores}}."""
-    found, times = go(files, film, questions, ways, lambda way, movie, q: way.run(movie, q, rule), embed, device)
-    return {name: {q.id: s for q, s in zip(questions, own, strict=True)} for name, own in found.items()}, times
+    """Answer by each way and return {way: {question's id: scores}}."""
+    scores_of, times = run_ways(
+        files, film, questions, ways, lambda way, movie, q: way.run(movie, q, rule), embed, device
+    )
+    return {
+        name: {q.id: s for q, s in zip(questions, all_scores, strict=True)} for name, all_scores in scores_of.items()
+    }, times
 
 
 def _embedder(wheels: Path | None, device: str) -> Embed | None:
@@ -156,7 +164,7 @@ def _embedder(wheels: Path | None, device: str) -> Embed | None:
         return None
 
 
-@click.command(short_help="What one would do instead: searching captions, frames in context, one adapter for all.")
+@click.command(short_help="Other ways: searching captions, frames in context, one adapter for all.")
 @index_option
 @click.option(
     "--movie", "movie_path", type=click.Path(exists=True, path_type=Path), help="Movie, or folder of VID.mp4."
@@ -186,7 +194,7 @@ def command(
     as_json: bool,
     out: Path,
 ) -> None:
-    """Compare `chunkv2l ask` with what one would do instead, on the same queries, segments and frozen model.
+    """Compare `chunkv2l ask` with other ways, on the same queries, segments and frozen model.
 
     \b
     python -m evaluation baselines --index movie.idx --queries movie.jsonl
@@ -208,10 +216,10 @@ def command(
         queries = [query for query in queries if query.vid in files]
         film = movies(movie_path, list(files))
         ways, skipped = usable(FINDING, have | ({"movie"} if film.keys() == files.keys() else set()))
-        found, times = find(files, film, queries, ways, embed, device)
+        predictions, times = find(files, film, queries, ways, embed, device)
         cuts = {vid: asking.segments(path) for vid, path in files.items()}
-        rows = {name: {**moments.score(queries, own, cuts), **times[name]} for name, own in found.items()}
-        each = {name: moments.each(queries, own) for name, own in found.items()}
+        rows = {name: {**moments.score(queries, row, cuts), **times[name]} for name, row in predictions.items()}
+        each = {name: moments.each(queries, row) for name, row in predictions.items()}
         tables.append(timed(moments.as_table(rows, "way"), times, skipped))
         printed["moments"] = {"rows": rows, "skipped": skipped}
         figures = {**printed["moments"], "questions": each, "movies": {str(q.qid): q.vid for q in queries}}
@@ -224,7 +232,7 @@ def command(
         film = movies(movie_path, list(files))
         ways, skipped = usable(ANSWERING, have | ({"movie"} if film.keys() == files.keys() else set()))
         scores, times = reply(files, film, questions, ways, rule, embed, device)
-        said = {name: {**qa.summary(questions, own), **times[name]} for name, own in scores.items()}
+        said = {name: {**qa.summary(questions, row), **times[name]} for name, row in scores.items()}
         chance = qa.guessing(questions)
         tables.append(timed(qa.as_table(said, chance, "way"), times, skipped))
         printed["answers"] = {"rows": said, "skipped": skipped, "chance": chance, "rule": rule}

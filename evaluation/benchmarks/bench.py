@@ -1,8 +1,8 @@
-"""`make bench`: our adapter algebra against PEFT's, as ratios in one run, on random weights of SmolVLM2-500M's shape.
+"""Time our adapter algebra against PEFT's (`make bench`), on random weights of SmolVLM2-500M's shape.
 
-Two things are timed: composing many adapters into one, and a batch in which every row has an adapter of its own. Times
-count only if both sides compute the same: their logits are compared, and must differ from the bare model's. Ours runs
-on the model as it is, PEFT's on a copy that it has put its layers into.
+Two things are timed: composing many adapters into one, and a batch in which every row has an adapter of its own. First
+the logits of both sides are compared, which must be equal and differ from the bare model's. Ours runs on the model as
+it is, PEFT's on a copy with its layers.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ def command(layers: int, adapters: int, rows: int, tokens: int, repeat: int, as_
 
 
 def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> dict[str, Any]:
-    """Seconds for each way, by name, on the wall (`_s`) and on CPUs (`_cpu_s`), and how many times ours (`_over_ours`).
+    """Return each way's seconds by the clock (`_s`) and of CPUs (`_cpu_s`), and their ratio to ours (`_over_ours`).
 
-    Raises ChunkV2LError if PEFT and we don't compute the same.
+    Raises:
+        ChunkV2LError: PEFT and chunkv2l compute different logits.
     """
     import torch
     from peft import PeftModel
@@ -84,7 +85,7 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
         for _ in range(count)
     ]
     names = [f"segment{i}" for i in range(count)]
-    own = stack(made[:rows])
+    stacked = stack(made[:rows])
 
     def forward(which: Any, batch: Any) -> Any:
         with inject(targets, which):
@@ -99,31 +100,31 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
             peft.load_adapter(str(Path(folder) / name), adapter_name=name)
         peft.eval()
 
-        def forget() -> None:
+        def delete_sum() -> None:
             if "sum" in peft.peft_config:
                 peft.delete_adapter("sum")
 
-        def add() -> None:
+        def add_sum() -> None:
             peft.add_weighted_adapter(names[:adapters], [1.0] * adapters, "sum", combination_type="cat")
 
         def mixed() -> Any:
             return peft(input_ids=ids, adapter_names=names[:rows], use_cache=False).logits
 
         bare = forward(None, ids)
-        _check("a mixed batch", forward(own, ids), mixed(), bare)
-        add()
+        _check("a mixed batch", forward(stacked, ids), mixed(), bare)
+        add_sum()
         peft.set_adapter("sum")
         _check(
             "a composition", forward(concat(made[:adapters]), ids), peft(input_ids=ids, use_cache=False).logits, bare
         )
         peft.set_adapter(names[0])
-        compose = interleaved({"ours": Way(lambda: concat(made[:adapters])), "peft": Way(add, forget)}, repeat)
-        forget()
+        compose = interleaved({"ours": Way(lambda: concat(made[:adapters])), "peft": Way(add_sum, delete_sum)}, repeat)
+        delete_sum()
         batch = interleaved(
             {
-                "ours": Way(lambda: forward(own, ids)),
+                "ours": Way(lambda: forward(stacked, ids)),
                 "peft": Way(mixed),
-                "single": Way(lambda: [forward(own[i], ids[i : i + 1]) for i in range(rows)]),
+                "single": Way(lambda: [forward(stacked[i], ids[i : i + 1]) for i in range(rows)]),
                 "bare": Way(lambda: forward(None, ids)),
             },
             repeat,
@@ -141,12 +142,12 @@ def measure(layers: int, adapters: int, rows: int, tokens: int, repeat: int) -> 
 
 
 def _numbers(times: Mapping[str, Times]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, taken in times.items():
-        found |= {f"{name}_s": taken.wall_s, f"{name}_cpu_s": taken.cpu_s}
+        numbers |= {f"{name}_s": taken.wall_s, f"{name}_cpu_s": taken.cpu_s}
         if name != "ours":
-            found[f"{name}_over_ours"] = taken.over(times["ours"])
-    return found
+            numbers[f"{name}_over_ours"] = taken.over(times["ours"])
+    return numbers
 
 
 def _llama(layers: int) -> Any:

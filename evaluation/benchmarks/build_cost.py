@@ -1,10 +1,10 @@
-"""What an index costs to build, by stage, and how that grows with the movie: time, memory, bytes.
+"""Measure what an index costs to build, by stage and by length of the movie: time, memory, bytes.
 
     python -m evaluation build --movie hour.mp4 --minutes 5 --minutes 20 --minutes 60
 
-Each length is the movie's beginning (copied, not coded anew), built in a process of its own: a peak of memory counts
-everything that a process did before. What is built is thrown away. Decoding and detecting run in threads beside the
-model, so that their times in a build overlap: they are measured once more, alone, on the shortest length.
+Each length is the movie's beginning (copied, not encoded anew), built in a process of its own, because a peak of memory
+counts everything that a process did before. The indexes are deleted. Decoding and detecting run in threads beside the
+model, so that their times in a build overlap: they are measured again, alone, on the shortest length.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STAGES = ("decode", "detect", "read", "wait", "encode", "hypernet", "scores", "captions", "write")
-"""In order of the table; decode and detect are measured alone, the others are `BuildReport`'s."""
+"""Rows of the table in order; decode and detect are measured alone, the others are from `BuildReport`."""
 MEGA = 1e6
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One build's.
+    """The cost of one build.
 
     Attributes:
-        minutes: of the movie.
-        seconds: from the model being loaded to the index being whole.
-        cpu_seconds: of all cores together, likewise.
+        minutes: length of the movie.
+        seconds: from the loaded model to the complete index.
+        cpu_seconds: the same, of all cores together.
         realtime: seconds of movie a second, by stage and in "total".
-        begin_bytes: the process's peak of memory with the model loaded, before the first segment.
-        peak_bytes: and at the end.
-        by_minute: and whenever another minute of the movie was stored, bytes.
-        gpu_bytes: the most that torch held on the GPU; None without one.
+        begin_bytes: the process's peak memory with the model loaded, before the first segment.
+        peak_bytes: peak memory at the end.
+        by_minute: peak memory after each minute of the movie, bytes.
+        gpu_bytes: torch's peak memory on the GPU; None without a GPU.
     """
 
     minutes: float
@@ -77,7 +77,7 @@ class Line:
 
 
 def fit(minutes: Sequence[float], values: Sequence[float]) -> Line:
-    """The line of least squares; flat through a single point."""
+    """Return the least-squares line; a flat one through a single point."""
     if len(set(minutes)) < 2:
         return Line(0.0, float(np.mean(values)))
     slope, start = np.polyfit(np.asarray(minutes, float), np.asarray(values, float), 1)
@@ -85,7 +85,7 @@ def fit(minutes: Sequence[float], values: Sequence[float]) -> Line:
 
 
 def measure(movie: Path, model: str, hypernet: str | None, device: str, **options: Any) -> Cost:
-    """Build `movie`'s index in this process, which should be fresh."""
+    """Build `movie`'s index in this process, which should be new, and return its cost."""
     probe(movie)
     from chunkv2l.indexing.build import build
     from chunkv2l.indexing.progress import Progress, peak_memory
@@ -125,13 +125,13 @@ def measure(movie: Path, model: str, hypernet: str | None, device: str, **option
 
 
 def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, dict[str, float]]:
-    """Decoding, and everything that is done to frames before the model, each without anything beside it.
+    """Time decoding, and all work on frames before the model, each alone.
 
     Args:
         exact: as the frozen model's `FrameSampling.exact`.
 
     Returns:
-        {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is what the second takes more.
+        {"decode", "detect"}: {"realtime", "cpu_seconds" of a minute of movie}; detecting is the difference of the two.
     """
     from chunkv2l.models.mini import vlm as mini
     from chunkv2l.models.smolvlm import inputs as smolvlm_inputs
@@ -162,7 +162,7 @@ def alone(movie: Path, reader: str = "auto", exact: bool = False) -> dict[str, d
 
 
 def head(source: Path, target: Path, seconds: float) -> None:
-    """Copy the pictures of a movie's first `seconds`, coded as they are.
+    """Copy the pictures of a movie's first `seconds` without decoding them.
 
     Raises:
         InputError: not a movie, or one that is shorter by more than a tenth.
@@ -184,7 +184,7 @@ def head(source: Path, target: Path, seconds: float) -> None:
 
 
 def in_process(task: str, movie: Path, **options: Any) -> Any:
-    """`measure` or `alone` in a process of its own; what it returns as JSON has it."""
+    """Run `measure` or `alone` in a process of its own, and return its result as JSON has it."""
     command = [
         sys.executable,
         "-m",
@@ -193,13 +193,13 @@ def in_process(task: str, movie: Path, **options: Any) -> Any:
     ]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        raise ChunkV2LError(f"The build of {movie.name} failed; what it said stands above.")
+        raise ChunkV2LError(f"The build of {movie.name} failed; its messages above say why.")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def rows(costs: Sequence[Cost], apart: dict[str, dict[str, float]]) -> list[list[str]]:
-    """The table: a line for each stage and each size, a column for each length."""
-    found = []
+    """Return the table's rows: stages and sizes, with a column for each length."""
+    lines = []
     for stage in (*STAGES, "total"):
         if stage in apart:
             cells = [f"{apart[stage]['realtime']:.1f}×", *[""] * (len(costs) - 1)]
@@ -207,7 +207,7 @@ def rows(costs: Sequence[Cost], apart: dict[str, dict[str, float]]) -> list[list
             cells = [f"{cost.realtime[stage]:.1f}×" if stage in cost.realtime else "–" for cost in costs]
         else:
             continue
-        found.append([f"{stage}, alone" if stage in apart else stage, *cells])
+        lines.append([f"{stage}, alone" if stage in apart else stage, *cells])
     sizes: dict[str, Callable[[Cost], str]] = {
         "CPU seconds a minute": lambda cost: f"{cost.cpu_seconds / cost.minutes:.1f}",
         "peak memory, MB": lambda cost: f"{cost.peak_bytes / MEGA:.0f}",
@@ -218,11 +218,11 @@ def rows(costs: Sequence[Cost], apart: dict[str, dict[str, float]]) -> list[list
     }
     if any(cost.gpu_bytes is not None for cost in costs):
         sizes["peak memory of the GPU, MB"] = lambda cost: f"{(cost.gpu_bytes or 0) / MEGA:.0f}"
-    return found + [[name, *map(show, costs)] for name, show in sizes.items()]
+    return lines + [[name, *map(show, costs)] for name, show in sizes.items()]
 
 
 def slopes(costs: Sequence[Cost]) -> dict[str, Line]:
-    """How peak memory (MB), the index (MB) and the time (seconds) grow with each minute of movie."""
+    """Fit the growth of peak memory (MB), the index (MB) and the time (seconds) with each minute of movie."""
     minutes = [cost.minutes for cost in costs]
     return {
         "peak_mb": fit(minutes, [cost.peak_bytes / MEGA for cost in costs]),
@@ -232,7 +232,7 @@ def slopes(costs: Sequence[Cost]) -> dict[str, Line]:
 
 
 def draw(figure: Figure, costs: Sequence[Cost], lines: dict[str, Line]) -> None:
-    """Real time by stage for the longest movie; memory and the index against length, with their lines."""
+    """Draw real time by stage for the longest movie, and memory and index size over length."""
     stages, memory, index = figure.subplots(1, 3)
     longest = max(costs, key=lambda cost: cost.minutes)
     named = [name for name in (*STAGES, "total") if name in longest.realtime and name != "wait"]
@@ -275,7 +275,7 @@ def command(
     exact: bool,
     out: Path,
 ) -> None:
-    """Build indexes of a movie's beginnings and tell time by stage, peak memory and size, with a fitted line."""
+    """Build indexes of a movie's beginnings and show time by stage, peak memory and size, with fitted lines."""
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         pieces = []
@@ -304,8 +304,8 @@ def command(
 def _main(text: str) -> None:
     options = json.loads(text)
     task, movie = options.pop("task"), Path(options.pop("movie"))
-    found = asdict(measure(movie, **options)) if task == "measure" else alone(movie, **options)
-    print(json.dumps(found))
+    result = asdict(measure(movie, **options)) if task == "measure" else alone(movie, **options)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Whether the router's probabilities can be believed, and fitting them so that they can.
+"""Measure the reliability of the router's probabilities, and fit their calibration.
 
     python -m evaluation calibration --images photographs --movie movie.idx --queries movie.jsonl
     python -m evaluation calibration --fit --names .375 --images training_photographs --write calibration.json
 
-A statement's answer is the likeliest segment, or that it isn't there, whichever is likelier; its confidence is that
-one's probability. ECE is over 15 bins of equal width (and over 15 of equal mass beside it).
+A statement's answer is the likeliest segment or "not there", whichever is likelier; its confidence is that probability.
+ECE is over 15 bins of equal width; "ECE, equal mass" is over 15 bins with equally many statements.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
-    """All figures about photograph queries; see the module's text."""
+    """Return all figures about photograph queries, which the module's docstring defines."""
     said, right, doubt, there, first = [], [], [], [], []
     for case in cases:
         p, absent = probabilities(case, calibration)
@@ -69,7 +69,7 @@ def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
         "not scored": sum(case.present and not case.right for case in cases),
         "nll": mean_nll(cases, calibration),
         "by segments": _by_size(cases, said, right),
-        "bins": [asdict(one) for one in by_width],
+        "bins": [asdict(bin_) for bin_ in by_width],
         "false alarms": at_threshold(shown, gone, 1.0).false_alarms,
         "misses": at_threshold(shown, gone, 1.0).misses,
         "equal error": (even.false_alarms + even.misses) / 2,
@@ -79,22 +79,22 @@ def judge(cases: Sequence[Case], calibration: Calibration) -> dict[str, Any]:
 
 
 def _by_size(cases: Sequence[Case], said: Sequence[float], right: Sequence[bool]) -> dict[str, dict[str, float]]:
-    found = {}
+    figures = {}
     for size in sorted({case.segments for case in cases}):
-        own = [i for i, case in enumerate(cases) if case.segments == size]
-        found[str(size)] = {
-            "queries": len(own),
-            "accuracy": sum(right[i] for i in own) / len(own),
-            "confidence": sum(said[i] for i in own) / len(own),
+        rows = [i for i, case in enumerate(cases) if case.segments == size]
+        figures[str(size)] = {
+            "queries": len(rows),
+            "accuracy": sum(right[i] for i in rows) / len(rows),
+            "confidence": sum(said[i] for i in rows) / len(rows),
         }
-    return found
+    return figures
 
 
 def judge_movie(path: Path, queries: Path, model: Model, folder: Path) -> dict[str, Any]:
-    """Brier score of the best span's score over a movie's queries: right is IoU ≥ .5.
+    """Return reliability figures of the best span's score over a movie's queries; right is IoU ≥ .5.
 
     Args:
-        path: an index, or a movie, whose index is built into `folder` and kept there.
+        path: an index, or a movie, whose index is built in `folder` and kept there.
     """
     if path.suffix != ".idx":
         index_path = folder / f"{path.stem}.idx"
@@ -127,8 +127,8 @@ def judge_movie(path: Path, queries: Path, model: Model, folder: Path) -> dict[s
 
 
 def pool_of(images: ImageSet, count: int, seed: int) -> tuple[int, ...]:
-    """The photographs that movies are made of: `longmovie`'s of that many segments, or any captioned ones."""
-    captioned = [i for i, one in enumerate(images.described) if one.captions]
+    """Return the photographs of the movies: those of `longmovie` with so many segments, or any captioned ones."""
+    captioned = [i for i, image in enumerate(images.described) if image.captions]
     count = min(count, len(captioned))
     try:
         return make_structure(
@@ -142,7 +142,7 @@ def observed(
     images: ImageSet, model: Model, cache: Path, *, photographs: int, sizes: Sequence[int], count: int, absent: float,
     seed: int, mu: bool, names: float = 0.0,
 ) -> list[Case]:  # fmt: skip
-    """Cases of so many statements over movies of a set's photographs; see `evaluation.benchmarks.observe`."""
+    """Return cases of so many statements over movies of a set's photographs (`evaluation.benchmarks.observe`)."""
     pool = pool_of(images, photographs, seed)
     fitting = [size for size in sizes if size <= len(pool)]
     if not fitting:
@@ -150,11 +150,11 @@ def observed(
     statements = make_statements(images, pool, fitting, count, absent, random.Random(f"calibration {seed}"), names)
     encoded = Encoder(model, cache, seed).takes([Take(images.jpegs[number]) for number in pool])
     observer = Observer(model, dict(zip(pool, encoded, strict=True)), mu)
-    return [observer.case(one) for one in tqdm(statements, unit="statement", disable=None)]
+    return [observer.case(statement) for statement in tqdm(statements, unit="statement", disable=None)]
 
 
 def fit_figures(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
-    """What a fit found, and how its own cases look under it."""
+    """Return a fit's figures, and its own cases judged by it."""
     return {
         "calibration": asdict(fitted.calibration),
         "nll": fitted.nll,
@@ -204,7 +204,7 @@ def write_results(name: str, figures: Mapping[str, Any], out: Path, seed: int) -
 
 
 def table_of(figures: Mapping[str, Any]) -> str:
-    """The calibration; photograph queries; the same by size; the movie's queries."""
+    """Return tables of the calibration, the photograph queries, the same by size, and the movie's queries."""
     photographs = figures["photographs"]
     numbers = figures["calibration"]
     blocks = [markdown(list(numbers), [[f"{value:.4g}" for value in numbers.values()]])]
@@ -228,7 +228,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
 
 
 def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
-    """Left: how often answers are right over how sure they are. Right: misses over false alarms."""
+    """Draw the share of right answers over confidence (left), and misses over false alarms (right)."""
     left, right = figure.subplots(1, 2)
     photographs = figures["photographs"]
     most = max(one["count"] for one in photographs["bins"])

@@ -83,8 +83,8 @@ def as_table(found: Mapping[str, Comparison], margins: Mapping[str, float], name
                 f"{c.difference:+.3f}",
                 f"{c.low:+.3f} to {c.high:+.3f}",
                 f"{margins[measure]:g}",
-                "yes" if c.not_inferior(margins[measure]) else "not shown",
-                "yes" if c.equivalent(margins[measure]) else "not shown",
+                "yes" if c.is_not_inferior(margins[measure]) else "not shown",
+                "yes" if c.is_equivalent(margins[measure]) else "not shown",
                 str(c.n),
             ]
             for measure, c in found.items()
@@ -160,8 +160,8 @@ def command(
         measure: {
             **asdict(c),
             "margin": margins[measure],
-            "not_inferior": c.not_inferior(margins[measure]),
-            "equivalent": c.equivalent(margins[measure]),
+            "not_inferior": c.is_not_inferior(margins[measure]),
+            "equivalent": c.is_equivalent(margins[measure]),
         }
         for measure, c in found.items()
     }

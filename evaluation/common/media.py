@@ -1,7 +1,7 @@
-"""Photographs and clips that ship inside PyPI wheels: fetched once, checked, read out of the zip, never installed.
+"""Fetch photographs and clips that ship inside PyPI wheels; the wheels are read as zip files, never installed.
 
-A wheel is pinned by the SHA-256 of one file on every machine. scikit-image's wheels differ by platform, but the
-pictures in them don't: one of them is asked for by its tags wherever this runs, and nothing of it is imported.
+A wheel is pinned by the SHA-256 of the same file on every machine. scikit-image's wheels differ by platform, but their
+pictures don't: the wheel of one platform is fetched by its tags everywhere, and nothing of it is imported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Paired bootstrap: what a difference between two systems on the same questions is worth. Pure functions.
+"""Estimate intervals by the bootstrap, paired where two systems answered the same questions. Pure functions.
 
-Two systems that answered the same questions are compared question by question: the differences are drawn anew, with
-replacement, as many as there are, a fixed number of times, and the mean of each draw is kept. The same seed gives the
-same intervals. Where questions come in clusters (many about one movie), clusters are drawn instead, whole.
+Two systems are compared question by question: their differences are drawn anew with replacement, as many as there are,
+a fixed number of times, and the interval is that of the draws' means. The same seed gives the same intervals. Where
+questions come in clusters (many about one movie), whole clusters are drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 ROUNDS = 10_000
 _AT_ONCE = 1 << 22
-"""Numbers drawn at a time."""
+"""Random numbers drawn at a time."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Comparison:
     """Two systems on the same questions.
 
     Attributes:
-        first, second: their means.
+        first, second: the systems' means.
         difference: second − first.
         low, high: the difference's 95 % interval (2.5th and 97.5th percentile).
-        low_90, high_90: its 90 % interval: two one-sided tests at 5 %.
-        n, clusters: questions, and what they were drawn by.
+        low_90, high_90: its 90 % interval, for two one-sided tests at 5 %.
+        n, clusters: numbers of questions and of clusters.
     """
 
     first: float
@@ -40,13 +40,15 @@ class Comparison:
     n: int
     clusters: int
 
-    def not_inferior(self, margin: float) -> bool:
-        """The second is worse than the first by less than the margin: the 95 % interval's lower end is above −margin
-        (a one-sided test at 2.5 %)."""
+    def is_not_inferior(self, margin: float) -> bool:
+        """Return True if the second is worse than the first by less than the margin.
+
+        The 95 % interval's lower end is then above −margin: a one-sided test at 2.5 %.
+        """
         return self.low > -margin
 
-    def equivalent(self, margin: float) -> bool:
-        """TOST at 5 %: the 90 % interval lies within ±margin."""
+    def is_equivalent(self, margin: float) -> bool:
+        """Return True if the 90 % interval lies within ±margin: two one-sided tests at 5 %."""
         return -margin < self.low_90 and self.high_90 < margin
 
 
@@ -57,7 +59,7 @@ def means(
 
     Args:
         values: one a question; at least one.
-        clusters: what each question belongs to; questions of one cluster are drawn together. None: each its own.
+        clusters: the cluster of each question; the questions of a cluster are drawn together. None: one each.
     """
     names = range(len(values)) if clusters is None else clusters
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -91,12 +93,13 @@ def compare(
     seed: int = 0,
     clusters: Sequence[Hashable] | None = None,
 ) -> Comparison:
-    """The second system's mean over the first's, with intervals.
+    """Compare the second system with the first, with intervals.
 
     Args:
         first, second: scores of the same questions in the same order; at least one.
 
-    Raises ValueError for scores that don't pair.
+    Raises:
+        ValueError: the scores don't pair.
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"{len(first)} and {len(second)} scores don't pair")
@@ -117,6 +120,6 @@ def compare(
 
 
 def interval(values: Sequence[float], rounds: int = ROUNDS, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of one system's mean."""
+    """Return the 95 % interval of one system's mean."""
     low, high = np.percentile(means(values, rounds, seed), (2.5, 97.5))
     return float(low), float(high)

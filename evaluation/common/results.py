@@ -1,7 +1,7 @@
-"""What every command of `python -m evaluation` leaves behind: NAME.json, NAME.md and NAME.png in one folder.
+"""Write the results of a command of `python -m evaluation`: NAME.json, NAME.md and NAME.png in one folder.
 
-The JSON says how the numbers came about, so that anyone can make them again: seed, versions, hardware, command line.
-Paths in the command line are shortened to names: results are for publishing, and a path is of use on one machine only.
+The JSON records seed, versions, hardware and command line, so that anyone can repeat the run. Paths in the command line
+are shortened to names: results are for publishing, and a path is of use on one machine only.
 
     results.write("moments", {"R1@0.5": 0.42}, table, draw, out=out, seed=0)
 """
@@ -38,7 +38,7 @@ PACKAGES = (
     "scenedetect-headless",
     "peft",
 )
-"""Those whose versions change numbers or times."""
+"""Packages whose versions change numbers or times."""
 SIZE, DPI = (8.0, 4.5), 120
 
 
@@ -51,16 +51,16 @@ def write(
     out: Path = OUT,
     seed: int | None = None,
 ) -> Path:
-    """Write a command's results; returns the path of the JSON.
+    """Write a command's results and return the path of the JSON.
 
     Args:
-        name: the command's; letters, digits, "-" and "_".
-        figures: what was measured, as JSON has it; numbers that aren't finite become null. They stand under "figures".
-        table: Markdown (`evaluation.common.table.markdown`); it becomes NAME.md under a line that says how it was made.
+        name: the command's name: letters, digits, "-" and "_".
+        figures: the measured values, for the key "figures"; numbers that aren't finite become null.
+        table: Markdown (`evaluation.common.table.markdown`); NAME.md has it, and a line about the run below.
         plot: draws on an empty matplotlib Figure (`axes = figure.subplots()`); None for no picture. Without matplotlib
-            a line says so, and there is none.
-        out: made if it isn't there.
-        seed: of what was drawn at random; None where nothing was.
+            a line on stderr says that there is none.
+        out: the folder; made if it doesn't exist.
+        seed: of random draws; None where there are none.
 
     Raises:
         InputError: the folder can't be written to.
@@ -73,7 +73,7 @@ def write(
     picture = out / f"{name}.png"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        picture.unlink(missing_ok=True)  # an older run's would lie beside new numbers
+        picture.unlink(missing_ok=True)  # an older run's picture doesn't belong to these numbers
         write_text(out / f"{name}.md", f"{table.strip()}\n\n{made_by(run)}\n")
         if plot is not None:
             _draw(picture, plot)
@@ -84,41 +84,42 @@ def write(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON that `write` made: {"name", "figures", "seed", "versions", "hardware", "command"}.
+    """Read a JSON that `write` made: {"name", "figures", "seed", "versions", "hardware", "command"}.
 
     Raises:
-        InputError: there is none, or it is something else.
+        InputError: the file can't be read, or isn't such a JSON.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError):
         raise InputError(f"{path} isn't JSON.") from None
-    if not isinstance(found, dict) or not isinstance(found.get("figures"), dict) or "name" not in found:
+    if not isinstance(result, dict) or not isinstance(result.get("figures"), dict) or "name" not in result:
         raise InputError(f'{path} isn\'t a result of `python -m evaluation`: it has no "name" and "figures".')
-    return found
+    return result
 
 
 def provenance(seed: int | None = None) -> dict[str, Any]:
-    """How a number came about: {"seed", "versions", "hardware", "command"}; no clock time, no host, no path."""
+    """Return how a number was made: {"seed", "versions", "hardware", "command"}; no clock time, no host, no path."""
     return {"seed": seed, "versions": versions(), "hardware": hardware(), "command": command_line(sys.argv)}
 
 
 def versions() -> dict[str, str]:
-    """Python's, ours and the installed packages'."""
-    found = {"python": platform.python_version(), "chunkv2l": chunkv2l.__version__}
+    """Return the versions of Python, chunkv2l and the installed packages."""
+    versions = {"python": platform.python_version(), "chunkv2l": chunkv2l.__version__}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware() -> dict[str, Any]:
-    """{"system", "machine", "processor", "cores", "memory_gb"}, and "threads" and "gpu" where torch is in use."""
-    found: dict[str, Any] = {
+    """Return {"system", "machine", "processor", "cores", "memory_gb"}, and "threads" and "gpu" where torch is in
+    use."""
+    values: dict[str, Any] = {
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),
@@ -127,21 +128,23 @@ def hardware() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")
     if torch is not None:
-        found["threads"] = torch.get_num_threads()
+        values["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
-            found["gpu"] = torch.cuda.get_device_name()
-            found["gpus"] = torch.cuda.device_count()
-    return found
+            values["gpu"] = torch.cuda.get_device_name()
+            values["gpus"] = torch.cuda.device_count()
+    return values
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The command line with paths shortened to names.
+    """Return the command line with paths shortened to names.
 
     >>> command_line(["/a/b/evaluation/__main__.py", "moments", "--index=x/y/movie.idx", "--queries", "/z/q.jsonl"])
     'python -m evaluation moments --index=movie.idx --queries q.jsonl'
     """
-    own = Path(arguments[0]).parent.name if arguments else ""
-    words = ["python", "-m", "evaluation"] if own == "evaluation" else [Path(arguments[0]).name] if arguments else []
+    package = Path(arguments[0]).parent.name if arguments else ""
+    words = (
+        ["python", "-m", "evaluation"] if package == "evaluation" else [Path(arguments[0]).name] if arguments else []
+    )
     for argument in arguments[1:]:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
         words.append(option + equals + _name(value))
@@ -149,18 +152,18 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def made_by(run: Mapping[str, Any]) -> str:
-    """A line for below a table: the command, the machine and the versions that count most."""
+    """Return a line to stand below a table: command, machine and the most important versions."""
     machine = run["hardware"]
-    place = (
+    processor = (
         machine.get("gpu") or f"{machine.get('cores')} cores of {machine.get('processor') or machine.get('machine')}"
     )
     seed = "" if run["seed"] is None else f", seed {run['seed']}"
     packages = ", ".join(f"{name} {run['versions'][name]}" for name in ("chunkv2l", "torch") if name in run["versions"])
-    return f"`{run['command']}`{seed}; {place}; {packages}."
+    return f"`{run['command']}`{seed}; {processor}; {packages}."
 
 
 def finite(value: Any) -> Any:
-    """The same as JSON can hold it: tuples as lists, paths as names, what isn't a finite number as None."""
+    """Return a value as JSON can hold it: tuples as lists, paths as names, numbers that aren't finite as None."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, Path):
@@ -173,7 +176,7 @@ def finite(value: Any) -> Any:
 
 
 def _name(word: str) -> str:
-    """A path's last part; a word that is no path (a question may have a slash in it) as it is."""
+    """Return a path's last part, and any other word as it is: a question may have a slash in it."""
     if re.match(r"\.{0,2}[\\/]|[A-Za-z]:[\\/]", word) or not re.search(r"\s", word):
         return re.split(r"[\\/]", word.rstrip("\\/"))[-1]
     return word
@@ -193,17 +196,17 @@ def _draw(path: Path, plot: Callable[[Figure], None]) -> None:
 
 
 def _processor() -> str:
-    """The processor's model, where the system tells."""
+    """Return the processor's model; "" where the system doesn't tell."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor()
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return model[1].strip() if model else platform.processor()
 
 
 def _memory() -> float | None:
-    """GB of memory in the machine, or None where the system doesn't tell."""
+    """Return the machine's memory in GB; None where the system doesn't tell."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and numbers as people read them."""
+"""Write tables in Markdown, and numbers as people read them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ NUMERIC = set("0123456789.,–-+ %±×[]")
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, padded so that it reads as text too; columns of numbers are set to the right.
+    """Return a table in Markdown, padded to read well as text; columns of numbers are aligned right.
 
-    Raises ValueError for a row that isn't as long as the header.
+    Raises:
+        ValueError: a row isn't as long as the header.
 
     >>> print(markdown(["policy", "R1"], [["route", ".42"], ["fts", ".1"]]))
     | policy |  R1 |
@@ -32,7 +33,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def share(value: float | None, digits: int = 2) -> str:
-    """A fraction as tables have it: .42, 1.00, −.05; "–" for None.
+    """Return a fraction as tables show it: .42, 1.00, −.05; "–" for None.
 
     >>> share(0.4249), share(1), share(-0.05), share(None)
     ('.42', '1.00', '-.05', '–')
@@ -44,7 +45,7 @@ def share(value: float | None, digits: int = 2) -> str:
 
 
 def _cell(text: str) -> str:
-    """What would break the table is escaped or becomes a space."""
+    """Return a cell's text with bars escaped and line breaks as spaces."""
     return " ".join(text.replace("|", "\\|").split())
 
 

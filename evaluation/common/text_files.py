@@ -1,4 +1,4 @@
-"""Reading the text files that datasets come in."""
+"""Read the text files of datasets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chunkv2l.errors import InputError
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file's text, with or without a byte order mark.
+    """Return the text of a UTF-8 file, with or without a byte order mark.
 
     Raises:
         InputError: it can't be read, or isn't text.

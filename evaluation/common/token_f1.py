@@ -1,4 +1,4 @@
-"""Token-F1 of a free answer against references, as SQuAD's evaluator defines it."""
+"""Compute token-F1 of a free answer against references, as SQuAD's evaluator defines it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without punctuation and articles.
+    """Return lower-case words without punctuation and articles.
 
     >>> words("The dog's ball, a red one.")
     ['dogs', 'ball', 'red', 'one']
@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of the shares of words in common; 1 where both have no word, 0 where one of them has none.
+    """Return the harmonic mean of the shares of common words; 1 if neither text has a word, 0 if one of them has none.
 
     >>> token_f1("A dog runs.", "The dog sleeps")
     0.5
@@ -34,5 +34,5 @@ def token_f1(answer: str, reference: str) -> float:
 
 
 def best_f1(answer: str, references: Iterable[str]) -> float:
-    """Against the reference that fits best; 0 where there is none."""
+    """Return the token-F1 of the reference that fits best; 0 if there is none."""
     return max((token_f1(answer, reference) for reference in references), default=0.0)

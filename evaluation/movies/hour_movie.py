@@ -175,9 +175,7 @@ def show_window(picture: Picture, view: View, size: tuple[int, int], mirrored: b
     left, top = view.x * (width - wide), view.y * (height - scale * size[1])
     across = (-scale, left + wide - scale / 2 - 0.5) if mirrored else (scale, left + scale / 2 - 0.5)
     # from the movie's pixels to the picture's
-    back = np.array(
-        [[across[0], 0.0, across[1]], [0.0, scale, top + scale / 2 - 0.5]]
-    )  # from the movie's pixels to the picture's
+    back = np.array([[across[0], 0.0, across[1]], [0.0, scale, top + scale / 2 - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(picture, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 

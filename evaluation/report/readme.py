@@ -1,7 +1,7 @@
-"""The README's table of measurements, out of `readme.json` beside this file: numbers, and the runs that made them.
+"""Write the README's table of measurements from `readme.json` beside this file: numbers, and the runs that made them.
 
 `python -m evaluation report --collect` takes numbers from results into the JSON, `--readme` writes the table from it; a
-test fails where they differ. A line's text and how its numbers are shown stand here, the numbers only there.
+test fails where they differ. This module has each line's text and format, the JSON has the numbers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Line:
     """A line of the table.
 
     Attributes:
-        source: the result that its numbers come from.
-        pick: a result's figures -> the line's numbers by name; KeyError where they aren't in there.
-        show: the numbers -> a cell.
+        source: the command whose result has its numbers.
+        pick: returns the line's numbers by name from a result's figures; KeyError where they are missing.
+        show: returns the cell of the numbers.
     """
 
     text: str
@@ -41,20 +41,20 @@ class Line:
 
 
 def _first(figures: Values) -> Values:
-    """The row of a policy or way: ours."""
+    """Return the row of chunkv2l's own policy or way."""
     rows = figures["rows"]
-    found: Values = next(rows[name] for name in ("default", "route", "chunkv2l ask", *rows) if name in rows)
-    return found
+    row: Values = next(rows[name] for name in ("default", "route", "chunkv2l ask", *rows) if name in rows)
+    return row
 
 
 def _longest(figures: Values) -> Values:
-    """The build of the longest movie."""
-    found: Values = max(figures["builds"], key=lambda build: build["minutes"])
-    return found
+    """Return the build of the longest movie."""
+    build: Values = max(figures["builds"], key=lambda build: build["minutes"])
+    return build
 
 
 def _hour(figures: Values) -> Values:
-    """The build of an hour; KeyError where there is none."""
+    """Return the build of an hour; KeyError if there is none."""
     longest = _longest(figures)
     if longest["minutes"] < 59:
         raise KeyError("an hour")
@@ -62,9 +62,9 @@ def _hour(figures: Values) -> Values:
 
 
 def _largest(figures: Values) -> dict[str, Any]:
-    """Asking the index with most segments."""
-    found: Values = max(figures["asked"], key=lambda one: one["segments"])
-    return {key: found[key] for key in ("segments", "ask")}
+    """Return segments and seconds of asking the largest index."""
+    largest: Values = max(figures["asked"], key=lambda index: index["segments"])
+    return {key: largest[key] for key in ("segments", "ask")}
 
 
 def _recalls(way: str) -> Callable[[Values], dict[str, Any]]:
@@ -127,7 +127,7 @@ LINES: Final[Mapping[str, Line]] = {
     "frames-seconds": Line(
         "the same with 64 frames in context, features not stored",
         "latency",
-        lambda figures: {"frames_s": next(one["frames_s"] for one in figures["in_context"] if one["frames"] == 64)},
+        lambda figures: {"frames_s": next(row["frames_s"] for row in figures["in_context"] if row["frames"] == 64)},
         lambda values: _seconds(values["frames_s"]),
     ),
     "index-bytes": Line(
@@ -140,13 +140,13 @@ LINES: Final[Mapping[str, Line]] = {
 
 
 def read(path: Path = DATA) -> dict[str, Any]:
-    """{line's name: {"values": {…}, "run": how they were made, or None for a run before this file}}."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    """Return {line's name: {"values": {…}, "run": its run, or None where it wasn't recorded}}."""
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
 
 
 def collect(out: Path, path: Path = DATA) -> list[str]:
-    """Take each line's numbers from the results in `out` that have them; the others stay. Returns the lines' names."""
+    """Copy each line's numbers from the results in `out`; return the names of the lines that were found."""
     data = read(path) if path.is_file() else {}
     taken = []
     for name, line in LINES.items():
@@ -168,25 +168,25 @@ def collect(out: Path, path: Path = DATA) -> list[str]:
 
 
 def table(data: Mapping[str, Any]) -> str:
-    """The README's table, lines without numbers left out."""
+    """Return the README's table, without the lines that have no numbers."""
     rows = [[line.text, line.show(data[name]["values"])] for name, line in LINES.items() if name in data]
     return markdown(["", "`mini`, 2 CPU cores"], rows)
 
 
 def section(text: str) -> str:
-    """What stands between the README's marks.
+    """Return the text between the README's marks.
 
     Raises:
-        InputError: it has no marks.
+        InputError: the README has no marks.
     """
-    found = re.search(rf"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", text, re.DOTALL)
-    if found is None:
+    marked = re.search(rf"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", text, re.DOTALL)
+    if marked is None:
         raise InputError(f"The README has no place for the table: it needs the lines {BEGIN} and {END}.")
-    return found[1]
+    return marked[1]
 
 
 def rewrite(readme: Path = README, path: Path = DATA) -> bool:
-    """Put the table of `path` between the README's marks; whether that changed anything.
+    """Put the table of `path` between the README's marks; return True if that changed anything.
 
     Raises:
         InputError: the README has no marks.

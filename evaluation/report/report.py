@@ -1,9 +1,9 @@
-"""Everything that can be measured on what is present, one page: `report.md`, with the plots beside it.
+"""Measure everything that the given files allow, and write one page: `report.md`, with the plots beside it.
 
     python -m evaluation report --index movie.idx --movie movie.mp4 --queries movie.jsonl --images photographs
 
-Each command runs in a process of its own, as one would type it, with those of the given files that it has options for.
-What lacks data, fails, or isn't part of this version is named on the page with the reason.
+Each command runs in a process of its own, as typed in a shell, with those of the given files that it has options for.
+The page names the commands that lack data or fail, with the reason.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ ORDER: Final = (
     "build",
 )
 MORE: Final[Mapping[str, tuple[str, ...]]] = {"baselines": ("baselines-answers",)}
-"""Results that a command writes beside its own."""
-OTHERWISE: Final[Mapping[str, Mapping[str, str]]] = {"calibration": {"--movie": "--index"}}
-"""Options that take another of the given files than the one of their name."""
+"""Further results that a command writes."""
+SUBSTITUTES: Final[Mapping[str, Mapping[str, str]]] = {"calibration": {"--movie": "--index"}}
+"""Options that take the file of another option than their own."""
 PAIRS: Final = (
     ("baselines-answers.json", "uniform frames in context", "chunkv2l ask"),
     ("baselines.json", "captions, embeddings", "chunkv2l ask"),
     ("baselines.json", "captions, full text", "chunkv2l ask"),
 )
-"""What `equivalence` compares, the first that is there: A, B."""
+"""Rows that `equivalence` compares, A and B: the first pair that exists."""
 
 Data = Mapping[str, Path]
-"""Option -> file, of what is given."""
+"""The given files by option."""
 
 
 def arguments(command: click.Command, name: str, data: Data) -> list[str]:
-    """The command's options that files are given for.
+    """Return the command's options with the files that are given for them.
 
     Raises:
-        InputError: it requires others, or has none for what is given; the sentence names them.
+        InputError: a required file isn't given, or none of the files that the command takes.
     """
     words: list[str] = []
     able = []
@@ -66,7 +66,7 @@ def arguments(command: click.Command, name: str, data: Data) -> list[str]:
         if flag is None or not isinstance(option.type, click.Path):
             continue
         able.append(flag)
-        file = data.get(OTHERWISE.get(name, {}).get(flag, flag))
+        file = data.get(SUBSTITUTES.get(name, {}).get(flag, flag))
         if file is not None:
             words += [flag, str(file)]
         elif option.required:
@@ -77,10 +77,10 @@ def arguments(command: click.Command, name: str, data: Data) -> list[str]:
 
 
 def compared(out: Path) -> list[str]:
-    """What `equivalence` is given: two rows of a result that is there.
+    """Return the arguments of `equivalence`: two rows of an existing result.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such result.
     """
     for file, a, b in PAIRS:
         path = out / file
@@ -90,10 +90,10 @@ def compared(out: Path) -> list[str]:
 
 
 def find(name: str) -> click.Command:
-    """A command that writes results.
+    """Return the command of a name that writes results.
 
     Raises:
-        InputError: this version has none of that name.
+        InputError: this version has none.
     """
     command = evaluation.main.get_command(click.Context(evaluation.main), name)
     if command is None or not any(option.name == "out" for option in command.params):
@@ -105,7 +105,7 @@ def run(name: str, words: Sequence[str], out: Path) -> None:
     """Run a command in a process of its own.
 
     Raises:
-        InputError: it failed; the sentence is its own last one.
+        InputError: it failed; the sentence is the last line of its error output.
     """
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -123,10 +123,10 @@ def run(name: str, words: Sequence[str], out: Path) -> None:
         raise InputError(lines[-1].removeprefix("Error: "))
 
 
-def go(
+def run_all(
     names: Sequence[str], data: Data, extra: Mapping[str, Sequence[str]], out: Path
 ) -> tuple[list[str], dict[str, str]]:
-    """Run what can be run; the names of the commands that did, and why the others didn't."""
+    """Run the commands that can be run; return their names, and the reason why each of the others wasn't."""
     ran, skipped = [], {}
     for name in names:
         try:
@@ -144,7 +144,7 @@ def go(
 
 
 def page(names: Sequence[str], skipped: Mapping[str, str], out: Path) -> str:
-    """One page of the results that lie in `out`: a section a result, with its table, its plot and how it was made."""
+    """Return a page of the results in `out`: a section for each, with its table, its plot and its run."""
     parts = ["# What was measured"]
     for name in [result for command in names for result in (command, *MORE.get(command, ()))]:
         text = out / f"{name}.md"
@@ -167,17 +167,17 @@ FILES: Final[Mapping[str, str]] = {
     "--images": "STEM of .npz and .jsonl with photographs.",
     "--wheels": "Folder with wheels, for machines without a network.",
 }
-"""The options that files are given by, and what they are."""
+"""The options that take files, with their help texts."""
 
 
 def _extra(given: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for text in given:
         name, equals, words = text.partition("=")
         if not equals or name not in ORDER:
             raise InputError(f'--with takes NAME="OPTIONS", NAME one of {", ".join(ORDER)}; not {text!r}.')
-        found.setdefault(name, []).extend(shlex.split(words))
-    return found
+        options.setdefault(name, []).extend(shlex.split(words))
+    return options
 
 
 def _files(command: Any) -> Any:
@@ -228,7 +228,7 @@ def _report(only: Sequence[str], extra: Mapping[str, Sequence[str]], no_run: boo
     names = [name for name in ORDER if not only or name in only]
     if unknown := set(only).difference(ORDER):
         raise InputError(f"There is no {sorted(unknown)[0]} to run; choose from {', '.join(ORDER)}.")
-    ran, skipped = ([], {}) if no_run else go(names, data, extra, out)
+    ran, skipped = ([], {}) if no_run else run_all(names, data, extra, out)
     text = page(names if no_run else ran, skipped, out)
     path = results.write("report", {"ran": ran, "skipped": skipped}, text, out=out)
     terminal.emit(str(path.with_suffix(".md")))

@@ -174,7 +174,7 @@ def test_captions_are_found_by_meaning_and_read_in_order(tmp_path: Path, monkeyp
         choice = Question("x", "m", "Is a dog red?", ("a dog", "a cat"), ("a dog",))
         scores = baseline_ways.read_meaning(movie, choice, "gain")
         nats = answers.nats(
-            movie.family, baseline_ways.told("Is a dog red?", _best(movie, 4)), choice.options, None, None
+            movie.family, baseline_ways.with_captions("Is a dog red?", _best(movie, 4)), choice.options, None, None
         )
         bare = answers.nats(movie.family, "Is a dog red?", choice.options, None, None)
         gain = [a.total - b.total for a, b in zip(nats, bare, strict=True)]

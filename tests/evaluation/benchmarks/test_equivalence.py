@@ -23,12 +23,12 @@ def test_a_constant_difference_has_no_width() -> None:
     first = [0.1, 0.9, 0.4, 0.4]
     found = compare(first, [x + 0.04 for x in first])
     assert (found.difference, found.low, found.high) == pytest.approx((0.04, 0.04, 0.04))
-    assert found.equivalent(0.05) and found.not_inferior(0.01)
-    assert not found.equivalent(0.03)  # it is better by more than the margin: not equivalent, but not inferior
-    assert found.not_inferior(0.03)
+    assert found.is_equivalent(0.05) and found.is_not_inferior(0.01)
+    assert not found.is_equivalent(0.03)  # it is better by more than the margin: not equivalent, but not inferior
+    assert found.is_not_inferior(0.03)
     worse = compare([x + 0.04 for x in first], first)
     assert worse.difference == pytest.approx(-0.04)
-    assert worse.equivalent(0.05) and worse.not_inferior(0.05) and not worse.not_inferior(0.03)
+    assert worse.is_equivalent(0.05) and worse.is_not_inferior(0.05) and not worse.is_not_inferior(0.03)
 
 
 def test_three_questions_against_all_27_samples_of_them() -> None:
@@ -62,7 +62,7 @@ def test_pairing_counts_and_seeds_fix_the_numbers() -> None:
     first = rng.uniform(size=200).tolist()
     second = [x + 0.01 for x in first]
     found = compare(first, second)
-    assert found.equivalent(0.02)  # unpaired, the spread of the questions would drown so small a difference
+    assert found.is_equivalent(0.02)  # unpaired, the spread of the questions would drown so small a difference
     assert compare(first, second, seed=3) == compare(first, second, seed=3)
     wide = compare(first, rng.uniform(size=200).tolist(), seed=3)
     assert wide != compare(first, rng.uniform(size=200).tolist(), seed=4)

@@ -100,8 +100,8 @@ def test_clocks_in_seconds() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("x.json", "[]", "none of the formats"),
-        ("x.json", '[{"a": 1}]', "none of the formats"),
+        ("x.json", "[]", "can't be detected"),
+        ("x.json", '[{"a": 1}]', "can't be detected"),
         ("x.json", "[1]", "isn't a list of JSON objects"),
         ("x.json", "[" * 100_000, "nested too deeply"),
         ("x.json", '{"a": 1}\n{', "neither JSON nor one JSON object a line"),
@@ -109,7 +109,7 @@ def test_clocks_in_seconds() -> None:
         ("x.json", '[{"video": "v", "candidates": ["a", "b"], "answer": "c", "question": "q"}]', "none of the options"),
         ("x.json", '[{"video": "v", "candidates": ["a"], "answer": "a", "question": "q"}]', "1 options"),
         ("x.json", '[{"video": "v", "candidates": ["a", ""], "answer": "a", "question": "q"}]', "2 options"),
-        ("x.json", '[{"video": "v", "candidates": ["a", "b"], "answer": "a", "question": 3}]', "words are needed"),
+        ("x.json", '[{"video": "v", "candidates": ["a", "b"], "answer": "a", "question": 3}]', "isn't text"),
         ("x.json", '[{"id": "x", "video_id": "v", "candidates": ["a", "b"], "correct_choice": "@", "question": "q"}]',
          "answers aren't published"),
         ("x.json", '[{"id": "x", "video_id": "v", "candidates": ["a", "b"], "correct_choice": 2, "question": "q"}]',
@@ -117,9 +117,9 @@ def test_clocks_in_seconds() -> None:
         ("x.jsonl", '{"key": "v", "qa": 3}', "row 1 isn't in the format lvbench"),
         ("x.jsonl", '{"key": "v", "qa": [{"uid": 1, "question": "q", "answer": "A"}]}', "0 options"),
         ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,7,0,T,a,b,c,d,e\n", "option 7 of 5"),
-        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "row 1 isn't in the format nextqa"),
+        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "row 1 isn't in the format"),
         ("x.csv", "video,question,answer,qid\nv,q,a,0\nv,q,a,0\n", "the id v_0 is used twice"),
-        ("x.csv", "", "none of the formats"),
+        ("x.csv", "", "can't be detected"),
     ],
 )  # fmt: skip
 def test_bad_files_get_a_sentence(name: str, text: str, words: str, tmp_path: Path) -> None:

@@ -55,5 +55,5 @@ def test_the_published_shape_is_the_papers() -> None:
 
 
 def test_nothing_is_overwritten(folder: Path) -> None:
-    with pytest.raises(InputError, match="isn't empty already"):
+    with pytest.raises(InputError, match="isn't empty"):
         random_smolvlm.make(folder, random_smolvlm.SHAPES["tiny"])
