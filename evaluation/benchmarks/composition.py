@@ -1,10 +1,10 @@
-"""What a composition keeps: answers from 1, 2, 4 … 64 parts, against those from the right part alone.
+"""Measure what a composition keeps: answers from 1, 2, 4 … 64 parts, against answers from the right part alone.
 
     python -m evaluation composition --images photographs
 
-The first row is the paper's protocol: a clip cut into two halves, each internalised alone, then composed, beside one
-adapter for the whole clip. The rows after it are movies of so many photographs and a question that one of them
-answers ("What happens in the scene with the dog?"), asked as a user asks, under every policy.
+The first rows are the paper's protocol: a clip is cut into two halves, each is internalised alone, and their
+composition is compared with one adapter for the whole clip. The other rows are movies of so many photographs with a
+question that one of them answers ("What happens in the scene with the dog?"), asked as a user asks, under every policy.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 PARTS: Final = (1, 2, 4, 8, 16, 32, 64)
 WHOLE_SECONDS: Final = 8.0
-"""The clip that is cut into halves."""
+"""Length of the clip that is cut into halves."""
 TOKENS: Final = 40
-"""That the paper's protocol's answers have at most."""
+"""Tokens of an answer in the paper's protocol, at most."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Group:
     """Photographs, of which `target` alone has the noun that `question` asks for.
 
     Attributes:
-        target: a photograph's number.
-        others: the numbers of photographs without that noun, in the order in which they join.
         answer: a caption of the target that mentions the noun.
-        references: all of its captions.
+        references: all captions of the target.
+        target: the target's number.
+        others: numbers of photographs without that noun; movies of more parts have more of them.
     """
 
     question: str
@@ -68,21 +68,21 @@ class Group:
     others: tuple[int, ...]
 
     def movie(self, parts: int, seed: int) -> tuple[list[int], int]:
-        """The photographs of a movie of so many parts, and where among them the target is."""
-        place = random.Random(f"{seed} {self.target} {parts}").randrange(parts)
+        """Return the photographs of a movie of so many parts, and the target's position."""
+        position = random.Random(f"{seed} {self.target} {parts}").randrange(parts)
         numbers = list(self.others[: parts - 1])
-        return [*numbers[:place], self.target, *numbers[place:]], place
+        return [*numbers[:position], self.target, *numbers[position:]], position
 
 
 def make_groups(described: Sequence[Described], groups: int, most: int, rng: random.Random) -> list[Group]:
-    """Groups of `most` photographs, each with another target.
+    """Return groups of `most` photographs, each with another target.
 
     Raises:
-        InputError: too few photographs for it.
+        InputError: too few photographs.
     """
-    order = [i for i, one in enumerate(described) if one.captions]
+    order = [i for i, image in enumerate(described) if image.captions]
     rng.shuffle(order)
-    found: list[Group] = []
+    made: list[Group] = []
     for target in order:
         row = scene_row(described[target], rng)
         if row is None:
@@ -92,17 +92,17 @@ def make_groups(described: Sequence[Described], groups: int, most: int, rng: ran
         others = [i for i in order if noun not in described[i].nouns]
         if len(others) >= most - 1:
             chosen = tuple(rng.sample(others, most - 1))
-            found.append(Group(question, answer, described[target].captions, target, chosen))
-        if len(found) == groups:
-            return found
+            made.append(Group(question, answer, described[target].captions, target, chosen))
+        if len(made) == groups:
+            return made
     raise InputError(
-        f"{len(described)} photographs give {len(found)} groups of {most} with a question that one of them answers, "
+        f"{len(described)} photographs give {len(made)} groups of {most} with a question that one of them answers, "
         f"not {groups}: give more photographs with captions, or ask for fewer --groups or --parts."
     )
 
 
 def recorded(policy: policies.Policy, weights: dict[Node, float]) -> policies.Policy:
-    """The same policy; what it returns is put into `weights` too."""
+    """Return a policy that also copies its result into `weights`."""
 
     def run(graph: nx.DiGraph, query: Query) -> Mapping[Node, float]:
         chosen = policy(graph, query)
@@ -113,9 +113,9 @@ def recorded(policy: policies.Policy, weights: dict[Node, float]) -> policies.Po
     return run
 
 
-def ask_group(index: Index, group: Group, named: Mapping[str, policies.Policy]) -> dict[str, Told]:
-    """A group's question under every policy; one that finds nothing says nothing, and makes the answer no likelier."""
-    told = {}
+def ask_group(index: Index, group: Group, named: Mapping[str, policies.Policy]) -> dict[str, AnswerScore]:
+    """Ask a group's question under every policy; if nothing is found, the answer is empty and scored under the bias."""
+    scores = {}
     for name, policy in named.items():
         weights: dict[Node, float] = {}
         try:
@@ -123,43 +123,49 @@ def ask_group(index: Index, group: Group, named: Mapping[str, policies.Policy]) 
             text, adapter = answer.answer, index.compose(weights)
         except NothingFound:
             text, adapter = "", index.model.hypernet.bias
-        told[name] = Told(best_f1(text, group.references), _nll(index.model, group, adapter))
-    return told
+        scores[name] = AnswerScore(best_f1(text, group.references), _nll(index.model, group, adapter))
+    return scores
 
 
-def _say(model: Model, group: Group, adapter: Adapter) -> Told:
+def _answer(model: Model, group: Group, adapter: Adapter) -> AnswerScore:
     text = model.vlm.generate([group.question], adapter)[0]
-    return Told(best_f1(text, group.references), _nll(model, group, adapter))
+    return AnswerScore(best_f1(text, group.references), _nll(model, group, adapter))
 
 
-def nll(model: Model, question: str, wanted: Sequence[str], adapter: Adapter) -> float:
-    """−log p a token of answers to a question, their mean, nats; the end of turn doesn't count."""
-    found = answers.nats(require_family(model.vlm), question, wanted, adapter, adapter)
-    return -sum(one.worth("mean") for one in found) / len(found)
+def nll(model: Model, question: str, references: Sequence[str], adapter: Adapter) -> float:
+    """Return the mean over answers to a question of −log p a token, nats, without the end of turn."""
+    nats = answers.nats(require_family(model.vlm), question, references, adapter, adapter)
+    return -sum(answer.worth("mean") for answer in nats) / len(nats)
 
 
 def _nll(model: Model, group: Group, adapter: Adapter) -> float:
     return nll(model, group.question, [group.answer], adapter)
 
 
-def controls(index: Index, group: Group, place: int, wrong: int) -> dict[str, Told]:
-    """The right clip alone, the bias alone, a wrong clip."""
+def controls(index: Index, group: Group, right: int, wrong: int) -> dict[str, AnswerScore]:
+    """Answer under the right clip alone, the bias alone, and a wrong clip."""
     adapters = {
-        "right clip": index.compose({place: 1.0}),
+        "right clip": index.compose({right: 1.0}),
         "bias alone": index.model.hypernet.bias,
         "wrong clip": index.compose({wrong: 1.0}),
     }
-    return {name: _say(index.model, group, adapter) for name, adapter in adapters.items()}
+    return {name: _answer(index.model, group, adapter) for name, adapter in adapters.items()}
 
 
-def two_halves(encoder: Encoder, images: ImageSet, numbers: Sequence[int], folder: Path) -> dict[str, list[Told]]:
-    """The paper's protocol on clips of one photograph each: "whole", "concat" (weight 1 each), "mean", "first half",
-    "bias alone", "wrong clip"; asked for a caption, against the photograph's captions."""
+def two_halves(
+    encoder: Encoder, images: ImageSet, numbers: Sequence[int], folder: Path
+) -> dict[str, list[AnswerScore]]:
+    """Run the paper's protocol on clips of one photograph each, asked for a caption.
+
+    Returns:
+        answers under "whole", "concat" (weight 1 each), "mean", "first half", "bias alone" and "wrong clip", scored
+        against the photograph's captions.
+    """
     model = encoder.model
     clips = [encoder.film(Take(images.jpegs[number], seconds=WHOLE_SECONDS)) for number in numbers]
     parts = [part for clip in clips for part in (clip, *halves(clip))]
     path = write_movie(folder / "halves.idx", model, encoder.encode(parts), seconds=WHOLE_SECONDS)
-    told: dict[str, list[Told]] = {}
+    scores: dict[str, list[AnswerScore]] = {}
     with chunkv2l.open(path, model=model) as index:
         for row, number in enumerate(tqdm(numbers, desc="two halves", unit="clip", disable=None, leave=False)):
             whole, first, second = (3 * row + part for part in range(3))
@@ -170,13 +176,13 @@ def two_halves(encoder: Encoder, images: ImageSet, numbers: Sequence[int], folde
                 "first half": {first: 1.0},
                 "wrong clip": {(whole + 3) % len(parts): 1.0},
             }
-            adapters = {name: index.compose(one) for name, one in weights.items()}
+            adapters = {name: index.compose(parts_of) for name, parts_of in weights.items()}
             captions = images.described[number].captions
             for name, adapter in {**adapters, "bias alone": model.hypernet.bias}.items():
                 text = model.vlm.generate([model.vlm.caption_question], adapter, TOKENS)[0]
                 nats = nll(model, model.vlm.caption_question, captions, adapter)
-                told.setdefault(name, []).append(Told(best_f1(text, captions), nats))
-    return told
+                scores.setdefault(name, []).append(AnswerScore(best_f1(text, captions), nats))
+    return scores
 
 
 PAPER: Final = {"SmolVLM2-500M": 0.931, "SmolVLM2-2.2B": 0.862}
@@ -184,8 +190,8 @@ PAPER: Final = {"SmolVLM2-500M": 0.931, "SmolVLM2-2.2B": 0.862}
 
 
 @dataclass(frozen=True)
-class Told:
-    """Token-F1 of a generated answer, and −log p of the true one a token (nats)."""
+class AnswerScore:
+    """Token-F1 of a generated answer, and −log p a token of the true one, nats."""
 
     f1: float
     nll: float
@@ -200,14 +206,17 @@ class Measured:
     n: int
 
     @classmethod
-    def of(cls, told: Sequence[Told]) -> Measured:
-        count = len(told)
-        return cls(sum(one.f1 for one in told) / count, sum(one.nll for one in told) / count, count)
+    def of(cls, scores: Sequence[AnswerScore]) -> Measured:
+        """Return the means of scores."""
+        count = len(scores)
+        return cls(sum(score.f1 for score in scores) / count, sum(score.nll for score in scores) / count, count)
 
 
 def kept(measured: Measured, right: Measured, bias: Measured) -> dict[str, float | None]:
-    """What of the right clip's answers is kept: token-F1 over the right clip's, and over it and above the bias's; and
-    of the gain in NLL over the bias alone. None where there is nothing to keep."""
+    """Return the kept shares of the right clip's token-F1, of its gain in F1 over the bias, and of its gain in NLL.
+
+    A share is None where there is no gain.
+    """
 
     def part(value: float, base: float, whole: float) -> float | None:
         return (value - base) / (whole - base) if abs(whole - base) > 1e-9 else None
@@ -219,28 +228,30 @@ def kept(measured: Measured, right: Measured, bias: Measured) -> dict[str, float
     }
 
 
-def figures_of(halves_told: Mapping[str, list[Told]], told: Mapping[int, Mapping[str, list[Told]]]) -> dict[str, Any]:
-    """What is written: the paper's protocol, the controls, and every policy at every number of parts."""
-    found: dict[str, Any] = {"paper": PAPER}
-    if halves_told:
-        means = {name: Measured.of(values) for name, values in halves_told.items()}
-        found["two halves"] = {
+def figures_of(
+    halves_scores: Mapping[str, list[AnswerScore]], scores: Mapping[int, Mapping[str, list[AnswerScore]]]
+) -> dict[str, Any]:
+    """Return the figures: the paper's protocol, the controls, and every policy at every number of parts."""
+    figures: dict[str, Any] = {"paper": PAPER}
+    if halves_scores:
+        means = {name: Measured.of(values) for name, values in halves_scores.items()}
+        figures["two halves"] = {
             name: {**vars(one), **kept(one, means["whole"], means["bias alone"])} for name, one in means.items()
         }
-    sums = {parts: {name: Measured.of(values) for name, values in rows.items()} for parts, rows in told.items()}
+    sums = {parts: {name: Measured.of(values) for name, values in rows.items()} for parts, rows in scores.items()}
     if 0 in sums:
         base = sums.pop(0)
         right, bias = base["right clip"], base["bias alone"]
-        found["controls"] = {name: {**vars(one), **kept(one, right, bias)} for name, one in base.items()}
-        found["parts"] = {
+        figures["controls"] = {name: {**vars(one), **kept(one, right, bias)} for name, one in base.items()}
+        figures["parts"] = {
             str(parts): {name: {**vars(one), **kept(one, right, bias)} for name, one in rows.items()}
             for parts, rows in sums.items()
         }
-    return found
+    return figures
 
 
 def table_of(figures: Mapping[str, Any]) -> str:
-    """Three small tables: the two halves, the controls, and what every policy keeps."""
+    """Return tables of the two halves, the controls, and the shares that every policy keeps."""
     blocks = []
     if "two halves" in figures:
         rows = [
@@ -261,7 +272,7 @@ def table_of(figures: Mapping[str, Any]) -> str:
 
 
 def draw(figures: Mapping[str, Any]) -> Callable[[Figure], None]:
-    """Token-F1 kept and NLL gain kept over the number of parts, a line a policy."""
+    """Return a plot of the shares of F1 and NLL gain that each policy keeps, over the number of parts."""
 
     def plot(figure: Figure) -> None:
         sides = figure.subplots(1, 2)
@@ -312,13 +323,13 @@ def command(
     made = make_groups(images.described, groups, sizes[-1], rng)
     captioned = [i for i, one in enumerate(images.described) if one.captions]
     encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
-    told: dict[int, dict[str, list[Told]]] = {}
+    scores: dict[int, dict[str, list[AnswerScore]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         sample = rng.sample(captioned, min(clips, len(captioned)))
-        halves_told = two_halves(encoder, images, sample, Path(folder)) if sample else {}
+        halves_scores = two_halves(encoder, images, sample, Path(folder)) if sample else {}
 
         def report() -> None:
-            figures = figures_of(halves_told, told)
+            figures = figures_of(halves_scores, scores)
             results.write(
                 "composition", figures, table_of(figures), draw(figures), out=settings.out, seed=settings.seed
             )
@@ -327,9 +338,9 @@ def command(
             for size in sizes:
                 for key, values in _asked(encoder, images, group, size, chosen, Path(folder), settings.seed).items():
                     for policy, value in values.items():
-                        told.setdefault(key, {}).setdefault(policy, []).append(value)
+                        scores.setdefault(key, {}).setdefault(policy, []).append(value)
             report()
-    click.echo(table_of(figures_of(halves_told, told)))
+    click.echo(table_of(figures_of(halves_scores, scores)))
 
 
 def _asked(
@@ -340,14 +351,14 @@ def _asked(
     named: Mapping[str, policies.Policy],
     folder: Path,
     seed: int,
-) -> dict[int, dict[str, Told]]:
-    """A group's answers at one number of parts; under 0 the controls, at the largest only."""
-    numbers, place = group.movie(size, seed)
+) -> dict[int, dict[str, AnswerScore]]:
+    """Answer a group's question at one number of parts; the key 0 has the controls, at the largest number only."""
+    numbers, position = group.movie(size, seed)
     takes = [Take(images.jpegs[number]) for number in numbers]
     encoded = encoder.takes(takes)
     path = write_movie(folder / "parts.idx", encoder.model, encoded, encoder.groups(takes, encoded, folder))
     with chunkv2l.open(path, model=encoder.model) as index:
-        told = {size: ask_group(index, group, named)}
+        scores = {size: ask_group(index, group, named)}
         if size == len(group.others) + 1:
-            told[0] = controls(index, group, place, (place + 1) % size)
-    return told
+            scores[0] = controls(index, group, position, (position + 1) % size)
+    return scores

@@ -1,4 +1,4 @@
-"""Any number of frames before a question, as the bare frozen model reads them: what an index is timed against."""
+"""Run the bare frozen model with any number of frames before a question, to time an index against."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chunkv2l.video.clip import Clip
 
 @dataclass(frozen=True)
 class Look:
-    """Frames uint8 [H, W, 3], shrunk, spread over so many seconds."""
+    """Shrunk frames, uint8 [H, W, 3], spread evenly over so many seconds."""
 
     frames: tuple[NDArray[np.uint8], ...]
     seconds: float
@@ -27,68 +27,68 @@ class Look:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Embeddings: what was seen [S, D], with all that stands before the question, and the rest [Q, D]."""
+    """Embeddings of the frames [S, D], with everything before the question, and of the question [Q, D]."""
 
-    seen: Tensor
-    rest: Tensor
+    frames: Tensor
+    question: Tensor
 
 
 class Reader:
-    """A frozen model that reads frames in its context, and tells the first token only."""
+    """Read frames in a frozen model's context, up to the first token of the answer."""
 
     def __init__(self, vlm: Family) -> None:
         self._vlm = vlm
 
     def most_frames(self, pictures: Sequence[NDArray[np.uint8]], question: str) -> int:
-        """How many frames fit into the model's context, with the question and a token of answer."""
+        """Return the number of frames that fit into the model's context, with the question and a token of answer."""
         limit = self._vlm.decoder.max_tokens
         few, more = (
             self.look(Look(tuple(pictures[i % len(pictures)] for i in range(n)), 60.0 * n), question) for n in (2, 10)
         )
-        each = -(-(len(more.seen) - len(few.seen)) // 8)
-        return max(1, 2 + (limit - 1 - len(few.seen) - len(few.rest)) // each)
+        each = -(-(len(more.frames) - len(few.frames)) // 8)
+        return max(1, 2 + (limit - 1 - len(few.frames) - len(few.question)) // each)
 
     @torch.inference_mode()
     def look(self, look: Look, question: str) -> Prompt:
-        """Look at the frames."""
+        """Return the prompt with the frames' embeddings."""
         count = len(look.frames)
         times = tuple(look.seconds * n / count for n in range(count))
         return Prompt(*self._vlm.embed_context(Clip(look.frames, times, look.seconds, 1.0), question))
 
     @torch.inference_mode()
     def read(self, prompt: Prompt) -> int:
-        """Read it all; returns the first token of the answer."""
-        embeds = torch.cat([prompt.seen, prompt.rest])[None]
+        """Read the whole prompt and return the first token of the answer."""
+        embeds = torch.cat([prompt.frames, prompt.question])[None]
         with inject(self._vlm.targets, None):
             return self._token(self._vlm.decoder.run(embeds, self._ones(embeds.shape[1])))
 
     @torch.inference_mode()
     def keep(self, prompt: Prompt) -> Any:
-        """The key-value cache of what was seen."""
+        """Return the key-value cache of the frames."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
         with inject(self._vlm.targets, None):
-            self._vlm.decoder.run(prompt.seen[None], self._ones(len(prompt.seen)), cache)
+            self._vlm.decoder.run(prompt.frames[None], self._ones(len(prompt.frames)), cache)
         return cache
 
     @torch.inference_mode()
     def go_on(self, prompt: Prompt, cache: Any) -> int:
-        """Read the question on a kept cache, which is afterwards as before; returns the first token."""
-        begin, count = len(prompt.seen), len(prompt.rest)
-        places = torch.arange(begin, begin + count, device=prompt.rest.device)[None]
+        """Read the question on a kept cache, restore the cache, and return the first token."""
+        begin, count = len(prompt.frames), len(prompt.question)
+        places = torch.arange(begin, begin + count, device=prompt.question.device)[None]
         with inject(self._vlm.targets, None):
-            out = self._vlm.decoder.run(prompt.rest[None], self._ones(begin + count), cache, position_ids=places)
+            out = self._vlm.decoder.run(prompt.question[None], self._ones(begin + count), cache, position_ids=places)
         token = self._token(out)
         cache.crop(-count)
         return token
 
     def bytes_of(self, cache: Any) -> int:
-        """What a cache takes."""
+        """Return the bytes of a cache."""
         return sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
 
     def seconds(self, run: Callable[[], int]) -> float:
-        """How long it takes until the token is known."""
+        """Return the seconds that a function takes."""
         started = perf_counter()
         run()
         return perf_counter() - started

@@ -1,9 +1,9 @@
-"""What cutting costs: the ceiling of each scene detector on a movie whose moments are known, without any model.
+"""Measure the ceiling of each scene detector on a movie with known moments, without any model.
 
     python -m evaluation detectors --movie movie.mp4 --queries queries.jsonl
 
-The ceiling is the share of moments that some single segment meets with IoU ≥ .5: no router gets further on these
-segments. Fewer segments are cheaper, so that their number, over the moments' number, stands beside it.
+The ceiling is the share of moments that some single segment meets with IoU ≥ .5: no router finds more on these
+segments. Fewer segments are cheaper: the table also has their number over the number of moments.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from evaluation.datasets import qvhighlights
 
 @dataclass(frozen=True)
 class Result:
-    """One detector's.
+    """The result of one detector.
 
     Attributes:
         ceiling: R1@0.5 of the best single segment, a fraction.
-        segments: how many it made.
-        ratio: segments for each different moment.
+        segments: number of segments.
+        ratio: segments a different moment.
         seconds: of the whole pass, decoding included.
     """
 
@@ -52,7 +52,7 @@ def try_detector(
     lengths: tuple[float, float] = (MIN_LENGTH, MAX_LENGTH),
     reader: str = "auto",
 ) -> Result:
-    """Cut `movie` with one detector and hold its segments against the true windows of each query (seconds)."""
+    """Cut `movie` with one detector and compare its segments with the true windows of each query (seconds)."""
     started = time.perf_counter()
     cuts = [(segment.start, segment.end) for segment in detect(movie, SegmentationSettings(name, *lengths, reader))]
     seconds = time.perf_counter() - started
@@ -62,17 +62,17 @@ def try_detector(
 
 
 def windows_of(queries: Path, movie: Path) -> list[Sequence[Window]]:
-    """The true windows of each query about the movie (its name without suffix is the queries' `vid`).
+    """Return the true windows of each query about the movie (its name without suffix is the queries' `vid`).
 
     Raises:
-        InputError: none is about it.
+        InputError: no query is about the movie.
     """
-    found: list[Sequence[Window]] = [
+    truths: list[Sequence[Window]] = [
         query.windows for query in qvhighlights.read_queries(queries) if query.vid in (movie.stem, "")
     ]
-    if not found:
+    if not truths:
         raise InputError(f'{queries} has no query whose "vid" is {movie.stem}.')
-    return found
+    return truths
 
 
 @click.command(short_help="The ceiling of each scene detector on a movie with known moments.")

@@ -1,9 +1,9 @@
-"""Is B as good as A? The paper's test between two results of `moments`, `qa`, `baselines`, question by question.
+"""Test whether B is as good as A, question by question, between two results of `moments`, `qa` or `baselines`.
 
     python -m evaluation equivalence a/qa.json b/qa.json --measure F1 --margin .05
 
-For each measure: both means, their difference (B − A) with its paired bootstrap 95 % interval, whether B is not
-inferior (the interval's lower end is above −margin) and whether both are equivalent (the 90 % interval lies within
+For each measure there are both means, their difference (B − A) with its paired bootstrap 95 % interval, whether B is
+not inferior (the interval's lower end is above −margin) and whether both are equivalent (the 90 % interval lies within
 ±margin: two one-sided tests at 5 %). The paper's margins are .05 for token-F1 and .15 for a judge's score; other
 measures need one of your own. FILE:ROW names a row of a file that has several.
 """
@@ -32,7 +32,7 @@ Scores = Mapping[str, Mapping[str, float]]
 
 
 def scores(spec: str) -> tuple[str, Scores, Mapping[str, str]]:
-    """A label, {question: {measure: score}} of FILE or FILE:ROW, and which movie each question is about.
+    """Return a label, {question: {measure: score}} of FILE or FILE:ROW, and each question's movie.
 
     Raises:
         InputError: no such file or row, several rows and none named, or a result without each question's scores.
@@ -53,25 +53,27 @@ def scores(spec: str) -> tuple[str, Scores, Mapping[str, str]]:
 
 
 def paired(first: Scores, second: Scores, measure: str) -> tuple[list[str], list[float], list[float]]:
-    """The questions that both have a score for, and the scores.
+    """Return the questions that both results have a score for, and the scores.
 
     Raises:
-        InputError: they have none in common.
+        InputError: there are none.
     """
-    ids = [id for id, own in first.items() if measure in own and measure in second.get(id, {})]
+    ids = [id for id, scores in first.items() if measure in scores and measure in second.get(id, {})]
     if not ids:
         raise InputError(f"The two results have no question in common with a score called {measure}.")
     return ids, [first[id][measure] for id in ids], [second[id][measure] for id in ids]
 
 
 def common(first: Scores, second: Scores) -> list[str]:
-    """Measures that both have."""
-    own = [dict.fromkeys(measure for scores in one.values() for measure in scores) for one in (first, second)]
-    return [measure for measure in own[0] if measure in own[1]]
+    """Return the measures that both results have."""
+    ours, theirs = (
+        dict.fromkeys(measure for scores in result.values() for measure in scores) for result in (first, second)
+    )
+    return [measure for measure in ours if measure in theirs]
 
 
-def as_table(found: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]) -> str:
-    """One row a measure."""
+def as_table(comparisons: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]) -> str:
+    """Return a table with a row a measure."""
     header = ["measure", names[0], names[1], "difference", "95 % interval", "margin", "not inferior", "equivalent", "n"]
     return markdown(
         header,
@@ -87,22 +89,24 @@ def as_table(found: Mapping[str, Comparison], margins: Mapping[str, float], name
                 "yes" if c.is_equivalent(margins[measure]) else "not shown",
                 str(c.n),
             ]
-            for measure, c in found.items()
+            for measure, c in comparisons.items()
         ],
     )
 
 
-def draw(figure: Figure, found: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]) -> None:
-    """Differences with their 95 % intervals; grey where they would be equivalent."""
+def draw(
+    figure: Figure, comparisons: Mapping[str, Comparison], margins: Mapping[str, float], names: Sequence[str]
+) -> None:
+    """Draw differences with their 95 % intervals, and the margins in grey."""
     axes = figure.subplots()
-    for place, (measure, c) in enumerate(found.items()):
+    for position, (measure, c) in enumerate(comparisons.items()):
         margin = margins[measure]
-        axes.fill_betweenx([place - 0.3, place + 0.3], -margin, margin, color="lightgrey")
+        axes.fill_betweenx([position - 0.3, position + 0.3], -margin, margin, color="lightgrey")
         axes.errorbar(
-            [c.difference], [place], xerr=[[c.difference - c.low], [c.high - c.difference]], fmt="o", capsize=4
+            [c.difference], [position], xerr=[[c.difference - c.low], [c.high - c.difference]], fmt="o", capsize=4
         )
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(comparisons)), list(comparisons))
     axes.invert_yaxis()
     axes.set_xlabel(f"{names[1]} − {names[0]} (95 % intervals; grey: the margin)")
 
@@ -134,28 +138,28 @@ def command(
     python -m evaluation equivalence frames/qa.json adapter/qa.json --measure F1 --margin .05
     python -m evaluation equivalence moments.json:fts moments.json:route --measure R1@0.5
 
-    A margin is the loss that you would call none. Questions about one movie are alike: where a few movies have many
-    questions, --by-movie gives the honest, wider intervals. Writes equivalence.json, .md and .png to --out.
+    A margin is a loss small enough to ignore. Questions about one movie are alike: where a few movies have many
+    questions, --by-movie gives wider intervals that account for it. Writes equivalence.json, .md and .png to --out.
     """
     (a, ours, about), (b, theirs, _) = scores(first), scores(second)
     chosen = measures or tuple(common(ours, theirs))
     if len(margin) > 1 and len(margin) != len(chosen):
         raise InputError(f"{len(chosen)} measures need one --margin, or {len(chosen)} of them, not {len(margin)}.")
     if any(not value > 0 for value in margin):
-        raise InputError("A margin must be more than 0: it is the loss that you would call none.")
+        raise InputError("A margin must be above 0: it is a loss small enough to ignore.")
     each = margin * len(chosen) if len(margin) == 1 else margin or (MARGIN,) * len(chosen)
     margins = dict(zip(chosen, each, strict=True))
-    found = {}
+    comparisons = {}
     for measure in chosen:
         ids, x, y = paired(ours, theirs, measure)
         if by_movie and not about.keys() >= set(ids):
             raise InputError(f"{first} doesn't say which movies its questions are about: leave --by-movie out.")
         clusters = [about[id] for id in ids] if by_movie else None
-        found[measure] = compare(x, y, rounds=rounds, seed=seed, clusters=clusters)
-    if not found:
+        comparisons[measure] = compare(x, y, rounds=rounds, seed=seed, clusters=clusters)
+    if not comparisons:
         raise InputError("The two results have no measure in common.")
     names = (a, b) if a != b else ("A", "B")
-    table = as_table(found, margins, names)
+    table = as_table(comparisons, margins, names)
     figures: dict[str, Any] = {
         measure: {
             **asdict(c),
@@ -163,10 +167,10 @@ def command(
             "not_inferior": c.is_not_inferior(margins[measure]),
             "equivalent": c.is_equivalent(margins[measure]),
         }
-        for measure, c in found.items()
+        for measure, c in comparisons.items()
     }
     figures = {"A": a, "B": b, "rounds": rounds, "by_movie": by_movie, "measures": figures}
-    results.write("equivalence", figures, table, lambda f: draw(f, found, margins, names), out=out, seed=seed)
+    results.write("equivalence", figures, table, lambda f: draw(f, comparisons, margins, names), out=out, seed=seed)
     if as_json:
         terminal.emit_json(figures)
     else:

@@ -1,9 +1,9 @@
-"""What a GPU makes of it: building and asking with SmolVLM2's exact shape, before and after what is done for GPUs.
+"""Time building and asking on a GPU with SmolVLM2's exact shape, with and without the optimisations for GPUs.
 
     python -m evaluation gpu --work FOLDER --clips CLIPS --images STEM
 
-The movie and a model of random weights (`random-smolvlm`: its times are the real one's, its captions as long as they
-may be) are made in FOLDER, unless they are there from another run. "Before" builds the movie's beginning with one
+The movie and a model of random weights (`random-smolvlm`: times of the real one, captions of the greatest length) are
+made in FOLDER, unless an earlier run has made them. "Before" builds the movie's beginning with one
 reader and asks without CUDA graphs, codes read from the file; "after" builds the whole movie and asks as `chunkv2l`
 does.
 """
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 _CHECKED = ("What does the tall man carry?", "What is under the old bridge?", "When does a bird sit on a fence?")
 WARM_UP = 12
-"""Questions before those that count: codes are read with the second, and a size is recorded when it comes again."""
+"""Questions before those that are timed: codes are read with the second, and graphs are recorded on repetition."""
 STEPS = ("words", "codes", "expand", "score", "compose", "generate")
-"""Of a question, as `--explain` has them; "score" waits for what was launched before it."""
+"""Steps of a question, as `--explain` names them; "score" waits for kernels launched before it."""
 
 
 @contextmanager
 def as_before(model: Model) -> Iterator[None]:
-    """One reader, no graphs, codes read from the file for each question."""
+    """Run the block with one reader, without graphs, and with codes read from the file for each question."""
     vlm = require_family(model.vlm)
     kept = vlm.decoder
     vlm.decoder = dataclasses.replace(kept, use_graphs=False)
@@ -66,7 +66,7 @@ def as_before(model: Model) -> Iterator[None]:
 
 
 def built(movie: Path, out: Path, model: Model, captions: bool) -> dict[str, Any]:
-    """One build: {"minutes", "segments", "realtime": by stage and "total", "seconds", "gpu_bytes"}."""
+    """Build once and return {"minutes", "segments", "realtime": by stage and "total", "seconds", "gpu_bytes"}."""
     from chunkv2l.indexing.build import build
 
     on_gpu = model.vlm.device.type == "cuda"
@@ -88,7 +88,7 @@ def built(movie: Path, out: Path, model: Model, captions: bool) -> dict[str, Any
 
 
 def asked(index: Index, fresh: Iterator[str], count: int, budget: int) -> dict[str, Any]:
-    """Questions after a warm-up: the median first token, the whole answer, and steps, seconds."""
+    """Ask after a warm-up and return medians of the first token, the whole answer and the steps, seconds."""
     answers = [index.ask(question, budget=budget) for question in islice(fresh, WARM_UP + count)][WARM_UP:]
     steps = [dict(answer.route.seconds) if answer.route else {} for answer in answers]
     firsts = [answer.timing.first_token_s for answer in answers]
@@ -101,21 +101,21 @@ def asked(index: Index, fresh: Iterator[str], count: int, budget: int) -> dict[s
 
 
 def build_rows(before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
-    """Times real time by stage; "read" is of all readers' time that one would have waited for."""
-    found = []
+    """Return rows of times real time by stage; "read" is the time of all readers together."""
+    rows = []
     for name in (*STAGES, "chapters", "total"):
         pair = [one["realtime"].get(name) for one in (before, after)]
         if any(value is not None for value in pair):
-            found.append([name, *("" if value is None else f"{value:.0f}" for value in pair)])
-    return found
+            rows.append([name, *("" if value is None else f"{value:.0f}" for value in pair)])
+    return rows
 
 
 def ask_rows(before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
-    """Milliseconds."""
-    found = [[name, *(f"{1e3 * one['steps'][name]:.1f}" for one in (before, after))] for name in STEPS]
+    """Return rows in milliseconds."""
+    rows = [[name, *(f"{1e3 * one['steps'][name]:.1f}" for one in (before, after))] for name in STEPS]
     for name, label in (("first_token_s", "first token"), ("slowest_s", "slowest"), ("total_s", "whole answer")):
-        found.append([label, *(f"{1e3 * one[name]:.1f}" for one in (before, after))])
-    return found
+        rows.append([label, *(f"{1e3 * one[name]:.1f}" for one in (before, after))])
+    return rows
 
 
 @click.command("gpu", short_help="Building and asking on a GPU with SmolVLM2's exact shape, before and after.")
@@ -188,7 +188,7 @@ def _movie(
 def _asked(
     model: Model, work: Path, movie: Path, build: dict[str, Any], segments: int, questions: int, budget: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Asking before and after, over an index of at least so many segments: one of equal ones if the movie has fewer."""
+    """Ask before and after, over an index of at least so many segments, of equal length if the movie has fewer."""
     import chunkv2l
 
     path = work / "movie.idx"
@@ -198,16 +198,16 @@ def _asked(
         chunkv2l.build(movie, path, model=model, captions=False, force=True, detector=f"fixed:{seconds:g}")
     fresh = iter(latency.questions())
     with as_before(model), chunkv2l.open(path, model) as index:
-        told = [index.ask(question, budget=budget) for question in _CHECKED]
+        answers = [index.ask(question, budget=budget) for question in _CHECKED]
         before = asked(index, fresh, questions, budget)
     with chunkv2l.open(path, model) as index:
         after = asked(index, fresh, questions, budget)
-        apart = max(differences(one, index.ask(_CHECKED[n], budget=budget)) for n, one in enumerate(told))
+        apart = max(differences(one, index.ask(_CHECKED[n], budget=budget)) for n, one in enumerate(answers))
         return [before, {**after, "nats_apart": apart}], len(index)
 
 
 def differences(before: Answer, after: Answer) -> float:
-    """How far the same question's scores are apart at most, nats, of segments that were scored both times."""
+    """Return the greatest difference of a question's scores, nats, among segments that were scored both times."""
     nats = [
         {one.node: one.nats for look in answer.route.looks for one in look.candidates} if answer.route else {}
         for answer in (before, after)

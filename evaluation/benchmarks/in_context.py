@@ -1,4 +1,4 @@
-"""The frozen model with a movie's frames in its context, as one would use it without chunkv2l."""
+"""Use the frozen model with a movie's frames in its context, without chunkv2l."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?=s?(?:ec\w*)?(?![\w:]))")
 
 
 def asked_when(query: str) -> str:
-    """How a model that sees the frames is asked for a moment.
+    """Return the question that asks a model with frames in context for a moment.
 
     >>> asked_when("A dog runs.")
     'When does this happen in the video: "A dog runs"? Answer with the start and the end in seconds.'
@@ -35,8 +35,7 @@ def asked_when(query: str) -> str:
 
 
 def spoken_window(text: str, duration: float) -> Window | None:
-    """The first two times that an answer names, in seconds; None if it names fewer, or they aren't a stretch of the
-    movie.
+    """Return the first two times that an answer names, seconds; None if there aren't two, in order, in the movie.
 
     >>> spoken_window("From 12 to 15.5 seconds.", 60), spoken_window("1:05 - 1:10", 90), spoken_window("At 3 s", 60)
     ((12.0, 15.5), (65.0, 70.0), None)
@@ -49,9 +48,9 @@ def spoken_window(text: str, duration: float) -> Window | None:
 
 
 def whole_movie(path: Path, vlm: VLM) -> Clip:
-    """Frames spread over the whole movie: as many as the model takes of a segment so long, where its rule puts them.
+    """Read frames of the whole movie at the times at which the model would sample a segment of that length.
 
-    Each is the first frame at or after its time, found by seeking: an hour takes seconds.
+    Each is the first frame at or after its time, and is reached by seeking.
 
     Raises:
         InputError: not a movie, or no frame of it can be read.
@@ -59,8 +58,8 @@ def whole_movie(path: Path, vlm: VLM) -> Clip:
     info = probe(path)
     frames, times = [], []
     for moment in vlm.sampling.times(info.duration, info.fps):
-        with closing(read_frames(info, "auto", moment, side=KEPT_SIDE)) as found:
-            frame = next(found, None)
+        with closing(read_frames(info, "auto", moment, side=KEPT_SIDE)) as reader:
+            frame = next(reader, None)
             if frame is not None:
                 frames.append(vlm.sampling.shrink(frame.picture(KEPT_SIDE)))
                 times.append(frame.time)
@@ -70,13 +69,13 @@ def whole_movie(path: Path, vlm: VLM) -> Clip:
 
 
 def segment_clips(path: Path, vlm: VLM, segments: Sequence[Window]) -> list[Clip]:
-    """Each segment's clip, with the frames that a build samples."""
+    """Read each segment's clip, with the frames that a build samples."""
     return [read_clip(path, vlm.sampling.times, vlm.sampling.shrink, start, end) for start, end in segments]
 
 
 @torch.inference_mode()
 def option_nats(vlm: Family, clip: Clip, question: str, options: Sequence[str]) -> list[Nats]:
-    """As `answers.nats`, of the bare model that sees the clip; `alone`: without the frames."""
+    """Return `answers.nats` of the bare model with the clip's frames in context; `alone` is without the frames."""
     from chunkv2l.models.text.decoder import score
 
     ids = [vlm.statement_ids(option) for option in options]

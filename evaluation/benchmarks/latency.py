@@ -1,11 +1,11 @@
-"""Seconds to the first token: asking an index, against the same frozen model with the movie's frames in its context.
+"""Time the first token: asking an index, against the same frozen model with the movie's frames in its context.
 
     python -m evaluation latency --movie hour.mp4 --index hour.idx
 
-In one run, in turns, with the same weights in the same precision, after a warm-up; medians count. Beside frames in
-context stand the two things that one would do before giving up on them: vision features that are stored, so that only
-the language model reads them, and a key-value cache that is kept, for the memory that it takes. Decoding a movie is
-counted on no side. `amortised` shares out what must be done once (here: internalising every segment) among questions.
+The ways take turns in one run, with the same weights in the same precision, after a warm-up; medians count. Two more
+rows speed up frames in context: stored vision features, which only the language model reads, and a kept key-value
+cache, with its memory. Decoding the movie isn't counted. `amortised` divides work that is done once (here:
+internalising every segment) among questions.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _PLACES = ("near the water", "on the street", "in the snow", "at the table", "in
 
 
 def questions() -> list[str]:
-    """Different ones of about one length: the router remembers what it has scored."""
+    """Return different questions of about one length: the router caches the scores of earlier ones."""
     verbs = ("doing", "holding", "looking at", "wearing", "waiting for")
     return [f"What is the {who} {where} {verb}?" for verb, where, who in product(verbs, _PLACES, _SUBJECTS)]
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, patience: float) -> dict[str, float]:
-    """The median of the seconds that each way tells, over rounds in which all take turns, after one to warm up.
+    """Return the median seconds that each way returns, over rounds in which all take turns, after one to warm up.
 
     Args:
-        patience: seconds after which no further round begins, one at least being counted.
+        patience: seconds after which no further round begins; one round always counts.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    seconds_of: dict[str, list[float]] = {name: [] for name in ways}
     started = perf_counter()
     for number in range(rounds + 1):
         if number > 1 and perf_counter() - started > patience:
@@ -66,12 +66,12 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, patience: flo
         for name, way in ways.items():
             seconds = way()
             if number:
-                found[name].append(seconds)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+                seconds_of[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in seconds_of.items()}
 
 
 def first_token(vlm: VLM, question: str, adapter: Any) -> float:
-    """Seconds until `generate` knows its first token."""
+    """Return the seconds until `generate` has its first token."""
     times: list[float] = []
     started = perf_counter()
     vlm.generate([question], adapter, 1, on_first_token=lambda: times.append(perf_counter()))
@@ -79,7 +79,7 @@ def first_token(vlm: VLM, question: str, adapter: Any) -> float:
 
 
 def asking(index: Index, fresh: Sequence[str], budget: int) -> dict[str, Callable[[], float]]:
-    """The two ways of asking; each call takes the next question."""
+    """Return the two ways of asking; each call takes the next question."""
     each = cycle(fresh)
     weights: dict[Node, float] = {node: 1.0 / 3 for node in range(min(3, len(index)))}
     adapter = index.compose(weights)
@@ -92,13 +92,13 @@ def asking(index: Index, fresh: Sequence[str], budget: int) -> dict[str, Callabl
 def in_context(
     looks: Sequence[Look], index: Index, rounds: int, patience: float, budget: int
 ) -> tuple[list[InContext], Asked]:
-    """Every number of frames, in turns with asking the index."""
+    """Time every number of frames, in turns with asking the index."""
     from evaluation.benchmarks import contexts
 
     reader = contexts.Reader(require_family(index.model.vlm))
     fresh = questions()
     ours = asking(index, fresh, budget)
-    found, asked = [], []
+    contexts_timed, asked = [], []
     for look in looks:
         prompt = reader.look(look, fresh[0])
         cache = reader.keep(prompt)
@@ -106,10 +106,10 @@ def in_context(
         medians = in_turns(ways, rounds, patience)
         asked.append(Asked(len(index), medians.pop("ask"), medians.pop("follow_up")))
         size = reader.bytes_of(cache)
-        found.append(InContext(len(look.frames), len(prompt.seen), kept_bytes=size, **medians))
+        contexts_timed.append(InContext(len(look.frames), len(prompt.frames), kept_bytes=size, **medians))
         del prompt, cache
     middle = [statistics.median(values) for values in zip(*((one.ask, one.follow_up) for one in asked), strict=True)]
-    return found, Asked(len(index), *middle)
+    return contexts_timed, Asked(len(index), *middle)
 
 
 def _reading(reader: Reader, look: Look, prompt: Prompt, cache: Any, question: str) -> dict[str, Callable[[], float]]:
@@ -121,7 +121,7 @@ def _reading(reader: Reader, look: Look, prompt: Prompt, cache: Any, question: s
 
 
 def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
-    """Seconds a segment for states and code, in batches as `build` makes them."""
+    """Return seconds a segment for states and code, in batches as `build` makes them."""
     import torch
 
     from chunkv2l.indexing.segments import AT_ONCE
@@ -138,32 +138,32 @@ def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
 
 
 COLD = 3
-"""How often a command is started; the median counts."""
+"""Number of cold starts; the median counts."""
 
 
 def cold(index: Path, question: str, extra: Sequence[str]) -> float:
-    """Seconds from starting a shell's command to the answer's first token."""
+    """Return the seconds from starting the command to the answer's first token."""
     command = [sys.executable, "-m", "chunkv2l", "ask", str(index), question, "--json", *extra]
     started = perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     wall = perf_counter() - started
     if done.returncode:
-        raise ChunkV2LError("`chunkv2l ask` failed; what it said stands above.")
+        raise ChunkV2LError("`chunkv2l ask` failed; its messages above say why.")
     timing: dict[str, float] = json.loads(done.stdout)["timing"]
     return wall - (timing["total_s"] - timing["load_s"] - timing["first_token_s"])
 
 
 SHARED_BY = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Questions among which what is done once is shared out."""
+"""Numbers of questions that share the work done once."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An index, asked: medians in seconds.
+    """Times of asking an index, medians in seconds.
 
     Attributes:
         ask: with routing, every question a new one.
-        follow_up: another question to an adapter that is composed already.
+        follow_up: another question to an adapter that is already composed.
     """
 
     segments: int
@@ -173,14 +173,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class InContext:
-    """So many frames in context: medians in seconds.
+    """Times with so many frames in context, medians in seconds.
 
     Attributes:
-        tokens: visual tokens, words between the frames included.
-        frames_s: looking at the frames, and reading what was seen.
-        stored_s: reading only.
-        kept_s: the question alone, on a key-value cache that is kept.
-        kept_bytes: of that cache.
+        tokens: visual tokens, the text between the frames included.
+        frames_s: vision features of the frames and prefill.
+        stored_s: prefill with stored features.
+        kept_s: the question alone, on a kept key-value cache.
+        kept_bytes: size of that cache.
     """
 
     frames: int
@@ -192,18 +192,18 @@ class InContext:
 
 
 def amortised(once: float, each: float) -> list[float]:
-    """Seconds a question, for each of `SHARED_BY`."""
+    """Return seconds a question, for each of `SHARED_BY`."""
     return [once / count + each for count in SHARED_BY]
 
 
 def rows(context: Sequence[InContext], asked: Sequence[Asked]) -> list[list[str]]:
-    """The table: our ways, then frames in context; how many times our ask's median (of the largest index)."""
+    """Return the table: asking, then frames in context, each over the median of asking the largest index."""
     ours = asked[-1].ask
-    found = []
-    for one in asked:
-        found.append([f"ask, {one.segments} segments", "0", _s(one.ask), f"{one.ask / ours:.2f}×", ""])
-        found.append(
-            [f"follow-up, {one.segments} segments", "0", _s(one.follow_up), f"{one.follow_up / ours:.2f}×", ""]
+    lines = []
+    for index in asked:
+        lines.append([f"ask, {index.segments} segments", "0", _s(index.ask), f"{index.ask / ours:.2f}×", ""])
+        lines.append(
+            [f"follow-up, {index.segments} segments", "0", _s(index.follow_up), f"{index.follow_up / ours:.2f}×", ""]
         )
     for held in context:
         for name, seconds, memory in (
@@ -211,10 +211,10 @@ def rows(context: Sequence[InContext], asked: Sequence[Asked]) -> list[list[str]
             ("features stored", held.stored_s, ""),
             ("cache kept", held.kept_s, f"{held.kept_bytes / 1e6:.0f} MB"),
         ):
-            found.append(
+            lines.append(
                 [f"{held.frames} frames, {name}", str(held.tokens), _s(seconds), f"{seconds / ours:.2f}×", memory]
             )
-    return found
+    return lines
 
 
 def _s(seconds: float) -> str:
@@ -224,7 +224,7 @@ def _s(seconds: float) -> str:
 def draw(
     figure: Figure, context: Sequence[InContext], asked: Sequence[Asked], shared: Mapping[str, list[float]]
 ) -> None:
-    """First token over frames, and seconds a question over the questions asked."""
+    """Draw the first token over frames, and seconds a question over the number of questions."""
     over, among = figure.subplots(1, 2)
     frames = [one.frames for one in context]
     for label, values in (
@@ -282,10 +282,10 @@ def command(
     pictures = [picture for clip in clips for picture in clip.frames]
     reader = Reader(vlm)
     most = reader.most_frames(pictures, questions()[0])
-    wanted = sorted({count for count in frames if count <= most} | ({most} if limit else set()))
-    if not wanted:
+    counts = sorted({count for count in frames if count <= most} | ({most} if limit else set()))
+    if not counts:
         raise InputError(f"{vlm.name}'s context holds {most} frames at most: give a smaller --frames.")
-    looks = [Look(tuple(islice(cycle(pictures), count)), float(count)) for count in wanted]
+    looks = [Look(tuple(islice(cycle(pictures), count)), float(count)) for count in counts]
     indexes = sorted((chunkv2l.open(path, loaded) for path in paths), key=len)
     try:
         asked = []

@@ -19,7 +19,7 @@ from chunkv2l.policies import BUILT_IN
 from chunkv2l.train.data.images import load_images
 from evaluation.__main__ import main
 from evaluation.benchmarks import composition
-from evaluation.benchmarks.composition import Measured, Told, figures_of, kept, make_groups
+from evaluation.benchmarks.composition import AnswerScore, Measured, figures_of, kept, make_groups
 from evaluation.common.token_f1 import best_f1, token_f1
 from tests.helpers import tiny_mini
 from tests.helpers.photograph_sets import write_set
@@ -75,8 +75,12 @@ def test_what_is_kept_by_hand() -> None:
     assert kept(right, right, bias) == {"f1_kept": 1.0, "f1_gain_kept": 1.0, "nll_gain_kept": 1.0}
     assert kept(bias, right, bias)["nll_gain_kept"] == 0.0
     assert kept(right, right, right)["nll_gain_kept"] is None
-    told = {2: {"route": [Told(0.4, 2.0), Told(0.2, 3.0)]}, 0: {}}
-    told[0] = {"right clip": [Told(0.4, 2.0)], "bias alone": [Told(0.2, 3.0)], "wrong clip": [Told(0.1, 4.0)]}
+    told = {2: {"route": [AnswerScore(0.4, 2.0), AnswerScore(0.2, 3.0)]}, 0: {}}
+    told[0] = {
+        "right clip": [AnswerScore(0.4, 2.0)],
+        "bias alone": [AnswerScore(0.2, 3.0)],
+        "wrong clip": [AnswerScore(0.1, 4.0)],
+    }
     figures = figures_of({}, told)
     assert figures["parts"]["2"]["route"]["nll_gain_kept"] == pytest.approx(0.5)
     assert figures["controls"]["wrong clip"]["nll_gain_kept"] == pytest.approx(-1.0)

@@ -41,13 +41,13 @@ def test_reading_in_parts_is_reading_at_once(family: str) -> None:
     prompt = reader.look(look, "What is it?")
     clip = Clip(frames, tuple(map(float, range(5))), 5.0, 1.0)
     whole = vlm.embed_with_frames([clip], "What is it?")[0]
-    torch.testing.assert_close(torch.cat([prompt.seen, prompt.rest]), whole, atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(torch.cat([prompt.frames, prompt.question]), whole, atol=1e-5, rtol=0.0)
     token = reader.read(prompt)
     cache = reader.keep(prompt)
     assert reader.go_on(prompt, cache) == reader.go_on(prompt, cache) == token
     layers, heads = vlm.decoder.model.config.num_hidden_layers, vlm.decoder.model.config.num_key_value_heads
     head = vlm.decoder.model.layers[0].self_attn.head_dim
-    assert reader.bytes_of(cache) == 2 * layers * heads * head * len(prompt.seen) * 4
+    assert reader.bytes_of(cache) == 2 * layers * heads * head * len(prompt.frames) * 4
     texts: list[str] = vlm.generate_from_frames([clip], "What is it?", 1)
     assert texts == [vlm.decode([token])]
 
@@ -61,7 +61,7 @@ def test_more_frames_than_a_clip_holds_and_as_many_as_the_context() -> None:
 
     def tokens(count: int) -> int:
         prompt = reader.look(Look(tuple(frames[i % 3] for i in range(count)), float(count)), "What is it?")
-        return len(prompt.seen) + len(prompt.rest)
+        return len(prompt.frames) + len(prompt.question)
 
     each = vlm.connector.tokens_per_frame
     assert tokens(20) == tokens(2) + 18 * each

@@ -117,7 +117,7 @@ def test_clocks_in_seconds() -> None:
         ("x.jsonl", '{"key": "v", "qa": 3}', "row 1 isn't in the format lvbench"),
         ("x.jsonl", '{"key": "v", "qa": [{"uid": 1, "question": "q", "answer": "A"}]}', "0 options"),
         ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,7,0,T,a,b,c,d,e\n", "option 7 of 5"),
-        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "row 1 isn't in the format"),
+        ("x.csv", "video,question,answer,qid,type,a0,a1,a2,a3,a4\nv,q,one,0,T,a,b,c,d,e\n", "the format nextqa"),
         ("x.csv", "video,question,answer,qid\nv,q,a,0\nv,q,a,0\n", "the id v_0 is used twice"),
         ("x.csv", "", "can't be detected"),
     ],
