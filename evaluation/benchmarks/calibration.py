@@ -217,8 +217,8 @@ def table_of(figures: Mapping[str, Any]) -> str:
     rows.append(["NLL of the outcome", f"{photographs['nll']:.3f}"])
     blocks.append(markdown([f"{photographs['queries']} queries, {photographs['absent']} absent", "value"], rows))
     rows = [
-        [size, share(one["accuracy"]), share(one["confidence"]), str(one["queries"])]
-        for size, one in photographs["by segments"].items()
+        [size, share(row["accuracy"]), share(row["confidence"]), str(row["queries"])]
+        for size, row in photographs["by segments"].items()
     ]
     blocks.append(markdown(["segments", "accuracy", "confidence", "queries"], rows))
     if "movie" in figures:
@@ -231,12 +231,12 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
     """Draw the share of right answers over confidence (left), and misses over false alarms (right)."""
     left, right = figure.subplots(1, 2)
     photographs = figures["photographs"]
-    most = max(one["count"] for one in photographs["bins"])
+    most = max(row["count"] for row in photographs["bins"])
     left.plot([0, 1], [0, 1], ":", color="grey")
     left.scatter(
-        [one["said"] for one in photographs["bins"]],
-        [one["right"] for one in photographs["bins"]],
-        s=[8 + 120 * one["count"] / most for one in photographs["bins"]],
+        [row["said"] for row in photographs["bins"]],
+        [row["right"] for row in photographs["bins"]],
+        s=[8 + 120 * row["count"] / most for row in photographs["bins"]],
     )
     left.set_xlabel("confidence")
     left.set_ylabel("share right (size: how many queries)")

@@ -255,18 +255,18 @@ def table_of(figures: Mapping[str, Any]) -> str:
     blocks = []
     if "two halves" in figures:
         rows = [
-            [name, share(one["f1"], 3), f"{one['nll']:.2f}", share(one["f1_kept"]), share(one["nll_gain_kept"])]
-            for name, one in figures["two halves"].items()
+            [name, share(row["f1"], 3), f"{row['nll']:.2f}", share(row["f1_kept"]), share(row["nll_gain_kept"])]
+            for name, row in figures["two halves"].items()
         ]
         rows += [[f"the paper's, {name}", "–", "–", share(value, 3), "–"] for name, value in PAPER.items()]
         header = ["two halves of a clip", "token-F1", "NLL a token", "F1 kept", "NLL gain kept"]
         blocks.append(markdown(header, rows))
     if "parts" in figures:
-        rows = [[name, share(one["f1"], 3), f"{one['nll']:.2f}"] for name, one in figures["controls"].items()]
-        blocks.append(markdown(["one of many, controls", "token-F1", "NLL a token"], rows))
+        rows = [[name, share(row["f1"], 3), f"{row['nll']:.2f}"] for name, row in figures["controls"].items()]
+        blocks.append(markdown(["row of many, controls", "token-F1", "NLL a token"], rows))
         names = list(next(iter(figures["parts"].values()), {}))
         for key, title in (("f1_kept", "token-F1 kept"), ("nll_gain_kept", "NLL gain kept")):
-            rows = [[name, *(share(one[name][key]) for one in figures["parts"].values())] for name in names]
+            rows = [[name, *(share(row[name][key]) for row in figures["parts"].values())] for name in names]
             blocks.append(markdown([f"{title}, of parts", *figures["parts"]], rows))
     return "\n\n".join(blocks)
 

@@ -1,4 +1,4 @@
-"""Finding one photograph among many, in movies with structure: what every policy finds, and what a query costs.
+"""Find one photograph among many, in movies with structure: recall of every policy, and seconds a query.
 
     python -m evaluation longmovie --images photographs --segments 32 --segments 128 --queries 200
 
@@ -48,24 +48,33 @@ SIZES: Final = (32, 128, 512)
 
 @dataclass(frozen=True)
 class Asked:
-    """A caption, and the segment of the movie that it is a caption of."""
+    """A caption, and the segment that it describes."""
 
     statement: str
     segment: int
 
 
 @dataclass(frozen=True)
-class Found:
-    """One answer: the rank (from 0) of the first span that fits the segment (IoU ≥ .5), None where none does; seconds
-    until the spans were known, None where earlier answers had left scores behind."""
+class QueryResult:
+    """The result of one query.
+
+    Attributes:
+        rank: of the first span with IoU ≥ .5 with the segment, from 0; None if there is none.
+        seconds: until the spans were known; None if the index had cached scores of earlier queries.
+    """
 
     rank: int | None
     seconds: float | None
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Whether exhaustive scoring puts the right segment first, and whether the budgeted candidates have it."""
+class CandidateRecall:
+    """Recall of the budgeted candidates for one query.
+
+    Attributes:
+        first: exhaustive scoring puts the right segment first.
+        candidate: the budgeted candidates include it.
+    """
 
     first: bool
     candidate: bool
@@ -74,13 +83,13 @@ class Kept:
 def make_movies(
     images: ImageSet, segments: int, queries: int, seed: int, allowed: Sequence[int] | None = None
 ) -> list[tuple[Structure, list[Asked]]]:
-    """Movies of so many segments with so many queries in all, each about another segment of its movie.
+    """Return movies of so many segments, with so many queries in all, each about another segment of its movie.
 
     Args:
-        allowed: the photographs that may be used; all captioned ones if None.
+        allowed: photographs to choose from; all captioned ones if None.
 
     Raises:
-        InputError: the photographs can't fill them.
+        InputError: too few photographs.
     """
     captioned = [i for i, one in enumerate(images.described) if one.captions]
     usable = captioned if allowed is None else [i for i in captioned if i in set(allowed)]
@@ -95,26 +104,26 @@ def make_movies(
     return made
 
 
-def ask(index: Index, asked: Asked, policy: policies.Policy, mode: Mode, cold: bool) -> Found:
-    """One query under one policy; `cold` says that the index has no score of this statement yet."""
+def ask(index: Index, asked: Asked, policy: policies.Policy, mode: Mode, cold: bool) -> QueryResult:
+    """Ask one query under one policy; `cold` means that the index has no cached score of the statement."""
     try:
         answer = index.ask(asked.statement, policy=policy, budget=BUDGET if mode == "budgeted" else "all")
     except NothingFound:
-        return Found(None, None)
+        return QueryResult(None, None)
     true = (SECONDS * asked.segment, SECONDS * (asked.segment + 1))
     ranks = [rank for rank, span in enumerate(answer.spans) if metrics.iou((span.start, span.end), true) >= 0.5]
-    return Found(ranks[0] if ranks else None, answer.timing.first_token_s if cold else None)
+    return QueryResult(ranks[0] if ranks else None, answer.timing.first_token_s if cold else None)
 
 
 def candidates(index: Index, statement: str) -> set[int]:
-    """The segments that `route` scores for a statement within the default budget."""
+    """Return the segments that `route` scores for a statement within the default budget."""
     route = index.ask(statement, policy="route").route
     looks = route.looks if route is not None else ()
     return {one.node for look in looks for one in look.candidates if isinstance(one.node, int)}
 
 
 def first_of_all(index: Index, statement: str) -> int:
-    """The segment that exhaustive scoring puts first."""
+    """Return the segment that exhaustive scoring puts first."""
     best: list[int] = []
 
     def look(graph: nx.DiGraph, query: Query) -> dict[Node, float]:
@@ -127,10 +136,11 @@ def first_of_all(index: Index, statement: str) -> int:
 
 
 class Movie:
-    """One movie's indexes, opened as often as cold times need: an index remembers the scores of the last statements.
+    """Ask one movie's indexes. An index caches scores, so that cold times need an index opened for each policy.
 
     Args:
-        path: the index with learned keys, where the model has them; `bare` is the same without.
+        path: the index with learned keys, where the model has them.
+        bare: the same index without keys; None if the model has none.
     """
 
     def __init__(self, path: Path, bare: Path | None, model: Model, named: Mapping[str, policies.Policy]) -> None:
@@ -138,62 +148,66 @@ class Movie:
 
     def run(
         self, queries: Sequence[Asked], timed: int, exhaustive: int
-    ) -> Iterator[tuple[dict[tuple[Mode, str], Found], dict[str, Kept]]]:
-        """What every policy finds for each query, and whether candidates keep what exhaustive scoring finds.
+    ) -> Iterator[tuple[dict[tuple[Mode, str], QueryResult], dict[str, CandidateRecall]]]:
+        """Yield each query's results by scoring and policy, and its candidates' recall with and without keys.
 
         Args:
-            timed: for so many queries every budgeted policy is asked of an index of its own, and `route` exhaustively.
-            exhaustive: so many queries are asked exhaustively too.
+            timed: number of queries that are timed, with an index of its indexes for every policy.
+            exhaustive: number of queries that are also asked exhaustively.
         """
         with ExitStack() as stack:
 
             def opened(path: Path) -> Index:
                 index = stack.enter_context(chunkv2l.open(path, model=self._model))
-                _ = index.graph, index.router  # made once an index, not once a question
+                _ = index.graph, index.router  # made once for an index
                 return index
 
-            own = {name: opened(self._path) for name in self._named} if timed else {}
+            indexes = {name: opened(self._path) for name in self._named} if timed else {}
             shared, whole = opened(self._path), opened(self._path)
             bare = opened(self._bare) if self._bare else None
             for number, asked in enumerate(queries):
                 cold = number < timed
-                found: dict[tuple[Mode, str], Found] = {}
+                results: dict[tuple[Mode, str], QueryResult] = {}
                 for name, policy in self._named.items():
-                    found["budgeted", name] = ask(own[name] if cold else shared, asked, policy, "budgeted", cold)
-                kept: dict[str, Kept] = {}
+                    results["budgeted", name] = ask(indexes[name] if cold else shared, asked, policy, "budgeted", cold)
+                kept: dict[str, CandidateRecall] = {}
                 if number < exhaustive:
                     for name, policy in sorted(self._named.items(), key=lambda item: item[0] != "route"):
                         first = name == "route"
-                        found["exhaustive", name] = ask(whole, asked, policy, "exhaustive", cold and first)
+                        results["exhaustive", name] = ask(whole, asked, policy, "exhaustive", cold and first)
                     right = first_of_all(whole, asked.statement) == asked.segment
-                    kept["with keys" if bare else "without keys"] = Kept(
+                    kept["with keys" if bare else "without keys"] = CandidateRecall(
                         right, asked.segment in candidates(shared, asked.statement)
                     )
                     if bare:
-                        kept["without keys"] = Kept(right, asked.segment in candidates(bare, asked.statement))
-                yield found, kept
+                        kept["without keys"] = CandidateRecall(
+                            right, asked.segment in candidates(bare, asked.statement)
+                        )
+                yield results, kept
 
 
-def summary(found: Sequence[Mapping[tuple[Mode, str], Found]], kept: Sequence[Mapping[str, Kept]]) -> dict[str, Any]:
-    """Figures of one N: {mode: {policy: R@1, R@5, n, seconds}}, and the candidates' share by kind of index."""
-    figures: dict[str, Any] = {"queries": len(found)}
+def summary(
+    results_by_query: Sequence[Mapping[tuple[Mode, str], QueryResult]], kept: Sequence[Mapping[str, CandidateRecall]]
+) -> dict[str, Any]:
+    """Return the figures of one N: {mode: {policy: R@1, R@5, n, seconds}}, and the candidates' recall by index."""
+    figures: dict[str, Any] = {"queries": len(results_by_query)}
     for mode in ("budgeted", "exhaustive"):
-        rows: dict[str, list[Found]] = {}
-        for one in found:
-            for (own, name), value in one.items():
-                if own == mode:
+        rows: dict[str, list[QueryResult]] = {}
+        for results_of in results_by_query:
+            for (row_mode, name), value in results_of.items():
+                if row_mode == mode:
                     rows.setdefault(name, []).append(value)
         figures[mode] = {name: _line(values) for name, values in rows.items()}
     figures["candidates"] = {}
-    for kind in ("with keys", "without keys"):
-        firsts = [one[kind] for one in kept if kind in one and one[kind].first]
-        if any(kind in one for one in kept):
-            share = sum(one.candidate for one in firsts) / len(firsts) if firsts else None
-            figures["candidates"][kind] = {"share": share, "n": len(firsts)}
+    for variant in ("with keys", "without keys"):
+        firsts = [query[variant] for query in kept if variant in query and query[variant].first]
+        if any(variant in query for query in kept):
+            share = sum(first.candidate for first in firsts) / len(firsts) if firsts else None
+            figures["candidates"][variant] = {"share": share, "n": len(firsts)}
     return figures
 
 
-def _line(values: Sequence[Found]) -> dict[str, float | int | None]:
+def _line(values: Sequence[QueryResult]) -> dict[str, float | int | None]:
     ranks = [value.rank for value in values]
     seconds = [value.seconds for value in values if value.seconds is not None]
     return {
@@ -211,25 +225,25 @@ def write_results(figures: Mapping[str, Any], out: Path, seed: int) -> None:
 
 
 def table_of(figures: Mapping[str, Any]) -> str:
-    """A row a policy, mode and N; then the candidates' share."""
+    """Return a table with a row for each N, mode and policy, and row of the candidates' recall."""
     rows = [
-        [size, mode, policy, share(one["R@1"]), share(one["R@5"]), _seconds(one["seconds"]), str(one["n"])]
-        for size, own in figures.items()
+        [size, mode, policy, share(row["R@1"]), share(row["R@5"]), _seconds(row["seconds"]), str(row["n"])]
+        for size, figures_of in figures.items()
         for mode in ("budgeted", "exhaustive")
-        for policy, one in own[mode].items()
+        for policy, row in figures_of[mode].items()
     ]
     header = ["segments", "scoring", "policy", "R@1", "R@5", "seconds a query", "queries"]
     blocks = [markdown(header, rows)]
     rows = [
-        [size, kind, share(one["share"], 3), str(one["n"])]
-        for size, own in figures.items()
-        for kind, one in own["candidates"].items()
+        [size, variant, share(row["share"], 3), str(row["n"])]
+        for size, figures_of in figures.items()
+        for variant, row in figures_of["candidates"].items()
     ]
     if rows:
         header = [
             "segments",
             "index",
-            "right one among the candidates, of those first when all are scored",
+            "share of right segments among the candidates, of those that exhaustive scoring puts first",
             "n",
         ]
         blocks.append(markdown(header, rows))
@@ -237,21 +251,23 @@ def table_of(figures: Mapping[str, Any]) -> str:
 
 
 def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
-    """R@1 of every budgeted policy over N, `route` exhaustively beside it; seconds a query on the right."""
+    """Draw R@1 of every policy and of exhaustive `route` over N (left), and seconds a query (right)."""
     left, right = figure.subplots(1, 2)
     sizes = [int(size) for size in figures]
     policies = list(next(iter(figures.values()))["budgeted"])
     for number, policy in enumerate(policies):
-        width = 1 + 0.7 * (len(policies) - number)  # several find the same: who is drawn over stays visible
-        found = [own["budgeted"][policy]["R@1"] for own in figures.values()]
-        left.plot(sizes, found, marker="o", linewidth=width, markersize=2 + width, label=policy)
+        width = 1 + 0.7 * (len(policies) - number)  # several have the same values: lines below stay visible
+        recalls = [figures_of["budgeted"][policy]["R@1"] for figures_of in figures.values()]
+        left.plot(sizes, recalls, marker="o", linewidth=width, markersize=2 + width, label=policy)
     for mode in ("budgeted", "exhaustive"):
-        whole = {int(size): own[mode]["route"] for size, own in figures.items() if "route" in own[mode]}
+        whole = {
+            int(size): figures_of[mode]["route"] for size, figures_of in figures.items() if "route" in figures_of[mode]
+        }
         if not whole:
             continue
         if mode == "exhaustive":
-            left.plot(list(whole), [one["R@1"] for one in whole.values()], "k--", label="route, exhaustive")
-        timed = {size: one["seconds"] for size, one in whole.items() if one["seconds"] is not None}
+            left.plot(list(whole), [row["R@1"] for row in whole.values()], "k--", label="route, exhaustive")
+        timed = {size: row["seconds"] for size, row in whole.items() if row["seconds"] is not None}
         right.plot(list(timed), list(timed.values()), marker="o", label=f"route, {mode}")
     for axes, words in ((left, "R@1"), (right, "seconds a query, median")):
         axes.set_xscale("log", base=2)
@@ -283,24 +299,23 @@ def command(
 ) -> None:
     """Text to segment in movies of N photographs: R@1 and R@5 per policy, seconds a query, exhaustive and budgeted.
 
-    A span with IoU ≥ .5 with the photograph's 4 s counts as found. The smaller movies are made of the largest one's
-    photographs, so that no more than those are encoded; they are kept for the next run. Results are written after
-    every movie.
+    A span with IoU ≥ .5 with the photograph's 4 s counts as results_by_query. The smaller movies use the largest one's
+    photographs, so that fewer are encoded; codes are kept for the next run. Results are written after every movie.
     """
     images = load_images(settings.stem, settings.limit)
-    chosen = dict(policies.load(one) for one in policy_names or policies.BUILT_IN)
-    wanted = sorted(set(sizes or SIZES), reverse=True)
+    chosen = dict(policies.load(name) for name in policy_names or policies.BUILT_IN)
+    segment_counts = sorted(set(sizes or SIZES), reverse=True)
     allowed: tuple[int, ...] | None = None
     plans = {}
-    for size in wanted:  # all of them, before hours are spent on the first
+    for size in segment_counts:  # first check that there are photographs for all
         plans[size] = make_movies(images, size, queries, settings.seed, allowed)
         allowed = allowed or plans[size][0][0].photographs
     encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in sorted(plans):
-            found: list[Mapping[tuple[Mode, str], Found]] = []
-            kept: list[Mapping[str, Kept]] = []
+            results_by_query: list[Mapping[tuple[Mode, str], QueryResult]] = []
+            kept: list[Mapping[str, CandidateRecall]] = []
             with tqdm(total=queries, desc=f"{size} segments", unit="query", disable=None) as bar:
                 for movie, asked in plans[size]:
                     takes = [Take(images.jpegs[number]) for number in movie.photographs]
@@ -310,12 +325,14 @@ def command(
                     bare = None
                     if encoder.model.keys is not None:
                         bare = write_movie(Path(folder) / "bare.idx", encoder.model, made, groups, keys=False)
-                    left = max(0, (queries if exhaustive is None else exhaustive) - len(found))
-                    runs = Movie(path, bare, encoder.model, chosen).run(asked, max(0, timed - len(found)), left)
-                    for one, candidate in runs:
-                        found.append(one)
-                        kept.append(candidate)
+                    left = max(0, (queries if exhaustive is None else exhaustive) - len(results_by_query))
+                    runs = Movie(path, bare, encoder.model, chosen).run(
+                        asked, max(0, timed - len(results_by_query)), left
+                    )
+                    for query_results, recall in runs:
+                        results_by_query.append(query_results)
+                        kept.append(recall)
                         bar.update()
-                    figures[str(size)] = {"movies": len(plans[size]), **summary(found, kept)}
+                    figures[str(size)] = {"movies": len(plans[size]), **summary(results_by_query, kept)}
                     write_results(figures, settings.out, settings.seed)
     click.echo(table_of(figures))

@@ -1,9 +1,9 @@
-"""Whether a build's memory stays flat however long the movie is: the peak at one minute against the peak at the end.
+"""Measure whether a build's memory stays constant over a long movie: its peak at one minute and at the end.
 
     python -m evaluation memory --movie short.mp4 --minutes 30
 
-The movie is made longer by playing it again through other windows (`looped.py`), in a process of its own, as a peak
-counts everything that a process did before. What is built is thrown away.
+A short movie is made long by repeating it through other windows (`looped.py`), in a process of its own, because a peak
+counts everything that a process did before. The index is deleted.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Growth:
-    """The most memory that the process ever had, bytes, when so many minutes of movie were stored.
+    """The process's peak memory, bytes, by stored minutes of movie.
 
     Attributes:
-        begin: before the first segment was encoded, model loaded.
+        begin: with the model loaded, before the first segment.
         early, late: at the early minute, and at the movie's end.
         minutes: of the early mark, and of the whole movie.
-        by_minute: the peak at each whole minute.
-        seconds, cpu_seconds: of the clock, and those that CPUs worked on it, which others on the machine change less.
+        by_minute: at each whole minute.
+        seconds, cpu_seconds: of the clock, and of all CPUs, which other programs change less.
     """
 
     begin: int
@@ -54,12 +54,12 @@ class Growth:
 
     @property
     def ratio(self) -> float:
-        """Late over early: 1 is flat."""
+        """Return late over early: 1 is constant memory."""
         return self.late / self.early
 
 
 def measure(movie: Path, model: str | Model, early: float, **options: Any) -> Growth:
-    """Build `movie`'s index and watch this process's peak memory; `early` is in minutes.
+    """Build `movie`'s index and record this process's peak memory; `early` is in minutes.
 
     Raises:
         ChunkV2LError: the system doesn't tell a process's peak, or the movie ends before the early mark.
@@ -86,11 +86,11 @@ def measure(movie: Path, model: str | Model, early: float, **options: Any) -> Gr
 
 
 def _watch(marks: dict[float, int], early: float) -> Callable[[Progress], None]:
-    """Notes the peak when a mark is first passed: 0, each whole minute, and the early one."""
+    """Return a progress callback that records the peak at minute 0, each whole minute, and the early one."""
 
     def progress(now: Progress) -> None:
-        wanted = {0.0, early, *map(float, range(int(now.done // 60) + 1))}
-        for minute in wanted - marks.keys():
+        minutes = {0.0, early, *map(float, range(int(now.done // 60) + 1))}
+        for minute in minutes - marks.keys():
             if now.done >= 60 * minute:
                 marks[minute] = peak()
 
@@ -98,7 +98,11 @@ def _watch(marks: dict[float, int], early: float) -> Callable[[Progress], None]:
 
 
 def peak() -> int:
-    """Bytes: the most memory that this process ever had. Raises ChunkV2LError where the system doesn't tell."""
+    """Return this process's peak memory, bytes.
+
+    Raises:
+        ChunkV2LError: the system doesn't tell.
+    """
     most = peak_memory()
     if most is None:
         raise ChunkV2LError("This system doesn't tell how much memory a process had.")
@@ -106,8 +110,8 @@ def peak() -> int:
 
 
 def lengthen(source: Path, target: Path, minutes: float) -> None:
-    """`looped.write` in a process of its own, so that its memory isn't counted."""
-    probe(source)  # what is wrong with it is told here
+    """Run `looped.write` in a process of its own, so that its memory isn't counted."""
+    probe(source)  # raises what is wrong with the movie
     command = [sys.executable, "-m", "evaluation.movies.looped", str(source.resolve()), str(target.resolve())]
     done = subprocess.run([*command, str(60 * minutes)], cwd=Path(__file__).parents[2], check=False)
     if done.returncode:
@@ -135,7 +139,7 @@ def command(
 
 
 def show(growth: Growth, as_json: bool = False) -> None:
-    """Print what was measured."""
+    """Print a measurement."""
     if as_json:
         terminal.emit_json({**asdict(growth), "ratio": growth.ratio})
         return

@@ -1,11 +1,11 @@
-"""What the default model's shipped weights can do, on any captioned photographs and any movie with queries.
+"""Measure the default model's shipped weights, on any captioned photographs and any movie with queries.
 
     python -m evaluation mini --images photographs
     python -m evaluation mini --images photographs --limit 128 --questions 128
     python -m evaluation mini --images photographs --movie movie.mp4 --queries movie.jsonl --json
 
-1,000 questions a line make 256,000 scored rows in the line of N = 256: seconds on a GPU, hours on a laptop, where
---questions and --largest make it shorter. Lines are written as they are measured.
+1,000 questions a line make 256,000 scored rows in the line of N = 256: seconds on a GPU, hours on a laptop, for which
+--questions and --largest are. Lines are written as they are measured.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
 Lines = dict[str, Ratio]
 
 
-def lines_of(shown: Shown, wanted: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[Lines]:
-    """The wanted lines, each as soon as it is measured; a longer measurement gives its lines again and again."""
+def lines_of(shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[Lines]:
+    """Yield the chosen lines as they are measured; a long measurement yields its lines repeatedly."""
 
     def rng(name: str) -> random.Random:
         return random.Random(f"mini {name} {seed}")
 
     photographs = len(shown.described)
-    if "captions" in wanted:
+    if "captions" in chosen:
         yield mini_lines.captions(shown, count)
-    if "yesno" in wanted:
+    if "yesno" in chosen:
         yield mini_lines.yes_no(shown, count, rng("yesno"))
-    if "kept" in wanted:
+    if "kept" in chosen:
         for size in KEPT:
             if size <= photographs:
                 yield mini_lines.share_kept(shown, size, count, rng(f"kept {size}"))
-    if "codes" in wanted:
+    if "codes" in chosen:
         yield mini_lines.codes(shown, min(count, photographs))
     sizes = [size for size in SIZES if size <= min(largest, photographs)]
-    if "find" in wanted and sizes:
+    if "find" in chosen and sizes:
         yield from mini_lines.find(shown, count, sizes, rng("find"))
-    if "route" in wanted and sizes:
+    if "route" in chosen and sizes:
         yield mini_lines.best_of(shown, sizes[min(1, len(sizes) - 1)], count, rng("route"))
 
 
 def movie_lines(model: Model, movie: Path, queries: Path, folder: Path) -> Lines:
-    """R1 and R5 at IoU .5 of a real movie's queries; an index, or a movie that is built first."""
+    """Return R1 and R5 at IoU .5 of a movie's queries; `movie` is an index, or a movie that is built first."""
     asked = qvhighlights.read_queries(queries)
     if movie.suffix != ".idx":
         out = folder / "movie.idx"
@@ -75,32 +75,32 @@ def movie_lines(model: Model, movie: Path, queries: Path, folder: Path) -> Lines
         movie = out
     predicted, true = [], []
     with chunkv2l.open(movie, model=model) as index:
-        for one in tqdm(asked, desc="movie", unit="query", disable=None):
-            spans = index.ask(question(one.query)).spans
+        for query in tqdm(asked, desc="movie", unit="query", disable=None):
+            spans = index.ask(question(query.query)).spans
             predicted.append([(span.start, span.end) for span in spans])
-            true.append(list(one.windows))
-    found: Lines = {}
+            true.append(list(query.windows))
+    lines: Lines = {}
     for top in (1, 5):
         hits = [recall([p], [t], top, 0.5) for p, t in zip(predicted, true, strict=True)]
-        found[f"movie, R{top}@0.5"] = Ratio.mean(hits)
-    return found
+        lines[f"movie, R{top}@0.5"] = Ratio.mean(hits)
+    return lines
 
 
 def figures_of(lines: Lines) -> dict[str, Any]:
-    """value, 95 % interval and number of questions of every line."""
-    found = {}
+    """Return value, 95 % interval and number of questions of every line."""
+    figures = {}
     for name, ratio in lines.items():
         low, high = interval(ratio)
-        found[name] = {"value": ratio.value, "low": low, "high": high, "questions": len(ratio.over)}
-    return found
+        figures[name] = {"value": ratio.value, "low": low, "high": high, "questions": len(ratio.over)}
+    return figures
 
 
 def table_of(figures: dict[str, Any]) -> str:
     rows = []
-    for name, one in figures.items():
+    for name, figure in figures.items():
         digits = 0 if "bytes" in name else 3
-        value, low, high = (f"{one[key]:.{digits}f}" for key in ("value", "low", "high"))
-        rows.append([name, value, f"{low} … {high}", str(one["questions"])])
+        value, low, high = (f"{figure[key]:.{digits}f}" for key in ("value", "low", "high"))
+        rows.append([name, value, f"{low} … {high}", str(figure["questions"])])
     return markdown(["measure", "value", "95 %", "questions"], rows)
 
 
@@ -109,7 +109,7 @@ def table_of(figures: dict[str, Any]) -> str:
 @click.option(
     "--largest", default=256, show_default=True, type=click.IntRange(min=8), help="Segments searched, at most."
 )
-@click.option("--line", "wanted", multiple=True, type=click.Choice(LINES), help="May be repeated; all if left out.")
+@click.option("--line", "chosen", multiple=True, type=click.Choice(LINES), help="May be repeated; all if left out.")
 @click.option("--movie", type=click.Path(path_type=Path), help="Movie or index, to be asked --queries.")
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's, QVHighlights' JSONL.")
 @json_option
@@ -117,16 +117,16 @@ def table_of(figures: dict[str, Any]) -> str:
 def command(
     questions: int,
     largest: int,
-    wanted: tuple[str, ...],
+    chosen: tuple[str, ...],
     movie: Path | None,
     queries: Path | None,
     as_json: bool,
     settings: PhotographSettings,
 ) -> None:
-    """The default model's own table, from its shipped weights, on photographs (and a movie) of yours.
+    """Measure the default model's shipped weights on your photographs, and a movie.
 
-    Photographs are filmed (pan and zoom), encoded, and asked about with zero visual tokens; frames in context stand
-    beside. Intervals are bootstrapped over questions.
+    Photographs are filmed (pan and zoom), encoded, and asked about with zero visual tokens; the table also has frames
+    in context. Intervals are bootstrapped over questions.
     """
     if (movie is None) != (queries is None):
         raise InputError("--movie and --queries go together: give both, or neither.")
@@ -141,7 +141,7 @@ def command(
         return figures
 
     with tempfile.TemporaryDirectory() as folder:
-        for more in lines_of(shown, wanted or LINES, questions, largest, settings.seed):
+        for more in lines_of(shown, chosen or LINES, questions, largest, settings.seed):
             lines.update(more)
             report()
         if movie is not None and queries is not None:

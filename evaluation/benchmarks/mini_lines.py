@@ -1,8 +1,8 @@
-"""What `python -m evaluation mini` measures, line by line: questions about photographs, asked of the shipped weights.
+"""Measure the lines of `python -m evaluation mini`: questions about photographs, asked of the shipped weights.
 
-Every function gives per-question numbers as `Ratio`s, a sum over questions over another: an accuracy is hits over
-questions, a likelihood nats over tokens, a share nats gained over nats to be gained. Nats a token include the end of
-turn, as in training, except where the router's score is meant.
+Every function returns per-question numbers as `Ratio`s: an accuracy is hits over questions, a likelihood nats over
+tokens, a share nats gained over nats to be gained. Nats a token include the end of turn, as in training; the router's
+score leaves it out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from evaluation.common.token_f1 import best_f1
 from evaluation.movies.photographs import Encoder, Take
 
 CHUNK: Final = 32
-"""Clips whose adapters are expanded at once."""
+"""Clips whose adapters are expanded together."""
 COMPOSED: Final = 4
 """Segments that the router's best are composed of."""
 
@@ -60,7 +60,7 @@ def interval(ratio: Ratio, rounds: int = 2000, seed: int = 0) -> tuple[float, fl
 
 @dataclass(frozen=True)
 class Shown:
-    """Photographs as the model has them: descriptions, codes as a build stores them, learned keys."""
+    """Photographs encoded by the shipped model: descriptions, codes as a build stores them, learned keys."""
 
     model: Model
     images: ImageSet
@@ -70,6 +70,7 @@ class Shown:
 
     @classmethod
     def of(cls, encoder: Encoder, images: ImageSet) -> Shown:
+        """Encode a set of photographs."""
         encoded = encoder.takes([Take(jpeg) for jpeg in images.jpegs])
         keys = [one.key for one in encoded if one.key is not None]
         codes = torch.stack([one.code.float() for one in encoded])
@@ -80,6 +81,7 @@ class Shown:
         return self.images.described
 
     def clip(self, number: int) -> Clip:
+        """Return a photograph's clip."""
         clip, vlm = self.encoder.film(Take(self.images.jpegs[number])), self.model.vlm
         return Clip(tuple(vlm.sampling.shrink(frame) for frame in clip.frames), clip.times, clip.duration, clip.fps)
 
@@ -169,15 +171,16 @@ def _caption_rows(shown: Shown, count: int) -> list[tuple[int, str]]:
 
 
 class HardNegatives:
-    """Nouns that a photograph lacks, drawn by how often they stand beside its own in others' captions."""
+    """Draw nouns that a photograph lacks, as often as other captions mention them together with its own."""
 
     def __init__(self, described: Sequence[Described]) -> None:
         self._beside: dict[str, Counter[str]] = {}
-        for one in described:
-            for noun in sorted(one.nouns):
-                self._beside.setdefault(noun, Counter()).update(sorted(one.nouns - {noun}))
+        for image in described:
+            for noun in sorted(image.nouns):
+                self._beside.setdefault(noun, Counter()).update(sorted(image.nouns - {noun}))
 
     def draw(self, nouns: frozenset[str], rng: random.Random) -> str | None:
+        """Return a noun that often occurs with `nouns`; None if no caption mentions one."""
         beside: Counter[str] = Counter()
         for noun in sorted(nouns):
             beside.update(self._beside.get(noun, Counter()))
@@ -298,20 +301,20 @@ def _shares_kept(
 
 @torch.inference_mode()
 def codes(shown: Shown, count: int, formats: Sequence[str] = ("fp32", "int8")) -> dict[str, Ratio]:
-    """Bytes a stored code, and token-F1 of captions from it."""
+    """Return bytes of a stored code, and token-F1 of captions from it."""
     model = shown.model
     chosen = [i for i, one in enumerate(shown.described) if one.captions][:count]
     lines = {}
     for form in formats:
         sizes, values = [], []
         for begin in range(0, len(chosen), CHUNK):
-            some = chosen[begin : begin + CHUNK]
-            blobs = [to_bytes(shown.codes[number], form) for number in some]
+            batch = chosen[begin : begin + CHUNK]
+            blobs = [to_bytes(shown.codes[number], form) for number in batch]
             stored = torch.stack([from_bytes(blob) for blob in blobs])
             adapters = concat([expand(model.hypernet, stored)], bias=model.hypernet.bias)
-            texts = model.vlm.generate([model.vlm.caption_question] * len(some), adapters, 40)
+            texts = model.vlm.generate([model.vlm.caption_question] * len(batch), adapters, 40)
             sizes += [len(blob) for blob in blobs]
-            values += [best_f1(text, shown.described[n].captions) for text, n in zip(texts, some, strict=True)]
+            values += [best_f1(text, shown.described[n].captions) for text, n in zip(texts, batch, strict=True)]
         lines[f"bytes a code, {form}"] = Ratio.mean([float(size) for size in sizes])
         lines[f"caption token-F1, {form} codes"] = Ratio.mean(values)
     return lines

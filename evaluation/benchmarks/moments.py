@@ -1,4 +1,4 @@
-"""Moment retrieval: queries with known windows, asked through the public API, scored as QVHighlights scores them.
+"""Measure moment retrieval: queries with known windows, asked through the public API, with QVHighlights' metrics.
 
     python -m evaluation moments --index movie.idx --queries queries.jsonl --json
 
@@ -45,7 +45,8 @@ BRIEF = ("R1@0.5", "R5@0.5", "mIoU", "n", "ceiling")
 
 
 def question(query: str) -> str:
-    """What is asked for a query: itself where that is answered with times (a statement, "When …"), else when it is so.
+    """Return the question for a query: itself if it is answered with times (a statement, "When …"), else for its
+    moment.
 
     >>> question("A woman in a pink vest runs along a path")
     'A woman in a pink vest runs along a path'
@@ -60,27 +61,27 @@ def predict(
 ) -> list[Prediction]:
     """Ask every query of its movie's index; the answer's spans, best first, are the prediction.
 
-    The model is loaded once. `options` go to `Index.ask`. The predictions are in the order of `queries`. A query that
-    nothing is found for (`fts` and words that no caption has) is one without a prediction.
+    The model is loaded once. `options` go to `Index.ask`. The predictions are in the order of `queries`. A query for
+    which nothing is predictions (`fts`, and words that no caption has) has a prediction without windows.
     """
-    found: dict[int | str, Prediction] = {}
+    predictions: dict[int | str, Prediction] = {}
     with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
         for vid, index in asking.opened(files, device):
             for query in (query for query in queries if query.vid == vid):
-                own = ask(index, question(query.query), **options)
-                told = () if own is None else saliency(own, index.segments[-1].end)
-                found[query.qid] = Prediction(query.qid, vid, query.query, spans_of(own), told)
+                answer = ask(index, question(query.query), **options)
+                scores = () if answer is None else saliency(answer, index.segments[-1].end)
+                predictions[query.qid] = Prediction(query.qid, vid, query.query, spans_of(answer), scores)
                 bar.update()
-    return [found[query.qid] for query in queries]
+    return [predictions[query.qid] for query in queries]
 
 
 def windows(index: Index, question: str, **options: Any) -> tuple[Scored, ...]:
-    """The answer's spans, best first; none where nothing is found."""
+    """Ask and return the answer's spans, best first; () if nothing is found."""
     return spans_of(ask(index, question, **options))
 
 
 def ask(index: Index, question: str, **options: Any) -> Answer | None:
-    """The answer; None where nothing is found."""
+    """Return the answer; None if nothing is found."""
     try:
         return index.ask(question, **options)
     except NothingFound:
@@ -88,22 +89,23 @@ def ask(index: Index, question: str, **options: Any) -> Answer | None:
 
 
 def spans_of(answer: Answer | None) -> tuple[Scored, ...]:
+    """Return the spans of an answer as (start, end, score)."""
     return () if answer is None else tuple((span.start, span.end, span.score) for span in answer.spans)
 
 
 def saliency(answer: Answer, duration: float) -> tuple[float, ...]:
-    """Of every `CLIP` seconds the probability of the segment in its middle, 0 where that wasn't scored.
+    """Return a score for every `CLIP` seconds: the probability of the segment in the middle, 0 if it wasn't scored.
 
-    Where the policy asked the router nothing, spans stand for segments.
+    If the policy didn't use the router, the answer's spans take the segments' place.
 
     Args:
         duration: of the movie, seconds.
     """
     scored = [
-        (one.start, one.end, one.p)
+        (candidate.start, candidate.end, candidate.p)
         for look in (answer.route.looks if answer.route else ())
-        for one in look.candidates
-        if isinstance(one.node, int)
+        for candidate in look.candidates
+        if isinstance(candidate.node, int)
     ] or spans_of(answer)
     middles = [(number + 0.5) * qvhighlights.CLIP for number in range(math.ceil(duration / qvhighlights.CLIP))]
     return tuple(max((p for start, end, p in scored if start <= at < end), default=0.0) for at in middles)
@@ -114,7 +116,7 @@ Score: TypeAlias = dict[str, "float | int | None"]
 COLUMNS = ("R1@0.3", "R1@0.5", "R1@0.7", "R5@0.5", "mIoU", "mAP")
 RECALLS = ((1, 0.3), (1, 0.5), (1, 0.7), (5, 0.5))
 LENGTHS: Mapping[str, tuple[float, float]] = {"short": (0, 10), "middle": (10, 30), "long": (30, float("inf"))}
-"""QVHighlights' (min, max] seconds of true windows, whose own "long" ends at its videos' 150 s."""
+"""QVHighlights' (min, max] seconds of true windows, whose "long" ends at its videos' 150 s."""
 
 
 def score(
@@ -122,66 +124,66 @@ def score(
     predictions: Sequence[Prediction],
     cuts: Mapping[str, Sequence[Window]] | None = None,
 ) -> Score:
-    """All metrics by name, fractions in [0, 1] and `n`; `ceiling` is None without `cuts`, the segments by vid.
+    """Return all metrics by name, fractions in [0, 1], and `n`; `ceiling` is None without `cuts`, the segments by vid.
 
     mAP-short, -middle and -long are mAP over the true windows of those lengths alone, over the queries that have any,
     as QVHighlights' evaluator has them; None where no query has.
     """
     truths = [query.windows for query in queries]
-    found = [prediction.windows for prediction in predictions]
-    result: Score = {f"R{k}@{threshold}": metrics.recall(found, truths, k, threshold) for k, threshold in RECALLS}
-    result["mIoU"] = metrics.mean_iou(found, truths)
-    result["mAP"] = metrics.mean_average_precision(found, truths, metrics.AP_THRESHOLDS)
-    result["mAP@0.5"] = metrics.mean_average_precision(found, truths, [0.5])
-    result["mAP@0.75"] = metrics.mean_average_precision(found, truths, [0.75])
+    predicted = [prediction.windows for prediction in predictions]
+    result: Score = {f"R{k}@{threshold}": metrics.recall(predicted, truths, k, threshold) for k, threshold in RECALLS}
+    result["mIoU"] = metrics.mean_iou(predicted, truths)
+    result["mAP"] = metrics.mean_average_precision(predicted, truths, metrics.AP_THRESHOLDS)
+    result["mAP@0.5"] = metrics.mean_average_precision(predicted, truths, [0.5])
+    result["mAP@0.75"] = metrics.mean_average_precision(predicted, truths, [0.75])
     for name, (least, most) in LENGTHS.items():
-        result[f"mAP-{name}"] = metrics.mean_average_precision_of_lengths(found, truths, least, most)
+        result[f"mAP-{name}"] = metrics.mean_average_precision_of_lengths(predicted, truths, least, most)
     result["n"] = len(queries)
     result["ceiling"] = metrics.ceiling([cuts[q.vid] for q in queries], truths) if cuts else None
     return result
 
 
 def each(queries: Sequence[MomentQuery], predictions: Sequence[Prediction]) -> dict[str, dict[str, float]]:
-    """For paired tests: {qid: {"R1@0.5", "R5@0.5", "mIoU", "mAP", …}}, each the query's own part of the mean."""
+    """Return each query's metrics for paired tests: {qid: {"R1@0.5", "R5@0.5", "mIoU", "mAP", …}}."""
     return {
         str(query.qid): {
             **{
-                f"R{k}@{threshold}": metrics.recall([found.windows], [query.windows], k, threshold)
+                f"R{k}@{threshold}": metrics.recall([prediction.windows], [query.windows], k, threshold)
                 for k, threshold in RECALLS
             },
-            "mIoU": metrics.mean_iou([found.windows], [query.windows]),
-            "mAP": metrics.mean_average_precision([found.windows], [query.windows], metrics.AP_THRESHOLDS),
+            "mIoU": metrics.mean_iou([prediction.windows], [query.windows]),
+            "mAP": metrics.mean_average_precision([prediction.windows], [query.windows], metrics.AP_THRESHOLDS),
         }
-        for query, found in zip(queries, predictions, strict=True)
+        for query, prediction in zip(queries, predictions, strict=True)
     }
 
 
 def as_table(rows: Mapping[str, Score], first: str = "policy") -> str:
-    """One row a policy or baseline; the ceiling, what perfect routing would reach at R1@0.5, in the last column."""
+    """Return a table with a row a policy or way; the last column is the ceiling of R1@0.5."""
     return table.markdown(
         [first, *COLUMNS, "queries", "ceiling"],
         [
-            [name, *(table.share(found[column]) for column in COLUMNS), str(found["n"]), table.share(found["ceiling"])]
-            for name, found in rows.items()
+            [name, *(table.share(row[column]) for column in COLUMNS), str(row["n"]), table.share(row["ceiling"])]
+            for name, row in rows.items()
         ],
     )
 
 
 def draw(figure: Figure, rows: Mapping[str, Score]) -> None:
-    """A group of bars a metric, a bar a row; a line at the ceiling of R1@0.5."""
+    """Draw a group of bars for each metric, with a bar a row, and a line at the ceiling of R1@0.5."""
     axes = figure.subplots()
     width = 0.8 / len(rows)
-    for number, (name, found) in enumerate(rows.items()):
+    for number, (name, row) in enumerate(rows.items()):
         places = [i - 0.4 + width * (number + 0.5) for i in range(len(COLUMNS))]
-        axes.bar(places, [_or_nan(found[column]) for column in COLUMNS], width, label=name)
-    ceiling = next((found["ceiling"] for found in rows.values() if found["ceiling"] is not None), None)
+        axes.bar(places, [_or_nan(row[column]) for column in COLUMNS], width, label=name)
+    ceiling = next((row["ceiling"] for row in rows.values() if row["ceiling"] is not None), None)
     if ceiling is not None:
-        place = COLUMNS.index("R1@0.5")
-        axes.hlines(ceiling, place - 0.45, place + 0.45, color="black", linestyle=":", label="ceiling of R1@0.5")
+        position = COLUMNS.index("R1@0.5")
+        axes.hlines(ceiling, position - 0.45, position + 0.45, color="black", linestyle=":", label="ceiling of R1@0.5")
     axes.set_xticks(range(len(COLUMNS)), COLUMNS)
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("share, mean IoU, mAP")
-    axes.set_title("Moments found")
+    axes.set_title("Moments row")
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
 
 
@@ -225,46 +227,46 @@ def command(
     as_json: bool,
     out: Path,
 ) -> None:
-    """Moment retrieval: share of queries whose moment is found (R1, R5), mean IoU, mAP.
+    """Moment retrieval: share of queries whose moment is predicted (R1, R5), mean IoU, mAP.
 
     \b
     python -m evaluation moments --index movie.idx --queries movie.jsonl
     python -m evaluation moments --index indexes/ --queries charades_sta_test.txt --policy route --policy fts
     python -m evaluation moments --queries highlight_val.jsonl --score predictions.jsonl
 
-    The ceiling is R1@0.5 of the best single segment: what a router that never errs would reach. Predictions are
+    The ceiling is R1@0.5 of the best single segment: what perfect routing would reach. Predictions are
     written (with the saliency of every two seconds) and read in QVHighlights' submission format; its test split, which
     has no answers, can be predicted. Writes moments.json, .md and .png to --out.
     """
     if len(policies) > 1 and (predictions or scored):
-        raise InputError("One file of predictions is one policy's: give --policy once.")
+        raise InputError("A file of predictions belongs to row policy: give --policy once.")
     queries = moment_files.read(queries_path, format, truths=predictions is None or scored is not None)
     given = qvhighlights.read_predictions(scored, queries) if scored is not None else []
     files = asking.indexes(index_path, queries) if index_path is not None else {}
     if files:
         given = [prediction for prediction in given if prediction.vid in files]
         queries = [query for query in queries if query.vid in files]
-    found: dict[str, list[Prediction]] = {}
+    predicted: dict[str, list[Prediction]] = {}
     if scored is not None:
-        found[scored.name] = given
+        predicted[scored.name] = given
     elif not files:
         raise InputError("Nothing to evaluate: give --index to ask the queries, or --score to score predictions.")
     else:
         options = ask_arguments(top_k, budget)
         for policy in policies or (None,):
-            found[policy or "default"] = predict(files, queries, device, policy=policy, **options)
+            predicted[policy or "default"] = predict(files, queries, device, policy=policy, **options)
     if predictions is not None:
-        qvhighlights.write_predictions(predictions, next(iter(found.values())))
+        qvhighlights.write_predictions(predictions, next(iter(predicted.values())))
         if unknown := sum(not query.windows for query in queries):
             terminal.say(f"{predictions} is written; {unknown} queries have no true windows, so nothing is scored.")
             return
     cuts = {vid: asking.segments(path) for vid, path in files.items()}
-    rows = {name: score(queries, one, cuts) for name, one in found.items()}
+    rows = {name: score(queries, row, cuts) for name, row in predicted.items()}
     results.write(
         "moments",
         {
             "rows": rows,
-            "questions": {name: each(queries, one) for name, one in found.items()},
+            "questions": {name: each(queries, row) for name, row in predicted.items()},
             "movies": {str(query.qid): query.vid for query in queries},
         },
         as_table(rows),

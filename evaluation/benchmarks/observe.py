@@ -1,7 +1,7 @@
-"""Statements over movies of photographs, scored: the cases that a calibration is fitted to and judged by.
+"""Score statements over movies of photographs: the cases that a calibration is fitted to and judged by.
 
-Half of the movies (of those that are long enough) have structure, the other half are any photographs. A third of the
-statements, unless told otherwise, are captions of photographs that aren't in the movie, and true of none that is, as
+Half of the movies (of those that are long enough) have structure, the other half are any photographs. By
+default, a third of the statements are captions of photographs outside the movie, true of none of its photographs, as
 far as nouns tell. A share of the statements may be bare names of things ("A dog."), true of every photograph with a
 caption that mentions one.
 """
@@ -38,8 +38,12 @@ SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement over a movie of photographs (their numbers); `right` are the places in it of which it is true: of a
-    caption its own photograph's."""
+    """A statement over a movie of photographs.
+
+    Attributes:
+        movie: the photographs' numbers.
+        right: the positions in the movie that the statement is true of; of a caption, its photograph's.
+    """
 
     text: str
     movie: tuple[int, ...]
@@ -55,10 +59,10 @@ def make_statements(
     rng: random.Random,
     names: float = 0.0,
 ) -> list[Statement]:
-    """So many statements, each over a movie of its own; sizes take turns.
+    """Return so many statements, each over another movie; sizes take turns.
 
     Args:
-        pool: the photographs that movies are made of; all captioned. Absent captions may be any photograph's.
+        pool: photographs to make movies of, all with captions. Captions of absent queries may be any photograph's.
         absent: share of the statements that are true of nothing.
         names: share of the statements that are bare names of things.
 
@@ -70,7 +74,7 @@ def make_statements(
     captioned = [i for i, one in enumerate(images.described) if one.captions]
     made = []
     gone = [number < round(count * absent) for number in range(count)]
-    rng.shuffle(gone)  # taking turns, too, whether something is there would depend on the size
+    rng.shuffle(gone)  # in turns, presence would depend on the size
     named = [number < round(count * names) for number in range(count)]
     if names:
         rng.shuffle(named)
@@ -88,13 +92,13 @@ def make_statements(
 
 
 def _name(images: ImageSet, pool: Sequence[int], movie: tuple[int, ...], gone: bool, rng: random.Random) -> Statement:
-    """A bare name, drawn by how many photographs of the pool have the thing."""
+    """Return the statement of a bare name, drawn by the number of the pool's photographs with the thing."""
     counts = Counter(noun for number in pool for noun in sorted(images.described[number].nouns))
     shown = [images.described[number].nouns for number in movie]
     there = frozenset().union(*shown)
     nouns = [noun for noun in counts if (noun in there) is not gone] or [noun for noun in NOUNS if noun not in there]
     noun = rng.choices(nouns, [counts[noun] or 1 for noun in nouns])[0]
-    return Statement(bare_name(noun), movie, tuple(place for place, own in enumerate(shown) if noun in own))
+    return Statement(bare_name(noun), movie, tuple(position for position, nouns in enumerate(shown) if noun in nouns))
 
 
 def _movie(images: ImageSet, pool: Sequence[int], size: int, structured: bool, rng: random.Random) -> tuple[int, ...]:
@@ -120,11 +124,11 @@ def _absent(images: ImageSet, movie: Sequence[int], captioned: Sequence[int], rn
 
 
 class Observer:
-    """Scores statements over encoded photographs, choosing candidates as `ask` does (captions aside).
+    """Score statements over encoded photographs, with candidates chosen as `ask` does, captions aside.
 
     Args:
         encoded: by the photographs' numbers.
-        mu: whether each photograph's μ is computed, too.
+        mu: compute each photograph's μ too.
     """
 
     def __init__(self, model: Model, encoded: Mapping[int, Encoded], mu: bool) -> None:
@@ -134,12 +138,12 @@ class Observer:
         self._keys = {number: one.key for number, one in encoded.items() if one.key is not None}
         self._mu: dict[int, float] = {}
         if mu:
-            for some in _batches(list(encoded)):
-                values = mean_scores(model, self._adapters(some))
-                self._mu.update((number, value or 0.0) for number, value in zip(some, values, strict=True))
+            for numbers in _batches(list(encoded)):
+                values = mean_scores(model, self._adapters(numbers))
+                self._mu.update((number, value or 0.0) for number, value in zip(numbers, values, strict=True))
 
     def case(self, statement: Statement, budget: int = BUDGET) -> Case:
-        """Scores of at most `budget` segments of the statement's movie."""
+        """Score at most `budget` segments of the statement's movie."""
         movie = statement.movie
         router = Router(
             self.model,
@@ -158,7 +162,7 @@ class Observer:
             nats=torch.tensor([nats[i] for i in chosen]),
             tokens=scoring.tokens,
             segments=len(movie),
-            right=tuple(chosen.index(place) for place in statement.right if place in nats),
+            right=tuple(chosen.index(position) for position in statement.right if position in nats),
             present=bool(statement.right),
             keys=None if similarity is None else torch.tensor([similarity[i] for i in chosen]),
             mu=torch.tensor([self._mu[movie[i]] for i in chosen]) if self._mu else None,

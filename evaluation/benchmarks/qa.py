@@ -1,10 +1,10 @@
-"""Questions with known answers, from the public datasets' own files: multiple choice and open.
+"""Measure question answering on the public datasets' own files: multiple choice and open questions.
 
     python -m evaluation qa --index indexes/ --questions lvbench.jsonl
 
-Each question is asked alone: options aren't in the prompt, and nothing else is. Multiple choice goes by how likely the
-model finds each option under the composed adapter, a token (`--rule`; see `evaluation.benchmarks.answers.Nats.worth`);
-open answers by token-F1. Two rows are controls: the bias adapter alone, which has seen no video, and chance.
+The prompt is the question alone, without its options. Multiple choice goes by the likelihood of each option
+under the composed adapter, a token (`--rule`; see `evaluation.benchmarks.answers.Nats.worth`);
+open answers by token-F1. Two rows are controls: the bias adapter alone, without video, and chance.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
 BLIND = "bias alone (no video)"
 Scores = dict[str, float]
-"""One question's: "accuracy" and what the other rules would choose, or "F1" and "exact"; "evidence" where known."""
+"""Scores of a question: "accuracy", and those of all rules; or "F1" and "exact"; "evidence" where known."""
 
 
 def answer(
     index: Index, question: Question, adapter: Adapter | None, rule: Rule = "mean", prompt: str | None = None
 ) -> tuple[str, Scores]:
-    """Answer a question under an adapter (None: the bias alone) and score the answer; `prompt`: other words for it."""
+    """Answer a question under an adapter (None: the bias alone) and score the answer; `prompt` replaces its text."""
     asked = prompt or question.question
     model = index.model
     bias = model.hypernet.bias
@@ -69,18 +69,18 @@ def answer(
 
 
 def chosen(question: Question, nats: Sequence[Nats], rule: Rule) -> Scores:
-    """Whether the likeliest option is the right one, by `rule` and by each."""
+    """Score the likeliest option, by `rule` and by every rule: 1 if it is right, else 0."""
     right = {each: float(answers.choose(nats, each) == question.correct) for each in RULES}
     return {"accuracy": right[rule], **{f"accuracy by {each}": right[each] for each in RULES}}
 
 
 def said(question: Question, text: str) -> Scores:
-    """An open answer against the references."""
+    """Score an open answer against the references."""
     return {"F1": best_f1(text, question.answers), "exact": float(answers.exact(text, question.answers))}
 
 
 def evidence(index: Index, question: Question, weights: Mapping[Node, float]) -> float | None:
-    """Whether a composed segment overlaps a window that the answer is in; None where the dataset doesn't tell."""
+    """Return 1 if a composed segment overlaps a window with the answer, else 0; None if the dataset has no windows."""
     if not question.evidence:
         return None
     spans = [index.segments[node] for node in weights if isinstance(node, int)]
@@ -95,9 +95,12 @@ def ask_all(
     device: str = "auto",
     **options: Any,
 ) -> dict[str, dict[str, Scores]]:
-    """{policy: {question's id: scores}}, the blind control last. `options` go to `Index.ask`."""
+    """Ask all questions and return {policy: {question's id: scores}}, the control without video last.
+
+    `options` go to `Index.ask`.
+    """
     names = [policy or "default" for policy in policies]
-    found: dict[str, dict[str, Scores]] = {name: {} for name in (*names, BLIND)}
+    scores_of: dict[str, dict[str, Scores]] = {name: {} for name in (*names, BLIND)}
     with tqdm(total=len(questions), unit="question", disable=None, leave=False) as bar:
         for vid, index in asking.opened(files, device):
             for question in (question for question in questions if question.vid == vid):
@@ -105,29 +108,31 @@ def ask_all(
                     weights = asking.weights(index, question.question, policy, **options)
                     prompt = asking.prompt(question.question, policy)
                     _, scores = answer(index, question, asking.adapter(index, weights), rule, prompt)
-                    seen = evidence(index, question, weights)
-                    found[name][question.id] = scores if seen is None else {**scores, "evidence": seen}
-                found[BLIND][question.id] = answer(index, question, None, rule)[1]
+                    overlap = evidence(index, question, weights)
+                    scores_of[name][question.id] = scores if overlap is None else {**scores, "evidence": overlap}
+                scores_of[BLIND][question.id] = answer(index, question, None, rule)[1]
                 bar.update()
-    return found
+    return scores_of
 
 
-def summary(questions: Sequence[Question], found: Mapping[str, Scores]) -> dict[str, Any]:
-    """Means over the questions; "kinds": the main measure by the dataset's own types, and their plain mean (MLVU's
-    M-Avg)."""
-    measures = list(dict.fromkeys(measure for scores in found.values() for measure in scores))
-    row: dict[str, Any] = {m: statistics.fmean(s[m] for s in found.values() if m in s) for m in measures}
+def summary(questions: Sequence[Question], scores_of: Mapping[str, Scores]) -> dict[str, Any]:
+    """Return means over the questions; "kinds" has the main measure by the dataset's scores types, and their mean.
+
+    The mean of types is MLVU's M-Avg.
+    """
+    measures = list(dict.fromkeys(measure for scores in scores_of.values() for measure in scores))
+    row: dict[str, Any] = {m: statistics.fmean(s[m] for s in scores_of.values() if m in s) for m in measures}
     main = "accuracy" if "accuracy" in measures else "F1"
     kinds: dict[str, list[float]] = {}
     for question in questions:
-        if main in (own := found.get(question.id, {})):
-            kinds.setdefault(question.type, []).append(own[main])
+        if main in (scores := scores_of.get(question.id, {})):
+            kinds.setdefault(question.type, []).append(scores[main])
     by_kind = {kind: statistics.fmean(values) for kind, values in sorted(kinds.items())}
-    return {**row, "n": len(found), "kinds": by_kind, "mean of kinds": statistics.fmean(by_kind.values())}
+    return {**row, "n": len(scores_of), "kinds": by_kind, "mean of kinds": statistics.fmean(by_kind.values())}
 
 
 def as_table(rows: Mapping[str, Mapping[str, Any]], chance: float | None, first: str = "policy") -> str:
-    """One row a policy; only the columns that any row has a number for."""
+    """Return a table with a row a policy, and the columns that some row has a number for."""
     names = ("accuracy", *(f"accuracy by {rule}" for rule in RULES), "F1", "exact", "evidence", "mean of kinds")
     columns = [name for name in names if any(name in row for row in rows.values())]
     body = [[name, *(share(row.get(c)) for c in columns), str(row["n"])] for name, row in rows.items()]
@@ -137,7 +142,7 @@ def as_table(rows: Mapping[str, Mapping[str, Any]], chance: float | None, first:
 
 
 def draw(figure: Figure, rows: Mapping[str, Mapping[str, Any]], chance: float | None) -> None:
-    """A bar a row for the main measures; a line at chance."""
+    """Draw the main measures as bars, one a row, and a line at chance."""
     axes = figure.subplots()
     measures = [m for m in ("accuracy", "F1") if any(m in row for row in rows.values())]
     for number, measure in enumerate(measures):
@@ -154,13 +159,13 @@ def draw(figure: Figure, rows: Mapping[str, Mapping[str, Any]], chance: float | 
 
 
 def guessing(questions: Sequence[Question]) -> float | None:
-    """Accuracy of guessing among the options; None where all questions are open."""
+    """Return the accuracy of guessing among the options; None if all questions are open."""
     shares = [1 / len(question.options) for question in questions if question.options]
     return statistics.fmean(shares) if shares else None
 
 
 def sampled(questions: Sequence[Question], limit: int | None, seed: int) -> list[Question]:
-    """At most `limit` of the questions, drawn at random, in their order."""
+    """Return at most `limit` of the questions, drawn at random, in their order."""
     if limit is None or limit >= len(questions):
         return list(questions)
     return [questions[i] for i in sorted(random.Random(seed).sample(range(len(questions)), limit))]
@@ -220,8 +225,8 @@ def command(
         raise InputError(f"{path} has no question about {index_path.name}.")
     files = {vid: file for vid, file in files.items() if any(question.vid == vid for question in questions)}
     options = ask_arguments(top_k, budget)
-    found = ask_all(files, questions, policies or (None,), rule, device, **options)
-    rows = {name: summary(questions, scores) for name, scores in found.items()}
+    scores_of = ask_all(files, questions, policies or (None,), rule, device, **options)
+    rows = {name: summary(questions, scores) for name, scores in scores_of.items()}
     chance = guessing(questions)
     table = as_table(rows, chance)
     results.write(
@@ -231,7 +236,7 @@ def command(
             "chance": chance,
             "rule": rule,
             "file": path.name,
-            "questions": found,
+            "questions": scores_of,
             "movies": {question.id: question.vid for question in questions},
         },
         table,

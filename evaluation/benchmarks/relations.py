@@ -1,9 +1,9 @@
-"""Questions about order in time, on movies of known order: before, after, while, first, last, how many times, within.
+"""Ask about order in time, on movies of known order: before, after, while, first, last, how many times, within.
 
     python -m evaluation relations --images photographs
 
-Each question is asked as a user asks it, and with `concat`; beside them stands how often the router alone finds the
-event that the question hangs on.
+Each question is asked as a user asks it, and with `concat`; a further column says how often the router alone finds the
+event that the question refers to.
 """
 
 from __future__ import annotations
@@ -42,14 +42,12 @@ _NUMBERS = {num2words(number): number for number in range(1, 21)} | {"once": 1, 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one question was answered with.
+    """The result of one question.
 
     Attributes:
-        question: see `Question`.
-        right: for each of `WAYS`, whether the answer's first span is the right segment (IoU ≥ .5); for "count", one of
-            the occurrences.
-        anchor: whether the router's first span for the anchor's statement is one of its occurrences.
-        counted: for "count", the number that the answer to `ask` says; None where it says none.
+        right: by way, True if the answer's first span is the right segment (IoU ≥ .5); for "count", an occurrence.
+        anchor: True if the router's first span for the anchor's statement is one of its occurrences.
+        counted: for "count", the number in the answer to `ask`; None if it has none.
     """
 
     question: Question
@@ -59,13 +57,13 @@ class Outcome:
 
 
 def hits(spans: Sequence[Span], segments: Sequence[int]) -> bool:
-    """Whether the first span has IoU ≥ .5 with one of these segments."""
+    """Return True if the first span has IoU ≥ .5 with one of these segments."""
     truths = [(SECONDS * i, SECONDS * (i + 1)) for i in segments]
     return bool(spans) and metrics.best_iou((spans[0].start, spans[0].end), truths) >= 0.5
 
 
 def number_in(text: str) -> int | None:
-    """The first number that a text says, in digits or words; None where it says none.
+    """Return the first number in a text, in digits or words; None if there is none.
 
     >>> number_in("It happens three times."), number_in("2 times"), number_in("A dog.")
     (3, 2, None)
@@ -79,7 +77,7 @@ def number_in(text: str) -> int | None:
 
 
 def ask(index: Index, question: Question) -> Outcome:
-    """Ask a question in both ways, and the router for its anchor."""
+    """Ask a question in both ways, and its anchor with the router alone."""
     right, counted = {}, None
     for way in WAYS:
         spans, text = _asked(index, question.text, None if way == "ask" else way)
@@ -99,7 +97,7 @@ def _asked(index: Index, text: str, policy: str | None) -> tuple[Sequence[Span],
 
 
 def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Shares by kind, by kind and sort of event, and over all."""
+    """Return shares by relation, by relation and type of event, and over all."""
     groups: dict[str, list[Outcome]] = {kind: [] for kind in RELATIONS}
     for outcome in outcomes:
         groups[outcome.question.relation].append(outcome)
@@ -126,25 +124,25 @@ def _shares(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
 
 
 def table_of(figures: Mapping[str, Any]) -> str:
-    """A row a kind of question."""
+    """Return a table with a row a relation."""
     rows = [
         [
             name,
-            share(one["ask"]),
-            share(one["anchor R@1"]),
-            share(one["concat"]),
-            share(one["count exact"]),
-            "–" if one["count off by"] is None else f"{one['count off by']:.1f}",
-            str(one["n"]),
+            share(figure["ask"]),
+            share(figure["anchor R@1"]),
+            share(figure["concat"]),
+            share(figure["count exact"]),
+            "–" if figure["count off by"] is None else f"{figure['count off by']:.1f}",
+            str(figure["n"]),
         ]
-        for name, one in figures.items()
+        for name, figure in figures.items()
     ]
     header = ["question", "right segment", "router's R@1 on the anchor", "concat", "count exact", "off by", "questions"]
     return markdown(header, rows)
 
 
 def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
-    """Bars: a group a kind of question."""
+    """Draw a group of bars for each relation."""
     axes = figure.subplots()
     names = [name for name in figures if "," not in name]
     for offset, (key, label) in enumerate(

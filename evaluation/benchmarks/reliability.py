@@ -1,6 +1,6 @@
-"""How far stated probabilities can be believed: expected calibration error, Brier score, false alarms against misses.
+"""Measure the reliability of probabilities: expected calibration error, Brier score, false alarms against misses.
 
-Pure functions on plain numbers.
+Pure functions of plain numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """Claims whose probabilities lie together: how many, their mean probability, and the share that was right."""
+    """Claims of similar probability: their number, mean probability, and the share that was right."""
 
     count: int
     said: float
@@ -22,40 +22,43 @@ class Bin:
 
 
 def bins(said: Sequence[float], right: Sequence[bool], count: int = BINS, equal: str = "width") -> list[Bin]:
-    """Claims sorted into bins; empty bins are left out.
+    """Sort claims into bins; empty bins are left out.
 
     Args:
         said: the probability of each claim, in [0, 1].
-        right: whether it was right.
-        equal: "width": [0, 1/count), [1/count, 2/count) …, 1 in the last; "mass": as many claims in each, as near as
-            may be, by rising probability.
+        right: True for each claim that was right.
+        equal: "width": [0, 1/count), [1/count, 2/count) …, 1 in the last; "mass": about equally many claims in each,
+            by rising probability.
     """
     if equal not in ("width", "mass"):
         raise ValueError(f"bins are of equal width or mass, not {equal!r}")
     pairs = sorted(zip(said, right, strict=True), key=lambda pair: pair[0])
     sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(count)]
     for rank, (p, is_right) in enumerate(pairs):
-        place = min(int(p * count), count - 1) if equal == "width" else rank * count // len(pairs)
-        sorted_in[place].append((p, is_right))
+        number = min(int(p * count), count - 1) if equal == "width" else rank * count // len(pairs)
+        sorted_in[number].append((p, is_right))
     return [
-        Bin(len(own), sum(p for p, _ in own) / len(own), sum(r for _, r in own) / len(own)) for own in sorted_in if own
+        Bin(len(claims), sum(p for p, _ in claims) / len(claims), sum(r for _, r in claims) / len(claims))
+        for claims in sorted_in
+        if claims
     ]
 
 
 def calibration_error(sorted_in: Sequence[Bin]) -> float:
-    """ECE: the mean over claims of |share right − mean probability| of their bin."""
-    total = sum(one.count for one in sorted_in)
-    return sum(one.count * abs(one.right - one.said) for one in sorted_in) / total
+    """Return ECE: the mean over claims of |share right − mean probability| of their bin."""
+    total = sum(bin_.count for bin_ in sorted_in)
+    return sum(bin_.count * abs(bin_.right - bin_.said) for bin_ in sorted_in) / total
 
 
 def brier(said: Sequence[float], right: Sequence[bool]) -> float:
-    """Mean of (probability − whether it was right)²: 0 is perfect, .25 is always saying one half."""
+    """Return the mean of (probability − right)², right being 0 or 1: 0 is perfect, .25 is always saying one half."""
     return sum((p - r) ** 2 for p, r in zip(said, right, strict=True)) / len(said)
 
 
 @dataclass(frozen=True)
 class Point:
-    """At a threshold: the share of absent things said to be there, and of present ones said not to be."""
+    """Shares of false alarms (absent, said to be there) and of misses (present, said not to be there) at a
+    threshold."""
 
     threshold: float
     false_alarms: float
@@ -63,9 +66,10 @@ class Point:
 
 
 def trade_off(doubt: Sequence[float], present: Sequence[bool]) -> list[Point]:
-    """Every threshold's false alarms and misses; "not there" is said where doubt > threshold. Thresholds rise.
+    """Return false alarms and misses at every threshold, in rising order; "not there" is said if doubt > threshold.
 
-    Raises ValueError unless there are both present and absent ones.
+    Raises:
+        ValueError: there are no present queries, or no absent ones.
     """
     there = [d for d, p in zip(doubt, present, strict=True) if p]
     gone = [d for d, p in zip(doubt, present, strict=True) if not p]
@@ -76,13 +80,14 @@ def trade_off(doubt: Sequence[float], present: Sequence[bool]) -> list[Point]:
 
 
 def at_threshold(there: Sequence[float], gone: Sequence[float], threshold: float) -> Point:
-    """One point, from the doubts of present and of absent queries."""
+    """Return the point of a threshold, from the doubts of present and of absent queries."""
     alarms = sum(d <= threshold for d in gone) / len(gone)
     return Point(threshold, alarms, sum(d > threshold for d in there) / len(there))
 
 
 def separation(doubt: Sequence[float], present: Sequence[bool]) -> float:
-    """How often an absent query is doubted more than a present one (the area under the ROC curve); ties count half."""
+    """Return the area under the ROC curve: the share of pairs in which the absent query is doubted more than the
+    present one; ties count half."""
     points = trade_off(doubt, present)
     area = 0.0
     for a, b in pairwise(points):

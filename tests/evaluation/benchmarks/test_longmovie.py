@@ -16,7 +16,7 @@ from chunkv2l.policies import BUILT_IN
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.__main__ import main
 from evaluation.benchmarks import longmovie
-from evaluation.benchmarks.longmovie import Asked, Found, Kept, Mode, Movie, make_movies, summary
+from evaluation.benchmarks.longmovie import Asked, CandidateRecall, Mode, Movie, QueryResult, make_movies, summary
 from evaluation.movies.photographs import Encoder, Take, write_movie
 from tests.evaluation.movies.test_photographs import keys
 from tests.helpers.fake_vlm import fake_model
@@ -47,12 +47,17 @@ def test_queries_are_captions_of_their_segments(images: ImageSet) -> None:
 
 
 def test_what_is_counted_by_hand() -> None:
-    def budgeted(rank: int | None, seconds: float | None = None) -> dict[tuple[Mode, str], Found]:
-        return {("budgeted", "route"): Found(rank, seconds)}
+    def budgeted(rank: int | None, seconds: float | None = None) -> dict[tuple[Mode, str], QueryResult]:
+        return {("budgeted", "route"): QueryResult(rank, seconds)}
 
     found = [budgeted(0, 1.0), budgeted(4, 3.0), budgeted(5), budgeted(None)]
-    found[0]["exhaustive", "route"] = Found(0, 9.0)
-    kept = [{"with keys": Kept(True, True)}, {"with keys": Kept(True, False)}, {"with keys": Kept(False, False)}, {}]
+    found[0]["exhaustive", "route"] = QueryResult(0, 9.0)
+    kept = [
+        {"with keys": CandidateRecall(True, True)},
+        {"with keys": CandidateRecall(True, False)},
+        {"with keys": CandidateRecall(False, False)},
+        {},
+    ]
     figures = summary(found, kept)
     assert figures["budgeted"]["route"] == {"R@1": 0.25, "R@5": 0.5, "n": 4, "seconds": 2.0, "timed": 2}
     assert figures["exhaustive"]["route"]["seconds"] == 9.0
@@ -80,7 +85,7 @@ def test_candidates_are_bounded_by_the_budget_and_exhaustive_has_all(images: Ima
         best = longmovie.first_of_all(index, "A dog and snow.")
         nats = index.router.nats("A dog and snow.", range(60))
         assert best == max(nats, key=lambda i: nats[i])
-        assert kept["with keys"] == Kept(best == 3, 3 in some)
+        assert kept["with keys"] == CandidateRecall(best == 3, 3 in some)
 
 
 def test_the_command_writes_what_it_found(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
