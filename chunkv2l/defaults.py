@@ -1,4 +1,4 @@
-"""What can be chosen by name, and what is taken where nothing is chosen. Imports nothing: --help reads it."""
+"""Names that can be chosen, and the defaults. Imports nothing, so that --help is fast."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Level = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one thing.
+    """The state of one thing that the doctor looked at.
 
     Attributes:
         subject: "Python", "reader pyav", "caption of a 3-second clip" …

@@ -13,12 +13,12 @@ from typing import Any, cast
 import networkx as nx
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import load_from_file
 from chunkv2l.graph import Node, groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
 from chunkv2l.policies.temporal import order
 from chunkv2l.query.query import Query
 from chunkv2l.sanitize import number_range
-from chunkv2l.user_code import load_from_file
 
 BUILT_IN: Mapping[str, Policy] = {
     policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)

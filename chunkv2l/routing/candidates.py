@@ -27,7 +27,7 @@ from chunkv2l.graph import Node, neighbours, pick_evenly
 
 @dataclass(frozen=True)
 class Shares:
-    """How a budget is divided.
+    """Shares of a budget.
 
     Attributes:
         first_round: share of the budget for the first round.

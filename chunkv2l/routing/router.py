@@ -43,7 +43,7 @@ GPU_ROWS: Final = 256
 
 @dataclass
 class _Scores:
-    """What one way of scoring has computed for a statement.
+    """Scores of a statement by one way of scoring.
 
     Attributes:
         precision: of the adapters.
@@ -59,7 +59,7 @@ class _Scores:
 
 @dataclass
 class _Statement:
-    """What is remembered of a statement.
+    """Values kept of a statement.
 
     Attributes:
         tokens: T.

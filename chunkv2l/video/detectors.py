@@ -25,7 +25,7 @@ from scenedetect.detectors import (
 
 from chunkv2l.defaults import DETECTOR, MAX_LENGTH, MIN_LENGTH
 from chunkv2l.errors import InputError
-from chunkv2l.user_code import load_from_file
+from chunkv2l.files import load_from_file
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ class MiniVLM(Family):
 
     def _see(self, images: Tensor) -> VisionFeatures:
         """Return the features of images uint8 [N, 3, SIZE, SIZE]."""
-        seen = see(self._vision_lowered, images)
-        return seen if self.classifier is None else replace(seen, names=classify(self.classifier, images))
+        features = see(self._vision_lowered, images)
+        return features if self.classifier is None else replace(features, names=classify(self.classifier, images))
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Clip], features: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
