@@ -1,18 +1,28 @@
-"""Write files whole or not at all, and load what a user's Python file calls by a name (FILE.py:NAME)."""
+"""Write files whole or not at all, read those of strangers within bounds, and load a name of a user's Python file."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from chunkv2l.errors import InputError
+from chunkv2l.sanitize import quoted
+
+MAX_JSON: Final = 16 << 20
+"""Bytes of a configuration, an index of shards, or a tokenizer."""
+MAX_HEADER: Final = 4 << 20
+"""Bytes of a safetensors header; those of large models have some 100 kB."""
+_HOLES_FROM: Final = 1 << 20  # bytes; smaller files may lie in a file system's own tables
 
 
 @contextmanager
@@ -94,3 +104,85 @@ def load_from_file(spec: str, role: str, form: str) -> object:
     except (Exception, SystemExit) as error:
         raise InputError(f'The {role} file "{path}" can\'t be run: {type(error).__name__}: {error}.') from error
     return vars(module).get(name)
+
+
+# --- files from strangers --------------------------------------------------------------------------------------------
+
+
+def check_file(path: Path, limit: int) -> None:
+    """Refuse a file that would hang or fill the memory of whoever reads it.
+
+    Args:
+        limit: bytes that such a file may have.
+
+    Raises:
+        InputError: there is none, it isn't a regular file, it is larger, or most of it is a hole.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} isn't a regular file.")
+    if status.st_size > limit:
+        raise InputError(f"{path} is too large for what it should be: {status.st_size} bytes, {limit} at most.")
+    stored = getattr(status, "st_blocks", None)  # of 512 bytes; not on Windows
+    if stored is not None and status.st_size > _HOLES_FROM and stored * 512 * 4 < status.st_size:
+        raise InputError(f"{path} is damaged: most of its {status.st_size} bytes are a hole. Fetch it again.")
+
+
+def check_safetensors(path: Path, limit: int) -> None:
+    """Refuse a safetensors file whose size or header would fill the memory before a tensor of it is read.
+
+    Raises:
+        InputError: as `check_file`, or the header is larger than any model's.
+    """
+    check_file(path, limit)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+    if length > MAX_HEADER:
+        raise InputError(f"{path} can't be read as a safetensors file: its header is too large. Fetch it again.")
+
+
+def read_text(path: Path, limit: int = MAX_JSON) -> str:
+    """Read a small UTF-8 file.
+
+    Raises:
+        InputError: as `check_file`, or it isn't UTF-8.
+    """
+    check_file(path, limit)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} can't be read: it isn't UTF-8.") from None
+
+
+def parse_json(text: str) -> object:
+    """Return the value of a JSON text from a stranger.
+
+    Raises:
+        ValueError: it isn't JSON, or is nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: Path, limit: int = MAX_JSON) -> object:
+    """Read a small JSON file.
+
+    Raises:
+        InputError: as `read_text`, or it isn't JSON.
+    """
+    try:
+        return parse_json(read_text(path, limit))
+    except ValueError as error:
+        raise InputError(f"{path} can't be read as JSON ({quoted(error)}).") from None

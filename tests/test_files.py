@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.files import atomic_write, load_from_file, write_text
+from chunkv2l.files import (
+    atomic_write,
+    check_file,
+    check_safetensors,
+    load_from_file,
+    read_json,
+    read_text,
+    write_text,
+)
 
 
 def test_the_name_changes_hands_at_the_end(tmp_path: Path) -> None:
@@ -101,3 +109,48 @@ def test_what_cannot_be_loaded_is_a_sentence(tmp_path: Path, name: str, text: st
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         load_from_file(f"{tmp_path / name}:value", "detector", FORM)
+
+
+# --- files from strangers ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_within_its_bounds_passes(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [1]}')
+    check_file(tmp_path / "a.json", 10)
+    assert read_json(tmp_path / "a.json") == {"a": [1]}
+    with pytest.raises(InputError, match="too large for what it should be: 10 bytes, 9 at most"):
+        check_file(tmp_path / "a.json", 9)
+
+
+def test_a_hole_of_many_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    if path.stat().st_blocks * 512 > 1 << 30:
+        pytest.skip("this file system has no holes")
+    with pytest.raises(InputError, match="most of its 8589934592 bytes are a hole"):
+        check_file(path, 64 << 30)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes as on Unix")
+def test_pipes_and_folders_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(InputError, match="isn't a regular file"):
+            read_text(path)
+    with pytest.raises(InputError, match="There is no file"):
+        read_text(tmp_path / "none")
+
+
+def test_a_header_larger_than_any_models_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes((90 << 20).to_bytes(8, "little") + b"{")
+    with pytest.raises(InputError, match="its header is too large"):
+        check_safetensors(path, 1 << 30)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"{", b"1" * 5000])
+def test_json_that_cant_be_read_is_a_sentence(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match="can't be read"):
+        read_json(tmp_path / "a.json")

@@ -21,11 +21,14 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import check_safetensors, read_json
 from chunkv2l.sanitize import quoted
 
 LLAMA = "model.layers.{i}.mlp.down_proj"
 SMOLVLM = "model.text_model.layers.{i}.mlp.down_proj"
-KEY = re.compile(r"(?P<before>.*?)(?P<block>\d+)\.(?P<after>[^0-9]*)\.lora_(?P<factor>[AB])\.weight")
+KEY = re.compile(r"(?P<before>.*?)(?P<block>\d{1,4})\.(?P<after>[^0-9]*)\.lora_(?P<factor>[AB])\.weight")
+MAX_RANK = 1 << 16
+MAX_FILE = 16 << 30  # bytes
 UNREAD = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
 
 
@@ -94,10 +97,11 @@ def load(folder: str | os.PathLike[str]) -> Factors:
     folder = Path(folder)
     config = _config(folder)
     file = folder / "adapter_model.safetensors"
+    if not file.exists():
+        raise InputError(f"There is no {file}: only PEFT folders with safetensors are read.")
+    check_safetensors(file, MAX_FILE)
     try:
         tensors = load_file(file)
-    except FileNotFoundError:
-        raise InputError(f"There is no {file}: only PEFT folders with safetensors are read.") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file} can't be read ({error}).") from None
     blocks: dict[str, dict[int, Tensor]] = {"A": {}, "B": {}}
@@ -125,18 +129,15 @@ def load(folder: str | os.PathLike[str]) -> Factors:
 def _config(folder: Path) -> dict[str, Any]:
     """Read a LoRA's configuration, checked: r and lora_alpha are usable, nothing is asked for that isn't read."""
     file = folder / "adapter_config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder} isn't a PEFT adapter: there is no adapter_config.json in it.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} can't be read ({error}).") from None
+    if not file.exists():
+        raise InputError(f"{folder} isn't a PEFT adapter: there is no adapter_config.json in it.")
+    config = read_json(file)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise InputError(f"{file} isn't a LoRA's configuration.")
     for name in UNREAD:
         if config.get(name):
             raise InputError(f"{file} asks for {name}, which chunkv2l's adapters don't have.")
     r, alpha = config.get("r"), config.get("lora_alpha")
-    if type(r) is not int or r < 1 or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if type(r) is not int or not 1 <= r <= MAX_RANK or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise InputError(f"{file} has no usable r and lora_alpha: {r!r}, {alpha!r}.")
     return config

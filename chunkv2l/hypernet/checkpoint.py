@@ -5,7 +5,6 @@ Files may come from anywhere: nothing in them is executed, and names, shapes and
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.files import atomic_write
+from chunkv2l.files import atomic_write, check_file, check_safetensors, parse_json
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
-from chunkv2l.hypernet.released import read_released
+from chunkv2l.hypernet.released import MAX_FILE, read_released
 from chunkv2l.sanitize import quoted
 
 FORMAT = "chunkv2l.hypernet"
@@ -43,6 +42,7 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no hypernetwork file {path}.")
+    check_file(path, MAX_FILE)
     if _looks_like_safetensors(path):
         tensors, metadata = _read(path)
         if metadata.get("format") == FORMAT:
@@ -167,6 +167,7 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    check_safetensors(path, MAX_FILE)
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -181,7 +182,7 @@ def read_config(path: Path, metadata: Mapping[str, str]) -> HypernetConfig:
         InputError: there is none, or it can't be.
     """
     try:
-        values = json.loads(metadata.get("config", ""))
+        values = parse_json(metadata.get("config", ""))
     except ValueError:
         values = None
     if not isinstance(values, dict):

@@ -10,14 +10,21 @@ import pickle
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import check_file
+from chunkv2l.hypernet.pickled import MAX_BYTES, check_pickle
 from chunkv2l.sanitize import quoted
 
+MAX_FILE: Final = 4 << 30
+"""Bytes; the larger of the released files has 0.9 GB."""
+MAX_ENTRIES: Final = 10_000
+"""Files in the archive: one a tensor; the released ones have a few hundred."""
+_END_OF_ARCHIVE = (1 << 16) + 22  # bytes in which an archive's end lies, a comment included
 EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
 COMPILED = "_orig_mod."  # what torch.compile puts into names
 
@@ -89,12 +96,12 @@ def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _load(path: Path) -> dict[Any, Any]:
+    check_file(path, MAX_FILE)
     if not zipfile.is_zipfile(path):
         raise InputError(
             f"{path} is neither a safetensors file nor a complete PyTorch checkpoint (cut short?): fetch it again."
         )
-    if _unpacked(path) > path.stat().st_size:
-        raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it is compressed, which PyTorch's files never are.")
+    _check_archive(path)
     stand_ins: list[Any] = [(type(name.rsplit(".", 1)[1], (StandIn,), {}), name) for name in NAMES]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
@@ -117,15 +124,43 @@ def _load(path: Path) -> dict[Any, Any]:
     return entries
 
 
-def _unpacked(path: Path) -> int:
-    """Return the bytes that an archive says it holds: a small file must not fill the memory."""
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that would fill the memory, and pickles in it that would, before torch reads it.
+
+    Raises:
+        InputError: it is damaged, compressed, or holds more than a checkpoint does.
+    """
+    if _count_entries(path) > MAX_ENTRIES:
+        raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it has more than {MAX_ENTRIES} entries.")
     try:
         with zipfile.ZipFile(path) as archive:
-            return sum(item.file_size for item in archive.infolist())
+            items = archive.infolist()
+            if sum(item.file_size for item in items) > path.stat().st_size:
+                raise InputError(
+                    f"{path} isn't a Frames2LoRA checkpoint: it is compressed, which PyTorch's files never are."
+                )
+            if len({item.filename for item in items}) < len(items):
+                raise InputError(f"{path} is damaged: it has an entry twice.")
+            for item in items:
+                if item.filename.endswith(".pkl"):
+                    if item.file_size > MAX_BYTES:
+                        raise ValueError(f"its pickle has {item.file_size} bytes")
+                    check_pickle(archive.read(item))
+    except InputError:
+        raise
     except (zipfile.BadZipFile, NotImplementedError, ValueError, UnicodeError, OSError) as error:
         raise InputError(
             f"{path} can't be read as a checkpoint, it is damaged ({quoted(error)}): fetch it again."
         ) from None
+
+
+def _count_entries(path: Path) -> int:
+    """Return the number of entries that an archive's end says it has, without reading the list of them."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_OF_ARCHIVE))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    return int.from_bytes(tail[at + 10 : at + 12], "little") if at >= 0 else 0
 
 
 def _is_plain_tensor(value: object) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import parse_json
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Calibration:
             InputError: no such JSON, an unknown name, or a value that can't be.
         """
         try:
-            values: Any = json.loads(text)
+            values: Any = parse_json(text)
         except ValueError:
             values = None
         if not isinstance(values, Mapping) or not set(values) <= {field.name for field in fields(cls)}:

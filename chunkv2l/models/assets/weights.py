@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,9 +17,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.files import atomic_write
+from chunkv2l.files import atomic_write, check_safetensors
 
 SCALE = ".scale"
+MAX_FILE: Final = 512 << 20
+"""Bytes of a file of weights that `read` takes; the shipped ones have 28 MB."""
 _SHORTEST = 64
 """Numbers that share a scale, at least; a matrix whose sides are both shorter is kept in float16."""
 
@@ -110,6 +113,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file of weights {path}.")
+    check_safetensors(path, MAX_FILE)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import read_text
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.checkpoint import build_hypernetwork, read_config
 from chunkv2l.hypernet.keys import SENTENCE, Keys
@@ -126,7 +127,7 @@ def load(
     network_path = folder / HYPERNET if hypernet is None else Path(hypernet)
     network, keys, calibration = read_hypernet(network_path)
     if hypernet is None and (folder / CALIBRATION).is_file():
-        calibration = Calibration.from_text((folder / CALIBRATION).read_text(encoding="utf-8"))
+        calibration = Calibration.from_text(read_text(folder / CALIBRATION))
     frozen = mini_frozen.fetch()
     sentences = None
     if keys is not None:

@@ -6,7 +6,6 @@ Pure functions. The rules are those of transformers 4.51.3, under which the rele
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +20,16 @@ from num2words import num2words
 from numpy.typing import NDArray
 from PIL import Image
 
+from chunkv2l.errors import InputError
+from chunkv2l.files import read_json
+from chunkv2l.sanitize import quoted
+
 INSTRUCTION = "Internalize this video for later captioning."
 """The question that the reference asks while it reads a clip; the released hypernetworks know no other."""
 MAX_FRAMES = 12
 FRAMES_PER_SECOND = 1.0
+MAX_TILE = 4096
+"""Pixels of a tile's side; SmolVLM2's have 384 and 512."""
 SKIP_SECONDS = 1
 LONGEST_EDGE = 384
 _FALLBACK_FPS = 30.0
@@ -140,18 +145,29 @@ def pixel_rule(folder: Path, image_size: int) -> PixelRule:
     for name in ("processor_config.json", "preprocessor_config.json"):
         path = folder / name
         if path.is_file():
-            read = json.loads(path.read_text(encoding="utf-8"))
-            values = {**values, **read.get("image_processor", read)}
-    tile = values.get("max_image_size", {}).get("longest_edge", image_size)
-    return PixelRule(
-        tile=int(tile),
-        mean=_three(values.get("image_mean", 0.5)),
-        std=_three(values.get("image_std", 0.5)),
-        scale=float(values.get("rescale_factor", 1 / 255)),
-    )
+            content = read_json(path)
+            content = content.get("image_processor", content) if isinstance(content, dict) else None
+            if not isinstance(content, dict):
+                raise InputError(f"{path} can't be read as a processor's configuration.")
+            values = {**values, **content}
+    try:
+        tile = int(values.get("max_image_size", {}).get("longest_edge", image_size))
+        rule = PixelRule(
+            tile=tile,
+            mean=_triple(values.get("image_mean", 0.5)),
+            std=_triple(values.get("image_std", 0.5)),
+            scale=float(values.get("rescale_factor", 1 / 255)),
+        )
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise InputError(f"{folder}: its processor's configuration can't be used ({quoted(error)}).") from None
+    numbers = (*rule.mean, *rule.std, rule.scale)
+    if not (1 <= tile <= MAX_TILE and all(map(math.isfinite, numbers)) and all(rule.std)):
+        raise InputError(f"{folder}: its processor's configuration has numbers that can't be.")
+    return rule
 
 
-def _three(value: float | Sequence[float]) -> tuple[float, float, float]:
+def _triple(value: float | Sequence[float]) -> tuple[float, float, float]:
+    """Return a number for each channel, of one for all or three."""
     numbers = [float(value)] * 3 if isinstance(value, (int, float)) else [float(item) for item in value]
     first, second, third = numbers
     return first, second, third

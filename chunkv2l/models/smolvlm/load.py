@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import MAX_JSON, check_file, check_safetensors, read_json
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import hub
@@ -21,9 +20,26 @@ from chunkv2l.models.model import Available, Comparison, Model
 from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.models.text.plain import quiet
+from chunkv2l.sanitize import quoted
 
 CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
 """The repository of the released hypernetworks, and the name that it was first published under."""
+MAX_WEIGHTS: Final = 64 << 30
+"""Bytes of a file of a VLM's weights."""
+_MOST: Final = {
+    "num_hidden_layers": 256,
+    "hidden_size": 1 << 16,
+    "intermediate_size": 1 << 18,
+    "num_attention_heads": 1 << 10,
+    "num_key_value_heads": 1 << 10,
+    "head_dim": 1 << 12,
+    "vocab_size": 1 << 21,
+    "max_position_embeddings": 1 << 22,
+    "image_size": 1 << 12,
+    "patch_size": 1 << 10,
+    "num_channels": 16,
+}
+"""The largest sizes of a model's configuration, far above any SmolVLM2's."""
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 
 
@@ -153,6 +169,7 @@ def load_smolvlm(
     config = read_config(folder)
     network = load_hypernetwork(hypernet_path)
     check_fit(network.config, config, name_or_path, hypernet_path)
+    check_folder(folder)
     if hypernet is not None:
         _check_base(network.config.base_model, name_or_path, hypernet_path)
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
@@ -212,9 +229,10 @@ def is_complete(folder: Path) -> bool:
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        weight_map = _section(read_json(index), "weight_map")
+    except InputError:
         return False
+    names = {name for name in weight_map.values() if isinstance(name, str)}
     return all((folder / name).is_file() for name in names)
 
 
@@ -227,15 +245,43 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} isn't a model's folder: it has no config.json.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model_type = config["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} can't be read as a model's configuration ({error}).") from None
-    if model_type != "smolvlm" or not isinstance(config.get("text_config"), dict):
-        raise InputError(f"{folder} holds a model of type {model_type!r}; only SmolVLM2 ('smolvlm') can be used.")
+    config = read_json(path)
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{path} can't be read as a model's configuration: it has no model_type.")
+    if config["model_type"] != "smolvlm" or not isinstance(config.get("text_config"), dict):
+        model_type = quoted(repr(config["model_type"]))
+        raise InputError(f"{folder} holds a model of type {model_type}; only SmolVLM2 ('smolvlm') can be used.")
+    for section in ("text_config", "vision_config"):
+        _check_sizes(_section(config, section), f"{path}: {section}")
     values: dict[str, Any] = config
     return values
+
+
+def _section(values: object, name: str) -> dict[str, Any]:
+    """Return a part of a JSON object, empty where it has none."""
+    section = values.get(name) if isinstance(values, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _check_sizes(section: dict[str, Any], where: str) -> None:
+    """Refuse sizes of which no model could be built, before transformers tries to."""
+    for name, most in _MOST.items():
+        size = section.get(name)
+        if size is not None and (type(size) is not int or not 1 <= size <= most):
+            raise InputError(f"{where} has a {name} that can't be: {quoted(repr(size))} (1 to {most}).")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder with files that would fill the memory of transformers or of whoever hashes them.
+
+    Raises:
+        InputError: see `files.check_file`.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors":
+            check_safetensors(path, MAX_WEIGHTS)
+        elif path.suffix in (".json", ".txt", ".jinja"):
+            check_file(path, MAX_JSON)
 
 
 def check_fit(hypernet: HypernetConfig, config: dict[str, Any], model: str, file: Path) -> None:
@@ -315,8 +361,9 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
             model, report = load(
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise InputError(f"{folder} can't be loaded as a SmolVLM2 ({str(error).splitlines()[0]}).") from error
+    except Exception as error:  # a damaged folder can fail in any way inside transformers
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{folder} can't be loaded as a SmolVLM2 ({quoted(reason)}).") from error
     if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
         raise InputError(f"{folder} isn't a complete SmolVLM2: {lacking[0]} is missing or has the wrong shape.")
     vocabulary = tokenizer.get_vocab()
@@ -334,6 +381,7 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device,
 def _separate_template(folder: Path) -> str | None:
     """Return the chat template from where processors of older transformers kept it; None where there is none."""
     try:
-        return str(json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))["chat_template"])
-    except (OSError, ValueError, KeyError, TypeError):
+        template = _section({"": read_json(folder / "chat_template.json")}, "").get("chat_template")
+    except InputError:
         return None
+    return template if isinstance(template, str) else None

@@ -133,7 +133,7 @@ def no_template(folder: Path) -> None:
         (truncate, "can't be loaded as a SmolVLM2"),
         (pickle_instead, "pickled weights aren't read"),
         (other_kind, "holds a model of type 'llama'"),
-        (broken_config, "can't be read as a model's configuration"),
+        (broken_config, "can't be read as JSON"),
         (no_config, "isn't a model's folder"),
         (no_template, "no chat template"),
     ],
@@ -314,3 +314,66 @@ def test_a_published_name_never_means_a_folder_in_the_current_one(
     with pytest.raises(InputError, match="isn't on this machine"):
         smolvlm.find("smolvlm2-500m", str(checkpoint))
     assert smolvlm.find("./smolvlm2-500m", str(checkpoint))[0] == Path("smolvlm2-500m")
+
+
+def changed(path: Path, section: str, name: str, value: object) -> None:
+    """Change a value of a JSON file's section; "" is the whole file."""
+    content = json.loads(path.read_text())
+    (content[section] if section else content)[name] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("text_config", "vocab_size", 10**12),
+        ("text_config", "num_attention_heads", -1),
+        ("text_config", "max_position_embeddings", "many"),
+        ("vision_config", "hidden_size", 10**9),
+        ("vision_config", "num_hidden_layers", 10**9),
+        ("vision_config", "patch_size", 0),
+        ("vision_config", "image_size", True),
+    ],
+)
+def test_sizes_that_cant_be_are_refused_before_a_model_is_built(
+    section: str, name: str, value: object, folder: Path
+) -> None:
+    changed(folder / "config.json", section, name, value)
+    with pytest.raises(InputError, match=f"{section} has a {name} that can't be"):
+        load_smolvlm(str(folder), CHECKPOINT, "cpu")
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {"max_image_size": {"longest_edge": 10**9}},
+        {"max_image_size": 7},
+        {"max_image_size": {"longest_edge": 1e400}},
+        {"image_std": 0},
+        {"image_mean": [0.5]},
+        {"image_mean": {"a": 1}},
+        {"rescale_factor": "x"},
+        {"image_processor": 5},
+        [],
+    ],
+)
+def test_a_processor_that_cant_be_is_refused(processor: object, folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    with pytest.raises(InputError, match="processor's configuration"):
+        load_smolvlm(str(folder), CHECKPOINT, "cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+def test_json_nested_without_end_is_a_sentence(name: str, folder: Path) -> None:
+    (folder / name).write_text('{"a":' * 100_000)
+    with pytest.raises(InputError, match=r"can't be (read as JSON|loaded)"):
+        load_smolvlm(str(folder), CHECKPOINT, "cpu")
+
+
+def test_weights_that_are_a_hole_are_refused(folder: Path) -> None:
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(8 << 30)
+    if (folder / "model.safetensors").stat().st_blocks * 512 > 1 << 30:
+        pytest.skip("this file system has no holes")
+    with pytest.raises(InputError, match="are a hole"):
+        load_smolvlm(str(folder), CHECKPOINT, "cpu")
