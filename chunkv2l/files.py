@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,6 +24,34 @@ MAX_JSON: Final = 16 << 20
 MAX_HEADER: Final = 4 << 20
 """Bytes of a safetensors header; those of large models have some 100 kB."""
 _HOLES_FROM: Final = 1 << 20  # bytes; smaller files may lie in a file system's own tables
+
+_ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
+"""An address; as a Path it has lost one slash. A Windows drive has a single letter."""
+_LIVE: Final = frozenset(("mms", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"))
+
+
+def local_path(path: str | os.PathLike[str], noun: str) -> Path:
+    """Return the path of a file to read, as a user named it; whether it is there is not checked.
+
+    Args:
+        noun: what the file is, for error sentences: "movie", "index".
+
+    Raises:
+        InputError: the name is empty, "-", or the address of something that isn't a local file.
+    """
+    text = os.fspath(path)
+    if not text.strip():
+        raise InputError(f"The name of the {noun} is empty: give the path of a file.")
+    local = Path(text)
+    if text == "-" and not local.exists():
+        raise InputError(f"A {noun} can't be read from standard input: give the path of a file.")
+    if (match := _ADDRESS.fullmatch(text)) and not os.path.lexists(local):
+        scheme = match[1].lower()
+        if scheme == "file":
+            raise InputError(f"{text} is an address: give the path alone, /{match[2]}.")
+        action = "record" if scheme in _LIVE else "download"
+        raise InputError(f"{text} is an address, not a local file: {action} it first, and give that file's path.")
+    return local
 
 
 @contextmanager

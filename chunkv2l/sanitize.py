@@ -27,8 +27,8 @@ def ascii_escape(character: str) -> str:
 
 
 def strip_invisible(text: str) -> str:
-    """Return a text without control characters, direction marks and characters without width."""
-    return _INVISIBLE.sub("", text)
+    """Return a text without control characters, direction marks and characters without width; blanks become spaces."""
+    return _INVISIBLE.sub(lambda match: " " if match[0].isspace() else "", text)
 
 
 def escape_invisible(text: str, escape: Callable[[str], str] = ascii_escape) -> str:

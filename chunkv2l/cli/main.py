@@ -5,10 +5,13 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted (Ctrl+C).
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -16,6 +19,7 @@ import chunkv2l
 from chunkv2l import defaults
 from chunkv2l.cli import streams
 from chunkv2l.cli.options import (
+    Group,
     budget_option,
     complete_model,
     complete_policy,
@@ -29,10 +33,17 @@ from chunkv2l.cli.options import (
 )
 from chunkv2l.cli.output import ProgressBar, show_answer, show_report
 from chunkv2l.cli.tools import TOOLS
-from chunkv2l.errors import ChunkV2LError
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.sanitize import shorten
 
 if TYPE_CHECKING:
     from chunkv2l.ask import Index
+
+
+FAULT: Final = "This is a fault of chunkv2l; CHUNKV2L_DEBUG=1 before the command shows where."
+MAX_MESSAGE: Final = 400
+"""Characters of a usage error, which quotes what was typed."""
+_CANT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF) if os.name == "posix" else (errno.ENOSPC,)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -62,6 +73,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(arguments, prog_name="chunkv2l", standalone_mode=False)
     except click.ClickException as error:
+        if isinstance(error, click.UsageError):
+            error = click.UsageError(shorten(error.format_message(), MAX_MESSAGE), error.ctx)
         with suppress(OSError):  # stderr is full
             error.show()
         return error.exit_code
@@ -72,17 +85,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         streams.show_traceback()
         streams.say(f"Error: {error}")
         return error.exit_code
+    except OSError as error:
+        streams.show_traceback()
+        if error.filename is None and error.errno in _CANT_WRITE:  # --help, which click prints
+            raise ChunkV2LError(f"The result can't be written to standard output ({error.strerror}).") from error
+        streams.say(f"Error: {error}\n{FAULT}")
+        return 1
     except Exception as error:
         streams.show_traceback()
-        streams.say(
-            f"Error: {type(error).__name__}: {error}\n"
-            "This is a fault of chunkv2l; CHUNKV2L_DEBUG=1 before the command shows where."
-        )
+        streams.say(f"Error: {type(error).__name__}: {error}\n{FAULT}")
         return 1
     return result if isinstance(result, int) else 0
 
 
 @click.group(
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "chunkv2l build movie.mp4",
@@ -229,7 +246,8 @@ def build(
         'chunkv2l ask movie.idx "What happens after a dog catches the ball?" --explain',
         "chunkv2l ask movie.idx                            # asks for questions, model loaded once",
         "chunkv2l ask movie.idx --json < questions.txt     # a line of JSON for each question",
-    )
+    ),
+    context_settings={"allow_extra_args": True},
 )
 @index_argument
 @click.argument("question", required=False)
@@ -278,6 +296,12 @@ def ask(
     """
     from chunkv2l.ask import open_index
     from chunkv2l.cli.artifacts import Outputs
+
+    if ctx.args:
+        words = " ".join((question or "", *ctx.args))
+        raise click.UsageError(f"Put the question into quotes: chunkv2l ask {index} {shlex.quote(shorten(words))}")
+    if question is not None and not os.path.exists(index) and os.path.isfile(question):
+        raise InputError(f"The index comes first: chunkv2l ask {question} {shlex.quote(shorten(index))}")
 
     outputs = Outputs(**files)
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}

@@ -13,6 +13,24 @@ from chunkv2l.sanitize import shorten
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Command(click.Command):
+    """A command that refuses empty names of files, models and so on."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        remaining = super().parse_args(ctx, args)
+        for parameter in self.params:
+            is_empty = parameter.name is not None and ctx.params.get(parameter.name) == ""
+            if is_empty and parameter.name != "question" and not ctx.resilient_parsing:
+                raise click.BadParameter("it is empty: give a value, or leave it out.", ctx, parameter)
+        return remaining
+
+
+class Group(click.Group):
+    """Commands that refuse empty names."""
+
+    command_class = Command
+
+
 def examples(*lines: str) -> str:
     """Return a command's epilog: examples as they are typed."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -164,19 +164,19 @@ def read_questions() -> Iterator[str]:
 
 def _piped_lines(stream: TextIO) -> Iterator[str]:
     """Yield a pipe's lines, each cut off at MAX_LINE characters."""
-    stream = _decode_utf16(stream)
+    _detect_utf16(stream)
     while line := stream.readline(MAX_LINE):
         yield line
         while line and not line.endswith("\n"):
             line = stream.readline(MAX_LINE)
 
 
-def _decode_utf16(stream: TextIO) -> TextIO:
-    """Return a stream that decodes UTF-16 if the bytes begin with its byte order mark, else the stream itself."""
-    buffer = getattr(stream, "buffer", None)
-    if isinstance(buffer, io.BufferedReader) and buffer.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return io.TextIOWrapper(buffer, encoding="utf-16", errors="replace")
-    return stream
+def _detect_utf16(stream: TextIO) -> None:
+    """Let a stream decode UTF-16, if the bytes begin with its byte order mark."""
+    if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BufferedReader):
+        return
+    if stream.buffer.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        stream.reconfigure(encoding="utf-16", errors="replace")
 
 
 def _terminal_lines() -> Iterator[str]:

@@ -10,6 +10,8 @@ import click
 from chunkv2l import defaults
 from chunkv2l.cli import output, streams
 from chunkv2l.cli.options import (
+    Command,
+    Group,
     budget_option,
     complete_model,
     complete_policy,
@@ -23,6 +25,7 @@ from chunkv2l.models import ModelSpec
 
 
 @click.command(
+    cls=Command,
     short_help="Show an index's segments.",
     epilog=examples("chunkv2l show movie.idx", "chunkv2l show movie.idx --json | jq '.segments[].caption'"),
 )
@@ -40,6 +43,7 @@ def show(index: str, as_json: bool) -> None:
 
 
 @click.command(
+    cls=Command,
     short_help="Look for damage in an index.",
     epilog=examples("chunkv2l verify movie.idx", "chunkv2l verify movie.idx --json"),
 )
@@ -65,6 +69,7 @@ def verify(ctx: click.Context, index: str, as_json: bool) -> None:
 
 
 @click.command(
+    cls=Command,
     short_help="Write adapters for PEFT and vLLM.",
     epilog=examples(
         "chunkv2l export movie.idx -o adapters                    # every segment's adapter",
@@ -148,6 +153,7 @@ def _export_base(folder: str, spec: ModelSpec, as_json: bool) -> None:
 
 
 @click.group(
+    cls=Group,
     invoke_without_command=True,
     short_help="List the models, or fetch one.",
     epilog=examples(
@@ -192,6 +198,7 @@ def fetch(name: str, source: str | None) -> None:
 
 
 @click.command(
+    cls=Command,
     short_help="Say what is missing on this machine.",
     epilog=examples("chunkv2l doctor", "chunkv2l doctor --model mini", "chunkv2l doctor --json"),
 )

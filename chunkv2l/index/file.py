@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import local_path
 from chunkv2l.index.database import SIDECARS, Database, name_blob
 from chunkv2l.index.fts import make_fts_query
 from chunkv2l.index.meta import Meta, read_meta, rebuild_command
@@ -58,7 +59,7 @@ class IndexFile:
         Raises:
             InputError: it is missing, isn't an index, isn't complete, is from a newer version, or was tampered with.
         """
-        self.path = Path(path)
+        self.path = local_path(path, "index")
         version = check_header(self.path) if finished else SCHEMA_VERSION
         self._database = Database(self.path)
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
+from chunkv2l.files import local_path
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import USER_FILES
 from chunkv2l.index.schema import MAX_SEGMENTS, part_path
@@ -90,9 +91,9 @@ def build(
         KeyboardInterrupt: passed on. After this or any other exception the same call goes on from the last batch.
     """
     settings = replace(settings or BuildSettings(), **options)
-    movie = Path(movie)
-    out = movie.with_suffix(".idx") if out is None else Path(out)
+    movie = local_path(movie, "movie")
     info = probe(movie, settings.stream)  # errors in the input are reported before any weight is fetched or loaded
+    out = movie.with_suffix(".idx") if out is None else Path(out)
     _check_out(out, movie)
     Writer.check_free(out)
     run, notes = Run(info.duration, progress), Notes()

@@ -15,6 +15,7 @@ from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import without_leading, without_trailing
 from chunkv2l.query.relations import Order, Relation, clause, take_order
 from chunkv2l.query.time_ranges import AUXILIARIES, take_stretch
+from chunkv2l.sanitize import strip_invisible
 
 MAX_QUESTION = 2000
 """Characters."""
@@ -186,7 +187,7 @@ def clean_question(question: str) -> str:
     Raises:
         InputError: it is empty, or too long.
     """
-    question = question.encode(errors="replace").decode().strip()
+    question = strip_invisible(question.encode(errors="replace").decode()).strip()
     if not question:
         raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
     if len(question) > MAX_QUESTION:

@@ -19,6 +19,7 @@ from typing import Any
 import av
 
 from chunkv2l.errors import InputError
+from chunkv2l.files import local_path
 from chunkv2l.video.container import (
     StreamInfo,
     choose_video_stream,
@@ -109,7 +110,7 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
         InputError: with a sentence for everything that is not a movie with at least one picture.
     """
     path = Path(path)
-    status = _check_file(path)
+    status = _check_file(local_path(path, "movie"))
     try:
         container = open_container(path)
     except (av.FFmpegError, ValueError) as error:
@@ -177,8 +178,11 @@ def _check_file(path: Path) -> os.stat_result:
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file; give the path of a movie file.")
         with path.open("rb") as file:
-            if not file.read(1):
-                raise InputError(f"{path} is empty (0 bytes); the copy or download may have failed.")
+            head = file.read(16)
+        if not head:
+            raise InputError(f"{path} is empty (0 bytes); the copy or download may have failed.")
+        if head == b"SQLite format 3\0":
+            raise InputError(f"{path} is an index, not a movie; give the movie that it is to be made of.")
         return status
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise InputError(f"{path} does not exist; check the path of the movie.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,15 @@ from typing import Any
 import av
 import pytest
 
+import chunkv2l
 from chunkv2l.cli import main as cli
+from chunkv2l.errors import InputError
 from tests.helpers.media import scene, truncate, write, write_sound
 from tests.helpers.movies import block_movie
+from tests.helpers.written import random_codes, write_index
 
 ROOT = Path(__file__).parents[2]
+WHEN = "When does a dog catch the ball?"
 
 
 def no_pictures(path: Path) -> Path:
@@ -179,7 +184,9 @@ def test_debugging_shows_where_it_was_found(bare: Path, monkeypatch: pytest.Monk
 SLOW = """
 import sys
 import chunkv2l.models
+import chunkv2l
 from chunkv2l.cli import main as cli
+from chunkv2l.errors import InputError
 from tests.helpers.fake_vlm import fake_model
 chunkv2l.models.load_model = lambda *_, **__: fake_model(delay=float(sys.argv[1]))
 cli.main(sys.argv[2:])
@@ -224,3 +231,90 @@ def stored(out: Path) -> int:
             return int(connection.execute("SELECT count(*) FROM segments").fetchone()[0])
     except sqlite3.Error:
         return 0
+
+
+ADDRESSES = {
+    "https://example.com/a.mp4": "download it first",
+    "HTTP://example.com/watch?v=x": "download it first",
+    "rtsp://camera/1": "record it first",
+    "s3://bucket/a.mp4": "download it first",
+    "file:///tmp/a.mp4": "give the path alone, /tmp/a.mp4",
+    "-": "can't be read from standard input",
+    "": "empty",
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("command", [("build",), ("ask", WHEN), ("show",)])
+def test_what_is_no_file_is_named_as_what_it_is(
+    name: str, command: tuple[str, ...], bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([command[0], name, *command[1:]]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and ADDRESSES[name] in printed.err and "fault of chunkv2l" not in printed.err
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_the_library_says_so_too(name: str, bare: Path) -> None:
+    for use in (chunkv2l.build, chunkv2l.open):
+        with pytest.raises(InputError, match=re.escape(ADDRESSES[name])):
+            use(name)
+        if name:
+            with pytest.raises(InputError, match=re.escape(ADDRESSES[name])):
+                use(Path(name))
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_folders_are_no_movies(name: str, bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["build", name]) == 2
+    assert "is a directory" in capsys.readouterr().err
+
+
+def test_an_index_is_no_movie(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_index(Path("a.idx"), random_codes(2))
+    assert cli.run(["build", "a.idx"]) == 2
+    assert "a.idx is an index, not a movie" in capsys.readouterr().err
+
+
+EMPTY = [
+    ("build", "a.mp4", "-o", ""),
+    ("build", "a.mp4", "--model", ""),
+    ("build", "a.mp4", "--subtitles", ""),
+    ("ask", "a.idx", WHEN, "--plot", ""),
+    ("ask", "a.idx", WHEN, "--policy", ""),
+    ("export", "a.idx", "-o", ""),
+    ("verify", ""),
+    ("models", "fetch", ""),
+    ("doctor", "--model", ""),
+]
+
+
+@pytest.mark.parametrize("arguments", EMPTY)
+def test_an_empty_value_is_refused(arguments: tuple[str, ...], bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_index(Path("a.idx"), random_codes(2))
+    assert cli.run(arguments) == 2
+    printed = capsys.readouterr()
+    assert "it is empty: give a value, or leave it out" in printed.err and printed.out == ""
+    assert [path.name for path in Path.cwd().iterdir()] == ["a.idx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ask", WHEN, "a.idx"), f"The index comes first: chunkv2l ask a.idx '{WHEN}'"),
+        (("ask", "a.idx", "a", "dog", "barks"), "Put the question into quotes: chunkv2l ask a.idx 'a dog barks'"),
+        (("ask", "a.idx", WHEN, "--top-k", "9" * 5000), "--top-k"),
+        (("ask", "a.idx", WHEN, "--budget", "9" * 5000), "neither a number"),
+        (("ask", "a.idx", WHEN, "--budget", "²"), "neither a number"),
+        (("export", "a.idx", "-o", "out", "--segments", "9" * 5000), "names no segments"),
+        (("export", "a.idx", "-o", "out", "--segments", "1-" + "9" * 5000), "names no segments"),
+        (("export", "a.idx", "-o", "out", "--max-rank", "9" * 5000), "--max-rank"),
+    ],
+)
+def test_arguments_in_the_wrong_order_or_too_long(
+    arguments: tuple[str, ...], message: str, bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_index(Path("a.idx"), random_codes(2))
+    assert cli.run(arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err) < 1000 and printed.out == ""
