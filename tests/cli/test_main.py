@@ -213,6 +213,8 @@ def test_verify(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{index} is sound.\n"
     assert cli.run(["verify", index, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"index": index, "ok": True, "findings": []}
+    assert cli.run(["verify", index, "--sandbox"]) == 0
+    assert capsys.readouterr().out == f"{index} is sound.\n"
 
 
 def test_verify_says_what_is_damaged(index: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,108 @@
+"""A sandboxed task answers as the function does, and can't use more than it may."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.sandbox.limits import Limits
+from chunkv2l.sandbox.parent import run_task
+from tests.helpers.indexes import CAPTIONS, write_index
+
+ROOT = Path(__file__).parents[2]
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+
+
+def run_limited(program: str, limits: Limits) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process that has set the limits."""
+    lines = (
+        "import sys; from chunkv2l.sandbox.limits import Limits, leave_network, set_limits\n"
+        f"is_offline = leave_network(); set_limits({limits!r})\n{program}"
+    )
+    return subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def test_the_answer_is_the_functions_own(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "a.idx")
+    told = run_task("describe index", path).result
+    assert [segment["caption"] for segment in told["segments"]] == list(CAPTIONS)
+    assert run_task("verify index", path).result == []
+    path.write_bytes(path.read_bytes()[:5000])
+    assert run_task("verify index", path).result
+    with pytest.raises(InputError, match="damaged"):
+        run_task("describe index", path)
+
+
+def test_subtitles_and_their_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nHello there!\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(tmp_path)  # nothing in the current folder is run
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (cue,) = run_task("read subtitles", "a.srt").result["cues"]
+    assert cue["text"] == "Hello there!"
+    with pytest.raises(InputError, match=r"There is no .*b\.srt"):
+        run_task("read subtitles", "b.srt")
+    with pytest.raises(InputError, match="more in it than may be told"):
+        run_task("read subtitles", "a.srt", Limits(answer=20))
+    with pytest.raises(ChunkV2LError, match="ended with code"):
+        run_task("no such task", "a.srt")
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("b = bytearray(200 << 20)", "MemoryError"),
+        ("open('/dev/shm/written', 'w').write('x' * 100000)", "File too large"),
+        ("files = [open('/dev/null') for _ in range(100)]", "Too many open files"),
+    ],
+)
+def test_what_a_task_may_not(program: str, words: str) -> None:
+    done = run_limited(program, Limits(memory=100 << 20))
+    assert done.returncode != 0 and words in done.stderr
+    assert run_limited("b = bytearray(50 << 20)", Limits(memory=100 << 20)).returncode == 0
+
+
+@LINUX
+def test_a_task_that_doesnt_end_is_ended() -> None:
+    done = run_limited("while True: pass", Limits(seconds=1))
+    assert done.returncode < 0
+
+
+@LINUX
+def test_without_a_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        program = (
+            f"import json, socket; print(json.dumps([is_offline, socket.socket().connect_ex(('127.0.0.1', {port}))]))"
+        )
+        is_offline, error = json.loads(run_limited(program, Limits()).stdout)
+    if not is_offline:
+        pytest.skip("this system lets only root leave the network")
+    assert error != 0
+
+
+@LINUX
+def test_the_child_ends_with_its_parent() -> None:
+    program = (
+        "import os, subprocess, sys, time\n"
+        "lines = 'from chunkv2l.sandbox.limits import leave_network; leave_network(); print(1, flush=True); '\n"
+        "child = subprocess.Popen([sys.executable, '-c', lines + 'import time; time.sleep(100)'], stdout=-1)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    pid = int(done.stdout)
+    for _ in range(100):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        os.sched_yield()
+        subprocess.run(["sleep", "0.05"], check=True)
+    pytest.fail("it is still there")
