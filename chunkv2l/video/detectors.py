@@ -189,8 +189,8 @@ def make_detector(
     if name not in DETECTORS or colon:
         known = ", ".join(DETECTORS)
         raise InputError(f"There is no scene detector {detector!r}; choose one of {known}, or fixed:SECONDS.")
-    kind = DETECTORS[name]
-    return Detector(name, kind.make(**kind.settings), kind.lag_frames, kind.lag_seconds, kind.confirm)
+    entry = DETECTORS[name]
+    return Detector(name, entry.make(**entry.settings), entry.lag_frames, entry.lag_seconds, entry.confirm)
 
 
 def _fixed_seconds(text: str, min_length: float, max_length: float) -> float:

@@ -1,4 +1,4 @@
-"""Which frames of a segment a model looks at, and what it keeps of each. Imports nothing heavy."""
+"""The rule by which a model samples frames of a segment. Imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -45,15 +45,15 @@ class Notes:
         self._notes: list[Note] = []
         self._lock = Lock()
 
-    def add(self, kind: str, text: str) -> None:
+    def add(self, topic: str, text: str) -> None:
         """Add a note, unless the same is there already or there are `MOST_OF_A_KIND`."""
         with self._lock:
-            count = sum(note.kind == kind for note in self._notes)
-            if count >= MOST_OF_A_KIND or any((note.kind, note.text) == (kind, text) for note in self._notes):
+            count = sum(note.kind == topic for note in self._notes)
+            if count >= MOST_OF_A_KIND or any((note.kind, note.text) == (topic, text) for note in self._notes):
                 return
             if count == MOST_OF_A_KIND - 1:
                 text += " (Further warnings of this kind are left out.)"
-            note = Note(kind, text)
+            note = Note(topic, text)
             self._notes.append(note)
         self._report(note)
 

@@ -99,7 +99,7 @@ class KeptFrame:
 
 @dataclass(frozen=True)
 class ScannedFrame:
-    """What the scan of one frame gives.
+    """The result of scanning one frame.
 
     Attributes:
         time: when it is first shown, seconds.

@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a process may use to read a movie.
+    """Limits and devices with which a process reads a movie.
 
     Attributes:
         room: bytes that whole frames may take, where they are kept.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +17,14 @@ from scenedetect.common import FrameTimecode
 from scenedetect.detector import SceneDetector
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from chunkv2l.cli import main as cli
 from chunkv2l.defaults import DETECTOR
 from chunkv2l.errors import InputError
-from chunkv2l.video.detectors import DETECTORS, Detector, Segment, make_detector
+from chunkv2l.video.detectors import DETECTORS, Detector, Segment, load_detector, make_detector
 from chunkv2l.video.segmenter import Segmenter
+from tests.helpers.fake_vlm import fake_model
 from tests.helpers.media import Image, dissolve, joined, plain, scene
+from tests.helpers.movies import block_movie
 
 NAMES = [*DETECTORS, "fixed:3"]
 
@@ -275,3 +280,73 @@ def test_segments_come_soon_and_little_is_held(name: str) -> None:
         segmenter.push(number / 25, frame)
         assert number / 25 - segmenter.start <= 32 + 16 + 2
         assert len(segmenter._times) <= 25 * 50 and len(segmenter._sums) == len(segmenter._times) + 1
+
+
+# ---- a detector of one's own from a file
+
+EVERY = """
+from scenedetect.detector import SceneDetector
+
+class Every(SceneDetector):
+    def __init__(self, seconds=3.0):
+        super().__init__()
+        self.next = self.seconds = seconds
+
+    def process_frame(self, timecode, frame_img):
+        if timecode.seconds < self.next:
+            return []
+        self.next += self.seconds
+        return [timecode]
+
+class Needs(SceneDetector):
+    def __init__(self, seconds):
+        super().__init__()
+
+def function():
+    pass
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(EVERY)
+    return path
+
+
+def test_a_build_with_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: fake_model())
+    movie = block_movie(tmp_path / "movie.mp4", (6.0, 3.5))
+    command = ["build", str(movie), "--model", "fake", "--detector", f"{file}:Every"]
+    assert cli.run([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["segments"] == 3  # half a second is merged
+    assert cli.run(["show", str(tmp_path / "movie.idx"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [segment["end"] for segment in shown["segments"]] == pytest.approx([3.0, 6.0, 9.5], abs=0.11)
+    assert shown["settings"]["detector"] == "own:Every"
+    assert cli.run(command) == 0
+    assert "nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["adaptive", "fixed:8", "what:ever", "adaptive:py"])
+def test_other_names_are_left_to_the_build(name: str) -> None:
+    assert load_detector(name) == name
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nothing.py:Every", "There is no file"),
+        ("{file}:Other", "is no class that derives from"),
+        ("{file}:function", "is no class that derives from"),
+        ("{file}:Needs", "can't be made without arguments"),
+        ("{broken}:Every", "can't be run: ZeroDivisionError"),
+    ],
+)
+def test_what_is_no_detector(file: Path, tmp_path: Path, spec: str, message: str) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0")
+    with pytest.raises(InputError, match=message):
+        load_detector(spec.format(file=file, broken=broken))

@@ -120,18 +120,18 @@ class DecordReader:
         except BrokenPipeError as error:
             raise ReaderError("The process in which decord reads has ended.") from error
 
-    def _receive(self, kind: bytes, limit: int) -> bytes | None:
+    def _receive(self, tag: bytes, limit: int) -> bytes | None:
         """Return the next message's bytes, at most `limit`; None at the end.
 
         Raises:
             ReaderError: decord's own, or because the process has ended or sent something else.
         """
         assert self._process.stdout is not None
-        sent_kind, length = protocol.HEADER.unpack(_read_exactly(self._process.stdout, protocol.HEADER.size))
-        if sent_kind == protocol.END:
+        sent_tag, length = protocol.HEADER.unpack(_read_exactly(self._process.stdout, protocol.HEADER.size))
+        if sent_tag == protocol.END:
             return None
-        is_failure = sent_kind == protocol.FAILURE
-        if not (is_failure or sent_kind == kind) or length > (4096 if is_failure else limit):
+        is_failure = sent_tag == protocol.FAILURE
+        if not (is_failure or sent_tag == tag) or length > (4096 if is_failure else limit):
             raise ReaderError("The process in which decord reads has sent something unexpected.")
         payload = _read_exactly(self._process.stdout, length)
         if is_failure:

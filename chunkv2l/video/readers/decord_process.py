@@ -17,15 +17,15 @@ import numpy as np
 from chunkv2l.video.child import end_with_parent, limit_open_files
 
 HEADER: Final = struct.Struct("!cQ")
-"""Before each message: its kind and its length in bytes."""
+"""Before each message: its tag and its length in bytes."""
 TIMES: Final = b"t"
-"""Kind: each frame's start and end by decord's clock, float64 [n, 2]."""
+"""Tag: each frame's start and end by decord's clock, float64 [n, 2]."""
 FRAME: Final = b"f"
-"""Kind: a picture, uint8 RGB [height, width, 3]."""
+"""Tag: a picture, uint8 RGB [height, width, 3]."""
 FAILURE: Final = b"e"
-"""Kind: a sentence; the process ends."""
+"""Tag: a sentence; the process ends."""
 END: Final = b"x"
-"""Kind: there are no more pictures."""
+"""Tag: there are no more pictures."""
 
 
 def main() -> None:
@@ -66,9 +66,9 @@ def main() -> None:
     _send(out, END, b"")
 
 
-def _send(out: IO[bytes], kind: bytes, payload: Any) -> None:
+def _send(out: IO[bytes], tag: bytes, payload: Any) -> None:
     data = memoryview(payload).cast("B")
-    out.write(HEADER.pack(kind, len(data)))
+    out.write(HEADER.pack(tag, len(data)))
     out.write(data)
     out.flush()
 

@@ -1,4 +1,4 @@
-"""What is wrong with a movie's frames, mended where possible and noted: torn clocks and undecodable pictures."""
+"""Mends torn clocks and notes pictures that can't be decoded."""
 
 from __future__ import annotations
 
