@@ -19,6 +19,7 @@ import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, Route, Timing, describe_count, describe_moment
+from chunkv2l.answer.from_index import answer_from_index, describe_unread
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
 from chunkv2l.defaults import BUDGET, MODELS
 from chunkv2l.errors import InputError
@@ -74,6 +75,11 @@ class _Asked:
     def wants_count(self) -> bool:
         """Say whether a number is the answer."""
         return self.parsed.kind == "count"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say which times in the question were not understood, a sentence each."""
+        return describe_unread(self.parsed.unread, self.within is not None)
 
 
 @dataclass(frozen=True)
@@ -242,6 +248,9 @@ class Index:
                 no word of it.
         """
         asked = self._understand(question, policy, top_k, budget)
+        known = answer_from_index(asked.parsed, self.segments, asked.within)
+        if known is not None:
+            return self._answer_known(asked, *known)
         load_s = self._load()
         timer, started = StepTimer(), perf_counter()
         routed = self._route(asked, timer)
@@ -272,8 +281,23 @@ class Index:
             seconds=tuple(timer.seconds.items()),
         )
         return Answer(
-            asked.text, text, spans, routed.not_there, asked.policy_name, self.file.meta.model, timing, route=route
+            asked.text,
+            text,
+            spans,
+            routed.not_there,
+            asked.policy_name,
+            self.file.meta.model,
+            timing,
+            route=route,
+            notes=asked.notes,
         )
+
+    def _answer_known(self, asked: _Asked, text: str, spans: tuple[Span, ...]) -> Answer:
+        """Return an answer that the index gave, without a model."""
+        route = Route(asked.parsed.relation, asked.within, asked.budget, looks=(), weights=(), seconds=())
+        timing = Timing(load_s=0.0, route_s=0.0, compose_s=0.0, first_token_s=0.0, total_s=0.0)
+        model = self.file.meta.model
+        return Answer(asked.text, text, spans, None, "index", model, timing, route=route, notes=asked.notes)
 
     # ---- the steps of `ask`
 

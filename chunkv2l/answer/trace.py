@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from chunkv2l.graph import Node
@@ -32,11 +32,8 @@ class Route:
 
     def to_json(self) -> dict[str, Any]:
         """Return the route as `chunkv2l ask --json --explain` prints it: plain values only."""
-        relation = None
-        if self.relation is not None:
-            relation = {**asdict(self.relation), "span": list(self.relation.span)}
         return {
-            "relation": relation,
+            "relation": None if self.relation is None else self.relation.to_json(),
             "within": None if self.within is None else list(self.within),
             "budget": self.budget,
             "looks": [trace.to_json() for trace in self.looks],

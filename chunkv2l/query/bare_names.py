@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+AUXILIARIES = "(?:do|does|did|is|are|was|were|has|have)"
+"""Pattern of the auxiliaries that a question inverts."""
 _MOVIE = r"(?:in|of) (?:the |this )?(?:whole |entire )?(?:video|movie|film|clip|footage|recording)"
 _SCREEN = rf"(?:{_MOVIE}|(?:on|in) (?:the )?(?:screen|camera|view|picture))"
 _LEADING = re.compile(

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.query.bare_names import without_leading, without_trailing
+from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
+from chunkv2l.query.movie_facts import Fact, parse_fact
 from chunkv2l.query.relations import Order, Relation, clause, take_order
-from chunkv2l.query.time_ranges import AUXILIARIES, take_stretch
+from chunkv2l.query.time_parsing import find_unread, take_time_range
 from chunkv2l.sanitize import strip_invisible
 
 MAX_QUESTION = 2000
@@ -47,6 +48,12 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
 )
 _LEADS = tuple((re.compile(pattern + r"(?![\w'’])[,:]?\s*", re.IGNORECASE), kind) for pattern, kind in _PATTERNS)
 
+_SHOW = re.compile(
+    r"(?:(?:please )?(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go to)(?: me| us| out)?)?",
+    re.IGNORECASE,
+)
+"""What is left of a question that asks to be shown a time range, once the range is taken off."""
+
 _GENERIC = frozenset(
     re.findall(
         r"\w+",
@@ -60,17 +67,27 @@ _GENERIC = frozenset(
 
 @dataclass(frozen=True)
 class Parsed:
-    """What the rule makes of a question.
+    """A question taken apart.
 
     Attributes:
         statement: what to look for: of a question with a relation, its anchor; "" when nothing is left.
         kind: the kind of answer asked for.
         relation: order in time, None where the question names none.
+        fact: what the question asks about the movie as a file, which the index knows: its length, start or end.
+        unread: times and durations that the question names and that were not understood as a restriction.
     """
 
     statement: str
     kind: Kind
     relation: Relation | None = None
+    fact: Fact | None = None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def asks_for_range(self) -> bool:
+        """Whether the question asks to be shown a time range and no more: "Show me the first minute"."""
+        restricted = self.relation is not None and self.relation.restricts
+        return restricted and self.kind == "when" and not self.statement
 
     def prompt(self, question: str, walked: bool) -> str:
         """What the model is asked: the question, without the order in time that the adapter stands for already.
@@ -94,29 +111,34 @@ def parse(question: str) -> Parsed:
     def base(part: str) -> tuple[str, Kind]:
         return _plain(part, marked)
 
-    rest, stretch = take_stretch(text)
-    if stretch is not None and base(rest)[1] == "statement":
-        rest, stretch = text, None
-    order = take_order(rest, base)
+    fact = parse_fact(text)
+    if fact is not None:
+        return Parsed("", "what", fact=fact)
+    reading = take_time_range(text, base)
+    remaining = reading.text
+    order = take_order(remaining, base)
     if order is not None and not _is_something(clause(order.anchor)):
         order = None
-    if order is None and stretch is None:
-        return Parsed(*base(rest))
-    anchor, kind, event, left = _around(order, rest, base)
+    unread = find_unread(f"{order.left}, {order.anchor}" if order else remaining)
+    if order is None and reading.time_range is None:
+        return Parsed(*base(remaining), unread=unread)
+    anchor, kind, event, left = _around(order, remaining, base)
     relation = Relation(
         kind=order.kind if order else "within",
         anchor=anchor,
         event=event,
         question=f"{left[:1].upper()}{left[1:]}?" if left else "",
-        span=stretch.span if stretch else (None, None),
-        share=stretch is not None and stretch.share,
+        time_range=reading.time_range,
+        offset=order.offset if order else None,
     )
-    return Parsed(anchor, kind, relation)
+    return Parsed(anchor, kind, relation, unread=unread)
 
 
 def _around(order: Order | None, rest: str, base: Callable[[str], tuple[str, Kind]]) -> tuple[str, Kind, str, str]:
     """(anchor, kind of answer, event, the question without its relation) of a question that has one."""
     if order is None:
+        if _SHOW.fullmatch(rest):
+            return "", "when", "", rest
         anchor, kind = base(rest)
         return anchor, kind, "", rest
     if order.kind == "count":

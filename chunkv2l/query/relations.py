@@ -39,10 +39,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from chunkv2l.query.bare_names import without_trailing
-from chunkv2l.query.time_ranges import AUXILIARIES
+from chunkv2l.query.bare_names import AUXILIARIES, without_trailing
+from chunkv2l.query.time_parsing import split_offset
+from chunkv2l.query.time_ranges import TimeRange
 
 RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
 
@@ -56,30 +57,32 @@ class Relation:
         anchor: the statement of what must be found first; "" if nothing ("what happens in the first minute?").
         event: for before, after and while, the statement of what is asked about; "" where the question names none.
         question: the question without its relation, for the prompt: the adapter already stands for the place.
-        span: (start, end) that the answer is restricted to; None is the movie's own, below 0 counts from the end.
-        share: whether `span` is in shares of the movie's length instead of seconds.
+        time_range: what the answer is restricted to; None for all of the movie.
+        offset: of before and after, how far from the anchor: (least, most) seconds; None for right beside it.
     """
 
     kind: RelationKind
     anchor: str = ""
     event: str = ""
     question: str = ""
-    span: tuple[float | None, float | None] = (None, None)
-    share: bool = False
+    time_range: TimeRange | None = None
+    offset: tuple[float, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values; `span` and `share` are the time range's (`TimeRange.to_json`)."""
+        return {
+            "kind": self.kind,
+            "anchor": self.anchor,
+            "event": self.event,
+            "question": self.question,
+            **({"span": [None, None], "share": False} if self.time_range is None else self.time_range.to_json()),
+            "offset": None if self.offset is None else list(self.offset),
+        }
 
     @property
     def restricts(self) -> bool:
-        """Whether the answer is to lie in a stretch of the movie."""
-        return self.span != (None, None)
-
-    def bounds(self, duration: float) -> tuple[float, float]:
-        """The stretch that the answer is restricted to, in seconds of a movie so long; start ≤ end."""
-        unit = duration if self.share else 1.0
-        start, end = (None if t is None else t * unit for t in self.span)
-        start = 0.0 if start is None else start if start >= 0 else duration + start
-        end = duration if end is None else end if end >= 0 else duration + end
-        start, end = min(max(start, 0.0), duration), min(max(end, 0.0), duration)
-        return min(start, end), max(start, end)
+        """Whether the answer is to lie in a part of the movie."""
+        return self.time_range is not None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Order:
     kind: RelationKind
     anchor: str
     left: str
+    offset: tuple[float, float] | None = None
 
 
 Base = Callable[[str], tuple[str, str]]
@@ -194,14 +198,26 @@ def _beside(text: str, base: Base, *patterns: re.Pattern[str]) -> Order | None:
     """Before, after or while."""
     if match := _FOLLOWS.match(text):
         return Order("after" if match["after"] else "before", match["anchor"], "What happens")
-    match = next((found for pattern in patterns if (found := pattern.match(text))), None)
+    ahead, offset = _split_leading_offset(text)
+    match = next((match for pattern in patterns if (match := pattern.match(ahead))), None)
     if match is None:
         return None
     kind, left, anchor = _KINDS.get(match["word"].lower(), "while"), match["left"].strip(" ,"), match["anchor"]
+    if kind != "while" and match.re is _TRAILING:
+        left, offset = split_offset(left)
     event, asks = base(left)
-    told = match.re is _LEADING or bool(not _PURSUIT.search(left) and _VERB.match(anchor))  # an anchor beyond doubt
+    is_clause = offset is not None or match.re is _LEADING or bool(not _PURSUIT.search(left) and _VERB.match(anchor))
     if asks == "when":
-        fits = told and bool(event) and (kind != "while" or match.re is _LEADING)
+        fits = is_clause and bool(event) and (kind != "while" or match.re is _LEADING)
     else:
-        fits = asks not in ("whether", "statement") and (told or not event or _DOING.search(left) is not None)
-    return Order(kind, anchor, left) if fits else None
+        fits = asks not in ("whether", "statement") and (is_clause or not event or _DOING.search(left) is not None)
+    return Order(kind, anchor, left, offset) if fits else None
+
+
+def _split_leading_offset(text: str) -> tuple[str, tuple[float, float] | None]:
+    """Return "ten seconds after a dog barks, what …" without its distance in time, and that."""
+    beside = re.search(r"\b(?:after|before)\b", text, re.IGNORECASE)
+    if beside is None or not beside.start():
+        return text, None
+    ahead, offset = split_offset(text[: beside.start()])
+    return (text[beside.start() :], offset) if offset is not None and not ahead else (text, None)

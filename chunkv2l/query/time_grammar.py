@@ -1,0 +1,423 @@
+"""The grammar of time ranges in questions: "between 10:00 and 12:30", "the last 10 % of the second half".
+
+In the order in which they are defined, each from the ones before it:
+
+    extent   "ten minutes", "minute", "10 %", "half"                    a length
+    point    "2:15", "minute 5", "the 3-minute mark", "30 seconds       a time
+             before the end", "halfway", "t=35"
+    part     "the first" extent, "the third" extent, "the middle"       an interval of another one
+             extent, "the beginning", each "of" a part or of the movie
+    phrase   "between" point "and" point, "after" point or part,        what a question is restricted to
+             "in" part, "at" point, point "-" point, …
+
+The longest phrase that fits counts. Quantities are `chunkv2l.query.quantities`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import pyparsing as pp
+
+from chunkv2l.query import quantities
+from chunkv2l.query.quantities import element, match_words
+from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
+
+NEAR: Final = 10.0
+"""Seconds that "right before" and "just after" a time reach."""
+
+
+Part: TypeAlias = Callable[[TimeRange], TimeRange]
+"""From a range to a part of it."""
+
+
+def _rule(expression: pp.ParserElement, evaluate: Callable[..., object]) -> pp.ParserElement:
+    """Return the expression, yielding what `evaluate` makes of the values that it yields."""
+    return expression.add_parse_action(lambda tokens: [evaluate(*tokens)]).set_name("rule")
+
+
+def _constant(pattern: str, value: object) -> pp.ParserElement:
+    return element(rf"(?:{pattern})(?![\w'])", lambda _: value)
+
+
+def _to_moment(expression: pp.ParserElement) -> pp.ParserElement:
+    """Return an expression that yields seconds as one that yields a `Moment`."""
+    return _rule(expression, lambda seconds: Moment(seconds=seconds))
+
+
+# ---- words
+
+_MOVIE = r"(?:movie|video|film|clip|footage|recording|show|episode|tape|vid)"
+_OF_MOVIE = rf"(?:of|in|into|through|from|within) (?:the |this |that |my |our )?(?:whole |entire |full )?{_MOVIE}"
+_QUESTION = r"(?:what|who|where|which|how|when|is|are|was|were|do|does|did|has|have|can)"
+_BREAK = rf"(?= ?(?:$|[,;:.]|{_QUESTION}\b))"
+"""Where "in" ends the time: "30 seconds in, what happens?", not "30 seconds in the water"."""
+_BEGIN, _FINISH = r"beginning|start|opening|outset", r"end|ending"
+_MIDDLE = r"middle|mid-?point|half-?way (?:point|mark)|middle point"
+
+_the = pp.Opt(match_words("the"))
+_mark = match_words(r"-?(?:time ?)?(?:mark|point|time ?stamp)s?")
+_of_movie = match_words(_OF_MOVIE)
+_about = pp.Opt(
+    match_words("exactly|precisely|about|around|roughly|approximately|approx|circa|ca|nearly|almost")
+    | pp.Suppress(pp.Regex(r"[~@]|approx\.|ca?\."))
+)
+
+# ---- extents: lengths
+
+_length = _to_moment(quantities.duration())
+_one_unit = _to_moment(quantities.bare_unit())
+_share = _rule(quantities.fraction(), lambda share: Moment(share=share))
+_extent = _length ^ _one_unit ^ _share
+
+# ---- points
+
+_edge = _constant(f"the (?:very )?(?:{_FINISH})", END) | _constant(f"the (?:very )?(?:{_BEGIN})", START)
+_bare_edge = _constant("end", END) | _constant("start|beginning", START)
+_centre = _constant(f"(?:the )?(?:very |exact )?(?:{_MIDDLE})", Moment(share=0.5))
+_clock = _the + _to_moment(quantities.clock_time()) + pp.Opt(_mark)
+
+
+def _count_units(*names: str) -> pp.ParserElement:
+    """Return an element for a numbered unit, "minute 5"."""
+    return _rule(
+        _the + quantities.unit(*names) + pp.Opt(match_words("mark|number|no")) + quantities.number(),
+        lambda seconds, count: Moment(seconds=seconds * count),
+    )
+
+
+_counted = _count_units("s", "m", "h")
+_counted_twice = _rule(
+    _count_units("m", "h") + pp.Opt(match_words(",|and")) + _count_units("s"), lambda first, second: first + second
+)
+_unit_clock = quantities.unit("s", "m", "h").suppress() + _clock
+_named = pp.Suppress(
+    pp.Regex(r"(?:t|ts|sec|time|time ?stamp|time ?code|position) ?(?:[=:]|is|of|at)? ?(?=\d)|@ ?(?=\d)")
+) + (_clock ^ _length ^ _rule(quantities.number(), lambda seconds: Moment(seconds=seconds)))
+_marked = _the + _extent + _mark
+_from_edge = _rule(
+    (_length ^ _share)
+    + match_words("before|from|until|till|to|prior to|short of|off|away from|left (?:to|until|till|before)")
+    + _constant(f"the (?:very )?(?:{_FINISH})", END)
+    | (_length ^ _share) + match_words("after|from|past|since|into") + _constant(f"the (?:very )?(?:{_BEGIN})", START),
+    lambda extent, edge: edge - extent if edge == END else edge + extent,
+)
+_inside = (_length ^ _share) + pp.Suppress(
+    pp.Regex(rf"(?:of the way )?(?:{_OF_MOVIE}|(?:in(?:to)?|through)(?: it)?{_BREAK}|elapsed)(?![\w'])")
+)
+_HALF_WAY = r"(?:half|mid)-?way"
+_halfway = _constant(_HALF_WAY, Moment(share=0.5))
+_halfway_in = _constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it)?{_BREAK})", Moment(share=0.5))
+_percent = _rule(quantities.percentage(), lambda share: Moment(share=share))
+_exact = _percent ^ _clock ^ _counted ^ _counted_twice ^ _unit_clock ^ _named ^ _marked
+_shifted = _rule(
+    _length + _constant("after|past|later than|from", 1.0) + _exact
+    | _length + _constant("before|prior to|earlier than", -1.0) + _exact,
+    lambda extent, sign, moment: moment + extent.scaled(sign),
+)
+_explicit = (_exact ^ _shifted ^ _from_edge ^ _inside ^ _halfway_in) + pp.Opt(_of_movie)
+"""A point that is one without a preposition before it."""
+_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + pp.Opt(_of_movie)) ^ _length)
+_short_length = _to_moment(quantities.duration(joined_by_and=False))
+_first_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + pp.Opt(_of_movie)) ^ _short_length)
+"""The first of two points: a duration in it ends before "and"."""
+
+
+# ---- parts
+
+
+def _first(extent: Moment) -> Part:
+    return lambda whole: TimeRange(whole.start, whole.start + whole.measure(extent))
+
+
+def _last(extent: Moment) -> Part:
+    return lambda whole: TimeRange(whole.end - whole.measure(extent), whole.end)
+
+
+def _middle(extent: Moment) -> Part:
+    def cut(whole: TimeRange) -> TimeRange:
+        centre, half = whole.part(0.5, 0.5).start, whole.measure(extent).scaled(0.5)
+        return TimeRange(centre - half, centre + half)
+
+    return cut
+
+
+def _nth(number: int, extent: Moment) -> Part:
+    def cut(whole: TimeRange) -> TimeRange:
+        length = whole.measure(extent)
+        return TimeRange(whole.start + length.scaled(number - 1), whole.start + length.scaled(number))
+
+    return cut
+
+
+def _nth_from_last(number: int, extent: Moment) -> Part:
+    def cut(whole: TimeRange) -> TimeRange:
+        length = whole.measure(extent)
+        return TimeRange(whole.end - length.scaled(number), whole.end - length.scaled(number - 1))
+
+    return cut
+
+
+def _share_of(low: float, high: float) -> Part:
+    return lambda whole: whole.part(low, high)
+
+
+def _within(part: Part, whole: TimeRange) -> TimeRange:
+    return part(whole)
+
+
+_window = pp.Opt(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
+_is_first = match_words("(?:very )?(?:first|1st|opening|initial|starting|beginning)")
+_is_last = match_words("(?:very )?(?:last|final|closing|ending|concluding)")
+_is_middle = match_words("(?:very )?(?:middle|central|mid)")
+_from_last = (
+    _constant("penultimate|last but one", 2)
+    | quantities.ordinal() + pp.Suppress(pp.Opt("-")) + match_words("(?:to[ -](?:the[ -])?)?last")
+    | _constant("next[ -]to[ -]last", 2)
+)
+_nth_unit = _rule(quantities.ordinal() + (_one_unit ^ _length ^ _share), _nth)
+_part = (
+    _rule(_is_first + _extent, _first)
+    ^ _rule(_is_last + _extent, _last)
+    ^ _rule(_is_middle + _extent, _middle)
+    ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
+    ^ _nth_unit
+) + _window
+_place = (
+    _rule(match_words(f"(?:very )?(?:{_BEGIN})"), lambda: _share_of(0.0, 0.1))
+    | _rule(match_words(f"(?:very )?(?:{_FINISH})"), lambda: _share_of(0.9, 1.0))
+    | _rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
+)
+_in_unit = _rule(
+    quantities.unit("s", "m", "h") + pp.Opt(match_words("number|no")) + quantities.number(),
+    lambda unit, count: TimeRange(Moment(seconds=unit * max(count - 1, 0.0)), Moment(seconds=unit * max(count, 1.0))),
+)
+_dash = pp.Suppress(pp.Regex(r"-+|to(?!\w)|until(?!\w)|till?(?!\w)|thr(?:ough|u)(?!\w)|up to(?!\w)|and(?!\w)"))
+_pair = _rule(_explicit + _dash + _explicit, TimeRange)
+_bounds = _pair ^ _in_unit
+"""An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2"."""
+_piece = (_part ^ _place).set_name("part")
+_inner = _rule(_piece + pp.Opt(_of_movie), lambda part: part(TimeRange()))
+_part_of_part = _inner ^ _rule(_piece + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+_part_alone = _rule(_part + pp.Opt(_of_movie), lambda part: part(TimeRange())) ^ _rule(
+    _part + match_words("of|in|within") + _the + (_bounds ^ _inner), _within
+)
+
+
+# ---- phrases: what a question is restricted to
+
+
+def _spanning(first: Moment | TimeRange, last: Moment | TimeRange) -> TimeRange:
+    return TimeRange(
+        first.start if isinstance(first, TimeRange) else first, last.end if isinstance(last, TimeRange) else last
+    )
+
+
+def _at(moment: Moment) -> TimeRange:
+    return TimeRange(moment, moment)
+
+
+def _after(moment: Moment | TimeRange) -> TimeRange:
+    return TimeRange(moment.end if isinstance(moment, TimeRange) else moment, END)
+
+
+def _before(moment: Moment | TimeRange) -> TimeRange:
+    return TimeRange(START, moment.start if isinstance(moment, TimeRange) else moment)
+
+
+def _beside(extent: Moment, is_after: bool, moment: Moment | TimeRange) -> TimeRange:
+    if is_after:
+        return _first(extent)(_after(moment))
+    return _last(extent)(_before(moment))
+
+
+def _around(extent: Moment, moment: Moment) -> TimeRange:
+    return TimeRange(moment - extent, moment + extent)
+
+
+_units = quantities.unit("s", "m", "h")
+_joint = pp.Suppress(pp.Regex(r"(?:-+|(?:and|to|until|till?|through|thru)(?!\w))(?: the(?!\w))?"))
+_number = quantities.number()
+_shared_unit = (
+    _rule(
+        _the + _number + _joint + _number + pp.Suppress(pp.Opt("-")) + _units, lambda a, b, unit: (a * unit, b * unit)
+    )
+    ^ _rule(_the + _units + _number + _joint + _number, lambda unit, a, b: (a * unit, b * unit))
+) + pp.Opt(_mark)
+_numbers = _rule(
+    _shared_unit + pp.Opt(_of_movie), lambda pair: TimeRange(Moment(seconds=pair[0]), Moment(seconds=pair[1]))
+)
+_percents = _rule(
+    _number + pp.Suppress(pp.Opt("%")) + _joint + quantities.fraction() + pp.Opt(_of_movie),
+    lambda low, high: TimeRange(Moment(share=low / 100), Moment(share=high)),
+)
+_ordinals = _rule(
+    _the + quantities.ordinal() + _joint + quantities.ordinal() + (_one_unit ^ _share),
+    lambda first, last, unit: _spanning(_nth(first, unit)(TimeRange()), _nth(last, unit)(TimeRange())),
+)
+_from = match_words("(?:in )?between|(?:starting |beginning )?from|starting at|beginning at")
+_onwards = match_words(
+    r"on(?: from there)?|onwards?|forwards?|and (?:later|after|onwards?|beyond)|or later|(?:un)?til?l? the end|"
+    r"to the end"
+)
+_after_words = match_words("after|past|beyond|following|later than|since|not before|no earlier than|no sooner than")
+_before_words = match_words(
+    "before|until|till|til|up (?:to|until|till)|upto|prior to|earlier than|no later than|not after|by|ahead of"
+)
+_nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment"
+_in_words = match_words("in|during|within|over|throughout|for|inside|through|across|of|from")
+_at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa|as of)")
+
+_phrase = (
+    _rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), TimeRange)
+    ^ _rule(_from + _point + _joint + _point, TimeRange)
+    ^ _rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
+    ^ _rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
+    ^ pp.Opt(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
+    ^ pp.Opt(_in_words) + _pair
+    ^ _rule(
+        (match_words("from|since|starting (?:at|from|with)|beginning (?:at|from|with)")) + _point + pp.Opt(_onwards),
+        _after,
+    )
+    ^ _rule(
+        match_words("from|starting (?:at|from|with)") + _the + _part_of_part + _onwards,
+        lambda r: TimeRange(r.start, END),
+    )
+    ^ _rule(_explicit + _onwards, _after)
+    ^ _rule(_after_words + _point, _after)
+    ^ _rule(_after_words + _the + _part_of_part, _after)
+    ^ _rule(_before_words + _point, _before)
+    ^ _rule(_before_words + _the + _part_of_part, _before)
+    ^ _rule(
+        match_words(f"(?:{_nearly}) (?:after|past|following)") + _point,
+        lambda m: TimeRange(m, m + Moment(seconds=NEAR)),
+    )
+    ^ _rule(
+        match_words(f"(?:{_nearly}) (?:before|prior to)") + _point, lambda m: TimeRange(m - Moment(seconds=NEAR), m)
+    )
+    ^ _rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway), _at)
+    ^ _rule(
+        pp.Opt(match_words("at|around|about")) + (_inside ^ _halfway_in ^ _shifted ^ _from_edge) + pp.Opt(_of_movie),
+        _at,
+    )
+    ^ _rule(match_words("(?:go|jump|skip|seek|move|fast[ -]forward|rewind|scrub) to") + _point, _at)
+    ^ _rule(
+        match_words("with") + (_length ^ _share) + match_words("left|remaining|to go|still to go"),
+        lambda e: _at(END - e),
+    )
+    ^ pp.Opt(_in_words) + _the + _part_alone
+    ^ _in_words + match_words("the") + _part_of_part
+    ^ _at_words + _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + match_words("the") + _rule(_place + pp.Opt(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + match_words("the") + _rule(_place + match_words("of") + _the + (_bounds ^ _inner), _within)
+    ^ _in_words + _the + _in_unit + pp.Opt(_of_movie)
+    ^ _rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
+    ^ _rule(
+        pp.Opt(match_words("in|during|within|for|over"))
+        + _the
+        + pp.Opt(match_words("first|last"))
+        + (_length ^ _one_unit)
+        + (
+            _constant("after|following|from|past", True)
+            | _constant("before|leading up to|preceding|prior to|until", False)
+        )
+        + (_explicit ^ _part_of_part),
+        _beside,
+    )
+    ^ _rule(
+        match_words(r"(?:very )?early(?: on)?") + (_of_movie | match_words("on")), lambda: TimeRange().part(0.0, 1 / 3)
+    )
+    ^ _rule(match_words(r"(?:very )?late(?:r)?(?: on)?") + _of_movie, lambda: TimeRange().part(2 / 3, 1.0))
+)
+_SCENE = r"(?:scene|shot|segment|clip)"
+_scene = _rule(
+    match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
+) | _rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
+_bare = (_rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit).set_name("bare")
+_begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?=[\w~@½⅓⅔¼¾⅛])"))
+_phrases = _begins_word + (
+    _rule(_phrase | _scene, lambda time_range: (time_range, False))
+    ^ _rule(_bare, lambda time_range: (time_range, True))
+)
+_NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
+"""What may not follow a phrase: "at the end of the line" is no time."""
+_DISTANCE = re.compile(rf"\b(?:{'|'.join(quantities.UNIT_WORDS.values())})\.? (?:after|before|later|earlier|ago)\b")
+"""How a phrase goes on that is the distance from an event: "about ten seconds after a dog barks"."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A time range as a question words it.
+
+    Attributes:
+        start, end: its characters in the text.
+        is_bare: it is a point without a preposition, "2:15", which may be something else: a score, a verse.
+    """
+
+    range: TimeRange
+    start: int
+    end: int
+    is_bare: bool = False
+
+
+def _scan(grammar: pp.ParserElement, folded: str) -> Iterator[tuple[pp.ParseResults, int, int]]:
+    """Yield what a grammar yields, and the characters [start, end) that it matched, without spaces around them."""
+    for tokens, start, end in grammar.parse_with_tabs().scan_string(folded):
+        matched = folded[start:end]
+        yield tokens, end - len(matched.lstrip()), start + len(matched.rstrip())
+
+
+def find_phrases(text: str) -> list[Phrase]:
+    """Return the phrases for time ranges in a text, in order, the longest of those that begin alike."""
+    folded = quantities.fold(text)
+    phrases = (Phrase(tokens[0][0], start, end, tokens[0][1]) for tokens, start, end in _scan(_phrases, folded))
+    return [
+        phrase
+        for phrase in phrases
+        if not _NOT_AFTER.match(folded, phrase.end)
+        and not any(phrase.start < match.start() < phrase.end < match.end() for match in _DISTANCE.finditer(folded))
+    ]
+
+
+_limit = match_words(
+    "(?:in|within|during|for|over)(?: the)?(?: (?:first|next|last))?|(?:less|no more|no later) than|up to|under"
+)
+_least = match_words("(?:more|later|earlier) than|at least|over")
+_offset = _begins_word + (
+    _rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
+    ^ _rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
+    ^ _rule(_least + _length, lambda extent: (extent.seconds, math.inf))
+)
+"""How far from an event something is: "10 seconds", "within a minute", before "after" or "before"."""
+
+
+def find_offset(text: str) -> tuple[int, tuple[float, float] | None]:
+    """Return where the distance in time begins that a text ends with, and that distance: (least, most) seconds.
+
+    Where it ends with none: its length, and None.
+    """
+    for tokens, start, end in _scan(_offset, quantities.fold(text)):
+        if not text[end:].strip():
+            return start, tokens[0]
+    return len(text), None
+
+
+_quantity = _begins_word + (
+    pp.Suppress(pp.Regex(r"half past(?: \w+)?|(?:a )?quarter (?:past|to)(?: \w+)?|\w+ o'clock|at (?:noon|midnight)"))
+    ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|\d+(?::\d+)+|frames? \d+"))
+    ^ pp.Suppress(quantities.duration())
+)
+
+
+def find_quantities(text: str) -> list[tuple[int, int]]:
+    """Return where a text names a time or a duration: (start, end) characters of each, in order.
+
+    "A minute" and "100 m", which mostly mean something else, don't count.
+    """
+    folded = quantities.fold(text)
+    spans = [(start, end) for _, start, end in _scan(_quantity, folded)]
+    return [(start, end) for start, end in spans if not re.fullmatch(r"an? \w+|[\d.,]+ ?m", folded[start:end])]

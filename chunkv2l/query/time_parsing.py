@@ -1,0 +1,128 @@
+"""Take the time range out of a question: "in the first ten minutes", "between 10:00 and 12:30", "at the end".
+
+What is understood is in `chunkv2l.query.time_grammar`, which is imported for questions that may hold a time only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from chunkv2l.query.bare_names import AUXILIARIES
+from chunkv2l.query.time_ranges import TimeRange
+
+if TYPE_CHECKING:
+    from chunkv2l.query.time_grammar import Phrase
+
+_HINT = re.compile(
+    r"\d|[½⅓⅔¼¾⅛]|\b(?:milli)?(?:sec|second|min|minute|hr|hour)s?\b|\b(?:half|third|quarter|fourth|fifth|sixth|eighth|"
+    r"tenth)s?\b|way\b|\b(?:begin|start|open|end|finish|clos|mid|cent(?:er|re)|outset|initial|first|last|final|early|late)"
+    r"|percent|per cent|o['’]clock|noon\b|midnight\b",
+    re.IGNORECASE,
+)
+"""Every phrase of the grammar, and every quantity, has one of these."""
+_FILLER = r"(?:please|and|so|then|now|ok|okay|well|hey|hi|tell me|can you tell me|exactly|again|right there|there)"
+_AHEAD = re.compile(rf"(?:{_FILLER}[ ,]*)*", re.IGNORECASE)
+_BEHIND = re.compile(rf"[ ,.:;!?]*(?:{_FILLER}[ ,.:;!?]*)*", re.IGNORECASE)
+_QUANTIFIED = re.compile(
+    r"\d|%|(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|percent|per cent)\b|\b(?:movie|video|film|clip|footage)$",
+    re.IGNORECASE,
+)
+_CERTAIN = re.compile(r"\d|%|\b(?:first|last|final|opening|closing)\b", re.IGNORECASE)
+_QUESTION_WORD = re.compile(r"\b(?:when|where|what|who|whom|how|why|which(?: \w+)?)$", re.IGNORECASE)
+_AUXILIARY = re.compile(rf"{AUXILIARIES}\b", re.IGNORECASE)
+
+
+ReadPlain: TypeAlias = Callable[[str], tuple[str, str]]
+"""A question without times -> (its statement, the kind of answer)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A question read for times.
+
+    Attributes:
+        text: the question without its time range.
+        time_range: None where it names none.
+    """
+
+    text: str
+    time_range: TimeRange | None = None
+
+
+def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
+    """Take the time range out of a question.
+
+    A range stands at the question's beginning or end, or in the middle of it if it has a number or a unit. A statement
+    keeps its words ("A man rests after ten minutes") unless they can hardly mean anything else ("… in the first 10 s").
+
+    Args:
+        text: without its question mark.
+    """
+    if not _HINT.search(text):
+        return Reading(text)
+    from chunkv2l.query.time_grammar import find_phrases
+
+    for phrase in sorted(find_phrases(text), key=lambda phrase: _order(text, phrase)):
+        remaining = _without(text, phrase)
+        if _order(text, phrase) == 2 and not _fits_inside(text, phrase):
+            continue
+        statement, kind = read_plain(remaining)
+        if phrase.is_bare and statement and not re.match(" ?[,:]", text[phrase.end :]):
+            continue
+        words = text[phrase.start : phrase.end]
+        if remaining and kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
+            continue
+        return Reading(remaining, phrase.range)
+    return Reading(text)
+
+
+def find_unread(text: str) -> tuple[str, ...]:
+    """Return the times and durations that a text still names, as it words them."""
+    if not _HINT.search(text):
+        return ()
+    from chunkv2l.query.time_grammar import find_phrases, find_quantities
+
+    spans = [(phrase.start, phrase.end) for phrase in find_phrases(text) if not phrase.is_bare]
+    spans = [(start, end) for start, end in spans if _QUANTIFIED.search(text[start:end])]
+    spans += [(a, b) for a, b in find_quantities(text) if not any(start <= a and b <= end for start, end in spans)]
+    return tuple(text[start:end] for start, end in sorted(spans))
+
+
+def split_offset(text: str) -> tuple[str, tuple[float, float] | None]:
+    """Return a text without the distance in time that it ends with, and that distance: (least, most) seconds.
+
+    >>> split_offset("What happens ten seconds"), split_offset("What happens within a minute")
+    (('What happens', (10.0, 10.0)), ('What happens', (0.0, 60.0)))
+    """
+    if not _HINT.search(text):
+        return text, None
+    from chunkv2l.query.time_grammar import find_offset
+
+    start, offset = find_offset(text)
+    return text[:start].rstrip(" ,"), offset
+
+
+def _order(text: str, phrase: Phrase) -> int:
+    """Return 0 for a phrase at the beginning of a text, 1 for one at its end, 2 for one in between."""
+    if _AHEAD.fullmatch(text, 0, phrase.start) and re.match(r"$|[,:;]? ", text[phrase.end :]):
+        return 0
+    return 1 if _BEHIND.fullmatch(text, phrase.end) else 2
+
+
+def _fits_inside(text: str, phrase: Phrase) -> bool:
+    """Return whether a phrase in the middle of a question is its time range."""
+    ahead, behind = text[: phrase.start].rstrip(" ,"), text[phrase.end :].lstrip(" ,")
+    if _QUESTION_WORD.search(ahead) and _AUXILIARY.match(behind):
+        return True
+    return not phrase.is_bare and bool(_QUANTIFIED.search(text[phrase.start : phrase.end]))
+
+
+def _without(text: str, phrase: Phrase) -> str:
+    ahead = re.sub(r"[ ,]+$", "", text[: phrase.start])
+    behind = re.sub(r"^[ ,:;]+", "", text[phrase.end :])
+    ahead = "" if _AHEAD.fullmatch(ahead) else ahead
+    behind = "" if _BEHIND.fullmatch(behind) else behind
+    return f"{ahead} {behind}".strip()
