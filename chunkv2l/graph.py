@@ -15,12 +15,14 @@ order of first appearance. An index that was built before there were chapters gi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import networkx as nx
 
 T = TypeVar("T")
+INSTANT: Final = 1e-6
+"""Seconds: a point in time is an interval so short."""
 Node: TypeAlias = int | str
 """A node of the segment graph: a segment's number (int) or a chapter's name ("g0")."""
 
@@ -167,7 +169,7 @@ def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
     inside = [
         node
         for node, data in graph.nodes(data=True)
-        if isinstance(node, int) and data["start"] < max(end, start + 1e-6) and data["end"] > start
+        if isinstance(node, int) and data["start"] < max(end, start + INSTANT) and data["end"] > start
     ]
     chosen = set(inside or [max(node for node in graph if isinstance(node, int))])  # at the movie's very end
     groups = [node for node in graph if isinstance(node, str) and chosen.issuperset(members(graph, node))]

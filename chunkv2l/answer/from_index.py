@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chunkv2l.answer.answer import describe_moment
 from chunkv2l.answer.spans import Span
+from chunkv2l.graph import INSTANT
 from chunkv2l.query.parse import Parsed
 from chunkv2l.timecode import Timed, clock
 
@@ -51,7 +52,7 @@ def describe_unread(unread: Sequence[str], restricted: bool) -> tuple[str, ...]:
 def _span_between(segments: Sequence[Timed], start: float, end: float) -> Span:
     """Return [start, end) as a span of score 1; of one point, the segment that it falls into."""
     last = len(segments) - 1
-    numbers = [i for i in range(last + 1) if segments[i].start < max(end, start + 1e-6) and segments[i].end > start]
+    numbers = [i for i in range(last + 1) if segments[i].start < max(end, start + INSTANT) and segments[i].end > start]
     numbers = numbers or [last]
     if end <= start:
         return Span(segments[numbers[0]].start, segments[numbers[0]].end, 1.0, tuple(numbers[:1]))

@@ -8,9 +8,10 @@ from typing import Final
 import networkx as nx
 
 from chunkv2l.answer.spans import grow_span
-from chunkv2l.graph import Node, neighbours, segments
+from chunkv2l.graph import INSTANT, Node, neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query.query import Query
+from chunkv2l.query.relations import Relation
 
 ALIKE: Final = 0.7
 """Least cosine of the `similar` edges that connect the segments of one event. Two takes of one photograph have such an
@@ -27,7 +28,7 @@ Run = tuple[int, int]
 
 
 def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """What comes before or after something, the first or last time, how many times: for questions about order in time.
+    """Follow the order in time that a question names: before, after, first, last, how many times.
 
     - after, before: the segment that follows (precedes) the anchor, for each of the router's best `top_k` anchors, with
       the share of belief that its anchor's best segment has, so that the best anchor leads; at the movie's end
@@ -46,23 +47,28 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     if relation.kind in ("first", "last", "count"):
         return _times(graph, query, relation.kind)
     half = None if query.budget is None else max(1, query.budget // 2)
-    found = query.score(segments(graph), half if relation.event else None)
-    p = _of_segments(found)
+    scores = query.score(segments(graph), half if relation.event else None)
+    p = _of_segments(scores)
     runs = anchors(p, top_k)
     if relation.event:
-        inside = _side(graph, runs, relation.kind)
-        return shares(best(query.about(relation.event).score(inside), top_k))
+        return shares(best(query.about(relation.event).score(_side(graph, runs, relation)), top_k))
     if relation.kind == "while":
-        return shares(best(found, top_k))
+        return shares(best(scores, top_k))
     weights: dict[Node, float] = {}
     for run in runs:
-        node = beside(graph, run, relation.kind == "after")
-        weights[node] = weights.get(node, 0.0) + max(p[i] for i in range(run[0], run[1] + 1))
+        is_after = relation.kind == "after"
+        if relation.offset is None:
+            nodes = [beside(graph, run, is_after)]
+        else:
+            nodes = at_distance(graph, run, is_after, relation.offset)
+        for node in nodes:
+            share = max(p[i] for i in range(run[0], run[1] + 1)) / len(nodes)
+            weights[node] = weights.get(node, 0.0) + share
     return shares(weights)
 
 
 def event(graph: nx.DiGraph, p: Mapping[int, float]) -> set[int]:
-    """Of groups of segments that look alike, most of them a single segment, the likeliest; see `ALIKE`.
+    """Return the likeliest of the groups of segments that look alike, most of them a single segment; see `ALIKE`.
 
     Evidence adds up: of a scene that is there three times, no single segment need be the best.
     """
@@ -75,7 +81,7 @@ def event(graph: nx.DiGraph, p: Mapping[int, float]) -> set[int]:
 
 
 def occurrences(p: Mapping[int, float], alike: Collection[int]) -> list[Run]:
-    """When an event occurs, in order of time: runs of segments whose p is near enough to the best one's.
+    """Return when an event occurs, in order of time: runs of segments whose p is near enough to the best one's.
 
     >>> p = {1: 0.2, 2: 0.1, 5: 0.005, 9: 0.15}
     >>> occurrences(p, {1}), occurrences(p, {1, 5})
@@ -84,37 +90,60 @@ def occurrences(p: Mapping[int, float], alike: Collection[int]) -> list[Run]:
     Args:
         alike: a group that looks alike, with the best segment. If it makes two runs or more, nothing else counts.
     """
-    best = max(p[node] for node in alike)
-    found = _runs([node for node in alike if p[node] >= LOOKS_IT * best])
-    return found if len(found) > 1 else _runs([node for node in p if p[node] >= IS_THERE * best])
+    most = max(p[node] for node in alike)
+    repeated = _runs([node for node in alike if p[node] >= LOOKS_IT * most])
+    return repeated if len(repeated) > 1 else _runs([node for node in p if p[node] >= IS_THERE * most])
 
 
 def anchors(p: Mapping[int, float], most: int) -> list[Run]:
-    """The likeliest places of an event, best first: each a segment and the neighbours that score nearly as well.
+    """Return the likeliest runs of an event, best first: a segment and the neighbours that score nearly as well.
 
     Neighbours belong together by the rule for spans (`spans.rank_spans`).
     """
     free = {node for node, value in p.items() if value > 0} or set(p)
-    found: list[Run] = []
+    runs: list[Run] = []
     for node in sorted(p, key=lambda node: (-p[node], node)):
-        if node not in free or len(found) == most:
+        if node not in free or len(runs) == most:
             continue
         first, last = grow_span(node, free, p)
         free.difference_update(range(first, last + 1))
-        found.append((first, last))
-    return found
+        runs.append((first, last))
+    return runs
 
 
 def beside(graph: nx.DiGraph, run: Run, after: bool) -> int:
-    """The segment that follows a run, or precedes it; the run's own last, or first, where there is none."""
+    """Return the segment that follows a run, or precedes it; the run's last, or first, where there is none."""
     first, last = run
     if after:
         return next((int(node) for node in neighbours(graph, last, "next")), last)
     return next((int(node) for node in graph.predecessors(first) if "next" in graph[node][first]), first)
 
 
+def at_distance(graph: nx.DiGraph, run: Run, is_after: bool, offset: tuple[float, float]) -> list[int]:
+    """Return the segments that lie so far from a run of segments, in order of time.
+
+    Args:
+        is_after: counted from the run's end onwards; False: from its start backwards.
+        offset: (least, most) seconds. Beyond the movie's end or start: the last, or first, segment.
+    """
+    least, most = offset
+    if is_after:
+        anchor = float(graph.nodes[run[1]]["end"])
+        start, end = anchor + least, anchor + most
+    else:
+        anchor = float(graph.nodes[run[0]]["start"])
+        start, end = anchor - most, anchor - least
+    numbers = segments(graph)
+    inside = [
+        node
+        for node in numbers
+        if graph.nodes[node]["start"] < max(end, start + INSTANT) and graph.nodes[node]["end"] > start
+    ]
+    return inside or [numbers[-1] if is_after else numbers[0]]
+
+
 def _times(graph: nx.DiGraph, query: Query, kind: str) -> dict[Node, float]:
-    """The first or last occurrence of what the query states, or all of them."""
+    """Weigh the first or last occurrence of what the query states, or all of them."""
     nodes = segments(graph)
     spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - SPARE)
     query.score(event(graph, _of_segments(query.score(nodes, spare))))
@@ -124,25 +153,28 @@ def _times(graph: nx.DiGraph, query: Query, kind: str) -> dict[Node, float]:
     return shares({node: p[node] for run in chosen for node in range(run[0], run[1] + 1)})
 
 
-def _of_segments(found: Mapping[Node, float]) -> dict[int, float]:
-    return {node: p for node, p in found.items() if isinstance(node, int)}
+def _of_segments(scores: Mapping[Node, float]) -> dict[int, float]:
+    return {node: p for node, p in scores.items() if isinstance(node, int)}
 
 
-def _side(graph: nx.DiGraph, runs: list[Run], kind: str) -> list[Node]:
-    """The segments before, after or in the best anchor; the anchor's own where there are none."""
+def _side(graph: nx.DiGraph, runs: list[Run], relation: Relation) -> list[Node]:
+    """Return the segments before, after or in the best anchor; the anchor's own where there are none."""
     first, last = runs[0]
-    own = [node for node in segments(graph) if first <= node <= last]
-    if kind == "while":
-        return [node for node in segments(graph) if any(run[0] <= node <= run[1] for run in runs)]
-    side = [node for node in segments(graph) if (node > last if kind == "after" else node < first)]
-    return list(side or own)
+    numbers = segments(graph)
+    if relation.kind == "while":
+        return [node for node in numbers if any(run[0] <= node <= run[1] for run in runs)]
+    is_after = relation.kind == "after"
+    if relation.offset is not None:
+        return list(at_distance(graph, runs[0], is_after, relation.offset))
+    side = [node for node in numbers if (node > last if is_after else node < first)]
+    return list(side or [node for node in numbers if first <= node <= last])
 
 
 def _runs(nodes: list[int]) -> list[Run]:
-    found: list[Run] = []
+    runs: list[Run] = []
     for node in sorted(nodes):
-        if found and found[-1][1] == node - 1:
-            found[-1] = (found[-1][0], node)
+        if runs and runs[-1][1] == node - 1:
+            runs[-1] = (runs[-1][0], node)
         else:
-            found.append((node, node))
-    return found
+            runs.append((node, node))
+    return runs

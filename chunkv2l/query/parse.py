@@ -204,7 +204,10 @@ def spoken(statement: str) -> str:
 
 
 def clean_question(question: str) -> str:
-    """A question as text that a tokenizer takes: what wasn't valid UTF-8 on the way here becomes "?".
+    """Return a question as text that a tokenizer takes.
+
+    What wasn't valid UTF-8 on the way here becomes "?". What pipes and copied text bring along is left out: a byte order
+    mark, zero-width letters, control characters and marks of writing direction.
 
     Raises:
         InputError: it is empty, or too long.

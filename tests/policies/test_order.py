@@ -51,6 +51,28 @@ def test_the_walk_from_the_anchor(question: str, expected: dict[Node, float]) ->
     assert found == pytest.approx({node: p / total for node, p in expected.items()})
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [  # segments of 4 s; a dog barks in 2 (8 to 12 s) and in 5 and 6 (20 to 28 s)
+        ("What happens 5 seconds after a dog barks?", {4: 0.4, 8: 0.3}),
+        ("What happens 5 seconds before a dog barks?", {0: 0.4, 3: 0.3}),
+        ("What happens within 6 seconds after a dog barks?", {3: 0.2, 4: 0.2, 7: 0.15, 8: 0.15}),
+        ("What happens ten minutes after a dog barks?", {9: 0.7}),
+        ("What happens ten minutes before a dog barks?", {0: 0.7}),
+    ],
+)
+def test_a_distance_from_the_anchor(question: str, expected: dict[Node, float]) -> None:
+    total = sum(expected.values())
+    weights = policies.order(GRAPH, asked(question, {2: 0.4, 5: 0.3, 6: 0.25}), top_k=2)
+    assert weights == pytest.approx({node: p / total for node, p in expected.items()})
+
+
+def test_an_event_is_looked_for_within_a_distance() -> None:
+    question = "When does a man jump within 6 seconds after a dog barks?"
+    weights = policies.order(GRAPH, asked(question, BARKS, {"A man jump.": {3: 0.1, 4: 0.3, 9: 0.6}}))
+    assert weights == pytest.approx({3: 0.25, 4: 0.75})
+
+
 def test_without_a_relation_it_is_route() -> None:
     question = asked("When does a dog bark?", BARKS)
     assert policies.order(GRAPH, question) == policies.route(GRAPH, question)

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from chunkv2l.query.parse import parse, spoken, statement
+from chunkv2l.errors import InputError
+from chunkv2l.query.parse import clean_question, parse, spoken, statement
 from chunkv2l.query.query import Query
 
 STATEMENTS = [
@@ -205,3 +206,24 @@ def test_a_query_without_a_scorer_says_so() -> None:
 )
 def test_what_is_said(text: str, words: str) -> None:
     assert spoken(text) == words
+
+
+@pytest.mark.parametrize(
+    ("question", "cleaned"),
+    [
+        ("\ufeffWhen does a dog bark?", "When does a dog bark?"),
+        ("When does a do\u200bg ba\u00adrk\u2060?", "When does a dog bark?"),
+        ("When \u202edoes\u202c a dog\u200d bark?", "When does a dog bark?"),
+        ("When does\na dog\x00 bark?\r\n", "When does\na dog bark?"),
+        ("\u0645\u06cc\u200c\u062f\u0648\u062f", "\u0645\u06cc\u200c\u062f\u0648\u062f"),
+        ("a dog \udcff", "a dog ?"),
+    ],
+)
+def test_invisible_letters_are_left_out(question: str, cleaned: str) -> None:
+    assert clean_question(question) == cleaned
+
+
+@pytest.mark.parametrize("question", ["", " \n", "\ufeff", "\u200b\u200b", "a" * 2001])
+def test_no_question(question: str) -> None:
+    with pytest.raises(InputError):
+        clean_question(question)
