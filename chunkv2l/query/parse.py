@@ -206,8 +206,8 @@ def spoken(statement: str) -> str:
 def clean_question(question: str) -> str:
     """Return a question as text that a tokenizer takes.
 
-    What wasn't valid UTF-8 on the way here becomes "?". What pipes and copied text bring along is left out: a byte order
-    mark, zero-width letters, control characters and marks of writing direction.
+    What wasn't valid UTF-8 on the way here becomes "?". What pipes and copied text bring along is left out: a byte
+    order mark, zero-width letters, control characters and marks of writing direction.
 
     Raises:
         InputError: it is empty, or too long.
