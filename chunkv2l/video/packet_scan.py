@@ -23,6 +23,7 @@ from chunkv2l.video.readers.timestamps import MAX_HOLD, is_torn
 TOLERANCE: Final = Fraction(1, 1000)
 """Seconds by which stamps are rounded: a Matroska file's clock ticks every millisecond."""
 _BACKS: Final = (0.0, 15.0, math.inf)  # seconds before the start that are sought, until a key frame is met
+_MARGIN: Final = 1  # seconds behind the end in which pictures may be coded that are shown before others of the stretch
 _RETRIES: Final = 8  # times in a row that the demuxer may fail
 _SAME_JUMP: Final = 2  # seconds by which a jump of the sound's clock may differ from one of the pictures'
 _UNINDEXED: Final = frozenset({"mpeg", "mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "av1", "obu", "ivf"})
@@ -80,22 +81,24 @@ class PacketClock:
 
     def __init__(self, step: Fraction, duration: float, jumps: Sequence[Fraction] = (), is_start: bool = True) -> None:
         self._step, self._duration, self._jumps, self._is_start = step, duration, jumps, is_start
-        self._last: Fraction | None = None
+        self._last: Fraction | None = None  # the latest time
+        self._decoded: Fraction | None = None  # the time to decode the packet before
         self.shift = Fraction(0)
 
-    def read(self, stamp: Fraction) -> Fraction:
-        """Return the time of a packet, seconds. Packets come in coded order, so times may go back a little.
+    def read(self, stamp: Fraction, decoded: Fraction) -> Fraction:
+        """Return when a packet is shown, seconds. Packets come in coded order, so times may go back.
 
         Args:
-            stamp: seconds on the timeline by the file's own clock.
+            stamp, decoded: when it is shown and decoded by the file's own clock, seconds on the timeline. Times to
+                decode ascend, whatever the order of the pictures: jumps are seen in them.
         """
-        time = stamp + self.shift
-        if self._last is None:
-            has_jumped = self._is_start and time > MAX_HOLD
+        if self._last is None or self._decoded is None:
+            has_jumped = self._is_start and stamp > MAX_HOLD
             expected = Fraction(0)
         else:
-            has_jumped = is_torn(float(time), float(self._last), self._duration)
+            has_jumped = is_torn(float(decoded + self.shift), float(self._decoded), self._duration)
             expected = self._last + self._step
+        time = stamp + self.shift
         if has_jumped:
             self.shift = expected - stamp
             near = min(self._jumps, key=lambda jump: abs(jump - self.shift), default=self.shift)
@@ -103,19 +106,22 @@ class PacketClock:
                 self.shift = near
             time = stamp + self.shift
         self._last = time if self._last is None or has_jumped else max(self._last, time)
+        self._decoded = decoded + self.shift
         return time
 
 
-def scan(info: MovieInfo, start: float, end: float, length: float) -> Scan:
-    """Scan the pictures of [start, end), from the key frame before it on.
+def scan(info: MovieInfo, start: float, end: float, length: float, lead: float = 0.0) -> Scan:
+    """Scan the pictures of [start, end), from the last key frame before it on.
 
     Args:
         length: how long the movie is by what was read of it, or by its header, seconds.
+        lead: seconds before the start that the key frame comes at least.
 
     Raises:
         ChunkV2LError: reading fails.
     """
     is_doubtful = info.container in _UNINDEXED or abs(length - info.duration) > 1.0 or end > info.duration + 1.0
+    start = start - lead
     for back in (math.inf,) if is_doubtful else _BACKS:
         seek = Fraction(start - back) if back < start else None
         result = _scan_from(info, seek, Fraction(start), Fraction(end))
@@ -138,7 +144,7 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
         for packet in read_packets(source, info, seek, [video]):
             shown, decoded = _times(packet, video)
             stamp = shown if shown is not None else decoded
-            time = None if stamp is None else clock.read(stamp * base - zero)
+            time = None if stamp is None else clock.read(stamp * base - zero, _ticks(decoded, stamp) * base - zero)
             if clock.shift != jumps[-1]:
                 jumps.append(clock.shift)
             duration = (packet.duration or 0) * base
@@ -154,7 +160,7 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
                 pictures = []
             elif seek is not None and not pictures:
                 continue
-            elif pictures and _is_beyond(packet, time, decoded, clock.shift, base, zero, end):
+            elif pictures and _is_beyond(packet, time, decoded, clock.shift, base, zero, end + _MARGIN):
                 return Scan(seek, tuple(pictures), None, tuple(jumps), pictures[0].is_key)
             pictures.append(
                 ScannedPicture(number, shown_time, duration, clock.shift, bool(packet.is_keyframe), is_shown)
@@ -169,6 +175,11 @@ def _times(packet: Any, stream: Any) -> tuple[int | None, int | None]:
     if packet.pts is None and not stream.codec_context.has_b_frames:
         return packet.dts, packet.dts
     return packet.pts, packet.dts
+
+
+def _ticks(decoded: int | None, shown: int) -> int:
+    """Return when a packet is decoded: no later than it is shown, as far as the file says."""
+    return shown if decoded is None else min(decoded, shown)
 
 
 def _is_beyond(
@@ -236,7 +247,7 @@ def read_mended(
     for packet in read_packets(source, info, scanned.seek, [video, *sounds]):
         clock, base = clocks[packet.stream.index], Fraction(packet.time_base)
         stamp = packet.pts if packet.pts is not None else packet.dts
-        time = None if stamp is None else clock.read(stamp * base - zero)
+        time = None if stamp is None else clock.read(stamp * base - zero, _ticks(packet.dts, stamp) * base - zero)
         shift = round(clock.shift / base)
         if packet.pts is not None:
             packet.pts += shift

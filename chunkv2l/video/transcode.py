@@ -23,7 +23,10 @@ ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopu
 TICK: Final = Fraction(1, 120_000)
 """Seconds in a tick of the clip's clock, in which usual frame rates are whole numbers."""
 _WARM_UP = 1.0  # seconds of sound before the start, with which decoders begin
+_LAYOUTS: Final = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1"}  # by channels
+_MOST_CHANNELS: Final = 6  # more don't fit into PyAV's frames; they are mixed down
 _QUALITY: Final = {"libx264": {"crf": "18", "bf": "0"}, "libvpx-vp9": {"crf": "28", "b": "0", "cpu-used": "4"}}
+_RGB: Final = 0  # FFmpeg's number of the colour space of pictures that become YUV here
 _JITTER: Final = 0.05  # seconds by which stamps of sound may be off before silence is inserted
 PATIENCE: Final = 10
 """Seconds of pictures behind the end that are read to get the sound up to the end."""
@@ -80,6 +83,25 @@ def sound_streams(source: Any) -> list[Any]:
     return [stream for stream in source.streams.audio if stream.codec_context is not None]
 
 
+def _choose_layout(codec: str, rate: int, layout: av.AudioLayout) -> av.AudioLayout:
+    """Return the layout of channels to encode: the sound's own, the usual one for as many channels, or stereo.
+
+    More than six channels become 5.1.
+    """
+    if layout.nb_channels > _MOST_CHANNELS:
+        return av.AudioLayout("5.1")
+    for name in (layout.name, _LAYOUTS[layout.nb_channels]):
+        context: Any = av.CodecContext.create(codec, "w")
+        try:
+            context.layout, context.sample_rate, context.format = name, rate, "flt" if codec == "libopus" else "fltp"
+            context.time_base = Fraction(1, rate)
+            context.open()
+        except (av.FFmpegError, ValueError):
+            continue
+        return av.AudioLayout(name)
+    return av.AudioLayout("stereo")
+
+
 def _decode(stream: Any, packet: Any | None) -> list[Any]:
     """Return a packet's frames, or without a packet those that the decoder still holds; none where it is damaged."""
     try:
@@ -101,8 +123,10 @@ class _Pictures:
         context, given = self._out.codec_context, stream.codec_context
         if stream.sample_aspect_ratio:
             context.sample_aspect_ratio = stream.sample_aspect_ratio
-        for name in ("color_range", "color_primaries", "color_trc", "colorspace"):
-            setattr(context, name, getattr(given, name))
+        context.color_range, context.color_primaries = given.color_range, given.color_primaries
+        context.color_trc = given.color_trc
+        if given.colorspace != _RGB:
+            context.colorspace = given.colorspace
         if info.rotation:
             self._out.set_display_rotation(info.rotation)
         self._held: tuple[Any, float] | None = None
@@ -159,9 +183,11 @@ class _Sound:
         rates = av.Codec(codec, "w").audio_rates
         given = stream.codec_context.sample_rate
         self._rate = given if not rates or given in rates else 48_000
-        self._out = target.add_stream(codec, rate=self._rate, layout=stream.codec_context.layout.name)
-        self._resampler = av.AudioResampler("fltp", stream.codec_context.layout.name, self._rate)
-        self._channels = stream.codec_context.layout.nb_channels
+        layout = _choose_layout(codec, self._rate, stream.codec_context.layout)
+        self._out = target.add_stream(codec, rate=self._rate, layout=layout.name)
+        self._layout, self._channels = layout, layout.nb_channels
+        self._resampler = av.AudioResampler("fltp", layout, self._rate)
+        self._input: tuple[str, str, int] | None = None
         self._most = round((end - start) * self._rate)
         self._written = 0
         self.is_done = False
@@ -173,6 +199,10 @@ class _Sound:
         if time is None:
             time = self._start + self._written / self._rate
         at = round((time - self._start) * self._rate)
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._input not in (None, form):  # broadcasts change between stereo and surround on the way
+            self._resampler = av.AudioResampler("fltp", self._layout, self._rate)
+        self._input = form
         for part in self._resampler.resample(frame):
             samples = part.to_ndarray()
             self._insert(samples, at)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +22,8 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
 from chunkv2l.sanitize import plural
 from chunkv2l.timecode import clock, precision
-from chunkv2l.video.container import open_container, packets
-from chunkv2l.video.packet_scan import Scan, read_mended, scan
+from chunkv2l.video.container import open_container, origin, packets
+from chunkv2l.video.packet_scan import TOLERANCE, Scan, read_mended, scan
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
@@ -30,7 +31,10 @@ FORMATS: Final[Mapping[str, str]] = {".mp4": "mp4", ".mov": "mov", ".mkv": "matr
 """Endings of a clip's name, and FFmpeg's names of these containers."""
 MARK: Final = "cut by chunkv2l"
 """In a clip's comment: only files that carry it are replaced."""
-_LATE = 0.05  # seconds by which a copied clip may begin behind its key frame
+_LATE = 0.05  # seconds by which a copied clip may begin or end elsewhere than planned
+_LEAD = 15.0  # seconds before the start, from where decoding is tried where the last key frame doesn't suffice
+_MOST_BEYOND = 2  # seconds behind the end that a copied clip may reach
+_CHECKED = 50  # pictures at a copied clip's beginning that are decoded to see what it shows
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -139,7 +143,11 @@ def cut_clip(
                 return _copy(info, scanned, stretch, part, out)
             except _CannotCopyError as error:
                 reason = str(error)
-        return _encode(info, scanned, stretch, part, out, reason)
+        clip = _encode(info, scanned, stretch, part, out, reason)
+        if clip.start > start + _LATE and (scanned.pictures[0].time or 0) > info.first + _LATE:
+            scanned = scan(info, start, end, known, _LEAD)  # decoders may need more than one key frame
+            clip = _encode(info, scanned, stretch, part, out, reason)
+        return clip
 
 
 def _shows_something(scanned: Scan, end: float) -> bool:
@@ -203,15 +211,26 @@ def _copy(info: MovieInfo, scanned: Scan, stretch: tuple[float, float], part: Pa
 
 
 def _plan_copy(scanned: Scan, end: Fraction, info: MovieInfo) -> dict[int, _CopiedPicture]:
-    """Return the pictures to copy, by number: those from the key frame on that are needed up to `end`.
+    """Return the pictures to copy, by number: those from the key frame on that are needed up to `end`, without a gap.
 
     Pictures shown before the key frame need others that aren't copied, and are left out. Times to decode are the times
     to show, delayed by as many pictures as the coded order needs: a file may lack them, or count in another way.
+
+    Raises:
+        _CannotCopyError: some of them need pictures that are shown much later.
     """
     begin = scanned.pictures[0].time or Fraction(0)
     timed = [(picture, picture.time) for picture in scanned.pictures if picture.time is not None]
     timed = [(picture, time) for picture, time in timed if time >= begin]
-    timed = timed[: 1 + max((i for i, (_, time) in enumerate(timed) if time < end), default=0)]
+    latest = end - TOLERANCE
+    while True:  # with each picture, those that are coded later and shown earlier
+        count = 1 + max((i for i, (_, time) in enumerate(timed) if time < latest), default=0)
+        if max(time for _, time in timed[:count]) <= latest:
+            break
+        latest = max(time for _, time in timed[:count])
+        if latest > end + _MOST_BEYOND:
+            raise _CannotCopyError("the pictures there need others that are shown much later")
+    timed = timed[:count]
     step = Fraction(1 / info.fps).limit_denominator(100_000)
     times = sorted(time for _, time in timed)
     ranks = {time: rank for rank, time in enumerate(times)}
@@ -235,6 +254,7 @@ def _write_copy(
     suffix = next(suffix for suffix, name in FORMATS.items() if name == target.format.name)
     tracks = {stream.index: _add_copy(stream, target, suffix) for stream in (video, *sounds)}
     begin, final = min(picture.time for picture in pictures.values()), max(pictures)
+    late = end + PATIENCE + origin(source, video)
     last_stamps: dict[int, int] = {}
     done: set[int] = set()
     for number, time, packet in read_mended(source, info, scanned, sounds, float(begin)):
@@ -249,7 +269,8 @@ def _write_copy(
             done.add(index)
         else:
             packet.pts = packet.dts = round((time - begin) / base)
-        if len(done) == len(tracks) or (number is not None and time is not None and time >= end + PATIENCE):
+        is_late = number is not None and number > final and packet.dts is not None and packet.dts * base >= late
+        if len(done) == len(tracks) or is_late:
             break
         if index in done or (number is not None and number not in pictures):
             continue
@@ -288,19 +309,20 @@ def _read_borders(part: Path, pictures: Mapping[int, _CopiedPicture]) -> tuple[f
             video = clip.streams.video[0]
             base = Fraction(video.time_base)
             zero = _first_stamp(part) * base
-            first = next(frame for frame in clip.decode(video) if not frame.is_corrupt)
-            late = first.pts * base - zero
+            first = [frame.pts * base - zero for frame in islice(clip.decode(video), _CHECKED) if not frame.is_corrupt]
             clip.seek(round((zero + last.time - begin) / base), stream=video)
             shown = [frame.pts * base - zero for frame in clip.decode(video) if not frame.is_corrupt]
-    except (av.FFmpegError, StopIteration, ValueError) as error:
-        raise _CannotCopyError("its pictures can't be decoded from the key frame on") from error
-    if late > _LATE or not shown:
-        raise _CannotCopyError("its pictures can't be decoded from the key frame on")
-    final = begin + max(shown)
-    if final > last.time + Fraction(1, 50):
-        raise _CannotCopyError("a copy shows other pictures")
+    except (av.FFmpegError, StopIteration, TypeError) as error:  # TypeError: a frame without a time
+        raise _CannotCopyError("a copy's pictures can't be decoded") from error
+    if not first or not shown or first[0] > _LATE:
+        raise _CannotCopyError("the pictures behind the key frame can't be decoded from there")
+    if first != sorted(first) or shown != sorted(shown):
+        raise _CannotCopyError("the movie's pictures have no times of their own")
+    final = begin + shown[-1]
+    if abs(final - last.time) > _LATE:
+        raise _CannotCopyError("a copy doesn't show all of the pictures")
     nearest = min(pictures.values(), key=lambda picture: abs(picture.time - final))
-    return float(begin + late), float(final + nearest.duration)
+    return float(begin + first[0]), float(final + nearest.duration)
 
 
 def _first_stamp(part: Path) -> int:
