@@ -85,18 +85,23 @@ class PacketClock:
         self._decoded: Fraction | None = None  # the time to decode the packet before
         self.shift = Fraction(0)
 
-    def read(self, stamp: Fraction, decoded: Fraction) -> Fraction:
+    def read(self, stamp: Fraction, decoded: Fraction | None) -> Fraction:
         """Return when a packet is shown, seconds. Packets come in coded order, so times may go back.
 
         Args:
             stamp, decoded: when it is shown and decoded by the file's own clock, seconds on the timeline. Times to
-                decode ascend, whatever the order of the pictures: jumps are seen in them.
+                decode ascend, whatever the order of the pictures: jumps are seen in them. Behind a seek, Matroska has
+                none for the first few.
         """
-        if self._last is None or self._decoded is None:
+        if self._last is None:
             has_jumped = self._is_start and stamp > MAX_HOLD
             expected = Fraction(0)
         else:
-            has_jumped = is_torn(float(decoded + self.shift), float(self._decoded), self._duration)
+            has_jumped = (
+                decoded is not None
+                and self._decoded is not None
+                and is_torn(float(decoded + self.shift), float(self._decoded), self._duration)
+            )
             expected = self._last + self._step
         time = stamp + self.shift
         if has_jumped:
@@ -106,7 +111,7 @@ class PacketClock:
                 self.shift = near
             time = stamp + self.shift
         self._last = time if self._last is None or has_jumped else max(self._last, time)
-        self._decoded = decoded + self.shift
+        self._decoded = self._decoded if decoded is None else decoded + self.shift
         return time
 
 
@@ -144,7 +149,11 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
         for packet in read_packets(source, info, seek, [video]):
             shown, decoded = _times(packet, video)
             stamp = shown if shown is not None else decoded
-            time = None if stamp is None else clock.read(stamp * base - zero, _ticks(decoded, stamp) * base - zero)
+            time = (
+                None
+                if stamp is None
+                else clock.read(stamp * base - zero, None if decoded is None else decoded * base - zero)
+            )
             if clock.shift != jumps[-1]:
                 jumps.append(clock.shift)
             duration = (packet.duration or 0) * base
@@ -177,11 +186,6 @@ def _times(packet: Any, stream: Any) -> tuple[int | None, int | None]:
     return packet.pts, packet.dts
 
 
-def _ticks(decoded: int | None, shown: int) -> int:
-    """Return when a packet is decoded: no later than it is shown, as far as the file says."""
-    return shown if decoded is None else min(decoded, shown)
-
-
 def _is_beyond(
     packet: Any,
     time: Fraction | None,
@@ -192,8 +196,8 @@ def _is_beyond(
     end: Fraction,
 ) -> bool:
     """Return whether neither this picture nor any behind it is shown before `end`."""
-    if decoded is not None:
-        return decoded * base - zero + shift >= end
+    if decoded is not None:  # Matroska has no such times: FFmpeg derives them, and sometimes too late
+        return decoded * base - zero + shift >= end and (time is None or time >= end)
     return time is not None and packet.is_keyframe and time >= end
 
 
@@ -247,7 +251,11 @@ def read_mended(
     for packet in read_packets(source, info, scanned.seek, [video, *sounds]):
         clock, base = clocks[packet.stream.index], Fraction(packet.time_base)
         stamp = packet.pts if packet.pts is not None else packet.dts
-        time = None if stamp is None else clock.read(stamp * base - zero, _ticks(packet.dts, stamp) * base - zero)
+        time = (
+            None
+            if stamp is None
+            else clock.read(stamp * base - zero, None if packet.dts is None else packet.dts * base - zero)
+        )
         shift = round(clock.shift / base)
         if packet.pts is not None:
             packet.pts += shift

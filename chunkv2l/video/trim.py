@@ -8,7 +8,7 @@ clip shows is read back from the clip. A clip is written under another name besi
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +23,7 @@ from chunkv2l.files import atomic_write
 from chunkv2l.sanitize import plural
 from chunkv2l.timecode import clock, precision
 from chunkv2l.video.container import open_container, origin, packets
-from chunkv2l.video.packet_scan import TOLERANCE, Scan, read_mended, scan
+from chunkv2l.video.packet_scan import TOLERANCE, Scan, ScannedPicture, read_mended, scan
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
 
@@ -137,8 +137,8 @@ def cut_clip(
     if scanned is None or not stretch[0] < stretch[1] or not _shows_something(scanned, stretch[1]):
         raise InputError(f"There is nothing of {movie} from {start:g} to {end:g} s: it lasts {reach:g} s.")
     with _replacing(out) as part:
-        reason = "" if reencode else _find_obstacle(scanned)
-        if not reencode and not reason:
+        reason = ""
+        if not reencode:
             try:
                 return _copy(info, scanned, stretch, part, out)
             except _CannotCopyError as error:
@@ -153,22 +153,6 @@ def cut_clip(
 def _shows_something(scanned: Scan, end: float) -> bool:
     """Return whether any picture is on screen before `end`."""
     return any(picture.is_shown and (picture.time is None or picture.time < end) for picture in scanned.pictures)
-
-
-def _find_obstacle(scanned: Scan) -> str:
-    """Return why these pictures can't be copied, as a part of a sentence, or "" where they can."""
-    times = [picture.time for picture in scanned.pictures if picture.time is not None]
-    if len(times) < len(scanned.pictures):
-        return "the movie's pictures have no times of their own"
-    if any(picture.shift for picture in scanned.pictures):
-        return "the movie's clock jumps"
-    if not all(picture.is_shown for picture in scanned.pictures):
-        return "the movie has pictures there that are never shown (an edit list)"
-    if not scanned.pictures[0].is_key:
-        return "the movie has no key frame there"
-    if len(set(times)) < len(times):
-        return "several of the movie's pictures have the same time"
-    return ""
 
 
 @contextmanager
@@ -217,20 +201,22 @@ def _plan_copy(scanned: Scan, end: Fraction, info: MovieInfo) -> dict[int, _Copi
     to show, delayed by as many pictures as the coded order needs: a file may lack them, or count in another way.
 
     Raises:
-        _CannotCopyError: some of them need pictures that are shown much later.
+        _CannotCopyError: a copy would not show what the movie does.
     """
-    begin = scanned.pictures[0].time or Fraction(0)
     timed = [(picture, picture.time) for picture in scanned.pictures if picture.time is not None]
-    timed = [(picture, time) for picture, time in timed if time >= begin]
+    if len(timed) < len(scanned.pictures):
+        raise _CannotCopyError("the movie's pictures have no times of their own")
+    timed = [(picture, time) for picture, time in timed if time >= timed[0][1]]
+    following = [time for _, time in timed]
     latest = end - TOLERANCE
     while True:  # with each picture, those that are coded later and shown earlier
         count = 1 + max((i for i, (_, time) in enumerate(timed) if time < latest), default=0)
         if max(time for _, time in timed[:count]) <= latest:
             break
         latest = max(time for _, time in timed[:count])
-        if latest > end + _MOST_BEYOND:
-            raise _CannotCopyError("the pictures there need others that are shown much later")
     timed = timed[:count]
+    if obstacle := _find_obstacle([picture for picture, _ in timed], latest > end + _MOST_BEYOND):
+        raise _CannotCopyError(obstacle)
     step = Fraction(1 / info.fps).limit_denominator(100_000)
     times = sorted(time for _, time in timed)
     ranks = {time: rank for rank, time in enumerate(times)}
@@ -239,11 +225,25 @@ def _plan_copy(scanned: Scan, end: Fraction, info: MovieInfo) -> dict[int, _Copi
     planned = {}
     for i, (picture, time) in enumerate(timed):
         is_last = ranks[time] + 1 == len(times)
-        at_end = end if time < end else time + (picture.duration or step)
-        planned[picture.number] = _CopiedPicture(
-            time, decoded[i], (at_end if is_last else times[ranks[time] + 1]) - time
-        )
+        at_end = end if time < end else min((later for later in following if later > time), default=time + step)
+        until = at_end if is_last else times[ranks[time] + 1]
+        planned[picture.number] = _CopiedPicture(time, decoded[i], until - time)
     return planned
+
+
+def _find_obstacle(pictures: Sequence[ScannedPicture], reaches_too_far: bool) -> str:
+    """Return why these pictures can't be copied, as a part of a sentence, or "" where they can."""
+    if any(picture.shift for picture in pictures):
+        return "the movie's clock jumps"
+    if not all(picture.is_shown for picture in pictures):
+        return "the movie has pictures there that are never shown (an edit list)"
+    if not pictures[0].is_key:
+        return "the movie has no key frame there"
+    if len({picture.time for picture in pictures}) < len(pictures):
+        return "several of the movie's pictures have the same time"
+    if reaches_too_far:
+        return "the pictures there need others that are shown much later"
+    return ""
 
 
 def _write_copy(

@@ -1,8 +1,11 @@
-"""Clips cut out of movies: what they show and when, that sound stays in step, and that nothing half-written is left."""
+"""Test clips cut out of movies: what they show and when, sound that stays in step, nothing half-written."""
 
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections.abc import Callable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video import packet_scan, transcode, trim
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import probe
+from chunkv2l.video.readers.pyav import PyAVReader
 from chunkv2l.video.trim import MARK, TrimmedClip, cut_clip
 from tests.helpers import media
 
@@ -159,6 +164,178 @@ def test_the_end_of_the_movie_is_the_end_of_the_clip(tmp_path: Path) -> None:
     assert frames_of(made.path)[-1][0] == pytest.approx(TIMES[-1] - 5.0, abs=0.002)
 
 
+# ---- movies whose streams can't be copied as they are shown, or whose clock can't be trusted
+
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def counted(path: Path, count: int = 150, **options: Any) -> Path:
+    """A movie of `count` frames at 25 a second; each four have a brightness of their own."""
+    frames = [np.full((48, 64, 3), 20 + number // 4 * 37 % 210, np.uint8) for number in range(count)]
+    options = {"options": {"g": "25", "bf": "2"}, **options}
+    return media.write(path, frames, fps=25, **options)
+
+
+def join(path: Path, *parts: Path) -> Path:
+    """Several files one behind the other, as recorders and disc rippers join them: the clock starts again."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def held(folder: Path, name: str) -> Path:
+    """One picture stays for 40 s."""
+    times = [number / 25 for number in range(50)] + [42 + number / 25 for number in range(50)]
+    return counted(folder / name, 100, times=times)
+
+
+def joined_twice(folder: Path, name: str, **options: Any) -> Path:
+    suffix = Path(name).suffix
+    parts = [counted(folder / f"part {number}{suffix}", 100, **options) for number in range(3)]
+    return join(folder / name, *parts)
+
+
+def jumped(folder: Path, name: str) -> Path:
+    """The second recording's clock is an hour behind the first one's."""
+    first = counted(folder / "first.ts", 100, start=3600.0, sound=(3600.0, 3604.0))
+    return join(folder / name, first, counted(folder / "second.ts", 100, sound=(0.0, 4.0)))
+
+
+def without_its_end(folder: Path, name: str) -> Path:
+    """An edit list shows only half of the pictures, from the 13th on."""
+    data = bytearray(counted(folder / name).read_bytes())
+    at = data.index(b"elst") + 12
+    duration, first = int.from_bytes(data[at : at + 4], "big"), int.from_bytes(data[at + 4 : at + 8], "big")
+    data[at : at + 8] = (duration // 2).to_bytes(4, "big") + (first + 7200 * 4).to_bytes(4, "big")
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+def fixture(name: str) -> Callable[[Path], Path]:
+    return lambda folder: Path(shutil.copy(FIXTURES / name, folder / name))
+
+
+DIFFICULT: dict[str, tuple[Callable[[Path], Path], list[tuple[float, float]], str]] = {
+    "edit list": (fixture("edit_list.mp4"), [(0.5, 2.0), (5.0, 7.5), (8.0, 9.4)], "never shown"),
+    "edit list with an end": (
+        lambda f: without_its_end(f, "m.mp4"),
+        [(0.1, 1.0), (1.5, 2.5), (2.0, 3.0)],
+        "never shown",
+    ),
+    "animation": (fixture("animation.gif"), [(0.5, 2.0), (10.0, 12.0)], "coded as gif, which"),
+    "repeated pictures": (fixture("repeated_pictures.ogv"), [(0.5, 2.0), (10.0, 11.5)], ""),
+    "raw stream": (lambda f: counted(f / "m.h264"), [(0.5, 2.0), (5.0, 6.0)], "no times of their own"),
+    "B-frames in AVI": (lambda f: counted(f / "m.avi", codec="mpeg4"), [(0.5, 2.0), (5.0, 5.9)], ""),
+    "motion JPEG": (
+        lambda f: counted(f / "m.avi", codec="mjpeg", pix_fmt="yuvj420p", options={}),
+        [(0.5, 2.0), (5.0, 6.0)],
+        "",
+    ),
+    "a hold in MP4": (lambda f: held(f, "m.mp4"), [(0.5, 1.5), (10.0, 20.0), (1.5, 42.5)], "much later"),
+    "a hold in Matroska": (lambda f: held(f, "m.mkv"), [(0.5, 1.5), (10.0, 20.0), (1.5, 42.5)], "much later"),
+    "joined program streams": (
+        lambda f: joined_twice(f, "m.mpg", codec="mpeg2video"),
+        [(0.5, 2.0), (3.0, 9.0), (10.0, 11.5)],
+        "clock jumps",
+    ),
+    "joined transport streams": (
+        lambda f: joined_twice(f, "m.ts", sound=(0.0, 4.0)),
+        [(0.5, 2.0), (3.5, 5.0), (10.0, 11.5)],
+        "clock jumps",
+    ),
+    "a clock that goes back": (lambda f: jumped(f, "m.ts"), [(0.5, 2.0), (3.0, 5.0), (6.0, 7.5)], "clock jumps"),
+    "open groups": (
+        lambda f: counted(f / "m.mkv", options={"x264-params": "open-gop=1:bframes=3:keyint=25"}),
+        [(1.3, 2.6), (5.0, 6.0)],
+        "",
+    ),
+    "no key frames but the first": (
+        lambda f: counted(f / "m.mkv", options={"g": "25", "x264-params": "intra-refresh=1"}),
+        [(1.3, 2.6), (5.0, 6.0)],
+        "can't be decoded",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("name", DIFFICULT)
+def test_a_clip_shows_the_movies_pictures_from_border_to_border(tmp_path: Path, name: str, suffix: str) -> None:
+    make, stretches, reason = DIFFICULT[name]
+    movie = make(tmp_path)
+    info = probe(movie)
+    with closing(PyAVReader(info, notes=Notes(lambda _: None))) as reader:
+        pictures = [(frame.time, float(frame.small(16, 16).mean())) for frame in reader.frames()]
+    times = [time for time, _ in pictures]
+    reasons = set()
+    for (start, end), exact in itertools.product(stretches, (False, True)):
+        made = cut_clip(movie, start, end, tmp_path / f"out{suffix}", exact, length=times[-1] + 1 / info.fps)
+        assert made.start <= max(start, times[0]) + 0.011 and made.end >= min(end, times[-1]) - 0.011
+        if made.exact:
+            assert (made.start, made.end) == pytest.approx((start, end), abs=0.05)
+        reasons |= {made.reason} - {""}
+        with av.open(str(made.path)) as clip:
+            shown = [
+                (float(frame.pts * frame.time_base), float(frame.reformat(16, 16, "bgr24").to_ndarray().mean()))
+                for frame in clip.decode(video=0)
+            ]
+            assert clip.duration / av.time_base == pytest.approx(made.end - made.start, abs=0.15)
+        for time, brightness in shown:
+            on_screen = max(number for number, at in enumerate(times) if at <= made.start + time - shown[0][0] + 0.003)
+            assert brightness == pytest.approx(pictures[on_screen][1], abs=9), (start, end, exact, time)
+        if info.codec != "theora":  # empty packets are frames to the reader, and none in a clip
+            within = sum(made.start + 0.002 < time < made.end - 0.002 for time in times)
+            assert len(shown) == within + 1, (start, end, exact)
+    if suffix == ".mp4":
+        reasons = {text for text in reasons if "coded as theora, which .mp4 files can't hold" not in text}
+    assert all(reason in text for text in reasons) and bool(reasons) == bool(reason), reasons
+
+
+def test_a_clip_ends_where_the_pictures_end_whatever_the_header_says(tmp_path: Path) -> None:
+    movie = joined_twice(tmp_path, "m.mpg", codec="mpeg2video")
+    assert probe(movie).duration < 6
+    made = cut_clip(movie, 11.0, 20.0, tmp_path / "out.mp4", length=20.0)
+    assert (made.start, made.end) == pytest.approx((11.0, 11.8), abs=0.05)  # an encoder's last frames are missing
+    with pytest.raises(InputError, match=r"nothing of .* from 12.5 to 13 s: it lasts 1[12]\.\d* s"):
+        cut_clip(movie, 12.5, 13.0, tmp_path / "nothing.mp4", length=20.0)
+    assert not (tmp_path / "nothing.mp4").exists()
+
+
+def test_a_damaged_key_frame_is_not_copied(tmp_path: Path) -> None:
+    movie = counted(tmp_path / "m.mp4", options={"g": "25", "bf": "0", "sc_threshold": "0"})
+    with av.open(str(movie)) as container:
+        keys = [packet for packet in container.demux(video=0) if packet.is_keyframe]
+        position = next(packet.pos for packet in keys if packet.pts * packet.time_base == 2)
+    data = bytearray(movie.read_bytes())
+    data[position + 4 : position + 40] = bytes(36)
+    movie.write_bytes(data)
+    made = cut_clip(movie, 2.3, 4.0, tmp_path / "out.mp4")
+    assert made.exact and "can't be decoded" in made.reason
+
+
+@pytest.mark.parametrize("layout", ["mono", "2.1", "5.1", "7.1", "hexadecagonal"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_sound_of_any_number_of_channels_is_encoded(tmp_path: Path, layout: str, suffix: str) -> None:
+    channels = av.AudioLayout(layout).nb_channels
+    with av.open(str(tmp_path / "m.mkv"), "w") as container:
+        video: Any = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound: Any = container.add_stream("pcm_s16le", rate=11_111, layout=layout)
+        for number in range(50):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24")))
+            wave = np.repeat((9000 * np.sin(np.arange(444) / 4)).astype(np.int16), channels)[None]
+            frame = av.AudioFrame.from_ndarray(wave, "s16", layout)
+            frame.sample_rate, frame.pts, frame.time_base = 11_111, 444 * number, Fraction(1, 11_111)
+            container.mux(sound.encode(frame))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    made = cut_clip(tmp_path / "m.mkv", 0.5, 1.5, tmp_path / f"out{suffix}", reencode=True)
+    with av.open(str(made.path)) as container:
+        frames = list(container.decode(audio=0))
+    assert frames[0].layout.nb_channels == min(6, channels)
+    assert sum(frame.samples for frame in frames) / frames[0].sample_rate == pytest.approx(1.0, abs=0.1)
+    assert max(float(np.abs(frame.to_ndarray()).max()) for frame in frames) > 0.1
+
+
 # ---- what is refused
 
 
@@ -259,10 +436,10 @@ def test_an_encoder_that_isnt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.mp4"]
 
 
-# ---- which movie it is
+# ---- a clip in words
 
 
-def test_what_was_cut_in_words() -> None:
+def test_a_clip_is_described() -> None:
     said = TrimmedClip(Path("c.mp4"), 33.2, 41.5, (35.0, 41.4), False).describe()
     assert said == (
         "c.mp4: 0:33.2 to 0:41.5 of the movie, copied as it is; "
