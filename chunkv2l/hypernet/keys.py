@@ -72,6 +72,11 @@ class Keys(nn.Module):
     def channels(self) -> int:
         return self.value.in_features
 
+    @property
+    def name_rows(self) -> int:
+        """Return the number of rows at the end of a clip's features that hold a classifier's probabilities."""
+        return -(-self.vocabulary.shape[0] // self.channels) if self.has_names else 0
+
     def of_clips(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the unit keys [B, size] of features [B, S, C]; mask [B, S] is 1 where one is real."""
         names = None

@@ -103,13 +103,13 @@ def measure_run(run: MiniRun, count: int) -> list[Speed]:
     speeds = []
     for batch_kind in run.config.mix.kinds:
         settings = replace(run.material.settings, mix=replace(run.config.mix, kinds={batch_kind: 1.0}))
-        source = replace(run.material, settings=settings).batches(run.prompts, skip_taught=True, rank=run.rank)
+        source = replace(run.material, settings=settings).batches(run.prompts, rank=run.rank)
         batches = {batch_kind: [source.make(number) for number in range(6 + count)]}
         if batch_kind == "vlm":
             stage = vlm_stage(run, reader)
             speeds += measure(stage.loss, replace(stage, runner=run_block).loss, reader, batches, peak=peak)
         else:
-            trained = make_untrained(run.config).to(run.device)
+            trained = make_untrained(run.config, run.vocabulary()).to(run.device)
             clips = bank_clips(run, reader.requires_grad_(False), run.bank, run.decoder)
             second = hypernet_stage(run, trained, clips)
             eager = replace(second, runner=run_block).loss

@@ -10,14 +10,21 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import Dinov2Model
 
+from chunkv2l.errors import InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.models.mini.connector import SIZE, VisionFeatures, see, to_tensor
+from chunkv2l.models.mini.efficientnet import EfficientNetLite2, classify
+from chunkv2l.models.mini.tags import choose_tags
 from chunkv2l.models.mini.vlm import sample_times, shrink
+from chunkv2l.train.core import distributed
 from chunkv2l.train.data.images import ImageSet, Motion, decode, film
 from chunkv2l.train.data.videos import VideoInterval, VideoSet
 from chunkv2l.video.frame_sampling import FrameSampling
@@ -35,6 +42,7 @@ class FeatureBank:
     keyframes: Tensor  # [images], int64
     directed: Tensor | None = None  # [images], bool: never played backwards; None: none of them
     members: Tensor | None = None  # [items, parts], images that an item is cut from, -1 where it has fewer
+    names: Tensor | None = None  # [keyframes in all, classes], a classifier's probabilities
 
     def __len__(self) -> int:
         return self.first.shape[0]
@@ -63,7 +71,25 @@ class FeatureBank:
             moment = torch.where(backwards, 1 - moment, moment)
         step = (moment * (keyframes - 1)).round().long()
         index = self.first[images] + take * keyframes + step
-        return VisionFeatures(self.grid[index], self.cls[index])
+        return VisionFeatures(self.grid[index], self.cls[index], None if self.names is None else self.names[index])
+
+    def tags(self) -> list[list[tuple[str, ...]]]:
+        """Return each image's tags, by take: what the classifier takes the keyframes of a take for, on average.
+
+        Raises:
+            InputError: the bank has no probabilities.
+        """
+        if self.names is None:
+            raise InputError("The classifier hasn't looked at these pictures: there are no tags.")
+        takes = self.takes.repeat_interleave(self.takes)
+        keyframes = self.keyframes.repeat_interleave(self.takes)
+        owner = torch.arange(len(takes), device=takes.device).repeat_interleave(keyframes)
+        means = torch.zeros(len(takes), self.names.shape[1], device=takes.device)
+        for begin in range(0, len(owner), 65536):
+            rows = owner[begin : begin + 65536]
+            means.index_add_(0, rows, self.names[begin : begin + 65536].float())
+        chosen = iter(choose_tags(means / keyframes[:, None]))
+        return [[next(chosen) for _ in range(count)] for count in self.takes.tolist()]
 
 
 def _cut(members: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +106,6 @@ def _cut(members: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     return members.gather(1, part), moment
 
 
-@torch.no_grad()
 def build_bank(
     vision: Dinov2Model,
     sets: Sequence[tuple[ImageSet | VideoSet, int, Motion]],
@@ -89,6 +114,8 @@ def build_bank(
     batch: int = 64,
     dtype: torch.dtype = torch.bfloat16,
     cuts: Sequence[Sequence[int]] = (),
+    classifier: EfficientNetLite2 | None = None,
+    folder: Path | None = None,
 ) -> FeatureBank:
     """Compute the features of all keyframes of every set.
 
@@ -97,29 +124,77 @@ def build_bank(
             an interval, others a part of it, at least `motion.least` of it long. They are numbered through in this
             order.
         cuts: items behind the images: the images that each is cut from.
+        classifier: of keyframes; the bank has its probabilities then.
+        folder: where each set's features are kept, and read from if they are there; of several processes each looks at
+            some of the sets. The folder belongs to these sets and settings: that isn't checked.
     """
-    device = vision.embeddings.cls_token.device
-    generator = torch.Generator(device).manual_seed(seed)
-    grids, classes = [], []
+    looker = _Looker(vision, classifier, dtype, batch)
+    device = looker.device
     rows: list[tuple[int, int, bool]] = []  # takes, keyframes, directed
     for images, takes, motion in sets:
         if isinstance(images, ImageSet):
-            keyframes = 1 if motion.still >= 1 else motion.keyframes
-            shots = _filmed(images, takes, replace(motion, keyframes=keyframes), generator, batch)
-            rows += [(takes, keyframes, False)] * len(images)
+            rows += [(takes, 1 if motion.still >= 1 else motion.keyframes, False)] * len(images)
         else:
-            shots = (_video_keyframes(interval, takes, motion, seed).to(device) for interval in images.intervals)
             rows += [(takes, len(sample_times(interval.seconds)), True) for interval in images.intervals]
-        for pixels in shots:
-            features = see(vision, pixels)
-            grids.append(features.grid.to(dtype))
-            classes.append(features.cls.to(dtype))
+    if folder is None:
+        parts = [looker.look(*one, seed * 1000 + number) for number, one in enumerate(sets)]
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{images.name}-{takes}-{seed}.safetensors" for images, takes, _ in sets]
+        for number, (file, one) in enumerate(zip(files, sets, strict=True)):
+            if number % distributed.count() == distributed.rank() and not file.exists():
+                with atomic_write(file) as part:
+                    save_file(looker.look(*one, seed * 1000 + number), part)
+        distributed.wait()
+        parts = [load_file(file, str(device)) for file in files]
+    columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     takes_of, keyframes_of, directed = (torch.tensor(column, device=device) for column in zip(*rows, strict=True))
     sizes = takes_of * keyframes_of
     members = _members(len(rows), cuts).to(device) if cuts else None
     return FeatureBank(
-        torch.cat(grids), torch.cat(classes), sizes.cumsum(0) - sizes, takes_of, keyframes_of, directed, members
+        columns["grid"],
+        columns["cls"],
+        sizes.cumsum(0) - sizes,
+        takes_of,
+        keyframes_of,
+        directed,
+        members,
+        columns.get("names"),
     )
+
+
+@dataclass(frozen=True)
+class _Looker:
+    """The networks that look at keyframes, and the precision in which features are kept."""
+
+    vision: Dinov2Model
+    classifier: EfficientNetLite2 | None
+    dtype: torch.dtype
+    batch: int
+
+    @property
+    def device(self) -> torch.device:
+        return self.vision.embeddings.cls_token.device
+
+    @torch.no_grad()
+    def look(self, images: ImageSet | VideoSet, takes: int, motion: Motion, seed: int) -> dict[str, Tensor]:
+        """Return features of all keyframes of a set, under `FeatureBank`'s names."""
+        if isinstance(images, ImageSet):
+            keyframes = 1 if motion.still >= 1 else motion.keyframes
+            generator = torch.Generator(self.device).manual_seed(seed)
+            shots = _filmed(images, takes, replace(motion, keyframes=keyframes), generator, self.batch)
+        else:
+            shots = (_video_keyframes(interval, takes, motion, seed).to(self.device) for interval in images.intervals)
+        parts = [self._features(pixels) for pixels in shots]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _features(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return features of pictures uint8 [N, 3, SIZE, SIZE]."""
+        seen = see(self.vision, pixels)
+        features = {"grid": seen.grid.to(self.dtype), "cls": seen.cls.to(self.dtype)}
+        if self.classifier is not None:
+            features["names"] = classify(self.classifier, pixels).half()
+        return features
 
 
 def _members(images: int, cuts: Sequence[Sequence[int]]) -> Tensor:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from chunkv2l.models.mini.connector import Connector, VisionFeatures, unit_states
 from chunkv2l.train.clips.bank import FeatureBank
 from chunkv2l.train.core.decoder import Decoder, Past, go_on, read
+from chunkv2l.train.data.batches import pad_rows
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
 """Takes owner [Q] and ids [Q, T] that follow the frames; returns the VLM's output states [Q, T, D] with clip `owner`'s
@@ -31,6 +32,7 @@ class Watched:
         teacher: the VLM with the frames in context; None where that can't be had.
         features: [B, S', C], what the vision side sees and the keys pool; see `models.base.VLM.look`.
         features_mask: [B, S'], as `mask`.
+        words: so many states at the end are of words (tags, and what closes the turn); the others are visual.
     """
 
     states: Tensor
@@ -38,6 +40,15 @@ class Watched:
     teacher: Teacher | None
     features: Tensor
     features_mask: Tensor | None
+    words: int = 0
+
+
+@dataclass(frozen=True)
+class Words:
+    """Ids [B, T] that follow the visual tokens when a clip is read, right-padded; `mask` is 1 where one is real."""
+
+    ids: Tensor
+    mask: Tensor
 
 
 class Clips(Protocol):
@@ -46,11 +57,20 @@ class Clips(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
+    def clips(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None, words: Words | None = None
+    ) -> Watched:
         """Return a clip of about `frames` frames for each image [B], or interval of a video; no gradients flow to it.
 
         Without a generator they are the same clips every time.
+
+        Args:
+            words: what follows the visual tokens; None for the supply's own words.
         """
+        ...
+
+    def ids_before_question(self, image: int) -> list[int]:
+        """Return the ids between a clip's visual tokens and a question asked with the frames in context: its tags."""
         ...
 
     def features(
@@ -86,29 +106,51 @@ class BankClips:
 
     Args:
         tail: ids that close the clip's turn when its states are read.
+        tags: ids of each image's tags, where clips are read with such and features end with a classifier's
+            probabilities; None without.
     """
 
     decoder: Decoder
     bank: FeatureBank
     sight: Sight
     tail: Tensor
+    tags: Sequence[Sequence[int]] | None = None
 
     @property
     def device(self) -> torch.device:
         return self.bank.first.device
 
     @torch.no_grad()
-    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
-        features = self.bank.clips(images, frames, generator)
+    def clips(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None, words: Words | None = None
+    ) -> Watched:
+        features = self._look(images, frames, generator)
         prefix = self.sight.prefix(features)
-        states, past = read_states(self.decoder, prefix, self.tail)
-        return Watched(states, None, teacher_after(self.decoder, past, prefix.shape[1]), features.features(), None)
+        words = words or self._words(images)
+        states, past = read_states(self.decoder, prefix, words.ids)
+        mask = None
+        if not bool(words.mask.all()):
+            mask = torch.cat([words.mask.new_ones(prefix.shape[:2]), words.mask], dim=1)
+        teacher = teacher_after(self.decoder, past, prefix.shape[1])
+        return Watched(states, mask, teacher, features.features(), None, words.ids.shape[1])
 
     @torch.no_grad()
     def features(
         self, images: Tensor, frames: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        return self.bank.clips(images, frames, generator).features(), None
+        return self._look(images, frames, generator).features(), None
+
+    def ids_before_question(self, image: int) -> list[int]:
+        return [] if self.tags is None else list(self.tags[image])
+
+    def _look(self, images: Tensor, frames: int, generator: torch.Generator | None) -> VisionFeatures:
+        features = self.bank.clips(images, frames, generator)
+        return features if self.tags is not None else VisionFeatures(features.grid, features.cls)
+
+    def _words(self, images: Tensor) -> Words:
+        rows = [[*self.ids_before_question(image), *self.tail.tolist()] for image in images.tolist()]
+        ids, mask = pad_rows(rows, 1 if self.tags is None else 4)
+        return Words(ids.to(self.device), mask.to(self.device))
 
 
 def teacher_after(decoder: Decoder, past: Past, keep: int | None = None) -> Teacher:
@@ -121,17 +163,17 @@ def teacher_after(decoder: Decoder, past: Past, keep: int | None = None) -> Teac
     return teacher
 
 
-def read_states(decoder: Decoder, prefix: Tensor, tail: Tensor) -> tuple[Tensor, Past]:
+def read_states(decoder: Decoder, prefix: Tensor, words: Tensor) -> tuple[Tensor, Past]:
     """Return the input of `mini`'s hypernetwork: each text block's input states, each over its root mean square.
 
     Args:
         prefix: [B, P, D], opening and visual tokens.
-        tail: [t] ids.
+        words: [B, T] ids, right-padded where they are fewer; or [T], the same for all.
 
     Returns:
-        [B, L, P + t, D] in the decoder's precision; the keys and values of prefix and tail.
+        [B, L, P + T, D] in the decoder's precision; the keys and values of prefix and words.
     """
-    tokens = decoder.embed(tail).expand(prefix.shape[0], -1, -1)
+    tokens = decoder.embed(words).expand(prefix.shape[0], -1, -1)
     past, states = read(decoder, torch.cat([prefix, tokens], dim=1), states=True)
     assert states is not None
     return unit_states(states), past

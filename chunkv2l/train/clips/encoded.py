@@ -25,7 +25,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.files import atomic_write
 from chunkv2l.models.family import Family
 from chunkv2l.models.text.decoder import stacked
-from chunkv2l.train.clips.base import Teacher, Watched
+from chunkv2l.train.clips.base import Teacher, Watched, Words
 from chunkv2l.train.clips.shots import Shot
 from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, go_on, read
@@ -62,7 +62,9 @@ class EncodedClips:
         return self.decoder.embedding.device
 
     @torch.no_grad()
-    def clips(self, images: Tensor, frames: int, generator: torch.Generator | None = None) -> Watched:
+    def clips(
+        self, images: Tensor, frames: int, generator: torch.Generator | None = None, words: Words | None = None
+    ) -> Watched:
         """Return a take of `frames` seconds of each image, or any take of images that have none so long."""
         parts = self._parts(images, frames, generator, ("states", "features", "prefix"))
         states, mask = stacked([part["states"] for part in parts])
@@ -76,6 +78,9 @@ class EncodedClips:
         self, images: Tensor, frames: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
         return stacked([part["features"] for part in self._parts(images, frames, generator, ("features",))])
+
+    def ids_before_question(self, image: int) -> list[int]:
+        return []
 
     def _parts(
         self, images: Tensor, frames: int, generator: torch.Generator | None, names: Sequence[str]

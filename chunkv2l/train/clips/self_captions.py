@@ -18,7 +18,8 @@ from chunkv2l.errors import InputError
 from chunkv2l.files import write_text
 from chunkv2l.train.clips.base import BankClips
 from chunkv2l.train.core import distributed
-from chunkv2l.train.core.decoder import Runner, forward
+from chunkv2l.train.core.decoder import go_on, read
+from chunkv2l.train.data.batches import pad_rows
 from chunkv2l.train.data.material import Material
 from chunkv2l.train.data.questions import Described, clean
 
@@ -51,7 +52,8 @@ def caption_untold_images(
         say(f"captioned by the VLM: {texts[:4]}")
         for number, text in zip(numbers, texts, strict=True):
             caption = clean(text)
-            described[number] = replace(described[number], captions=(caption,) if caption else ())
+            captions = (*described[number].captions, caption) if caption else described[number].captions
+            described[number] = replace(described[number], captions=captions)
     return tuple(described)
 
 
@@ -61,8 +63,8 @@ def sample_captions(
     images: Tensor,
     tokenizer: Any,
     generator: torch.Generator,
-    runner: Runner,
     *,
+    words: Sequence[Sequence[int]] | None = None,
     temperature: float = 0.7,
     longest: int = 20,
     batch: int = 512,
@@ -72,25 +74,31 @@ def sample_captions(
 
     Args:
         images: numbers of images, int64 [n].
+        words: ids that follow each image's frames; None for the caption prompt behind the source's own tags.
         batch: images that are captioned at once.
         frames: frames of a clip.
     """
     texts: list[str] = []
     end = tokenizer.eos_token_id
     for begin in range(0, images.shape[0], batch):
-        prefix = source.sight.prefix(source.bank.clips(images[begin : begin + batch], frames, generator))
-        tail = source.decoder.embed(source.tail).expand(prefix.shape[0], -1, -1)
-        x = torch.cat([prefix, tail], dim=1)
-        ids = torch.empty(prefix.shape[0], 0, dtype=torch.long, device=x.device)
+        chosen = images[begin : begin + batch]
+        past, _ = read(source.decoder, source.sight.prefix(source.bank.clips(chosen, frames, generator)))
+        if words is None:
+            rows = [[*source.ids_before_question(image), *source.tail.tolist()] for image in chosen.tolist()]
+        else:
+            rows = [list(ids) for ids in words[begin : begin + batch]]
+        starts = [len(row) for row in rows]
+        owner = torch.arange(len(rows), device=chosen.device)
         for _ in range(longest):
-            hidden, _ = forward(source.decoder, x, runner=runner)
-            logits = (hidden[:, -1] @ source.decoder.head.T).float() / temperature
-            token = torch.multinomial(logits.softmax(-1), 1, generator=generator)
-            ids = torch.cat([ids, token], dim=1)
-            x = torch.cat([x, source.decoder.embed(token)], dim=1)
-            if bool((ids == end).any(1).all()):
+            ids, mask = (t.to(chosen.device) for t in pad_rows(rows))
+            hidden = go_on(source.decoder, past, owner, source.decoder.embed(ids))
+            logits = (hidden[owner, mask.sum(1) - 1] @ source.decoder.head.T).float() / temperature
+            token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+            for row, number in zip(rows, token.tolist(), strict=True):
+                if row[-1] != end:
+                    row.append(number)
+            if all(row[-1] == end for row in rows):
                 break
-        for sequence in ids.tolist():
-            ended = end in sequence
-            texts.append(clean(tokenizer.decode(sequence[: sequence.index(end)])) if ended else "")
+        for row, start in zip(rows, starts, strict=True):
+            texts.append(clean(tokenizer.decode(row[start:-1])) if row[-1] == end else "")
     return texts

@@ -65,6 +65,11 @@ def wait() -> None:
         dist.barrier()
 
 
+def rank() -> int:
+    """Return this process's number."""
+    return dist.get_rank() if is_distributed() else 0
+
+
 def count() -> int:
     """Return the number of processes."""
     return dist.get_world_size() if is_distributed() else 1

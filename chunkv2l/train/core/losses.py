@@ -78,7 +78,13 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
     return (F.cross_entropy(rows, target) + F.cross_entropy(columns, target)) / 2
 
 
-def multi_positive_nce(scores: Tensor, right: Tensor) -> Tensor:
+def apart_from_equals(scores: Tensor, same: Tensor) -> Tensor:
+    """Return scores [clips, texts] without those of texts that say what a clip's own says; the diagonal stays."""
+    own = torch.eye(scores.shape[0], dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(same & ~own, -torch.inf)
+
+
+def multi_positive_nce(scores: Tensor, right: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return symmetric InfoNCE where a text may be true of several clips, and several texts of a clip.
 
     A row's loss is the mean of −log share over its positives (Khosla et al. 2020, arXiv 2004.11362, L_out); rows
@@ -87,7 +93,10 @@ def multi_positive_nce(scores: Tensor, right: Tensor) -> Tensor:
     Args:
         scores: [clips, texts], over the temperature.
         right: the positives, bool [clips, texts].
+        counted: bool [clips, texts], where it is known whether a pair is one; everywhere if None.
     """
+    if counted is not None:
+        scores = scores.masked_fill(~(counted | right), -torch.inf)
 
     def one_way(logits: Tensor, positives: Tensor) -> Tensor:
         has_any = positives.any(1)

@@ -22,7 +22,7 @@ from chunkv2l.train.data.questions import (
     NegativeNouns,
     caption_row,
     exists,
-    label_row,
+    naming_statement,
     question_row,
     question_rows,
     scene_row,
@@ -53,6 +53,38 @@ class Written(Protocol):
         ...
 
 
+class WrittenTags(Protocol):
+    """How tags are written behind a clip's visual tokens."""
+
+    def tags(self, tags: Sequence[str]) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """The tags of a run's images, and how reliable they are made in training.
+
+    Attributes:
+        takes: each image's tags, by take.
+        written: how they are written.
+        dropped: share of clips that go without tags.
+        corrupted: share of clips that have those of another image.
+    """
+
+    takes: Sequence[Sequence[tuple[str, ...]]]
+    written: WrittenTags
+    dropped: float = 0.15
+    corrupted: float = 0.08
+
+    def draw(self, image: int, rng: random.Random) -> tuple[str, ...]:
+        """Return tags for a clip of this image."""
+        draw = rng.random()
+        if draw < self.dropped:
+            return ()
+        if draw < self.dropped + self.corrupted:
+            image = rng.randrange(len(self.takes))
+        return rng.choice(self.takes[image])
+
+
 @dataclass(frozen=True)
 class Batch:
     """B clips and Q text rows of T tokens, right-padded with 0; labels are -100 for tokens that aren't trained."""
@@ -70,7 +102,10 @@ class Batch:
     frames: int
     draw: int = 0  # a random number below 60, for the stage's choices about the batch
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
-    named: Tensor | None = None  # keys: bool [B, nouns], the `nouns.NOUNS` that a clip's texts mention
+    named: Tensor | None = None  # keys: bool [B, names], which of the run's names a clip's texts mention
+    counted: Tensor | None = None  # keys: bool [B, names], where it is known whether they do
+    reading_ids: Tensor | None = None  # [B, T'''] what follows the visual tokens when a clip is read
+    reading_mask: Tensor | None = None  # [B, T'''], 1 where such a token is real
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on a device."""
@@ -134,6 +169,8 @@ class Batches(IterableDataset[Batch]):
         start: int = 0,
         rank: int = 0,
         members: Mapping[int, tuple[int, ...]] | None = None,
+        tagging: Tagging | None = None,
+        names: Sequence[str] = NOUNS,
     ) -> None:
         """
         Args:
@@ -142,10 +179,13 @@ class Batches(IterableDataset[Batch]):
             start: number of the first batch (of a resumed run).
             members: the images that each cut is made of; they aren't drawn in one batch with it, and a cut isn't drawn
                 for clips of fewer frames than parts.
+            tagging: the images' tags, where clips are read with such.
+            names: of things that keys are to find by their bare names.
             rank: of this process; all processes draw the same kinds and sizes, so that none waits, but other images.
         """
         self.described, self.pools, self.negatives, self.prompts, self.mix = described, pools, negatives, prompts, mix
         self.seed, self.start, self.rank = seed, start, rank
+        self.tagging, self.names = tagging, tuple(names)
         self._members = members or {}
         singles = {image for pool, _ in pools for image in pool if image not in self._members}
         # so many can always be drawn without sharing an image
@@ -184,14 +224,40 @@ class Batches(IterableDataset[Batch]):
             rows = self._compose(images, parts, rng)
         else:
             rows = [(i, "", text) for i, text in enumerate(statements)]
-        named = self._named(images) if objective == "keys" else None
-        return replace(self._batch(objective, images, rows, statements, frames, parts), draw=draw, named=named)
+        tags = [self._tags(image, rng) for image in images]
+        batch = replace(self._batch(objective, images, rows, statements, frames, parts, tags), draw=draw)
+        if objective != "keys":
+            return batch
+        named, counted = self._named(images)
+        return replace(batch, named=named, counted=counted)
 
-    def _named(self, images: Sequence[int]) -> Tensor:
-        named = torch.zeros(len(images), len(NOUNS), dtype=torch.bool)
+    def _tags(self, image: int, rng: random.Random) -> list[int]:
+        """Return the ids of a clip's tags; of a clip cut from several images those of one of them."""
+        if self.tagging is None:
+            return []
+        image = rng.choice(self._members.get(image, (image,)))
+        return self.tagging.written.tags(self.tagging.draw(image, rng))
+
+    def _named(self, images: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return which names the images' texts mention, and of which it is known: bool [images, names] both.
+
+        Captions are taken to mention all nouns of the lexicon, labels all labels; what detectors may have missed
+        isn't counted.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        named = torch.zeros(len(images), len(places), dtype=torch.bool)
+        counted = torch.zeros_like(named)
+        nouns = [places[noun] for noun in NUMBERS if noun in places]
+        others = [place for name, place in places.items() if name not in NUMBERS]
         for row, image in enumerate(images):
-            named[row, [NUMBERS[noun] for noun in self.described[image].nouns]] = True
-        return named
+            known = self.described[image]
+            mentions = {*known.nouns, *known.names}
+            named[row, [places[name] for name in mentions if name in places]] = True
+            if known.captions and not known.counts:
+                counted[row, nouns] = True
+            if known.labels and not known.captions:
+                counted[row, others] = True
+        return named, counted | named
 
     def _draw(self, count: int, frames: int, rng: random.Random) -> list[int]:
         weights = [weight for _, weight in self.pools]
@@ -235,7 +301,7 @@ class Batches(IterableDataset[Batch]):
         return row
 
     def _caption(self, image: Described, rng: random.Random) -> str:
-        return caption_row(image, rng)[1] if image.captions else label_row(image, rng)[1]
+        return caption_row(image, rng)[1] if image.captions else naming_statement(image, rng)
 
     def _statement(self, image: Described, rng: random.Random) -> str:
         caption = self._caption(image, rng)
@@ -258,15 +324,38 @@ class Batches(IterableDataset[Batch]):
         return rows
 
     def _batch(
-        self, objective: str, images: list[int], rows: list[Row], statements: list[str], frames: int, parts: int
+        self,
+        objective: str,
+        images: list[int],
+        rows: list[Row],
+        statements: list[str],
+        frames: int,
+        parts: int,
+        tags: Sequence[list[int]],
     ) -> Batch:
         text = [(self.prompts.ask(q), self.prompts.answer(a)[: self.mix.longest]) for _, q, a in rows]
-        behind = [(self.prompts.behind_frames(q), answer) for (_, q, _), (_, answer) in zip(rows, text, strict=True)]
+        behind = [
+            (tags[i] + self.prompts.behind_frames(q), answer) for (i, q, _), (_, answer) in zip(rows, text, strict=True)
+        ]
         # without the end of turn, like the router's score
         said = [(self.prompts.ask(""), self.prompts.answer(a)[:-1][: min(self.mix.longest, 20)]) for a in statements]
         owner = torch.tensor([row[0] for row in rows])
         padded = (*pad(text), *pad(behind), *pad(said))
-        return Batch(objective, torch.tensor(images), owner, *padded, tuple(statements), frames, parts=parts)
+        batch = Batch(objective, torch.tensor(images), owner, *padded, tuple(statements), frames, parts=parts)
+        if self.tagging is None:
+            return batch
+        ids, mask = pad_rows([[*own, *self.prompts.behind_frames("")] for own in tags])
+        return replace(batch, reading_ids=ids, reading_mask=mask)
+
+
+def pad_rows(rows: Sequence[Sequence[int]], multiple: int = 4) -> tuple[Tensor, Tensor]:
+    """Return ids of rows, right-padded with 0 to a multiple of tokens, and 1 where one is real: int64 [rows, T]."""
+    longest = -(-max(len(row) for row in rows) // multiple) * multiple
+    ids, mask = torch.zeros(2, len(rows), longest, dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(row)
+        mask[number, : len(row)] = 1
+    return ids, mask
 
 
 def loader(batches: Batches, workers: int) -> Iterator[Batch]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from chunkv2l.errors import InputError
+from chunkv2l.train.data.notes import Notes, read_notes
 from chunkv2l.train.data.questions import Described, clean
+
+_NAME = r"[a-z_ ]{3,24}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,14 @@ class ImageSet:
         return len(self.jpegs)
 
 
-def load_images(stem: Path, limit: int | None = None) -> ImageSet:
+def load_images(
+    stem: Path, limit: int | None = None, notes: Sequence[Path] = (), shares: Sequence[float] = (1.0,)
+) -> ImageSet:
     """Read a set, whose two files the module's docstring describes.
+
+    Args:
+        notes: files of further knowledge about the same photographs; see `notes.read_notes`.
+        shares: how often each label of a photograph counts; further labels don't.
 
     Raises:
         InputError: a file is missing, or the two don't describe the same images.
@@ -48,7 +58,8 @@ def load_images(stem: Path, limit: int | None = None) -> ImageSet:
         raise InputError(f"No image set at {stem}: both {arrays.name} and {rows.name} are needed.")
     with np.load(arrays, allow_pickle=False) as file:
         data, offsets = file["jpeg"], file["offsets"]
-    described = [describe(json.loads(line)) for line in rows.read_text().splitlines() if line.strip()]
+    further = read_notes(notes)
+    described = [describe(json.loads(line), shares, further) for line in rows.read_text().splitlines() if line.strip()]
     if len(described) != len(offsets) - 1:
         raise InputError(f"{rows.name} has {len(described)} rows, but {arrays.name} has {len(offsets) - 1} images.")
     count = min(len(described), limit or len(described))
@@ -56,11 +67,35 @@ def load_images(stem: Path, limit: int | None = None) -> ImageSet:
     return ImageSet(stem.name, jpegs, tuple(described[:count]))
 
 
-def describe(row: dict[str, object]) -> Described:
-    """Return the texts of one row of a `.jsonl`; of several class names the first, most common one."""
-    captions, labels = row.get("captions") or [], row.get("labels") or []
-    assert isinstance(captions, list) and isinstance(labels, list)
-    return Described(tuple(text for c in captions if (text := clean(str(c)))), tuple(str(x) for x in labels[:1]))
+def describe(
+    row: Mapping[str, object], shares: Sequence[float] = (1.0,), notes: Mapping[str, Notes] | None = None
+) -> Described:
+    """Return what one row of a `.jsonl` and notes say of an image; as many labels count as there are shares."""
+    captions, labels, pairs = row.get("captions") or [], row.get("labels") or [], row.get("qa") or []
+    assert isinstance(captions, list) and isinstance(labels, list) and isinstance(pairs, list)
+    known = (notes or {}).get(str(row.get("file")), Notes())
+    answers = tuple((str(pair["question"]), str(pair["answer"])) for pair in pairs)
+    return Described(
+        tuple(text for c in (*captions, *known.captions) if (text := clean(str(c)))),
+        tuple(str(x) for x in labels[: len(shares)]),
+        shares=tuple(shares),
+        counts=(*known.counts.items(), *((name, 1) for name in named_in_answers(answers))),
+        maybe=frozenset(known.maybe),
+        true=tuple(clean(text) for text in known.true),
+        false=tuple(clean(text) for text in known.false),
+        actions=tuple(known.actions),
+        answers=answers,
+    )
+
+
+def named_in_answers(answers: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the things that answers to "What is …" name; colours, numbers and lists of several aren't among them."""
+    names = [
+        answer.replace("_", " ")
+        for question, answer in answers
+        if question.startswith("what") and not re.search(r"colou?r|how many", question) and re.fullmatch(_NAME, answer)
+    ]
+    return tuple(dict.fromkeys(names))
 
 
 def decode(jpegs: Sequence[bytes], size: int, threads: int = 16) -> NDArray[np.uint8]:

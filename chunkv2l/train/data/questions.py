@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from chunkv2l.query.parse import statement
+from chunkv2l.train.data.naming import name_counts, name_label, plain_name, sentence, tell_action, with_indefinite
 from chunkv2l.train.data.nouns import NOUNS, find_nouns, find_nouns_in_all, with_article
 
 DESCRIBE = (
@@ -24,6 +25,12 @@ DESCRIBE = (
     "What can be seen in the video?",
     "What is this video about?",
 )
+SHOWN = "What is shown in the video?"
+NAMING = 0.2
+"""Share of a statement that names what is there among those of photographs that have a caption too."""
+ABSENT = 0.7
+"""How surely a thing that detectors didn't find isn't there, drawn as often as they find it."""
+_RELATION = re.compile(r"(The .+?) (is|are) (.+)")
 _COLORS = ["red", "blue", "yellow", "green", "black", "white", "orange", "pink", "brown", "purple", "gray", "grey"]
 _COUNTS = {"two": "Two.", "three": "Three.", "four": "Four.", "five": "Five."}
 _COLOR_OF = re.compile(rf"\b({'|'.join(_COLORS)})\s+([a-z-]+)\b")
@@ -78,18 +85,50 @@ def clean(caption: str) -> str:
 
 @dataclass(frozen=True)
 class Described:
-    """The texts of one image: captions (cleaned sentences) and class names; either may be empty.
+    """Hold what is known of one image; any of it may be empty.
 
-    `joined` is for clips cut from several images: sentences about all of them, where a caption is about one.
+    Attributes:
+        captions: cleaned sentences.
+        labels: names of what it shows.
+        joined: of a clip cut from several images, sentences that tell all of them, where a caption tells one.
+        shares: how often each of the labels is drawn, relative to the others; equally often if empty.
+        counts: things that are there, and at least how many.
+        maybe: things that may be there.
+        true: sentences that are true of it, beside its captions.
+        false: sentences that aren't.
+        actions: verbs of what people do.
+        answers: (question, answer) pairs about it.
     """
 
     captions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+    maybe: frozenset[str] = frozenset()
+    true: tuple[str, ...] = ()
+    false: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    answers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a statement can be made that names what is there."""
+        return bool(self.labels or self.counts or self.true or self.actions)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything to train on."""
+        return bool(self.captions or self.is_named)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Labels and detected things, as people write them."""
+        return frozenset(plain_name(name) for name in (*self.labels, *(name for name, _ in self.counts)))
 
     @cached_property
     def nouns(self) -> frozenset[str]:
-        return find_nouns_in_all((*self.captions, *self.labels))
+        return find_nouns_in_all((*self.captions, *self.names))
 
     @cached_property
     def by_caption(self) -> tuple[frozenset[str], ...]:
@@ -98,15 +137,28 @@ class Described:
 
 @dataclass(frozen=True)
 class NegativeNouns:
-    """Draw nouns as often as training captions mention them."""
+    """Draw nouns as often as training captions mention them, and names as often as detectors and labels give them."""
 
     nouns: tuple[str, ...]
     weights: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    name_weights: tuple[int, ...] = ()
 
     @classmethod
     def count(cls, images: Sequence[Described]) -> NegativeNouns:
-        counts = Counter(noun for image in images for noun in sorted(image.nouns))
-        return cls(tuple(counts), tuple(counts.values()))
+        """Count the nouns of the captioned images, and the names of the others."""
+        counts = Counter(noun for image in images if image.captions for noun in sorted(image.nouns))
+        names = Counter(name for image in images for name in sorted(image.names))
+        return cls(tuple(counts), tuple(counts.values()), tuple(names), tuple(names.values()))
+
+    def draw_name(self, image: Described, rng: random.Random) -> str | None:
+        """Return a name that this image isn't known to have; None where there is no other."""
+        maybe = {plain_name(name) for name in image.maybe}
+        for _ in range(16 if self.names else 0):
+            name = rng.choices(self.names, self.name_weights)[0]
+            if name not in image.names and name not in maybe:
+                return name
+        return None
 
     def draw(self, absent_from: frozenset[str], rng: random.Random) -> str:
         """Return a noun that isn't in `absent_from`; any of the lexicon's if captions mention no other."""
@@ -133,12 +185,68 @@ def caption_row(image: Described, rng: random.Random) -> tuple[str, str]:
 
 
 def draw_caption(image: Described, rng: random.Random) -> str:
-    """Return a caption; for half of the draws of a cut clip, a sentence about all of it."""
+    """Return a caption, or a statement that names what is there; for half of the draws of a cut clip, a sentence about
+    all of it."""
+    if image.is_named and (not image.captions or (image.names != {"person"} and rng.random() < NAMING)):
+        return naming_statement(image, rng)
     return rng.choice(image.joined if image.joined and rng.random() < 0.5 else image.captions)
+
+
+def naming_statement(image: Described, rng: random.Random) -> str:
+    """Return what is there as people would write it: "A cat.", "Two cups and a table.", "The cat is on the couch."."""
+    made = [
+        text
+        for text in (
+            name_label(draw_label(image, rng)) if image.labels else "",
+            name_counts([c for c in image.counts if c[0] != "person"] or image.counts, rng) if image.counts else "",
+            clean(rng.choice(image.true)) if image.true else "",
+            tell_action(rng.choice(image.actions)) if image.actions else "",
+        )
+        if text
+    ]
+    return rng.choice(made)
+
+
+def draw_label(image: Described, rng: random.Random) -> str:
+    shares = image.shares[: len(image.labels)]
+    return rng.choices(image.labels, shares if len(shares) == len(image.labels) else None)[0]
+
+
+def name_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str] | None:
+    """Ask whether a named thing is there. That one which detectors didn't find isn't is said as surely as it is so."""
+    if image.names and rng.random() < 0.5:
+        return exists_named(rng.choice(sorted(image.names))), "Yes."
+    name = negatives.draw_name(image, rng)
+    if name is None:
+        return None
+    return exists_named(name), "Yes." if image.counts and rng.random() > ABSENT else "No."
+
+
+def exists_named(name: str) -> str:
+    return f"Is there {with_indefinite(name)} in the video?"
+
+
+def relation_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
+    """ "The cat is on the couch." → "Is the cat on the couch?", and whether it is."""
+    said = [(text, answer) for texts, answer in ((image.true, "Yes."), (image.false, "No.")) for text in texts]
+    if not said:
+        return None
+    text, answer = rng.choice(said)
+    parts = _RELATION.fullmatch(text.strip().rstrip("."))
+    return None if parts is None else (f"{parts[2].capitalize()} t{parts[1][1:]} {parts[3]}?", answer)
+
+
+def answer_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
+    if not image.answers:
+        return None
+    question, answer = rng.choice(image.answers)
+    return f"{question[:1].upper()}{question[1:].rstrip(' ?')}?", sentence(answer)
 
 
 def exists_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
     """Return a yes/no question and its answer."""
+    if image.names and (row := name_row(image, negatives, rng)):
+        return row
     if image.nouns and rng.random() < 0.5:
         return exists(rng.choice(sorted(image.nouns))), "Yes."
     return exists(negatives.draw(image.nouns, rng)), "No."
@@ -172,18 +280,26 @@ def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
 
 
 def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
-    """Return a question about what is shown, and a class name as its answer."""
-    name = rng.choice(image.labels)
-    if re.search(r"(?<!s)s$", name.split()[-1]):
-        return "What is shown in the video?", f"{name.capitalize()}."
-    article = "An" if name[0].lower() in "aeiou" else "A"
-    return "What is shown in the video?", f"{article} {name}."
+    """Return a question about what is shown, and a statement that names it."""
+    return SHOWN, naming_statement(image, rng)
+
+
+def named_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
+    """Return a row about an image without captions: its name under the caption prompt or when asked, or yes/no."""
+    draw = rng.random()
+    row = answer_row(image, rng) if draw < 0.5 else relation_row(image, rng) if draw < 0.7 else None
+    if row is not None:
+        return row
+    draw = rng.random()
+    if draw < 0.55:
+        return "", naming_statement(image, rng)
+    return label_row(image, rng) if draw < 0.7 else exists_row(image, negatives, rng)
 
 
 def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random, count: int) -> list[tuple[str, str]]:
     """Return `count` rows about one image, in turn a caption, yes/no, a scene or paraphrase, and yes/no or a detail."""
     if not image.captions:
-        return [question_row(image, negatives, rng) for _ in range(count)]
+        return [named_row(image, negatives, rng) for _ in range(count)]
     rows: list[tuple[str, str]] = []
     for number in range(count):
         if number % 4 == 0:
@@ -202,7 +318,9 @@ def question_rows(image: Described, negatives: NegativeNouns, rng: random.Random
 def question_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
     """Return one row about one image: half of the draws are captions, the others scenes, yes/no and details."""
     if not image.captions:
-        return label_row(image, rng) if rng.random() < 0.7 else exists_row(image, negatives, rng)
+        return named_row(image, negatives, rng)
+    if (row := relation_row(image, rng) or answer_row(image, rng)) and rng.random() < 0.15:
+        return row
     draw = rng.random()
     if draw < 0.50:
         return caption_row(image, rng)

@@ -18,7 +18,11 @@ class Source:
         weight: how often the set is drawn, relative to the others; 0 leaves it out.
         takes: clips filmed of each photograph; of a video, parts that clips are made of, the first all of it.
         motion: how photographs are filmed; `{"still": 1}` stands for one still frame. Of a video only `least` counts.
-        taught: the set has no texts: the VLM captions it before a hypernetwork is trained, and stage 1 leaves it out.
+        taught: the VLM captions the set before a hypernetwork is trained; stage 1 leaves out what has no text of its
+            own.
+        notes: names of files beside the set's, with further knowledge about its photographs (`notes`).
+        labels: how often each label of a photograph is drawn, in their order; further ones aren't.
+        tagged: its clips may have tags; they have none where the classifier is unusually right about them.
     """
 
     stem: str
@@ -26,6 +30,24 @@ class Source:
     takes: int = 3
     motion: Motion = field(default_factory=Motion)
     taught: bool = False
+    notes: tuple[str, ...] = ()
+    labels: tuple[float, ...] = (1.0,)
+    tagged: bool = True
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags behind the visual tokens of reading prompts, in training.
+
+    Attributes:
+        used: without, clips are read as before.
+        dropped: share of clips that go without.
+        corrupted: share of clips that have another image's.
+    """
+
+    used: bool = False
+    dropped: float = 0.15
+    corrupted: float = 0.08
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,32 @@ from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import weights
 from chunkv2l.models.mini.connector import CHANNELS
-from chunkv2l.models.mini.load import HYPERNET_CONFIG, check_keys, read_hypernet
+from chunkv2l.models.mini.load import HYPERNET_CONFIG, TAGS, check_keys, read_hypernet
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import Trained
 from chunkv2l.train.stages.vlm_stage import VisualReader
 
+_NAMES = ("keys.vocabulary", "keys.names.weight", "keys.named.weight")
 
-def make_untrained(config: RunConfig) -> Trained:
-    """Return an untrained hypernetwork of the run's sizes, with keys."""
+
+def make_untrained(config: RunConfig, vocabulary: Tensor | None = None) -> Trained:
+    """Return an untrained hypernetwork of the run's sizes, with keys.
+
+    Args:
+        vocabulary: as `Keys` has it.
+    """
     sizes: dict[str, Any] = dict(config.hypernet)
-    return Trained(Hypernetwork(replace(HYPERNET_CONFIG, **sizes)), CHANNELS, config.key_dropout)
+    return Trained(Hypernetwork(replace(HYPERNET_CONFIG, **sizes)), CHANNELS, config.key_dropout, vocabulary)
 
 
-def save_reader(reader: VisualReader, path: Path) -> None:
-    """Write connector and LoRA."""
-    save_file({k: v.detach().cpu().contiguous() for k, v in reader.state_dict().items()}, path)
+def save_reader(reader: VisualReader, path: Path, tagged: bool = False) -> None:
+    """Write connector and LoRA.
+
+    Args:
+        tagged: they were trained with tags.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in reader.state_dict().items()}
+    save_file(tensors, path, {TAGS: "true"} if tagged else {})
 
 
 def load_reader(reader: VisualReader, path: Path) -> None:
@@ -51,6 +62,8 @@ def load_trained(trained: Trained, path: Path) -> None:
         InputError: the file isn't a hypernetwork of this run's sizes.
     """
     state = {"log_temperature": trained.log_temperature.detach(), **_read(path)}  # the shipped weights lack it
+    if trained.keys.has_names and "keys.norm.weight" in state:  # keys that read no names get them as they begin
+        state = {name: value for name, value in trained.state_dict().items() if name in _NAMES} | state
     shapes = {name: value.shape for name, value in trained.state_dict().items()}
     if {name: value.shape for name, value in state.items() if name.startswith("keys.")} != {
         name: shape for name, shape in shapes.items() if name.startswith("keys.")

@@ -11,7 +11,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.train.core.trainer import Schedule
 from chunkv2l.train.data.batches import Mix
 from chunkv2l.train.data.images import Motion
-from chunkv2l.train.data.sources import DataSettings, Source
+from chunkv2l.train.data.sources import DataSettings, Source, Tags
 from chunkv2l.train.stages.hypernet_stage import Weights
 
 T = TypeVar("T")
@@ -51,6 +51,12 @@ class RunConfig:
     """stage 1: weight of the tokens of answers of a word or two"""
     weights: Weights = field(default_factory=Weights)
     """stage 2: of the parts of the loss"""
+    tags: Tags = field(default_factory=Tags)
+    """a classifier's names in the prompt under which a clip is read; keys then read its probabilities"""
+    bank: Path | None = None
+    """folder in which the photographs' vision features are kept, for several runs; not kept if None"""
+    named: tuple[str, ...] = ()
+    """sets with labels, never trained on, whose names are looked for at the end"""
     key_dropout: float = 0.0
     """stage 2: dropout of the features that learned keys pool"""
     teachers: tuple[Path, ...] = ()
@@ -98,14 +104,16 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not JSON: {error}.") from None
     values["sources"] = tuple(
-        _make(Source, row | {"motion": _make(Motion, row.get("motion", {}), "motion")}, "a source")
+        _make(Source, _tuples(row) | {"motion": _make(Motion, row.get("motion", {}), "motion")}, "a source")
         for row in values.get("sources", [])
     )
     values["schedule"] = _make(Schedule, values.get("schedule", {}), "schedule")
     mix = values.get("mix", {})
     values["mix"] = _make(Mix, _tuples(mix), "mix")
     values["weights"] = _make(Weights, _tuples(values.get("weights", {})), "weights")
-    for name in ("data", "out", "reader", "start", "cache"):
+    values["tags"] = _make(Tags, values.get("tags", {}), "tags")
+    values["named"] = tuple(values.get("named", []))
+    for name in ("data", "out", "reader", "start", "cache", "bank"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     values["teachers"] = tuple(Path(file) for file in values.get("teachers", []))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from chunkv2l.train.core.trainer import Trainer
-from chunkv2l.train.data.batches import Written, loader
+from chunkv2l.train.data.batches import Tagging, Written, loader
 from chunkv2l.train.data.material import Material
 from chunkv2l.train.data.questions import Described, NegativeNouns
 from chunkv2l.train.runs.config import RunConfig
 from chunkv2l.train.stages.hypernet_stage import HypernetStage, Trained
-from chunkv2l.train.stages.stage_subject import StageSubject, caption_figures, composition_figures, find_figures
+from chunkv2l.train.stages.stage_subject import (
+    StageSubject,
+    caption_figures,
+    composition_figures,
+    find_figures,
+    name_figures,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class HypernetRun:
         described: the texts of each image, the VLM's own captions included.
         stage: the losses over the training clips.
         dev: the dev clips, which the run is measured on.
+        tagging: the images' tags, where clips are read with such.
+        named: sets with labels, whose names are measured too.
     """
 
     config: RunConfig
@@ -34,6 +42,8 @@ class HypernetRun:
     described: tuple[Described, ...]
     stage: HypernetStage
     dev: StageSubject
+    tagging: Tagging | None = None
+    named: Mapping[str, StageSubject] = field(default_factory=dict)
 
     def train(self, save: Callable[[Path], None]) -> Path:
         """Train to the end of the schedule and return the path of `hypernet.safetensors`, which `save` writes."""
@@ -44,11 +54,13 @@ class HypernetRun:
             config.schedule,
             config.out,
             "hypernet",
-            lambda: measure_all(self.dev, self.material.negatives),
+            lambda: measure_all(self.dev, self.material.negatives, self.named),
             config.every,
             leads=self.rank == 0,
         )
-        batches = self.material.batches(self.prompts, described=self.described, start=trainer.step, rank=self.rank)
+        batches = self.material.batches(
+            self.prompts, described=self.described, tagging=self.tagging, start=trainer.step, rank=self.rank
+        )
         trainer.run(loader(batches, config.workers))
         path = config.out / "hypernet.safetensors"
         if self.rank == 0:
@@ -58,18 +70,23 @@ class HypernetRun:
         return path
 
 
-def measure_all(dev: StageSubject, negatives: NegativeNouns) -> dict[str, float]:
-    """Return all figures on the dev clips, under the adapters as they are now."""
+def measure_all(
+    dev: StageSubject, negatives: NegativeNouns, named: Mapping[str, StageSubject] | None = None
+) -> dict[str, float]:
+    """Return all figures on the dev clips, and of names on other sets, under the adapters as they are now."""
     subject = replace(dev)
     trained = subject.stage.trained
     trained.eval()
     try:
         found_sizes, composed_sizes = (8, 64, 256), (4, 8, 16)
-        return (
+        figures = (
             caption_figures(subject, negatives)
             | find_figures(subject, found_sizes)
             | composition_figures(subject, composed_sizes)
         )
+        for stem, images in (named or {}).items():
+            figures |= {f"{stem} {name}": value for name, value in name_figures(replace(images)).items()}
+        return figures
     finally:
         trained.train()
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
+from chunkv2l.models.mini import classifier
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.prompts import Prompts
+from chunkv2l.models.mini.tags import MOST, class_names
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train.clips.bank import FeatureBank, build_bank
 from chunkv2l.train.clips.base import BankClips, Sight
@@ -21,9 +23,11 @@ from chunkv2l.train.clips.sentences import sentence_encoder
 from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_llama, run_block
 from chunkv2l.train.core.trainer import Trainer
-from chunkv2l.train.data.batches import loader
-from chunkv2l.train.data.images import STILL
-from chunkv2l.train.data.material import Material, load_material
+from chunkv2l.train.data.batches import Tagging, loader
+from chunkv2l.train.data.images import STILL, ImageSet
+from chunkv2l.train.data.material import Material, load_material, load_named_sets
+from chunkv2l.train.data.naming import is_naming, name_label
+from chunkv2l.train.data.questions import DESCRIBE
 from chunkv2l.train.runs.checkpoints import (
     load_keys,
     load_reader,
@@ -55,6 +59,10 @@ class MiniRun:
     bank: FeatureBank
     dev_bank: FeatureBank
     sentences: Sentences
+    tags: list[list[tuple[str, ...]]] | None = None
+    """Each image's tags, by take, where clips are read with such."""
+    named: tuple[tuple[ImageSet, FeatureBank], ...] = ()
+    """Sets with labels, not trained on, whose names are measured at the end."""
 
     @property
     def leads(self) -> bool:
@@ -64,6 +72,23 @@ class MiniRun:
     def generator(self, salt: int = 0) -> torch.Generator:
         """Return this process's random numbers for one purpose."""
         return torch.Generator(self.device).manual_seed(self.config.seed * 1000 + self.rank * 10 + salt)
+
+    @property
+    def tagging(self) -> Tagging | None:
+        """Return the tags of the training images; None where clips are read without."""
+        if self.tags is None:
+            return None
+        takes = list(self.tags)
+        for source, numbers in zip(self.material.sources, self.material.pools, strict=True):
+            if not source.tagged:
+                takes[numbers.start : numbers.stop] = [[()]] * len(numbers)
+        return Tagging(takes, self.prompts, self.config.tags.dropped, self.config.tags.corrupted)
+
+    def vocabulary(self) -> Tensor | None:
+        """Return sentence embeddings of the classifier's names [classes, D]; None where keys read none."""
+        if not self.config.tags.used:
+            return None
+        return self.sentences([name_label(name) for name in class_names()])
 
     def say(self, text: str) -> None:
         """Print in the first process only."""
@@ -84,8 +109,11 @@ def prepare(config: RunConfig) -> MiniRun:
     sets = [
         (images, source.takes, source.motion) for images, source in zip(material.sets, material.sources, strict=True)
     ]
-    bank = build_bank(vision, sets, dtype=dtype, cuts=[cut.members for cut in material.cuts])
-    dev_bank = build_bank(vision, [(material.dev, 1, STILL)], seed=1, dtype=dtype)
+    network = classifier.load(classifier.fetch()).to(device, dtype) if config.tags.used else None
+    cuts = [cut.members for cut in material.cuts]
+    bank = build_bank(vision, sets, dtype=dtype, cuts=cuts, classifier=network, folder=config.bank)
+    kept = [material.dev, *load_named_sets(config.data, config.named, config.limit)]
+    dev_bank, *named = (build_bank(vision, [(one, 1, STILL)], seed=1, dtype=dtype, classifier=network) for one in kept)
     run = MiniRun(
         config,
         rank,
@@ -98,6 +126,8 @@ def prepare(config: RunConfig) -> MiniRun:
         bank,
         dev_bank,
         sentence_encoder(device),
+        bank.tags() if config.tags.used else None,
+        tuple((one, of_one) for one, of_one in zip(kept[1:], named, strict=True) if isinstance(one, ImageSet)),
     )
     run.say(f"{len(bank)} images, {bank.grid.shape[0]} keyframes, {time.monotonic() - began:.0f} s")
     return run
@@ -111,7 +141,7 @@ def train_vlm(run: MiniRun) -> VisualReader:
     if config.start is not None:
         load_reader(reader, config.start)
     stage = vlm_stage(run, reader)
-    unused = make_untrained(config).to(device)
+    unused = make_untrained(config, run.vocabulary()).to(device)
 
     def evaluate() -> dict[str, float]:
         with torch.no_grad():
@@ -119,10 +149,10 @@ def train_vlm(run: MiniRun) -> VisualReader:
         return context_figures(dev_subject(run, unused, reader, decoder), run.material.negatives)
 
     trainer = Trainer(reader, stage.loss, config.schedule, config.out, "vlm", evaluate, config.every, leads=run.leads)
-    batches = run.material.batches(run.prompts, skip_taught=True, start=trainer.step, rank=run.rank)
+    batches = run.material.batches(run.prompts, tagging=run.tagging, start=trainer.step, rank=run.rank)
     trainer.run(loader(batches, config.workers))
     if run.leads:
-        save_reader(reader, config.out / "reader.safetensors")
+        save_reader(reader, config.out / "reader.safetensors", config.tags.used)
     return reader
 
 
@@ -133,7 +163,7 @@ def train_hypernet(run: MiniRun, reader: VisualReader) -> Trained:
     with torch.no_grad():
         decoder = reader.lora.apply_to(run.decoder)
     torch.manual_seed(config.seed + 1)
-    trained = make_untrained(config).to(device)
+    trained = make_untrained(config, run.vocabulary()).to(device)
     if config.start is not None:
         load_trained(trained, config.start)
     if config.compile:
@@ -142,14 +172,44 @@ def train_hypernet(run: MiniRun, reader: VisualReader) -> Trained:
     stage = hypernet_stage(run, trained, source)
 
     def caption(numbers: Sequence[int]) -> list[str]:
-        images = torch.tensor(numbers, device=device)
-        return sample_captions(source, images, run.tokenizer, stage.generator, run.runner)
+        return caption_images(run, source, numbers, stage.generator)
 
     described = caption_untold_images(run.material, caption, config.out, rank=run.rank, say=run.say)
     dev = dev_subject(run, trained, reader, decoder)
-    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, described, stage, dev)
+    named = {
+        images.name: StageSubject(
+            hypernet_stage(run, trained, bank_clips(run, reader, bank, decoder)), images.described, run.prompts
+        )
+        for images, bank in run.named
+    }
+    hypernet_run = HypernetRun(config, run.rank, run.material, run.prompts, described, stage, dev, run.tagging, named)
     hypernet_run.train(lambda path: save_trained(trained, path))
     return trained
+
+
+def caption_images(run: MiniRun, source: BankClips, numbers: Sequence[int], generator: torch.Generator) -> list[str]:
+    """Return a caption of each image, sampled with the frames in context.
+
+    Where it is known what is there, the names are the tags under which the VLM captions an image, and a caption that
+    names none of them, or says no more than a name, is left out ("").
+    """
+    images = torch.tensor(numbers, device=run.device)
+    if run.tags is None:
+        return sample_captions(source, images, run.tokenizer, generator)
+    known = [run.material.described[number] for number in numbers]
+    asked = run.prompts.behind_frames(DESCRIBE[0])  # under the caption prompt it has learned to name, too
+    words = []
+    for number, image in zip(numbers, known, strict=True):
+        tags = sorted(image.names)[:MOST] if image.names else run.tags[number][0]
+        words.append([*run.prompts.tags(tags), *asked])
+    texts = sample_captions(source, images, run.tokenizer, generator, words=words)
+    return [text if is_telling(text, image.names) else "" for text, image in zip(texts, known, strict=True)]
+
+
+def is_telling(caption: str, names: frozenset[str]) -> bool:
+    """Return True where a caption names one of the things that are there and says more than that; always without
+    names."""
+    return not names or (len(caption.split()) > 3 and any(is_naming(caption, name) for name in names))
 
 
 def _sight(run: MiniRun, reader: VisualReader, decoder: Decoder) -> Sight:
@@ -179,8 +239,13 @@ def vlm_stage(run: MiniRun, reader: VisualReader) -> VlmStage:
 
 
 def bank_clips(run: MiniRun, reader: VisualReader, bank: FeatureBank, decoder: Decoder) -> BankClips:
-    """Return the bank's clips as the reader shows them to its decoder."""
-    return BankClips(decoder, bank, _sight(run, reader, decoder), _tail(run))
+    """Return the bank's clips as the reader shows them to its decoder: each with its first take's tags, unless a batch
+    brings others."""
+    tags = None
+    if run.config.tags.used:
+        takes = run.tags if bank is run.bank and run.tags is not None else bank.tags()
+        tags = [run.prompts.tags(of_image[0]) for of_image in takes]
+    return BankClips(decoder, bank, _sight(run, reader, decoder), _tail(run), tags)
 
 
 def hypernet_stage(run: MiniRun, trained: Trained, source: BankClips) -> HypernetStage:
@@ -195,6 +260,7 @@ def hypernet_stage(run: MiniRun, trained: Trained, source: BankClips) -> Hyperne
         run.sentences,
         config.weights,
         _teachers(run),
+        run.material.names,
     )
 
 

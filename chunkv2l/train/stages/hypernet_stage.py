@@ -13,6 +13,7 @@ The VLM is frozen.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +23,11 @@ from torch.nn import functional as F
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.sentence.minilm import Sentences
-from chunkv2l.train.clips.base import Clips
+from chunkv2l.train.clips.base import Clips, Words
 from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, forward
 from chunkv2l.train.core.losses import (
+    apart_from_equals,
     distil,
     divergence,
     group_nce,
@@ -37,7 +39,8 @@ from chunkv2l.train.core.losses import (
     token_nll,
 )
 from chunkv2l.train.data.batches import Batch
-from chunkv2l.train.data.nouns import NOUNS, bare_name
+from chunkv2l.train.data.naming import name_label
+from chunkv2l.train.data.nouns import NOUNS, NUMBERS, bare_name
 from chunkv2l.train.stages.key_teachers import KeyTeachers
 
 Figures = dict[str, Tensor]
@@ -49,12 +52,17 @@ class Trained(nn.Module):
     Args:
         channels: C of the vision features that the keys pool.
         key_dropout: see `Keys`.
+        vocabulary: as `Keys` has it.
     """
 
-    def __init__(self, hypernet: Hypernetwork, channels: int, key_dropout: float = 0.0) -> None:
+    def __init__(
+        self, hypernet: Hypernetwork, channels: int, key_dropout: float = 0.0, vocabulary: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.hypernet = hypernet
-        self.keys = Keys(channels, dropout=key_dropout)
+        self.keys = Keys(channels, dropout=key_dropout, vocabulary=vocabulary)
+        if vocabulary is not None:
+            self.keys.start_names()
         self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
 
@@ -99,25 +107,29 @@ class HypernetStage:
     sentences: Sentences
     weights: Weights = Weights()
     teachers: KeyTeachers | None = None
+    names: tuple[str, ...] = NOUNS
 
     def loss(self, batch: Batch, progress: float) -> tuple[Tensor, Figures]:
         """Return the loss of a batch, and figures for the log."""
         batch = batch.to(self.source.device)
         if batch.objective == "keys":
             features, mask = self.source.features(batch.images, batch.frames, self.generator)
-            clip_keys = self.trained.keys.of_clips(*self._thinned(features, mask, batch.draw))
+            clip_keys = self._keys_of(features, mask, batch.draw)
             loss, figures, _ = self._keys(batch, clip_keys)
             if self.weights.named and batch.named is not None and batch.named.any():
-                named = self._naming(batch.named, clip_keys)
+                named = self._naming(batch.named, batch.counted, clip_keys)
                 loss, figures["named"] = loss + self.weights.named * named, named.detach()
             if self.teachers is not None:
                 taught = self._taught(self.teachers, batch)
                 loss, figures["taught"] = loss + self.weights.taught * taught, taught.detach()
             return loss, figures
-        watched = self.source.clips(batch.images, batch.frames, self.generator)
-        states, mask = self._thinned(watched.states, watched.mask, batch.draw)
-        pooled = self._thinned(watched.features, watched.features_mask, batch.draw)
-        keys, figures, similarity = self._keys(batch, self.trained.keys.of_clips(*pooled))
+        words = None
+        if batch.reading_ids is not None and batch.reading_mask is not None:
+            words = Words(batch.reading_ids, batch.reading_mask)
+        watched = self.source.clips(batch.images, batch.frames, self.generator, words)
+        states, mask = self._thinned(watched.states, watched.mask, batch.draw, 0 if words is None else watched.words)
+        clip_keys = self._keys_of(watched.features, watched.features_mask, batch.draw)
+        keys, figures, similarity = self._keys(batch, clip_keys)
         if batch.objective == "find":
             del watched
             return self._find(batch, self._codes(states, mask), similarity, keys, figures)
@@ -132,15 +144,25 @@ class HypernetStage:
         )
         return self._answer_loss(batch, hidden, teacher, name, keys, figures)
 
-    def _thinned(self, tokens: Tensor, mask: Tensor | None, draw: int) -> tuple[Tensor, Tensor | None]:
+    def _keys_of(self, features: Tensor, mask: Tensor | None, draw: int) -> Tensor:
+        """Return keys of clips, from a random choice of their features and all of a classifier's probabilities."""
+        keys = self.trained.keys
+        return keys.of_clips(*self._thinned(features, mask, draw, keys.name_rows))
+
+    def _thinned(self, tokens: Tensor, mask: Tensor | None, draw: int, last: int = 0) -> tuple[Tensor, Tensor | None]:
         """Return a random choice of the clips' tokens [B, ..., S, D], the same for all; with a mask, always the first
-        token."""
+        token.
+
+        Args:
+            last: tokens at the end that are all kept.
+        """
         share = self.weights.kept[draw % len(self.weights.kept)]
         if share >= 1:
             return tokens, mask
-        count = tokens.shape[-2]
+        count = tokens.shape[-2] - last
         order = torch.randperm(count, device=tokens.device, generator=self.generator)
         order = order[: max(1, round(share * count))].sort().values
+        order = torch.cat([order, torch.arange(count, count + last, device=order.device)])
         if mask is None:
             return tokens[..., order, :], None
         order[0] = 0  # a token that every clip has
@@ -215,16 +237,18 @@ class HypernetStage:
         text_keys = keys.of_sentences(self.sentences(batch.said))
         scale = keys.log_scale.exp()
         table = distributed.gather(clip_keys) @ distributed.gather(text_keys).T
-        nce = info_nce(table * scale, 1.0) * distributed.count()
+        texts = distributed.gather(torch.tensor([hash_text(text) for text in batch.said], device=clip_keys.device))
+        scores = apart_from_equals(table * scale, texts[:, None] == texts[None])
+        nce = info_nce(scores, 1.0) * distributed.count()
         right = torch.arange(table.shape[0], device=table.device)
         figures = {"key": nce.detach() / distributed.count(), "key_found": (table.argmax(0) == right).float().mean()}
         return nce, figures, (clip_keys @ text_keys.T).detach()
 
-    def _naming(self, named: Tensor, clip_keys: Tensor) -> Tensor:
+    def _naming(self, named: Tensor, counted: Tensor | None, clip_keys: Tensor) -> Tensor:
         """Return InfoNCE over bare names and this process's clips; the temperature gets no gradient from it."""
         keys = self.trained.keys
-        name_keys = keys.of_sentences(self.sentences([bare_name(noun) for noun in NOUNS]))
-        return multi_positive_nce(clip_keys @ name_keys.T * keys.log_scale.exp().detach(), named)
+        name_keys = keys.of_sentences(self.sentences([name_bare(name) for name in self.names]))
+        return multi_positive_nce(clip_keys @ name_keys.T * keys.log_scale.exp().detach(), named, counted)
 
     def _taught(self, teachers: KeyTeachers, batch: Batch) -> Tensor:
         """Return the keys' divergence from their teachers, on half as many images without texts and the batch's
@@ -232,8 +256,8 @@ class HypernetStage:
         images = teachers.draw(max(1, len(batch.images) // 2), self.generator)
         features, mask = self.source.features(images, batch.frames, self.generator)
         sentences, keys = self.sentences(batch.said), self.trained.keys
-        target = teachers.scores(features, mask, sentences)
-        clip_keys = keys.of_clips(*self._thinned(features, mask, batch.draw))
+        target = teachers.scores(features, mask, sentences, keys.name_rows)
+        clip_keys = self._keys_of(features, mask, batch.draw)
         return divergence(clip_keys @ keys.of_sentences(sentences).T * keys.log_scale.exp(), target)
 
     def _groups(self, similarity: Tensor, size: int, count: int) -> Tensor:
@@ -264,6 +288,16 @@ class HypernetStage:
         caption = -under_clip.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
         figures |= {"find": nce.detach(), "found": share_found}
         return self.weights.find * nce + self.weights.key * keys + 0.5 * caption, figures
+
+
+def name_bare(name: str) -> str:
+    """Return the statement by which a thing is looked for by its name alone: "A dog.", "Snow."."""
+    return bare_name(name) if name in NUMBERS else name_label(name)
+
+
+def hash_text(text: str) -> int:
+    """Return a number that tells texts apart, the same in all processes."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:

@@ -34,14 +34,19 @@ class KeyTeachers:
         return self.images[order[:count]]
 
     @torch.no_grad()
-    def scores(self, features: Tensor, mask: Tensor | None, sentences: Tensor) -> Tensor:
+    def scores(self, features: Tensor, mask: Tensor | None, sentences: Tensor, name_rows: int = 0) -> Tensor:
         """Return the teachers' mean scores of clips and statements, [clips, texts].
 
         Args:
             features: [B, S, C]; `mask` [B, S], None where all tokens are real.
             sentences: embeddings of the statements [T, SENTENCE].
+            name_rows: rows at the end of the features that hold a classifier's probabilities; of use to some teachers.
         """
+        visual = features[:, : features.shape[1] - name_rows]
         tables = [
-            keys.of_clips(features, mask) @ keys.of_sentences(sentences).T * keys.log_scale.exp() for keys in self.keys
+            keys.of_clips(features if keys.has_names else visual, mask)
+            @ keys.of_sentences(sentences).T
+            * keys.log_scale.exp()
+            for keys in self.keys
         ]
         return torch.stack(tables).mean(0) * self.sharp

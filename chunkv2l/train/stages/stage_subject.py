@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -27,6 +27,7 @@ from chunkv2l.train.stages.measure import (
     nats_a_token,
     rank_in_blocks,
 )
+from chunkv2l.train.stages.names import NameScores, names_among, share_naming, statements_of
 
 _CLIPS_AT_ONCE = 128
 """Clips in the compositions that go through the decoder at once."""
@@ -111,6 +112,11 @@ class StageSubject:
         return Scores(nats, tokens, (torch.cat(of_clips) @ of_texts.T).cpu())
 
     @torch.no_grad()
+    def prior(self, texts: Sequence[str]) -> Tensor:
+        """Return log p(statement | bias adapter) without the end of turn, [texts]."""
+        return -self._nats([("", text) for text in texts], *self.stage.bias(1), None, end=False)[0].cpu()
+
+    @torch.no_grad()
     def generate(self, count: int, longest: int = 24) -> list[str]:
         """Return greedy captions from the adapters of the first `count` clips."""
         a, b = (factors[:count] for factors in self.adapters)
@@ -154,8 +160,11 @@ class StageSubject:
             teacher = self.stage.source.clips(images, self.frames).teacher
             assert teacher is not None  # `has_frames` says so
             written = [
-                (self.prompts.behind_frames(question), self.prompts.answer(answer))
-                for question, answer in rows[begin : begin + self.batch]
+                (
+                    [*self.stage.source.ids_before_question(image), *self.prompts.behind_frames(question)],
+                    self.prompts.answer(answer),
+                )
+                for image, (question, answer) in zip(images.tolist(), rows[begin : begin + self.batch], strict=True)
             ]
             ids, labels = (t.to(self.stage.source.device) for t in pad(written))
             hidden = teacher(torch.arange(len(written), device=ids.device), ids)
@@ -211,6 +220,23 @@ def find_figures(subject: StageSubject, sizes: Sequence[int] = (8, 64, 256)) -> 
     for top in (1, 5, 32):
         ratios[f"key R@{top}/{largest}"] = Ratio.mean((ranks < top).tolist())
     return _rounded(ratios)
+
+
+def name_figures(subject: StageSubject) -> dict[str, float]:
+    """Return R@1 and R@5 of each image's first label among all names, by its adapter's likelihood, and the share of
+    adapters' captions that name it; R@1 with the frames in context where they can be had."""
+    labels = [image.labels[0] for image in subject.described]
+    names, right = names_among(labels)
+    statements = statements_of(names)
+    clips = range(len(labels))
+    scores = subject.scores(clips, statements)
+    table = NameScores(scores.nats, subject.prior(statements), scores.tokens, right)
+    figures = table.figures() | {"named": share_naming(subject.generate(len(labels)), labels)}
+    if subject.has_frames:
+        columns = [subject.nats([("", text)] * len(labels), [Frames(clip) for clip in clips])[0] for text in statements]
+        in_context = replace(table, nats=-torch.tensor(columns).T)
+        figures |= {f"context {rule} R@1": in_context.recall(rule, 1) for rule in ("sum", "mean")}
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def composition_figures(

@@ -355,6 +355,9 @@ def test_teachers_are_asked_about_their_images_and_the_keys_draw_nearer(tmp_path
             asked.append(images.tolist())
             return look(images, frames, generator)
 
+        def ids_before_question(self, image: int) -> list[int]:
+            return []
+
     stage = replace(stage, source=Watching(stage.source.device, stage.source.clips), weights=Weights(taught=50.0))
     batch = batches("keys").make(0)
     first = float(stage.loss(batch, 0.0)[1]["taught"])
