@@ -20,19 +20,27 @@ from chunkv2l.adapter.algebra import concat
 from chunkv2l.answer.answer import Answer, describe_moment
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans
 from chunkv2l.ask import Index
-from chunkv2l.errors import InputError
+from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import Node
 from chunkv2l.models import UNFITTED, Calibration, Model, ModelSpec
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.query.parse import statement
 from chunkv2l.query.query import Query
 from chunkv2l.timecode import between
+from tests.helpers import indexes
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.frames2lora import MODEL, hypernet_file
 from tests.helpers.written import CAPTIONS, random_codes, write_index
 
 WHEN = "When does a dog catch the ball?"
 WHAT = "What is on the grass?"
+META = {
+    "movie": {"name": "movie.mp4", "size": 1, "sha256": "0" * 64, "duration": 60.0, "fps": 10.0},
+    "model": "fake",
+    "identity": dict(fake_model().identity),
+    "settings": {"detector": "fixed:1", "codes": "fp32", "captions": True},
+    "code_shape": list(random_codes(1).shape[1:]),
+}
 
 
 @pytest.fixture
@@ -452,3 +460,26 @@ def test_the_package_exports_its_api_lazily() -> None:
 def test_build_is_a_function_wherever_its_module_was_imported() -> None:
     module = importlib.import_module("chunkv2l.indexing.build")
     assert chunkv2l.build is module.build
+
+
+def test_a_search_in_a_part_finds_what_is_there_however_much_is_elsewhere(tmp_path: Path, model: FakeModel) -> None:
+    """Sixty segments share a word with the question; full-text search alone would return the first 32."""
+    path = tmp_path / "movie.idx"
+    speech = {i: "hello again" for i in range(60)}
+    indexes.write_index(path, [""] * 60, codes=random_codes(60), kind="fp32", seconds=1.0, speech=speech, meta=META)
+    with Index(path, model) as index:
+        answer = index.ask("When does he say hello in the last 10 seconds?")
+        assert answer.policy == "fts" and all(span.start >= 50 for span in answer.spans)
+        assert index.file.search("hello", 3, (55, 59)) == index.file.search("hello", 60)[55:58]
+        with pytest.raises(NothingFound, match="of that part shares a word"):
+            index.ask("When does he say goodbye in the last 10 seconds?", policy="fts")
+
+
+def test_absence_is_said_of_the_part_that_was_asked_about(tmp_path: Path) -> None:
+    sceptic = replace(fake_model(), calibration=Calibration(beta=20.0))
+    with Index(write_index(tmp_path / "movie.idx", random_codes(12)), sceptic) as index:
+        answer = index.ask("When does a dog catch the ball in the last 20 seconds?")
+        count = index.ask("How many times does a dog catch the ball in the last 20 seconds?")
+    said = "seems not to be in that part of this video; the likeliest moment there is from "
+    assert answer.answer.startswith(f"It {said}") and count.answer.startswith(f"0 times: it {said}")
+    assert all(span.end > 28 for span in (*answer.spans, *count.spans))

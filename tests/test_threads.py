@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -137,3 +140,14 @@ def test_asking_a_closed_index_doesnt_blame_the_policy(tmp_path: Path) -> None:
     with pytest.raises(ChunkV2LError, match="has been closed") as caught:
         index.ask(QUESTIONS[0])
     assert "policy" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_for_whoever_imports_the_package(given: str | None, policy: str) -> None:
+    """Set before torch is loaded, which reads it once; a choice of the user's stays."""
+    code = "import sys, chunkv2l, os; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    root = Path(__file__).parents[1]
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=root, check=True)
+    assert ended.stdout.split() == ["False", policy]

@@ -51,8 +51,9 @@ def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """Full-text search over captions and subtitles, no router: a baseline, and good for names that were spoken."""
     hits = query.search()
     if not hits:
+        part = " of that part" if query.relation is not None and query.relation.restricts else ""
         raise NothingFound(
-            f'No caption or subtitle shares a word with "{query.text}"; use other words, or --policy route.'
+            f'No caption or subtitle{part} shares a word with "{query.text}"; use other words, or --policy route.'
         )
     return shares(best(hits, top_k))
 

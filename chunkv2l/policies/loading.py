@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import networkx as nx
 
@@ -18,11 +18,14 @@ from chunkv2l.graph import Node, groups, segments
 from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
 from chunkv2l.policies.temporal import order
 from chunkv2l.query.query import Query
-from chunkv2l.sanitize import number_range
+from chunkv2l.sanitize import number_range, quoted
 
 BUILT_IN: Mapping[str, Policy] = {
     policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)
 }
+
+MAX_WEIGHT: Final = 1e6
+"""Size of a weight; with larger ones, what the model computes is no longer finite."""
 
 
 def load(spec: str | Policy, top_k: int | None = None) -> tuple[str, Policy]:
@@ -57,24 +60,23 @@ def load(spec: str | Policy, top_k: int | None = None) -> tuple[str, Policy]:
 
 
 def run(name: str, policy: Policy, graph: nx.DiGraph, query: Query) -> dict[Node, float]:
-    """A policy's weights, checked: finite numbers for known nodes, not all 0 (zeros are dropped).
+    """Return a policy's weights, checked: finite numbers for known nodes, not all 0 (zeros are dropped).
 
     Raises:
         InputError: the policy failed, or its result can't be composed; the sentence says why.
     """
     try:
-        result: Any = policy(graph, query)
+        return check(name, policy(graph, query), graph)
     except ChunkV2LError:
         raise
-    except (Exception, SystemExit) as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(at.filename).name}, line {at.lineno}"
-        raise InputError(f"The policy {name} failed with {type(error).__name__}: {error} ({place}).") from error
-    return check(name, result, graph)
+    except (Exception, SystemExit) as error:  # of the policy, or of the values that it returned
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise InputError(f"The policy {name} failed with {type(error).__name__}: {quoted(error)} ({where}).") from error
 
 
 def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
-    """See `run`."""
+    """Return weights checked as `run` says."""
     if not isinstance(result, Mapping):
         raise InputError(f"The policy {name} returned {type(result).__name__}; it must return a dict {{node: weight}}.")
     weights: dict[Node, float] = {}
@@ -84,12 +86,19 @@ def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
             raise InputError(f"The policy {name} weighs the node {node!r}, which is not in the graph ({known}).")
         try:
             value = float(weight)
+        except OverflowError:
+            value = math.inf
         except (TypeError, ValueError):
             raise InputError(
-                f"The policy {name} gives node {node!r} the weight {weight!r}, which is no number."
+                f"The policy {name} gives node {node!r} the weight {quoted(repr(weight))}, which is no number."
             ) from None
         if not math.isfinite(value):
             raise InputError(f"The policy {name} gives node {node!r} the weight {value}; weights must be finite.")
+        if abs(value) > MAX_WEIGHT:
+            raise InputError(
+                f"The policy {name} gives node {node!r} the weight {value:g}; weights lie between "
+                f"{-MAX_WEIGHT:,.0f} and {MAX_WEIGHT:,.0f}."
+            )
         if value:
             weights[node if isinstance(node, str) else int(node)] = value
     if not weights:

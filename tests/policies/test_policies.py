@@ -280,6 +280,19 @@ def test_what_cant_be_loaded_is_a_sentence(tmp_path: Path, spec: str, message: s
         policies.load(spec.format(**{key: tmp_path / name for key, (name, _) in files.items()}))
 
 
+class Raising:
+    """A weight, or a node, that can't be looked at."""
+
+    def __float__(self) -> float:
+        raise ZeroDivisionError("no weight")
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError("no weight")
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [
@@ -288,6 +301,12 @@ def test_what_cant_be_loaded_is_a_sentence(tmp_path: Path, spec: str, message: s
         ({(1, 2): 1.0}, "not in the graph"),
         ({1: float("nan")}, "must be finite"),
         ({1: float("inf")}, "must be finite"),
+        ({1: 1e7}, "between -1,000,000 and 1,000,000"),
+        ({1: -1e300}, "between -1,000,000 and 1,000,000"),
+        ({1: 10**400}, "must be finite"),
+        ({1: Raising()}, "failed with ZeroDivisionError: no weight"),
+        ({Raising(): 1.0}, "failed with ZeroDivisionError: no weight"),
+        ({1: "x" * 10_000}, "no number"),
         ({1: "much"}, "no number"),
         ({1: None}, "no number"),
         ({}, "chose no segment"),
