@@ -163,6 +163,15 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
+    def __len__(self) -> int:
+        """Return the number of frames that are kept."""
+        return len(self._kept)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the frames that aren't settled."""
+        return self._bytes
+
     def keep(self, frame: KeptFrame) -> None:
         """Add a frame; frames come in order."""
         self._kept.append(frame)

@@ -66,6 +66,10 @@ class Segmenter:
         """Start of the first segment that isn't final, seconds; no frame before it is needed any more."""
         return self._start
 
+    def __len__(self) -> int:
+        """Return the number of thumbnails that are held."""
+        return len(self._times)
+
     def push(self, time: float, image: NDArray[np.uint8]) -> list[Segment]:
         """Take one frame: its time in seconds, ascending, and a small uint8 BGR image [h, w, 3]."""
         self._times.append(time)

@@ -279,7 +279,7 @@ def test_segments_come_soon_and_little_is_held(name: str) -> None:
     for number, frame in enumerate(frames):
         segmenter.push(number / 25, frame)
         assert number / 25 - segmenter.start <= 32 + 16 + 2
-        assert len(segmenter._times) <= 25 * 50 and len(segmenter._sums) == len(segmenter._times) + 1
+        assert len(segmenter) <= 25 * 50
 
 
 # ---- a detector of one's own from a file

@@ -118,7 +118,7 @@ def test_frames_that_find_no_room_are_shrunk_early_and_alike(
     class Counting(sampling.Sampler):
         def keep(self, frame: sampling.KeptFrame) -> None:
             super().keep(frame)
-            most.append(self._bytes)
+            most.append(self.nbytes)
 
     def cut_with(room: int) -> list[CutSegment]:
         shrunk.clear()
@@ -308,7 +308,7 @@ def test_only_the_open_segments_pictures_are_kept(tmp_path: Path, monkeypatch: p
     class Counting(sampling.Sampler):
         def keep(self, frame: sampling.KeptFrame) -> None:
             super().keep(frame)
-            counts.append(len(self._kept))
+            counts.append(len(self))
             references.append(ref(frame))
 
     monkeypatch.setattr(segmentation, "Sampler", Counting)

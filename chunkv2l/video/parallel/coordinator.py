@@ -83,7 +83,7 @@ def cut_in_parallel(
     notes = Notes() if notes is None else notes
     info = probe(task.path, task.settings.stream)
     borders = (
-        _plan_borders(info.duration, workers)
+        plan_borders(info.duration, workers)
         if length is None
         else _even_borders(length, max(1, ceil(info.duration / length)))
     )
@@ -112,7 +112,7 @@ def cut_in_parallel(
             position += 1
 
 
-def _plan_borders(duration: float, workers: int) -> list[float]:
+def plan_borders(duration: float, workers: int) -> list[float]:
     """Return where the parts begin, in seconds.
 
     The first `workers` parts grow up to `LENGTH`, as what comes first is used first. The last ones shrink again, so

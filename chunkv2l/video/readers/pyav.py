@@ -72,7 +72,7 @@ def open_on_gpu(path: Path, gpu: int) -> Any:
     return open_container(path)
 
 
-class _Scalers(threading.local):
+class Scalers(threading.local):
     """FFmpeg's scalers, which remember the sizes that they last used; each thread has its own."""
 
     def __init__(self) -> None:
@@ -86,27 +86,27 @@ class AVFrame:
     time: float
     duration: float
     width: int  # in square pixels, before turning
-    _raw: Any
-    _scalers: _Scalers
+    raw: Any
+    scalers: Scalers
 
     @property
     def nbytes(self) -> int:
-        return sum(plane.buffer_size for plane in self._raw.planes)
+        return sum(plane.buffer_size for plane in self.raw.planes)
 
     def small(self, width: int, height: int) -> Image:
-        scaled: Any = self._scalers.small.reformat(self._raw, width, height, "bgr24", interpolation="AREA")
+        scaled: Any = self.scalers.small.reformat(self.raw, width, height, "bgr24", interpolation="AREA")
         image: Image = scaled.to_ndarray()
         return image
 
     def picture(self, side: int | None = None) -> Image:
-        width, height = fitted(self.width, self._raw.height, side)
+        width, height = fitted(self.width, self.raw.height, side)
         interpolation = "AREA" if width < self.width else "BILINEAR"
-        source: Any = self._raw
+        source: Any = self.raw
         if source.format.name == GPU_OUTPUT:  # FFmpeg converts this format to RGB in another way
-            source = self._scalers.planes.reformat(source, format=GPU_INPUT)
-        scaled: Any = self._scalers.picture.reformat(source, width, height, "rgb24", interpolation=interpolation)
+            source = self.scalers.planes.reformat(source, format=GPU_INPUT)
+        scaled: Any = self.scalers.picture.reformat(source, width, height, "rgb24", interpolation=interpolation)
         image: Image = scaled.to_ndarray()
-        quarters = turns(self._raw.rotation)
+        quarters = turns(self.raw.rotation)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
@@ -121,14 +121,14 @@ class PyAVReader:
     def __init__(
         self, info: MovieInfo, side: int | None = None, notes: Notes | None = None, gpu: int | None = None
     ) -> None:
-        self._info, self._gpu = info, gpu
+        self._info, self.gpu = info, gpu
         self._notes = Notes() if notes is None else notes
         self._open()
 
     def _open(self) -> None:
         try:
             path = self._info.path
-            self._container = open_container(path) if self._gpu is None else open_on_gpu(path, self._gpu)
+            self._container = open_container(path) if self.gpu is None else open_on_gpu(path, self.gpu)
         except (av.FFmpegError, OSError) as error:
             raise ReaderError(f"PyAV can't open {self._info.path} ({error}).") from error
         if self._info.stream >= len(self._container.streams):
@@ -140,7 +140,7 @@ class PyAVReader:
         self._origin = origin(self._container, stream)
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
-        scalers = _Scalers()
+        scalers = Scalers()
         damage = DamageLog(start, self._notes)
         clock = Clock(self._info, start, self._notes)
         for stamp, raw in self._decode_from(start, damage):

@@ -20,10 +20,10 @@ from chunkv2l.models.smolvlm import inputs
 from chunkv2l.video.detectors import make_detector
 from chunkv2l.video.frame_sampling import FrameSampling, SampleTimes
 from chunkv2l.video.parallel import coordinator
-from chunkv2l.video.parallel.coordinator import cut_in_parallel, is_worthwhile
+from chunkv2l.video.parallel.coordinator import cut_in_parallel, is_worthwhile, plan_borders
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import probe
-from chunkv2l.video.segmentation import CutSegment, Part, Resources, cut
+from chunkv2l.video.segmentation import CutSegment, Resources, cut
 from chunkv2l.video.settings import SegmentationSettings
 from tests.helpers.media import dissolve, joined, scene, truncate, write
 
@@ -72,35 +72,24 @@ def test_where_neighbours_never_agree_one_reads_the_rest(movie: Path) -> None:
     same(list(cut_in_parallel(ruler, 2, length=20.0, warm=1.0, tail=0.5)), expected)
 
 
-def test_stretches_grow_and_are_shared_out_evenly(movie: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Parts(Exception):
-        pass
+def test_parts_grow_and_shrink_again_and_share_the_movie(monkeypatch: pytest.MonkeyPatch) -> None:
+    duration = 53.12
 
-    def tell(_: Task, parts: Sequence[Part], *__: object) -> None:
-        raise Parts(*[part.start for part in parts])
-
-    monkeypatch.setattr(coordinator, "_run_workers", tell)
-
-    def begins(length: float, shortest: float, count: int) -> list[float]:
+    def plan(length: float, shortest: float, workers: int) -> list[float]:
         monkeypatch.setattr(coordinator, "LENGTH", length)
         monkeypatch.setattr(coordinator, "SHORT", shortest)
-        with pytest.raises(Parts) as found:
-            next(cut_in_parallel(task(movie), count, warm=0.0))
-        return list(found.value.args)
+        return plan_borders(duration, workers)
 
-    monkeypatch.setattr(coordinator, "_run_workers", tell)
-    duration = probe(movie).duration
-    assert 40 < duration < 60
-    for count in (2, 4):  # too short for stretches that grow
-        assert begins(90.0, 12.0, count) == pytest.approx([duration / count * n for n in range(count)])
-    for length, shortest, lengths in (  # they grow, and shrink again
+    for workers in (2, 4):  # too short for parts that grow
+        assert plan(90.0, 12.0, workers) == pytest.approx([duration / workers * n for n in range(workers)])
+    for length, shortest, lengths in (
         (10.0, 4.0, [4.0, 20 / 3, 10.0, 10.0, 10.0, 20 / 3, 4.0]),
         (6.0, 3.0, [3.0, 4.0, *[6.0] * 7, 4.0, 3.0]),
     ):
         ends = list(accumulate(lengths))
         assert abs(ends[-1] - duration) < length
         expected = [0.0, *(duration / ends[-1] * end for end in ends[:-1])]
-        assert begins(length, shortest, 3) == pytest.approx(expected)
+        assert plan(length, shortest, 3) == pytest.approx(expected)
 
 
 def test_closing_it_leaves_no_process(movie: Path) -> None:

@@ -63,9 +63,9 @@ def test_a_gpu_gives_the_same(info: MovieInfo) -> None:
 
 def test_pictures_are_the_same_whatever_the_layout_of_their_planes(info: MovieInfo) -> None:
     ours = list(read_frames(info))
-    assert all(isinstance(frame, AVFrame) and frame._raw.format.name == pyav.GPU_INPUT for frame in ours)
+    assert all(isinstance(frame, AVFrame) and frame.raw.format.name == pyav.GPU_INPUT for frame in ours)
     given = [
-        AVFrame(f.time, f.duration, f.width, VideoReformatter().reformat(f._raw, format=pyav.GPU_OUTPUT), f._scalers)
+        AVFrame(f.time, f.duration, f.width, VideoReformatter().reformat(f.raw, format=pyav.GPU_OUTPUT), f.scalers)
         for f in ours
         if isinstance(f, AVFrame)
     ]
@@ -78,7 +78,7 @@ def test_the_cpu_goes_on_where_the_gpu_fails(
     class Breaks(PyAVReader):
         def frames(self, start: float = 0.0) -> Iterator[Frame]:
             for number, frame in enumerate(super().frames(start)):
-                if self._gpu is not None and number == 20:
+                if self.gpu is not None and number == 20:
                     raise ReaderError("the GPU is lost")
                 yield frame
 
