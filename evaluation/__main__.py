@@ -26,6 +26,7 @@ COMMANDS = {
     "memory": "evaluation.benchmarks.memory",
     "mini": "evaluation.benchmarks.mini",
     "moments": "evaluation.benchmarks.moments",
+    "names": "evaluation.benchmarks.names",
     "relations": "evaluation.benchmarks.relations",
     "qa": "evaluation.benchmarks.qa",
     "random-smolvlm": "evaluation.movies.random_smolvlm",

@@ -135,6 +135,8 @@ def load(
         sentences = minilm.Lazy(device)
     tagged = reads_tags(folder / READER)
     looks = tagged or (keys is not None and keys.has_names)
+    if tagged and keys is not None and not keys.has_names:
+        raise InputError(f"{network_path} has keys that read no names, and {READER} reads tags: train them together.")
     classifier_folder = classifier.fetch() if looks else None
     language = mini_frozen.read_language(frozen)
     connector = adapt(language, folder / READER)

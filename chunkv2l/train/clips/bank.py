@@ -137,14 +137,14 @@ def build_bank(
         else:
             rows += [(takes, len(sample_times(interval.seconds)), True) for interval in images.intervals]
     if folder is None:
-        parts = [looker.look(*one, seed * 1000 + number) for number, one in enumerate(sets)]
+        parts = [looker.look(*filmed_set, seed * 1000 + number) for number, filmed_set in enumerate(sets)]
     else:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{images.name}-{takes}-{seed}.safetensors" for images, takes, _ in sets]
-        for number, (file, one) in enumerate(zip(files, sets, strict=True)):
+        for number, (file, filmed_set) in enumerate(zip(files, sets, strict=True)):
             if number % distributed.count() == distributed.rank() and not file.exists():
                 with atomic_write(file) as part:
-                    save_file(looker.look(*one, seed * 1000 + number), part)
+                    save_file(looker.look(*filmed_set, seed * 1000 + number), part)
         distributed.wait()
         parts = [load_file(file, str(device)) for file in files]
     columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -190,11 +190,11 @@ class _Looker:
 
     def _features(self, pixels: Tensor) -> dict[str, Tensor]:
         """Return features of pictures uint8 [N, 3, SIZE, SIZE]."""
-        seen = see(self.vision, pixels)
-        features = {"grid": seen.grid.to(self.dtype), "cls": seen.cls.to(self.dtype)}
+        features = see(self.vision, pixels)
+        columns = {"grid": features.grid.to(self.dtype), "cls": features.cls.to(self.dtype)}
         if self.classifier is not None:
-            features["names"] = classify(self.classifier, pixels).half()
-        return features
+            columns["names"] = classify(self.classifier, pixels).half()
+        return columns
 
 
 def _members(images: int, cuts: Sequence[Sequence[int]]) -> Tensor:

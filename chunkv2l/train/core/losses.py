@@ -80,8 +80,8 @@ def info_nce(scores: Tensor, temperature: Tensor | float) -> Tensor:
 
 def apart_from_equals(scores: Tensor, same: Tensor) -> Tensor:
     """Return scores [clips, texts] without those of texts that say what a clip's own says; the diagonal stays."""
-    own = torch.eye(scores.shape[0], dtype=torch.bool, device=scores.device)
-    return scores.masked_fill(same & ~own, -torch.inf)
+    diagonal = torch.eye(scores.shape[0], dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(same & ~diagonal, -torch.inf)
 
 
 def multi_positive_nce(scores: Tensor, right: Tensor, counted: Tensor | None = None) -> Tensor:

@@ -54,7 +54,7 @@ class Written(Protocol):
 
 
 class WrittenTags(Protocol):
-    """How tags are written behind a clip's visual tokens."""
+    """Write tags as they stand behind a clip's visual tokens."""
 
     def tags(self, tags: Sequence[str]) -> list[int]: ...
 

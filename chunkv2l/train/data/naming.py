@@ -175,6 +175,6 @@ def forms_of(label: str) -> tuple[str, ...]:
 
 
 def is_naming(text: str, label: str) -> bool:
-    """Whether a text names a label, by any of its forms."""
+    """Return True where a text names a label, by any of its forms."""
     words = f" {' '.join(re.findall(r'[a-z-]+', text.lower()))} "
     return any(f" {form} " in words for form in forms_of(label))

@@ -22,7 +22,7 @@ from chunkv2l.errors import InputError
 
 @dataclass
 class Notes:
-    """What notes files say of one photograph."""
+    """Collect what notes files say of one photograph."""
 
     captions: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)

@@ -113,12 +113,12 @@ class Described:
 
     @property
     def is_named(self) -> bool:
-        """Whether a statement can be made that names what is there."""
+        """Return True where a statement can be made that names what is there."""
         return bool(self.labels or self.counts or self.true or self.actions)
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to train on."""
+        """Return True where there is anything to train on."""
         return bool(self.captions or self.is_named)
 
     @cached_property

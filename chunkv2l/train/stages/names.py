@@ -51,8 +51,8 @@ class NameScores:
     def recall(self, rule: str, top: int) -> float:
         """Return the share of adapters whose own name is among the `top` best."""
         table = self.table(rule)
-        own = table.gather(1, self.right[:, None])
-        return float(((table > own).sum(1) < top).float().mean())
+        right_score = table.gather(1, self.right[:, None])
+        return float(((table > right_score).sum(1) < top).float().mean())
 
     def figures(self) -> dict[str, float]:
         """Return R@1 and R@5 of every rule."""
