@@ -18,7 +18,7 @@ _SIGKILL: Final = 9
 
 @dataclass(frozen=True)
 class Limits:
-    """What a task may use.
+    """Resources that a task may use.
 
     Attributes:
         memory: bytes beyond what its imports take.
@@ -60,7 +60,7 @@ def set_limits(limits: Limits) -> None:
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime) + 1
-    for kind, value in (
+    for resource_number, value in (
         (resource.RLIMIT_DATA, _data_bytes() + limits.memory),
         (resource.RLIMIT_CPU, spent + limits.seconds),
         (resource.RLIMIT_NOFILE, limits.files),
@@ -68,7 +68,7 @@ def set_limits(limits: Limits) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         with suppress(ValueError, OSError):  # a stricter limit is in force already
-            resource.setrlimit(kind, (value, value))
+            resource.setrlimit(resource_number, (value, value))
 
 
 def _data_bytes() -> int:

@@ -1,4 +1,4 @@
-"""What a sandboxed process can be asked: functions of JSON values that return JSON values.
+"""The tasks of a sandboxed process: functions of JSON values that return JSON values.
 
 Each task imports what it needs in `prepare`, before the limits are set, and reads the file afterwards.
 """

@@ -161,11 +161,11 @@ def command(
     header = ["times real time", f"before, {builds[0]['minutes']:.0f} min", f"after, {builds[1]['minutes']:.0f} min"]
     text = table.markdown(header, build_rows(*builds))
     text += "\n\n" + table.markdown([f"ms, {count} segments", "before", "after"], ask_rows(*answers))
-    text += (
-        f"\n\n{_place(model)}; {builds[1]['segments']} segments built, {builds[1]['gpu_bytes'] / 1e9:.1f} GB at most; "
-    )
+    text += f"\n\n{_device_name(model)}; {builds[1]['segments']} segments built, "
+    text += f"{builds[1]['gpu_bytes'] / 1e9:.1f} GB at most; "
     text += f"scores before and after are {answers[1]['nats_apart']:.2g} nats apart at most."
-    figures = {"shape": shape, "device": _place(model), "captions": captions, "budget": budget, "segments": count,
+    figures = {"shape": shape, "device": _device_name(model), "captions": captions, "budget": budget,
+        "segments": count,
                "precision": str(require_family(model.vlm).decoder.precision),
                "builds": builds, "asked": answers}  # fmt: skip
     results.write("gpu", figures, text, out=out)
@@ -215,6 +215,6 @@ def differences(before: Answer, after: Answer) -> float:
     return max((abs(nats[0][node] - nats[1][node]) for node in nats[0].keys() & nats[1].keys()), default=0.0)
 
 
-def _place(model: Model) -> str:
+def _device_name(model: Model) -> str:
     device = model.vlm.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
