@@ -192,21 +192,21 @@ def test_what_enters_a_real_language_model_is_the_question_alone(tmp_path: Path)
         6, config.num_layers, config.rank, config.latent_size, generator=torch.Generator().manual_seed(0)
     )
     path = write_index(tmp_path / "movie.idx", codes / codes.norm(dim=-1, keepdim=True), ["zebra 4711"], model=model)
-    seen: list[list[int]] = []
+    ids_seen: list[list[int]] = []
     table: Any = vlm.decoder.model.embed_tokens
-    table.register_forward_pre_hook(lambda _, args: seen.append(args[0].flatten().tolist()))
+    table.register_forward_pre_hook(lambda _, args: ids_seen.append(args[0].flatten().tolist()))
     with Index(path, model) as index:
         answer = index.ask("What does the dog catch?")
     tokenizer = vlm.tokenizer
     prompt, caption = vlm.prompt_ids("What does the dog catch?"), vlm.prompt_ids("")
     stated = tokenizer(" The dog catch.", add_special_tokens=False).input_ids
-    assert seen.count(prompt) == 1 and caption in seen
-    others = [ids for ids in seen if ids not in (prompt, caption)]
+    assert ids_seen.count(prompt) == 1 and caption in ids_seen
+    others = [ids for ids in ids_seen if ids not in (prompt, caption)]
     assert all(len(ids) == 1 or ids == stated[:-1] for ids in others)  # the statement, or a token just generated
     said = [ids[0] for ids in others if len(ids) == 1]
     assert answer.answer.startswith(tokenizer.decode(said, skip_special_tokens=True).strip())
-    assert not any(vlm.model.config.image_token_id in ids for ids in seen)
-    assert "zebra" not in "".join(tokenizer.decode(ids) for ids in seen)
+    assert not any(vlm.model.config.image_token_id in ids for ids in ids_seen)
+    assert "zebra" not in "".join(tokenizer.decode(ids) for ids in ids_seen)
     assert 0 < answer.timing.first_token_s < answer.timing.total_s
 
 
@@ -277,8 +277,8 @@ def test_compose_refuses_what_it_cant(index: Index, weights: dict[Node, float]) 
 
 def test_json_has_exactly_these_keys(index: Index) -> None:
     for question in (WHEN, WHAT):
-        told = json.loads(json.dumps(index.ask(question).to_json()))
-        assert list(told) == [
+        values = json.loads(json.dumps(index.ask(question).to_json()))
+        assert list(values) == [
             "question",
             "answer",
             "spans",
@@ -288,10 +288,10 @@ def test_json_has_exactly_these_keys(index: Index) -> None:
             "visual_tokens",
             "timing",
         ]
-        assert list(told["timing"]) == ["load_s", "route_s", "compose_s", "first_token_s", "total_s"]
-        assert all(list(span) == ["start", "end", "score", "segments"] for span in told["spans"])
-        assert told["visual_tokens"] == 0 and told["question"] == question and told["model"] == "fake"
-        assert 0 <= told["not_there"] <= 1
+        assert list(values["timing"]) == ["load_s", "route_s", "compose_s", "first_token_s", "total_s"]
+        assert all(list(span) == ["start", "end", "score", "segments"] for span in values["spans"])
+        assert values["visual_tokens"] == 0 and values["question"] == question and values["model"] == "fake"
+        assert 0 <= values["not_there"] <= 1
 
 
 def test_times_add_up(tmp_path: Path) -> None:
@@ -325,11 +325,11 @@ def test_the_first_token_is_told_before_the_last(tmp_path: Path, monkeypatch: py
 
 
 def test_answers_are_the_same_every_time(index: Index) -> None:
-    def told(answer: Answer) -> dict[str, Any]:
+    def values(answer: Answer) -> dict[str, Any]:
         return {key: value for key, value in answer.to_json().items() if key != "timing"}
 
     for question in (WHEN, WHAT):
-        assert told(index.ask(question)) == told(index.ask(question))
+        assert values(index.ask(question)) == values(index.ask(question))
 
 
 def test_the_budget_holds_even_when_asked_twice(tmp_path: Path, model: FakeModel) -> None:
@@ -381,8 +381,8 @@ def test_a_bad_policy_is_told_before_the_model_is_loaded(tmp_path: Path, monkeyp
 def test_the_model_is_loaded_once_when_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[tuple[Any, ...]] = []
 
-    def load_model(*wanted: Any) -> FakeModel:
-        loaded.append(wanted)
+    def load_model(*needed: Any) -> FakeModel:
+        loaded.append(needed)
         return fake_model()
 
     monkeypatch.setattr("chunkv2l.models.load_model", load_model, raising=False)

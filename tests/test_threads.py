@@ -43,7 +43,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def told(index: Index, question: str, **options: Any) -> tuple[Any, ...]:
+def answer_json(index: Index, question: str, **options: Any) -> tuple[Any, ...]:
     answer = index.ask(question, **options)
     spans = [(span.start, span.end, pytest.approx(span.score), span.segments) for span in answer.spans]
     return answer.answer, spans, pytest.approx(answer.not_there)
@@ -64,8 +64,8 @@ def test_an_index_is_read_from_several_threads(tmp_path: Path, threads: ThreadPo
     codes = random_codes(40)
     with IndexFile(write_index(tmp_path / "movie.idx", codes)) as index:
         numbers = [[i, 39 - i, 7] for i in range(40)] * 3
-        for wanted, found in zip(numbers, threads.map(index.codes, numbers), strict=True):
-            assert torch.equal(found, codes[wanted])
+        for requests, results in zip(numbers, threads.map(index.codes, numbers), strict=True):
+            assert torch.equal(results, codes[requests])
         assert len({tuple(hits) for hits in threads.map(index.search, ["dog"] * 30)}) == 1
         assert len(set(threads.map(index.thumbnail, range(40)))) == 1
 
@@ -78,14 +78,14 @@ def test_answers_are_those_of_asking_alone(
     alone = {}
     for path in paths:
         with Index(path, fake_model()) as index:
-            alone.update({(path, question): told(index, question) for question in QUESTIONS})
+            alone.update({(path, question): answer_json(index, question) for question in QUESTIONS})
     assert len({answer for answer, *_ in alone.values()}) > 6
     shared = fake_model()
     slowly(shared, monkeypatch)
     with Index(paths[0], shared) as first, Index(paths[1], shared) as second:
-        wanted = [(index, question) for question in QUESTIONS for index in (first, second)] * 3
-        found = list(threads.map(lambda pair: told(*pair), wanted))
-    for (index, question), answer in zip(wanted, found, strict=True):
+        requests = [(index, question) for question in QUESTIONS for index in (first, second)] * 3
+        results = list(threads.map(lambda pair: answer_json(*pair), requests))
+    for (index, question), answer in zip(requests, results, strict=True):
         assert answer == alone[index.path, question]
 
 
@@ -104,10 +104,10 @@ def test_a_real_text_model_answers_the_same(tmp_path: Path, threads: ThreadPoolE
     model = tiny_smolvlm.model()
     path = build(tiny_smolvlm.video(5), tmp_path / "a.idx", model=model, detector="fixed:1", captions=False).index
     with Index(path, model) as index:
-        wanted = [(question, policy) for question in QUESTIONS[:2] for policy in ("route", "mean", "timeline")]
-        alone = [told(index, question, policy=policy) for question, policy in wanted]
-        found = list(threads.map(lambda pair: told(index, pair[0], policy=pair[1]), wanted * 2))
-    assert found == alone * 2
+        requests = [(question, policy) for question in QUESTIONS[:2] for policy in ("route", "mean", "timeline")]
+        alone = [answer_json(index, question, policy=policy) for question, policy in requests]
+        results = list(threads.map(lambda pair: answer_json(index, pair[0], policy=pair[1]), requests * 2))
+    assert results == alone * 2
 
 
 def test_the_model_is_loaded_once(tmp_path: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:

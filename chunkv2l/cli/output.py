@@ -31,8 +31,6 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
         lines.append(f"  {'not in the video':<19} {100 * answer.not_there:3.0f} %")
     if explain:
         lines += ["", *explain_answer(answer)]
-    for note in answer.notes:
-        say(note)
     emit("\n".join(lines))
     for note in answer.notes:
         say(f"Note: {note}")

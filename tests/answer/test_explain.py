@@ -76,16 +76,22 @@ def test_a_route_tells_what_was_scored_and_why(index: Index) -> None:
     answer = index.ask(WHEN, budget=16)
     route = route_of(answer)
     (look,) = route.looks
+    candidates = look.candidates
     assert (look.statement, look.tokens, look.segments) == ("A dog catch the ball.", 6, COUNT)
     assert look.not_there == answer.not_there and route.budget == 16 and (route.relation, route.within) == (None, None)
-    assert len(look.candidates) == 16 and [one.rank for one in look.candidates] == list(range(1, 17))
-    assert all(one.sources and one.key is not None and one.end == one.start + 4 for one in look.candidates)
-    p = [one.p for one in look.candidates]
+    assert len(candidates) == 16 and [candidate.rank for candidate in candidates] == list(range(1, 17))
+    assert all(
+        candidate.sources and candidate.key is not None and candidate.end == candidate.start + 4
+        for candidate in candidates
+    )
+    p = [candidate.p for candidate in candidates]
     assert p == sorted(p, reverse=True) and answer.not_there is not None
     assert sum(p) + answer.not_there == pytest.approx(1.0)
-    assert {one.node: one.weight for one in look.candidates if one.weight} == dict(route.weights)
-    assert dict(route.weights) == pytest.approx(weighed({one.node: one.p for one in look.candidates}, 4))
-    assert any(source.startswith("words") for one in look.candidates for source in one.sources)
+    assert {candidate.node: candidate.weight for candidate in candidates if candidate.weight} == dict(route.weights)
+    assert dict(route.weights) == pytest.approx(
+        weighed({candidate.node: candidate.p for candidate in look.candidates}, 4)
+    )
+    assert any(source.startswith("words") for candidate in look.candidates for source in candidate.sources)
 
 
 def test_the_seconds_by_step_add_up(index: Index) -> None:
@@ -97,11 +103,11 @@ def test_the_seconds_by_step_add_up(index: Index) -> None:
 
 
 def test_a_route_is_frozen_and_no_part_of_what_makes_answers_equal(index: Index) -> None:
-    one, other = index.ask(WHEN), index.ask(WHEN)
-    assert one.route is not other.route
-    assert dataclasses.replace(one, timing=other.timing) == other
+    candidate, other = index.ask(WHEN), index.ask(WHEN)
+    assert candidate.route is not other.route
+    assert dataclasses.replace(candidate, timing=other.timing) == other
     with pytest.raises(dataclasses.FrozenInstanceError):
-        route_of(one).budget = 3  # type: ignore[misc]
+        route_of(candidate).budget = 3  # type: ignore[misc]
 
 
 def test_lines_name_every_candidate(index: Index) -> None:
@@ -113,7 +119,7 @@ def test_lines_name_every_candidate(index: Index) -> None:
     )
     rows = [line.split() for line in lines[4:16]]
     assert [int(row[0]) for row in rows] == list(range(1, 13))
-    assert [int(row[1]) for row in rows] == [one.node for one in route_of(answer).looks[0].candidates]
+    assert [int(row[1]) for row in rows] == [candidate.node for candidate in route_of(answer).looks[0].candidates]
     assert lines[-1].startswith("time: ") and "score" in lines[-1] and "generate" in lines[-1]
     beside = [node for node, _ in route_of(answer).weights if node not in {int(row[1]) for row in rows}]
     assert not beside or any(f"{beside[0]}: " in line for line in lines[16:-1])
@@ -128,9 +134,9 @@ def test_lines_of_a_policy_that_asks_nothing(index: Index) -> None:
 
 def test_json_is_plain_and_whole(index: Index) -> None:
     answer = index.ask("When does a man jump after a dog runs?", budget=16)
-    told = json.loads(json.dumps(answer.to_json(explain=True)))
-    assert list(told)[-1] == "route" and "route" not in answer.to_json()
-    route = told["route"]
+    values = json.loads(json.dumps(answer.to_json(explain=True)))
+    assert list(values)[-1] == "route" and "route" not in answer.to_json()
+    route = values["route"]
     assert list(route) == ["relation", "within", "budget", "looks", "weights", "seconds"]
     assert route["relation"]["kind"] == "after" and route["relation"]["event"] == "A man jump."
     assert route["relation"]["span"] == [None, None] and [look["statement"] for look in route["looks"]] == [
@@ -143,13 +149,13 @@ def test_json_is_plain_and_whole(index: Index) -> None:
 def test_chapters_are_scored_composed_and_told(index: Index) -> None:
     answer = index.ask("What is on the grass?", policy="chapters", budget=24)
     candidates = route_of(answer).looks[0].candidates
-    chapters = [one for one in candidates if isinstance(one.node, str)]
-    assert len(chapters) == 6 and [one.rank for one in chapters] == list(range(1, 7))
+    chapters = [candidate for candidate in candidates if isinstance(candidate.node, str)]
+    assert len(chapters) == 6 and [candidate.rank for candidate in chapters] == list(range(1, 7))
     similarity = index.router.key_similarity(statement("What is on the grass?"))
     assert similarity is not None and chapters[0].key is not None
     first = 10 * int(str(chapters[0].node)[1:])
     assert chapters[0].key == pytest.approx(max(similarity[first : first + 10]))
-    best = {str(one.node) for one in chapters[:3]}
+    best = {str(candidate.node) for candidate in chapters[:3]}
     assert all(f"g{int(node) // 10}" in best for node, _ in route_of(answer).weights)
     assert any(line.split()[1].startswith("g") for line in explain_answer(answer)[3:-1])
 
@@ -209,8 +215,8 @@ def test_ask_explain(path: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_ask_explain_as_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ask", path, WHEN, "--explain", "--json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert told["route"]["looks"][0]["candidates"][0]["rank"] == 1
+    values: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert values["route"]["looks"][0]["candidates"][0]["rank"] == 1
     assert cli.run(["ask", path, WHEN, "--json"]) == 0
     assert "route" not in json.loads(capsys.readouterr().out)
 

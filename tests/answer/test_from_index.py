@@ -41,7 +41,7 @@ def test_the_index_answers_itself(
 ) -> None:
     result = index.ask(question)
     assert result.answer == answer and result.not_there is None and result.notes == ()
-    assert [(found.start, found.end) for found in result.spans] == [span]
+    assert [(answered.start, answered.end) for answered in result.spans] == [span]
     assert result.spans[0].segments[0] == span[0] // 4 and result.policy == "index"
     assert model.vlm.prompts == [] and result.timing.total_s == 0.0
     assert result.to_json(explain=True)["route"]["looks"] == []

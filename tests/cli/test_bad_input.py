@@ -131,8 +131,8 @@ def test_bad_movies(
     else:
         make(Path(name))
     code = cli.run(["build", name])
-    told = capsys.readouterr()
-    check(code, told.out, told.err, name, message)
+    printed = capsys.readouterr()
+    check(code, printed.out, printed.err, name, message)
 
 
 @pytest.mark.parametrize("options", BAD_OPTIONS)
@@ -142,8 +142,8 @@ def test_bad_options(
     monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: pytest.fail("weights were loaded"))
     write(Path("a.mp4"), scene(1, 25))
     code = cli.run(["build", "a.mp4", *options.split()])
-    told = capsys.readouterr()
-    check(code, told.out, told.err, "", BAD_OPTIONS[options])
+    printed = capsys.readouterr()
+    check(code, printed.out, printed.err, "", BAD_OPTIONS[options])
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.mp4"]
 
 
@@ -208,9 +208,9 @@ def test_ctrl_c_during_a_build_is_130_and_the_same_command_goes_on(tmp_path: Pat
     while not stored(out) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert told[0] == "" and told[1].splitlines()[-1].startswith("Interrupted") and "Traceback" not in told[1]
+    printed = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert printed[0] == "" and printed[1].splitlines()[-1].startswith("Interrupted") and "Traceback" not in printed[1]
     assert not out.exists() and stored(out)
     again = subprocess.run(
         [sys.executable, "-c", SLOW, "0", *arguments], capture_output=True, text=True, cwd=ROOT, check=True

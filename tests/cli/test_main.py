@@ -122,17 +122,17 @@ def test_completion_completes_commands_options_and_policies() -> None:
 
 def test_ask_prints_an_answer_on_stdout_and_how_on_stderr(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ask", index, WHEN]) == 0
-    told = capsys.readouterr()
-    lines = told.out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     assert lines[0].startswith(("From ", "It seems not")) and len(lines) >= 6 and "not in the video" in lines[-1]
-    assert "(route, fake, no visual tokens" in told.err and "Error" not in told.err
+    assert "(route, fake, no visual tokens" in printed.err and "Error" not in printed.err
 
 
 def test_ask_json_is_the_answers(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ask", index, "What is on the grass?", "--json", "--policy", "mean", "--top-k", "2"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["policy"] == "mean" and told["visual_tokens"] == 0 and told["answer"]
-    assert sum(len(span["segments"]) for span in told["spans"]) == 2
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["policy"] == "mean" and printed["visual_tokens"] == 0 and printed["answer"]
+    assert sum(len(span["segments"]) for span in printed["spans"]) == 2
 
 
 def test_ask_with_a_policy_of_ones_own(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,9 +144,9 @@ def test_ask_with_a_policy_of_ones_own(index: str, tmp_path: Path, capsys: pytes
 def test_questions_from_a_pipe(index: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{WHEN}\n\n  \nWhat is red?\n"))
     assert cli.run(["ask", index, "--json"]) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["question"] for answer in told] == [WHEN, "What is red?"]
-    assert told[1]["timing"]["load_s"] == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["question"] for answer in printed] == [WHEN, "What is red?"]
+    assert printed[1]["timing"]["load_s"] == 0
 
 
 def test_a_bad_question_in_a_pipe_doesnt_stop_the_others(
@@ -154,11 +154,11 @@ def test_a_bad_question_in_a_pipe_doesnt_stop_the_others(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"When?\n{WHEN}\n"))
     assert cli.run(["ask", index, "--json"]) == 2
-    told = capsys.readouterr()
-    lines = [json.loads(line) for line in told.out.splitlines()]
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
     assert [line["question"] for line in lines] == ["When?", WHEN]
     assert "names nothing to look for" in lines[0]["error"] and "answer" in lines[1]
-    assert "names nothing to look for" in told.err
+    assert "names nothing to look for" in printed.err
 
 
 def test_questions_from_a_terminal(
@@ -170,8 +170,8 @@ def test_questions_from_a_terminal(
 
     monkeypatch.setattr("sys.stdin", Terminal(f"{WHEN}\n\nWhen?\nWhat is red?\n"))
     assert cli.run(["ask", index]) == 0  # a slip at the terminal is no failure
-    told = capsys.readouterr()
-    assert told.out.count(" %") >= 5 and "Ctrl+D ends" in told.err and "names nothing to look for" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count(" %") >= 5 and "Ctrl+D ends" in printed.err and "names nothing to look for" in printed.err
 
 
 # ---- show
@@ -186,9 +186,9 @@ def test_show(index: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show_json(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["show", index, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "fake" and len(told["segments"]) == 8 and told["code_shape"] == [2, 2, 8]
-    assert told["segments"][1] == {"id": 1, "start": 4.0, "end": 8.0, "caption": "the cat sits", "speech": ""}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["model"] == "fake" and len(printed["segments"]) == 8 and printed["code_shape"] == [2, 2, 8]
+    assert printed["segments"][1] == {"id": 1, "start": 4.0, "end": 8.0, "caption": "the cat sits", "speech": ""}
 
 
 def test_show_chapters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,8 +201,8 @@ def test_show_chapters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert [line[0] for line in lines[2:]] == ["g0", "0", "1", "g1", "2", "3", "g2", "4"]
     assert lines[5] == ["g1", "0:08.0", "–", "0:16.0", "chapter,", "place", "1"]
     assert cli.run(["show", str(path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["chapters"]
-    assert told[2] == {"group": "g2", "first": 4, "last": 4, "start": 16.0, "end": 20.0, "place": 0}
+    printed = json.loads(capsys.readouterr().out)["chapters"]
+    assert printed[2] == {"group": "g2", "first": 4, "last": 4, "start": 16.0, "end": 20.0, "place": 0}
 
 
 # ---- verify
@@ -225,8 +225,8 @@ def test_verify_says_what_is_damaged(index: str, capsys: pytest.CaptureFixture[s
     connection.commit()
     connection.close()
     assert cli.run(["verify", index]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and told.err.startswith("Error: ") and "is damaged" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("Error: ") and "is damaged" in printed.err
     assert cli.run(["verify", index, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
@@ -236,9 +236,9 @@ def test_verify_says_what_is_damaged(index: str, capsys: pytest.CaptureFixture[s
 
 def test_export_writes_an_adapter_a_segment(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["export", index, "--segments", "1,3-4", "-o", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [list(item["weights"]) for item in told] == [["1"], ["3"], ["4"]]
-    assert all((tmp_path / "out" / item["folder"] / "adapter_config.json").is_file() for item in told)
+    printed = json.loads(capsys.readouterr().out)
+    assert [list(item["weights"]) for item in printed] == [["1"], ["3"], ["4"]]
+    assert all((tmp_path / "out" / item["folder"] / "adapter_config.json").is_file() for item in printed)
 
 
 def test_export_composes_by_a_policy(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,11 +270,11 @@ def test_export_refused(
 def test_models_lists_what_is_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from chunkv2l.models import Available
 
-    found = (Available("mini", True, "It is in the cache."), Available("smolvlm2-500m", False, "It isn't here."))
-    monkeypatch.setattr("chunkv2l.models.available", lambda: found)
+    items = (Available("mini", True, "It is in the cache."), Available("smolvlm2-500m", False, "It isn't here."))
+    monkeypatch.setattr("chunkv2l.models.available", lambda: items)
     assert cli.run(["models"]) == 0
-    told = capsys.readouterr().out
-    assert "mini (here)" in told and "smolvlm2-500m (not here)" in told and "    It isn't here." in told
+    printed = capsys.readouterr().out
+    assert "mini (here)" in printed and "smolvlm2-500m (not here)" in printed and "    It isn't here." in printed
     assert cli.run(["models", "--json"]) == 0
     assert [(item["name"], item["here"]) for item in json.loads(capsys.readouterr().out)] == [
         ("mini", True),
@@ -304,8 +304,8 @@ def test_models_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_doctor(level: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from chunkv2l.doctor.finding import Finding
 
-    found = [Finding("Python", "ok", "3.11."), Finding("cache", level, "It is full.")]
-    monkeypatch.setattr("chunkv2l.doctor.report.examine", lambda *_, **__: iter(found))
+    items = [Finding("Python", "ok", "3.11."), Finding("cache", level, "It is full.")]
+    monkeypatch.setattr("chunkv2l.doctor.report.examine", lambda *_, **__: iter(items))
     assert cli.run(["doctor"]) == code
     assert capsys.readouterr().out.splitlines()[1] == f"{level:<8}cache: It is full."
     assert cli.run(["doctor", "--json"]) == code
@@ -321,8 +321,8 @@ def test_build_and_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: fake_model(), raising=False)
     movie = block_movie(tmp_path / "blocks.mp4", (2.0,) * 5)
     assert cli.run(["build", str(movie), "--detector", "fixed:2", "--json", "--model", "fake"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["segments"] == 5 and told["index"] == str(tmp_path / "blocks.idx")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["segments"] == 5 and printed["index"] == str(tmp_path / "blocks.idx")
     assert cli.run(["build", str(movie), "--detector", "fixed:2", "--model", "fake"]) == 0
     again = capsys.readouterr()
     assert "nothing to do" in again.err and again.out == ""
@@ -417,8 +417,8 @@ def test_bad_input_is_a_sentence_and_exit_code_2(
     index: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run([argument.format(index=index) for argument in arguments]) == 2
-    told = capsys.readouterr()
-    assert message in told.err and told.out == "" and "Traceback" not in told.err
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.out == "" and "Traceback" not in printed.err
 
 
 @pytest.mark.parametrize(
@@ -430,8 +430,8 @@ def test_a_bad_policy_is_a_sentence_and_exit_code_2(
 ) -> None:
     (tmp_path / "mine.py").write_text(f"def policy(graph, query):\n    {body}\n")
     assert cli.run(["ask", index, WHEN, "--policy", f"{tmp_path / 'mine.py'}:policy"]) == 2
-    told = capsys.readouterr()
-    assert "The policy" in told.err and told.out == "" and "Traceback" not in told.err
+    printed = capsys.readouterr()
+    assert "The policy" in printed.err and printed.out == "" and "Traceback" not in printed.err
 
 
 def test_a_fault_is_exit_code_1_and_a_traceback_only_on_request(
@@ -454,8 +454,8 @@ def test_debug_shows_where_bad_input_was_found(
 ) -> None:
     monkeypatch.setenv("CHUNKV2L_DEBUG", "1")
     assert cli.run(["ask", index, " "]) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" in told and told.splitlines()[-1].startswith("Error: The question is empty")
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed and printed.splitlines()[-1].startswith("Error: The question is empty")
 
 
 def test_ctrl_c_is_exit_code_130(
@@ -503,5 +503,5 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
     assert "Loading" in process.stderr.readline()
     time.sleep(1)  # the model may still be loading: a Ctrl+C during that must do as well
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Interrupted." in told and "Traceback" not in told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Interrupted." in printed and "Traceback" not in printed

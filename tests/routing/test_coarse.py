@@ -56,14 +56,14 @@ class Movie:
         self.model: FakeModel = fake_model()
         self.rough = Rough()
         self.model.vlm.coarse = self.rough if coarse else None
-        self.codes, self.own = random_codes(count), random_codes(max(1, count // max(each, 1)), seed=1)
+        self.codes, self.chapter_codes = random_codes(count), random_codes(max(1, count // max(each, 1)), seed=1)
         self.graph = segment_graph(pieces(count), (), chapters(count, each) if each else ())
         self.read: list[Node] = []
         self.router = Router(self.model, self, [0.1] * count)
 
     def __call__(self, nodes: Sequence[Node]) -> Tensor:
         self.read += nodes
-        return torch.stack([self.codes[n] if isinstance(n, int) else self.own[int(n[1:])] for n in nodes])
+        return torch.stack([self.codes[n] if isinstance(n, int) else self.chapter_codes[int(n[1:])] for n in nodes])
 
     def scoring(self, budget: int | None = None, timer: StepTimer | None = None) -> Scoring:
         return Scoring(self.router, TEXT, Budget(budget), lambda _: [], self.graph, timer=timer)
@@ -78,7 +78,7 @@ class Movie:
 
     def _again(self, coarse: bool) -> Movie:
         other = Movie(len(self.codes), coarse=coarse)
-        other.own = self.own
+        other.chapter_codes = self.chapter_codes
         return other
 
 
@@ -89,8 +89,8 @@ def test_the_best_are_scored_exactly_and_the_rest_coarsely() -> None:
     exact, coarse = movie.exactly(range(30)), movie.coarsely(range(30))
     best = sorted(range(30), key=lambda node: -coarse[node])[:EXACT]
     assert {node: question.nats[node] for node in best} == pytest.approx({node: exact[node] for node in best}, abs=1e-4)
-    rest = [node for node in range(30) if node not in best]
-    assert [question.nats[node] for node in rest] == [coarse[node] for node in rest]
+    others = [node for node in range(30) if node not in best]
+    assert [question.nats[node] for node in others] == [coarse[node] for node in others]
     assert all(abs(coarse[node] - exact[node]) > 1e-3 for node in range(30))
     assert question.nats == pytest.approx(exact, abs=0.75)  # the shift cancels out
     expected, absent = probabilities(question.nats, question.tokens, 30, movie.model.calibration)
@@ -160,5 +160,5 @@ def test_adapters_are_expanded_in_the_precision_asked_for() -> None:
     hypernet, codes = fake_hypernet(), random_codes(3)
     whole, low = expand(hypernet, codes), expand(hypernet, codes, torch.bfloat16)
     assert (whole.A.dtype, low.A.dtype, low.B.dtype) == (torch.float32, torch.bfloat16, torch.bfloat16)
-    for one, other in ((whole.A, low.A), (whole.B, low.B)):
-        assert 0 < float((one - other).norm() / one.norm()) < 0.02
+    for candidate, other in ((whole.A, low.A), (whole.B, low.B)):
+        assert 0 < float((candidate - other).norm() / candidate.norm()) < 0.02

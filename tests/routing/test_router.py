@@ -49,9 +49,9 @@ def no_hits(text: str) -> list[tuple[int, float]]:
 def test_nats_are_the_gain_over_the_bias_alone() -> None:
     model, codes = fake_model(), random_codes(7)
     router = Router(model, Codes(codes), [None] * 7)
-    found = router.nats(TEXT, range(7))
-    assert list(found.values()) == pytest.approx(expected_nats(model, codes, TEXT), abs=1e-4)
-    assert max(found.values()) - min(found.values()) > 0.1  # the segments differ at all
+    scores = router.nats(TEXT, range(7))
+    assert list(scores.values()) == pytest.approx(expected_nats(model, codes, TEXT), abs=1e-4)
+    assert max(scores.values()) - min(scores.values()) > 0.1  # the segments differ at all
 
 
 def test_mu_is_subtracted() -> None:
@@ -143,8 +143,8 @@ class Piece:
 def scoring(count: int, budget: int | None, hits: Sequence[int] = (), text: str = TEXT) -> tuple[Scoring, Codes]:
     source = Codes(random_codes(count))
     router = Router(fake_model(), source, [None] * count)
-    found = [(i, 1.0) for i in hits]
-    return Scoring(router, text, Budget(budget), lambda _: found, segment_graph(map(Piece, range(count)))), source
+    scores = [(i, 1.0) for i in hits]
+    return Scoring(router, text, Budget(budget), lambda _: scores, segment_graph(map(Piece, range(count)))), source
 
 
 def test_all_are_scored_within_the_budget() -> None:

@@ -37,13 +37,13 @@ class Movie:
     def __init__(self, count: int, model: FakeModel, each: int = 0) -> None:
         self.model, self.each, self.count = model, each, count
         self.codes = random_codes(count)
-        self.own = random_codes(-(-count // each) if each else 0, seed=1)
+        self.chapter_codes = random_codes(-(-count // each) if each else 0, seed=1)
         self.read: list[Node] = []
         self.keys_read = 0
 
     def __call__(self, nodes: Sequence[Node]) -> Tensor:
         self.read += nodes
-        return torch.stack([self.codes[n] if isinstance(n, int) else self.own[int(n[1:])] for n in nodes])
+        return torch.stack([self.codes[n] if isinstance(n, int) else self.chapter_codes[int(n[1:])] for n in nodes])
 
     def keys(self) -> Tensor | None:
         self.keys_read += 1
@@ -64,8 +64,8 @@ class Movie:
 
     def similarity(self, text: str = TEXT) -> list[float]:
         assert self.model.keys is not None
-        found: list[float] = (unit_keys(self.count) @ self.model.keys.of_sentences(by_words([text]))[0]).tolist()
-        return found
+        cosines: list[float] = (unit_keys(self.count) @ self.model.keys.of_sentences(by_words([text]))[0]).tolist()
+        return cosines
 
 
 def test_over_the_budget_the_nearest_keys_are_scored_and_neighbours_of_the_best() -> None:
@@ -77,13 +77,13 @@ def test_over_the_budget_the_nearest_keys_are_scored_and_neighbours_of_the_best(
     nearest = sorted(range(200), key=lambda i: -similarity[i])
     assert set(nearest[:10]) | {5, 150} <= set(movie.read[:12]) <= set(nearest[:12]) | {5, 150}
     assert set(nearest[:20]) <= set(movie.read)
-    told = {one.node: one for one in question.candidates()}
-    assert told[nearest[0]].sources[0] == "key 1" and told[5].sources[0] == "words 1"
-    assert told[nearest[0]].key == pytest.approx(max(similarity), abs=1e-5)
+    candidates = {candidate.node: candidate for candidate in question.candidates()}
+    assert candidates[nearest[0]].sources[0] == "key 1" and candidates[5].sources[0] == "words 1"
+    assert candidates[nearest[0]].key == pytest.approx(max(similarity), abs=1e-5)
     best = max(movie.read[:12], key=lambda node: question.nats[node])
     assert isinstance(best, int)
     assert {node for node in (best - 1, best + 1) if 0 <= node < 200} <= set(movie.read)
-    assert all(one.sources for one in told.values()) and movie.keys_read == 1
+    assert all(candidate.sources for candidate in candidates.values()) and movie.keys_read == 1
 
 
 def test_a_movie_within_the_budget_is_scored_whole_and_needs_no_key() -> None:
@@ -91,7 +91,7 @@ def test_a_movie_within_the_budget_is_scored_whole_and_needs_no_key() -> None:
     question = movie.scoring(48)
     question.score(range(12))
     assert movie.keys_read == 0 and sorted(movie.read, key=int) == list(range(12))
-    assert {one.sources for one in question.candidates()} == {("all",)}
+    assert {candidate.sources for candidate in question.candidates()} == {("all",)}
     assert len(movie.model.vlm.prompts) == 1  # one pass: the bias alone went with the segments
 
 
@@ -110,11 +110,11 @@ def test_without_keys_the_movie_is_searched_from_an_even_spread() -> None:
     similar = [(i, (i * 37) % 120, 0.5) for i in range(120) if i < (i * 37) % 120]
     question = movie.scoring(24, similar=similar)
     question.score(range(120))
-    told = question.candidates()
-    assert len(movie.read) == 24 and all(one.key is None for one in told)
-    names = {source.split()[0] for one in told for source in one.sources}
+    candidates = question.candidates()
+    assert len(movie.read) == 24 and all(candidate.key is None for candidate in candidates)
+    names = {source.split()[0] for candidate in candidates for source in candidate.sources}
     assert {"spread", "after", "before", "like"} <= names
-    start = [one.node for one in told if one.sources[0] == "spread"]
+    start = [candidate.node for candidate in candidates if candidate.sources[0] == "spread"]
     assert len(start) == 6
 
 
@@ -125,8 +125,8 @@ def test_without_keys_a_long_movies_chapters_are_scored_within_the_budget() -> N
     groups = [node for node in movie.read if isinstance(node, str)]
     assert len(groups) == 2 and len(movie.read) == 24
     best = max(groups, key=lambda group: question.nats[group])
-    inside = [one for one in question.candidates() if f"in {best}" in one.sources]
-    assert inside and all(10 * int(best[1:]) <= int(one.node) < 10 * int(best[1:]) + 10 for one in inside)
+    inside = [candidate for candidate in question.candidates() if f"in {best}" in candidate.sources]
+    assert inside and all(10 * int(best[1:]) <= int(candidate.node) < 10 * int(best[1:]) + 10 for candidate in inside)
 
 
 def test_chapters_share_their_own_probability() -> None:
@@ -134,9 +134,9 @@ def test_chapters_share_their_own_probability() -> None:
     question = movie.scoring(None)
     p = question.score(["g0", "g1", "g2", "g3", *range(40)])
     of_chapters = [p[f"g{i}"] for i in range(4)]
-    own, absent = question.probabilities()
-    assert 0 < sum(of_chapters) < 1 and all(isinstance(node, int) for node in own)
-    assert absent is not None and sum(own.values()) + absent == pytest.approx(1.0)
+    segment_p, absent = question.probabilities()
+    assert 0 < sum(of_chapters) < 1 and all(isinstance(node, int) for node in segment_p)
+    assert absent is not None and sum(segment_p.values()) + absent == pytest.approx(1.0)
     model = movie.model
     router = movie.router()
     nats = router.nats(TEXT, ["g0", "g1", "g2", "g3"])
@@ -218,10 +218,10 @@ def test_a_chapters_key_counts_as_its_likeliest_segments() -> None:
     question = movie.scoring(None)
     p = question.score(["g0", "g1", "g2"])
     nats = movie.router().nats(TEXT, ["g0", "g1", "g2"])
-    own = movie.similarity()
-    similarity = {f"g{i}": max(own[4 * i : 4 * i + 4]) for i in range(3)}
+    cosines = movie.similarity()
+    similarity = {f"g{i}": max(cosines[4 * i : 4 * i + 4]) for i in range(3)}
     assert p == pytest.approx(probabilities(nats, question.tokens, 3, movie.model.calibration, similarity)[0], abs=1e-6)
-    assert {one.node: one.key for one in question.candidates()} == pytest.approx(similarity, abs=1e-6)
+    assert {candidate.node: candidate.key for candidate in question.candidates()} == pytest.approx(similarity, abs=1e-6)
 
 
 def test_an_index_without_keys_is_searched_without_them() -> None:
@@ -231,7 +231,7 @@ def test_an_index_without_keys_is_searched_without_them() -> None:
     )
     p = question.score(range(60))
     assert sum(value > 0 for value in p.values()) == 12
-    assert {one.key for one in question.candidates()} == {None}
+    assert {candidate.key for candidate in question.candidates()} == {None}
 
 
 def test_keys_of_another_size_are_refused() -> None:
@@ -244,12 +244,12 @@ def test_keys_of_another_size_are_refused() -> None:
 def test_what_was_left_out_counts_as_nothing_but_is_among_n() -> None:
     """p(not there) of a budgeted question differs from an exhaustive one's only by what the others scored."""
     movie = Movie(60, keyed())
-    some, whole = movie.scoring(20), movie.scoring(None)
-    some.score(range(60))
+    budgeted, whole = movie.scoring(20), movie.scoring(None)
+    budgeted.score(range(60))
     whole.score(range(60))
-    nats = {int(node): value for node, value in some.nats.items()}
-    _, expected = probabilities(nats, some.tokens, 60, movie.model.calibration)
-    absent, least = some.probabilities()[1], whole.probabilities()[1]
+    nats = {int(node): value for node, value in budgeted.nats.items()}
+    _, expected = probabilities(nats, budgeted.tokens, 60, movie.model.calibration)
+    absent, least = budgeted.probabilities()[1], whole.probabilities()[1]
     assert absent is not None and least is not None
     assert absent == pytest.approx(expected) and absent > least
 
@@ -276,7 +276,7 @@ def test_only_a_part_of_the_movie_may_be_asked_about() -> None:
 
 def test_a_damaged_chapter_is_named() -> None:
     movie = Movie(8, fake_model(), each=4)
-    movie.own[1] = torch.nan
+    movie.chapter_codes[1] = torch.nan
     with pytest.raises(InputError, match="chapter g1 is damaged"):
         movie.scoring(None).score(["g0", "g1"])
 
@@ -291,10 +291,12 @@ def test_no_question_costs_more_than_its_budget(model: FakeModel, each: int) -> 
         question.score(groups, limit=3)
         p = question.score([*range(60), *groups])
         assert len(movie.read) <= budget and len(p) == 60 + len(groups)
-        told = question.candidates()
-        assert len(told) == len(movie.read) == len(set(movie.read)) and all(one.sources for one in told)
+        candidates = question.candidates()
+        assert len(candidates) == len(movie.read) == len(set(movie.read)) and all(
+            candidate.sources for candidate in candidates
+        )
         if budget > 3:
-            assert any(isinstance(one.node, int) for one in told)
+            assert any(isinstance(candidate.node, int) for candidate in candidates)
         if budget == 100:
             assert all(value > 0 for value in p.values())
 
