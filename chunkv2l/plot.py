@@ -10,9 +10,12 @@ Needs matplotlib, the optional extra "plot". Matplotlib's global state is left a
 from __future__ import annotations
 
 import io
+import logging
 import textwrap
+import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,15 +29,23 @@ if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
 
+logger = logging.getLogger("chunkv2l")
+
 FORMATS: Final = (".png", ".svg")
 INSTALL: Final = "Plots need matplotlib, which isn't installed here: pip install 'chunkv2l[plot]'"
 SHOWN: Final = 4
 """Largest number of moments with a thumbnail."""
 
 _INK = "#1f2933"
+_FINE_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # for movies of less than two seconds
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between marks on the clock
 _WIDTH, _DPI = 12.0, 120  # inches, dots an inch
 _LEFT, _ACROSS = 0.75, 10.9  # inches: where the time axis begins, and its length
+_PLAIN_FONT = "DejaVu Sans"  # comes with matplotlib
+_UNSUITABLE_FONTS = ("Last Resort", "Adobe NotDef", "STIX", "cm")  # boxes for every letter, and formulas
+_LISTED_LETTERS = 10  # letters that a warning names
+_ASKED = "#fff6d6"  # the part of the movie that the question is about
+_SLOT = _ACROSS / SHOWN  # inches: the width of a moment's column
 _FAINT, _LINE = "#66707a", "#d9dee4"
 _BEST, _GOOD, _BAR = "#e4572e", "#f4ae98", "#b8c4d0"  # bars: the best moment, other moments with a picture, all others
 _SCENES = ("#cfe3d4", "#f3e2c0", "#d5dcf0", "#efd3d7", "#d3e8ea", "#e5dcef")  # chapters: one colour a scene
@@ -88,25 +99,36 @@ def draw(index: Index, answer: Answer) -> Any:
     except ImportError as error:
         raise InputError(INSTALL) from error
     shown = _best(answer)
-    question = textwrap.wrap(textwrap.shorten(one_line(answer.question), 150, placeholder=" …"), 72)
-    reply = textwrap.wrap(textwrap.shorten(one_line(answer.answer), 330, placeholder=" …"), 112)
+    question = wrap(one_line(answer.question), 72, 2)
+    reply = wrap(one_line(answer.answer), 112, 3)
+    scores = segment_scores(answer)
+    chosen = [max(span.segments, key=scores.__getitem__) for span in shown]
+    captions = ["\n".join(wrap(one_line(index.segments[number].caption), 38, 2)) for number in chosen]
+    count = plural(len(index), "segment")
+    footer = one_line(f"{index.file.meta.movie['name']} · {count} · policy {answer.policy} · {answer.model}")
+    fonts, missing = choose_fonts([*question, *reply, *captions, footer])
+    if missing:
+        more = " …" if len(missing) > _LISTED_LETTERS else ""
+        logger.warning(
+            "No installed font has these letters of the plot, which are drawn as boxes: %s%s. "
+            "Install a font that has them, such as one of the Noto fonts.",
+            " ".join(missing[:_LISTED_LETTERS]),
+            more,
+        )
     below = 0.95 if index.file.chapters() else 0.7
     header = 0.35 + 0.32 * len(question) + 0.23 * len(reply) + 0.25
     pictures = 2.35 if shown else 0.0
     height = header + pictures + 2.3 + below
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold")
-    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(reply), size=12)
-    footer = (
-        f"{index.file.meta.movie['name']} · {plural(len(index), 'segment')} · policy {answer.policy} · {answer.model}"
-    )
-    _text(figure, _LEFT + _ACROSS, 0.1, one_line(footer), size=9, color=_FAINT, ha="right", va="bottom")
+    _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold", family=fonts)
+    _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(reply), size=12, family=fonts)
+    _text(figure, _LEFT + _ACROSS, 0.1, footer, size=9, color=_FAINT, ha="right", va="bottom", family=fonts)
     axes = figure.add_axes(_box(figure, _LEFT, below, _ACROSS, 2.1))
-    scores = segment_scores(answer)
     _scores(axes, index, answer, shown, scores)
     _chapters(axes, index)
     for rank, span in enumerate(shown):
-        _moment(figure, index, span, max(span.segments, key=scores.__getitem__), rank, len(shown), below + 2.3)
+        left = _LEFT + (_ACROSS - _SLOT * len(shown)) / 2 + _SLOT * rank
+        _moment(figure, span, rank, _thumbnail(index, chosen[rank]), captions[rank], fonts, left, below + 2.3)
     _badges(axes, scores, shown)
     return figure
 
@@ -136,6 +158,7 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
     """Draw each segment's score as a bar over the time axis, the moments with a picture in colour."""
     segments = index.segments
     start, end = segments[0].start, segments[-1].end
+    within = answer.route.within if answer.route is not None else None
     best = set(shown[0].segments) if shown else set()
     good = {number for span in shown[1:] for number in span.segments}
     top = max([100 * score for score in scores.values()] + [100 * (answer.not_there or 0.0), 1.0])
@@ -156,7 +179,7 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
         height = 100 * answer.not_there
         axes.axhline(height, color=_FAINT, linewidth=1.2, linestyle=(0, (5, 4)), zorder=5)
         axes.annotate(
-            f"not in the video: {height:.0f} %",
+            f"not in {'that part' if within else 'the video'}: {height:.0f} %",
             (end, height),
             xytext=(-4, 4),
             textcoords="offset points",
@@ -168,8 +191,13 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
         )
     axes.set_xlim(start, end)
     axes.set_ylim(0, 1.22 * top)
-    axes.set_xticks(ticks := tick_seconds(start, end), [clock(tick) for tick in ticks])
-    axes.yaxis.set_major_locator(_locator())
+    if within is not None:
+        _mark_stretch(axes, max(start, within[0]), min(end, within[1]))
+    ticks = tick_seconds(start, end)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    decimals = 2 if step < 0.1 else 1 if step < 1 else 0
+    axes.set_xticks(ticks, [clock(tick, decimals) for tick in ticks])
+    axes.set_yticks(percent_ticks(top))
     axes.set_ylabel("probability, %" if answer.not_there is not None else "weight, %", size=11, color=_FAINT)
     axes.tick_params(labelsize=11, colors=_FAINT, length=0)
     axes.tick_params(axis="x", pad=24 if index.file.chapters() else 6)
@@ -183,10 +211,92 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
         axes.vlines(marks, -0.02 * top, 0, color=_FAINT, linewidth=0.7, clip_on=False)
 
 
-def _locator() -> Any:
+def _mark_stretch(axes: Any, start: float, end: float) -> None:
+    """Tint the part of the timeline that the question is about, and label it."""
+    axes.axvspan(start, end, facecolor=_ASKED, edgecolor="none", zorder=0)
+    axes.vlines([start, end], 0, 1, transform=axes.get_xaxis_transform(), color=_FAINT, linewidth=1, zorder=1)
+    low, high = axes.get_xlim()
+    middle = (start + end) / 2
+    share = (middle - low) / (high - low)
+    align, x = ("left", start) if share < 0.15 else ("right", end) if share > 0.85 else ("center", middle)
+    axes.annotate(
+        "asked about",
+        (x, 1),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha=align,
+        va="bottom",
+        size=9,
+        color=_FAINT,
+    )
+
+
+def percent_ticks(top: float) -> list[float]:
+    """Return round percentages from 0 to about `top`, never more than 100."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(4, integer=True)
+    return [float(tick) for tick in MaxNLocator(4, integer=True).tick_values(0, top) if tick <= min(100.0, 1.2 * top)]
+
+
+def choose_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the families of installed fonts that have the letters of some texts, and the letters that none has.
+
+    Matplotlib's own font comes first; others are added only for letters that it lacks, first the one with most of them.
+    """
+    from matplotlib.font_manager import FontEntry, fontManager, get_font
+
+    def list_letters(entry: FontEntry) -> set[int]:
+        with suppress(OSError, RuntimeError, ValueError):  # bitmaps only, or damaged
+            return set(get_font(entry.fname).get_charmap())
+        return set()
+
+    def rank(entry: FontEntry) -> tuple[bool, int]:
+        return entry.style != "normal", abs(entry.weight - 400) if isinstance(entry.weight, int) else 0
+
+    needed = {ord(letter) for text in texts for letter in text if letter.isprintable() and not letter.isspace()}
+    plain = min((entry for entry in fontManager.ttflist if entry.name == _PLAIN_FONT), key=rank)
+    families, missing = [_PLAIN_FONT], needed - list_letters(plain)
+    if missing:
+        suitable = [entry for entry in fontManager.ttflist if not entry.name.startswith(_UNSUITABLE_FONTS)]
+        regular = {entry.name: entry for entry in sorted(suitable, key=rank, reverse=True)}
+        letters = {name: list_letters(entry) & missing for name, entry in sorted(regular.items())}
+        while best := max(
+            (name for name in letters if letters[name] & missing), key=lambda n: len(letters[n] & missing), default=""
+        ):
+            families.append(best)
+            missing -= letters[best]
+    return families, [chr(letter) for letter in sorted(missing)]
+
+
+def wrap(text: str, columns: int, most: int) -> list[str]:
+    """Return a text in lines of so many columns, at most `most` lines; a longer text ends in "…".
+
+    A Chinese, Japanese or Korean letter takes two columns, and a line may end behind it.
+    """
+    lines = [""]
+    for word in text.split():
+        is_wide = any(map(_is_wide, word))
+        for number, piece in enumerate(word if is_wide else textwrap.wrap(word, columns)):
+            gap = " " if number == 0 and lines[-1] else ""
+            if lines[-1] and _count_columns(lines[-1] + gap + piece) > columns:
+                lines.append(piece)
+            else:
+                lines[-1] += gap + piece
+    if len(lines) > most:
+        lines = lines[:most]
+        while _count_columns(lines[-1]) > columns - 2:
+            lines[-1] = lines[-1][:-1]
+        lines[-1] = f"{lines[-1].rstrip()} …"
+    return lines if text else []
+
+
+def _is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
+def _count_columns(text: str) -> int:
+    return sum(2 if _is_wide(letter) else 1 for letter in text)
 
 
 def _chapters(axes: Any, index: Index) -> None:
@@ -224,20 +334,26 @@ def _chapters(axes: Any, index: Index) -> None:
             )
 
 
-def _moment(figure: Any, index: Index, span: Span, number: int, rank: int, count: int, bottom: float) -> None:
+def _moment(
+    figure: Any,
+    span: Span,
+    rank: int,
+    picture: Any | None,
+    caption: str,
+    fonts: list[str],
+    left: float,
+    bottom: float,
+) -> None:
     """Draw one of the best moments: picture, rank, time, score and caption.
 
     Args:
-        number: the segment whose thumbnail and caption are shown.
-        rank: 0 for the best moment, of `count`.
-        bottom: where the row of pictures begins, inches.
+        rank: 0 for the best one.
+        picture, caption: of its best segment.
+        left, bottom: where its column begins, inches.
     """
-    slot = _ACROSS / SHOWN
-    left = _LEFT + (_ACROSS - slot * count) / 2 + slot * rank
-    middle = left + slot / 2
-    picture = _thumbnail(index, number)
+    middle = left + _SLOT / 2
     if picture is not None:
-        pane = figure.add_axes(_box(figure, left + 0.08, bottom + 0.78, slot - 0.16, 1.42), anchor="S")
+        pane = figure.add_axes(_box(figure, left + 0.08, bottom + 0.78, _SLOT - 0.16, 1.42), anchor="S")
         pane.imshow(picture, interpolation="antialiased")
         pane.set_xticks([])
         pane.set_yticks([])
@@ -245,8 +361,7 @@ def _moment(figure: Any, index: Index, span: Span, number: int, rank: int, count
             spine.set(color=_FAINT if rank else _BEST, linewidth=0.8 if rank else 2.5)
     when = f"{rank + 1}   {between(span, '', '–')}   {100 * span.score:.0f} %"
     _text(figure, middle, bottom + 0.72, when, size=11.5, weight="bold", ha="center")
-    caption = textwrap.wrap(textwrap.shorten(index.segments[number].caption, 76, placeholder=" …"), 38)
-    _text(figure, middle, bottom + 0.49, "\n".join(caption), size=9.5, color=_FAINT, ha="center")
+    _text(figure, middle, bottom + 0.49, caption, size=9.5, color=_FAINT, ha="center", family=fonts)
 
 
 def _badges(axes: Any, scores: Mapping[int, float], shown: Sequence[Span]) -> None:
@@ -280,7 +395,7 @@ def _save(figure: Any, path: Path) -> None:
     metadata: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if suffix == "svg" else {"Software": "chunkv2l"}
     try:
         with atomic_write(path) as part, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # letters that the font lacks are drawn as boxes
+            warnings.simplefilter("ignore")  # of letters that no font has; `draw` says so
             figure.savefig(part, format=suffix, metadata=metadata)
     except OSError as error:
         raise ChunkV2LError(f"Can't write {path} ({error.strerror}).") from error
@@ -288,10 +403,11 @@ def _save(figure: Any, path: Path) -> None:
 
 def tick_seconds(start: float, end: float, most: int = 12) -> list[float]:
     """Return evenly spaced round times within [start, end], seconds; about `most` of them."""
-    step = next((step for step in _TICKS if (end - start) / step <= most), None)
+    steps = (*_FINE_TICKS, *_TICKS) if end - start < 2 else _TICKS
+    step = next((step for step in steps if (end - start) / step <= most), None)
     step = step or 3600 * (int((end - start) / 3600 / most) + 1)
     first = -int(-start // step)
-    return [float(step * i) for i in range(first, int(end // step) + 1)]
+    return [round(float(step * i), 2) for i in range(first, int(end // step) + 1)]
 
 
 def _thumbnail(index: Index, number: int) -> Any | None:

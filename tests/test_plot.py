@@ -18,7 +18,7 @@ from chunkv2l.answer.answer import Answer, Timing
 from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.plot import draw, segment_scores, tick_seconds, timeline
+from chunkv2l.plot import choose_fonts, draw, percent_ticks, segment_scores, tick_seconds, timeline, wrap
 from chunkv2l.timecode import clock
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.written import random_codes, write_index
@@ -163,6 +163,116 @@ def test_without_thumbnails_words_remain(index: Index, tmp_path: Path, monkeypat
         monkeypatch.setattr(type(index.file), "thumbnail", lambda *_, blob=broken: io.BytesIO(blob).read())
         figure = draw(index, answer(*SPANS))
         assert len(figure.axes) == 1 and any(text.startswith("1   0:20.0") for text in words(figure))
+
+
+@pytest.mark.parametrize(
+    ("when", "borders"), [("in the last 20 seconds", (28.0, 48.0)), ("in the first 9 seconds", (0.0, 9.0))]
+)
+def test_the_part_that_was_asked_about_is_marked(index: Index, when: str, borders: tuple[float, float]) -> None:
+    axes = draw(index, index.ask(f"When does a dog catch the ball {when}?")).axes[0]
+    extents = [patch.get_extents().transformed(axes.transData.inverted()) for patch in axes.patches]
+    assert any((box.x0, box.x1, box.y0) == pytest.approx((*borders, 0.0), abs=0.05) for box in extents)
+    texts = [text.get_text() for text in axes.texts]
+    assert "asked about" in texts and any(text.startswith("not in that part: ") for text in texts)
+
+
+def test_nothing_is_marked_where_all_of_the_movie_was_asked_about(index: Index) -> None:
+    axes = draw(index, index.ask("When does a dog catch the ball?")).axes[0]
+    assert "asked about" not in [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize(("top", "ticks"), [(100.0, [0, 25, 50, 75, 100]), (1.0, [0, 1]), (60.0, [0, 15, 30, 45, 60])])
+def test_no_probability_is_above_one_hundred_per_cent(top: float, ticks: list[float]) -> None:
+    assert percent_ticks(top) == ticks
+
+
+def test_the_axis_ends_at_one_hundred_per_cent(index: Index) -> None:
+    assert max(draw(index, answer(span(3, 3, 1.0), absent=0.0)).axes[0].get_yticks()) == 100.0
+
+
+# ---- letters and lines
+
+
+def write_font(path: Path, name: str, letters: str) -> Path:
+    """A font with a square for each of these letters."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+    pen = TTGlyphPen(None)
+    for step, point in enumerate([(0, 0), (0, 900), (900, 900), (900, 0)]):
+        (pen.lineTo if step else pen.moveTo)(point)
+    pen.closePath()
+    square = pen.glyph()
+    names = [".notdef", *(f"u{ord(letter):04X}" for letter in letters)]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(letter): f"u{ord(letter):04X}" for letter in letters})
+    builder.setupGlyf(dict.fromkeys(names, square))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+    builder.setupOS2(usWeightClass=400)
+    builder.setupPost()
+    builder.save(path)
+    return path
+
+
+@pytest.fixture
+def fonts(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Matplotlib's fonts: only its own plain one, until a test adds others."""
+    from matplotlib.font_manager import fontManager
+
+    plain = [entry for entry in fontManager.ttflist if entry.name == "DejaVu Sans"]
+    monkeypatch.setattr(fontManager, "ttflist", plain)
+    return fontManager
+
+
+def test_a_font_is_chosen_that_has_the_letters(
+    index: Index, tmp_path: Path, fonts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    fonts.addfont(write_font(tmp_path / "few.ttf", "Few", "象"))
+    fonts.addfont(write_font(tmp_path / "many.ttf", "Many", "象踊る"))
+    fonts.addfont(write_font(tmp_path / "other.ttf", "Other", "ไ"))
+    assert choose_fonts(["When does 象 踊る?", "A ไ."]) == (["DejaVu Sans", "Many", "Other"], [])
+    figure = draw(index, answer(*SPANS, question="象踊る"))
+    assert figure.texts[0].get_fontfamily() == ["DejaVu Sans", "Many"]
+    figure.canvas.draw()
+    assert not caplog.messages
+
+
+def test_letters_that_no_font_has_are_named(index: Index, fonts: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert choose_fonts(["plain words – Größe, ничего"]) == (["DejaVu Sans"], [])
+    draw(index, answer(*SPANS, question="象踊"))
+    assert [message for message in caplog.messages if "象 踊" in message and "drawn as boxes" in message]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("one two three", ["one two", "three"]),
+        ("one two three four five", ["one two", "three …"]),
+        ("a-word-without-end", ["a-word-", "withou …"]),
+        ("象はいつ踊り", ["象はいつ", "踊り"]),
+        ("象はいつ踊りますか", ["象はいつ", "踊りま …"]),
+    ],
+)
+def test_lines_are_as_long_as_their_letters_are_wide(text: str, lines: list[str]) -> None:
+    assert wrap(text, 8, 2) == lines
+
+
+def test_a_movie_of_one_picture(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "one.idx", random_codes(1))
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE segments SET end = 0.04")
+    connection.commit()
+    connection.close()
+    with Index(path, fake_model()) as opened:
+        moment = Span(0.0, 0.04, 0.5, (0,))
+        figure = draw(opened, answer(moment))
+    assert any(text.startswith("1   0:00.00 – 0:00.04") for text in words(figure))
+    assert any("· 1 segment ·" in text for text in words(figure))
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()][:2] == ["0:00.00", "0:00.01"]
 
 
 def test_scores_of_a_span_are_shared_out() -> None:
