@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 
 from chunkv2l.errors import InputError
-from chunkv2l.index.database import Database, name_blob
+from chunkv2l.index.database import CHECK_SECONDS, Database, name_blob
+from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.meta import Meta, read_meta
 from chunkv2l.index.rows import check_chapters, check_segments
 from chunkv2l.index.schema import Malformed
@@ -35,6 +36,8 @@ def check_part(part: Path) -> str | None:
                 meta = read_meta(database)
             _check_rows(database, meta)
             faults = database.check_structure(most=1)
+            if not faults and meta.segments is None:
+                _check_digests(database, meta)
         if not faults and meta.segments is not None:
             faults = verify(part, finished=False)
     except InputError as error:
@@ -67,6 +70,15 @@ def _check_rows(database: Database, meta: Meta) -> None:
     for number in range(len(chapters)):
         with database.reading():
             _check_code(database, "chapters", number, form)
+
+
+def _check_digests(database: Database, meta: Meta) -> None:
+    recorded = meta.extra.get(KEY, {})
+    for table, columns in COLUMNS.items():
+        with database.reading(CHECK_SECONDS):
+            digest = extend_digest("", database.execute(f"SELECT {columns} FROM {table} ORDER BY id"))
+            if not isinstance(recorded, dict) or recorded.get(table, "") != digest:
+                raise Malformed(f"its {table} aren't those that were stored")
 
 
 def _check_segment(database: Database, number: int, form: CodeForm) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.database import check_part_files
+from chunkv2l.index.digests import KEY, extend_digest
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.resume import check_part
 from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, apply_migrations, part_path
@@ -165,7 +166,8 @@ class Writer:
 
     def read_meta(self) -> dict[str, Any]:
         """Return the meta table, values decoded from JSON."""
-        return {key: json.loads(value) for key, value in self._connection.execute("SELECT key, value FROM meta")}
+        rows = self._connection.execute("SELECT key, value FROM meta WHERE key != ?", (KEY,))
+        return {key: json.loads(value) for key, value in rows}
 
     def stored(self) -> list[tuple[float, float]]:
         """Return (start, end) of the segments stored so far, in order."""
@@ -209,6 +211,9 @@ class Writer:
             for key, value in sorted((meta or {}).items()):
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
             connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if rows:
+                without_speech = [(*row[:4], *row[5:]) for row in rows]
+                _extend_digests(connection, "segments", without_speech)
 
     def write_subtitles(self, subtitles: Sequence[NewSubtitle], last_speech: str) -> None:
         """Store all subtitles, and the text spoken in the last segment, in one transaction; earlier ones are replaced.
@@ -234,6 +239,7 @@ class Writer:
         with self._transaction() as connection:
             connection.execute("DELETE FROM chapters WHERE id >= ?", (first,))
             connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", rows)
+            _extend_digests(connection, "chapters", rows, anew=first == 0)
 
     def finish(self, similar: Sequence[tuple[int, int, float]] = (), notes: Sequence[Mapping[str, str]] = ()) -> None:
         """Fill the full-text index, record that the index is complete, read it back, and give it its name.
@@ -251,7 +257,7 @@ class Writer:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
             values = {"segments": count, **({"notes": list(notes)} if notes else {})}
-            connection.execute("DELETE FROM meta WHERE key = 'notes'")
+            connection.execute("DELETE FROM meta WHERE key IN ('notes', ?)", (KEY,))
             for key, value in values.items():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
         self.publish()
@@ -355,6 +361,16 @@ def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
     if "locked" in str(error):
         return ChunkV2LError(f"Another process holds {path}: close it and run the same command to go on.")
     return ChunkV2LError(f"Can't write {path} ({error}); run the same command to go on from what was written.")
+
+
+def _extend_digests(
+    connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]], anew: bool = False
+) -> None:
+    """Record the digest of a table after more rows, inside the caller's transaction."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (KEY,)).fetchone()
+    digests: dict[str, str] = json.loads(row[0]) if row else {}
+    digests[table] = extend_digest("" if anew else digests.get(table, ""), rows)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (KEY, canonical_json(digests)))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l.index import tensors as packing
+from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.writer import NewChapter, NewSegment, NewSubtitle, Writer
 
 SHAPE = (2, 2, 8)
@@ -97,6 +99,17 @@ def write_index(
         if finish:
             writer.finish(similar)
     return path
+
+
+def sign_part(path: Path) -> None:
+    """Record the digests of an unfinished index anew, as somebody does who plants one."""
+    with closing(sqlite3.connect(path)) as connection:
+        digests = {
+            table: extend_digest("", connection.execute(f"SELECT {columns} FROM {table} ORDER BY id"))
+            for table, columns in COLUMNS.items()
+        }
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (KEY, json.dumps(digests)))
+        connection.commit()
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

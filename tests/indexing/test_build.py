@@ -30,7 +30,7 @@ from chunkv2l.models import Calibration
 from chunkv2l.video.probe import probe
 from chunkv2l.video.segmentation import cut
 from tests.helpers.fake_vlm import FakeModel, fake_model
-from tests.helpers.indexes import rows_of, write_index
+from tests.helpers.indexes import rows_of, sign_part, write_index
 from tests.helpers.killed_builds import batches_of_eight
 from tests.helpers.media import scene, write
 from tests.helpers.movies import block_movie
@@ -376,6 +376,7 @@ def test_a_part_whose_cuts_have_moved_is_started_over(
     with sqlite3.connect(out.with_name("a.idx.part")) as connection:
         connection.execute("UPDATE segments SET end = end + 0.1 WHERE id = 5")
         connection.execute("UPDATE segments SET start = start + 0.1 WHERE id = 6")
+    sign_part(out.with_name("a.idx.part"))
     report = make(movie, out, model)
     assert "cuts are found elsewhere" in report.notices[1] and report.resumed == 0
     assert rows_of(out) == rows_of(built)
@@ -390,6 +391,7 @@ def test_a_part_with_more_than_there_is_now(movie: Path, tmp_path: Path, model: 
         connection.execute(
             "INSERT INTO segments SELECT 20, 40, 42, caption, speech, code, mu, key, thumbnail FROM segments LIMIT 1"
         )
+    sign_part(out.with_name("a.idx.part"))
     report = make(movie, out, model)
     assert "cuts are found elsewhere" in report.notices[1] and report.segments == SEGMENTS
 
