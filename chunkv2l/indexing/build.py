@@ -289,6 +289,7 @@ def _store_subtitles(writer: Writer, job: _Job) -> None:
 
     Cues over the end are shortened to it, and spoken in the last segment even where their middle lies behind it.
     """
+    _check_speech(writer, job)
     start, end = writer.stored()[-1]
     cues = [replace(cue, end=min(cue.end, end)) for cue in job.cues if cue.start < end]
     if behind := len(job.cues) - len(cues):
@@ -297,6 +298,16 @@ def _store_subtitles(writer: Writer, job: _Job) -> None:
         job.notes.add("subtitles", text)
     rows = [NewSubtitle(cue.start, cue.end, cue.text) for cue in cues]
     writer.write_subtitles(rows, Speech(cues).within(Segment(start, end)))
+
+
+def _check_speech(writer: Writer, job: _Job) -> None:
+    """Raise _Stale if the stored segments say what the subtitles don't.
+
+    The last one is left out: it may also have what is said over the movie's end.
+    """
+    expected = [job.speech.within(Segment(start, end)) for start, end in writer.stored()]
+    if writer.stored_speech()[:-1] != expected[:-1]:
+        raise _Stale("the subtitles don't say what it has")
 
 
 def _keep_pictures(
@@ -327,9 +338,7 @@ def _resume(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     if recorded != job.description:
         writer.write(meta=job.description)
     stored = writer.stored()
-    spoken = [job.speech.within(Segment(start, end)) for start, end in stored]
-    if writer.stored_speech()[:-1] != spoken[:-1]:  # the last one's also has what is said behind the end
-        raise _Stale("the subtitles don't say what it has")
+    _check_speech(writer, job)
     run.segments = run.resumed = len(stored)
     run.done = run.begun = stored[-1][1] if stored else 0.0
     if stored:

@@ -62,6 +62,12 @@ byte_mutations = st.one_of(
     st.tuples(st.just("page"), st.integers(0, 40), st.binary(min_size=1, max_size=64)),
     st.tuples(st.just("copy"), st.integers(0, 40), st.integers(0, 40)),
     st.tuples(st.just("cut"), st.integers(0, 1 << 17), st.none()),
+    # b-trees: a page's type, its number of cells, its right child, the place of a cell, the child or chain in a cell
+    st.tuples(st.just("type"), st.integers(0, 40), st.sampled_from([2, 5, 10, 13])),
+    st.tuples(st.just("cells"), st.integers(0, 40), st.integers(0, 2000)),
+    st.tuples(st.just("child"), st.integers(0, 40), st.integers(0, 40)),
+    st.tuples(st.just("cell"), st.integers(0, 40), st.integers(0, 4095)),
+    st.tuples(st.just("chain"), st.integers(0, 40), st.integers(0, 40)),
 )
 sql_mutations = st.one_of(
     st.tuples(st.just("update"), st.sampled_from(COLUMNS), st.integers(0, 9), values),
@@ -119,26 +125,7 @@ class Target:
 
     def mutate(self, which: int, in_sql: list[Any], in_bytes: list[Any]) -> None:
         self.path.write_bytes(self.sounds[which].read_bytes())
-        if in_sql:
-            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute("PRAGMA writable_schema = ON")
-                for mutation in in_sql:
-                    _execute(connection, *mutation)
-        data = bytearray(self.path.read_bytes())
-        for how, where, what in in_bytes:
-            if how == "set":
-                place = where % max(1, len(data))
-                data[place : place + len(what)] = what
-            elif how == "page":
-                place = where * 4096 % max(1, len(data))
-                data[place : place + len(what)] = what
-            elif how == "copy":
-                source, target = (number * 4096 % max(1, len(data)) for number in (where, what))
-                data[target : target + 4096] = data[source : source + 4096]
-            else:
-                del data[where % max(1, len(data)) :]
-        self.path.write_bytes(data)
+        mutate(self.path, in_sql, in_bytes)
 
     def check(self) -> None:
         """Read everything; only an InputError with a sentence may come of it."""
@@ -159,6 +146,47 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
+
+
+def mutate(path: Path, in_sql: list[Any], in_bytes: list[Any]) -> None:
+    """Change an index or a .part by SQL, then byte by byte."""
+    if in_sql:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA writable_schema = ON")
+            for mutation in in_sql:
+                _execute(connection, *mutation)
+    data = bytearray(path.read_bytes())
+    for how, where, what in in_bytes:
+        _change_bytes(data, how, where, what)
+    path.write_bytes(data)
+
+
+def _change_bytes(data: bytearray, how: str, where: int, what: Any) -> None:
+    page = where * 4096 % max(1, len(data))
+    header = page + (100 if page == 0 else 0)  # of the page's b-tree
+    if how == "set":
+        place = where % max(1, len(data))
+        data[place : place + len(what)] = what
+    elif how == "page":
+        data[page : page + len(what)] = what
+    elif how == "copy":
+        source = what * 4096 % max(1, len(data))
+        data[source : source + 4096] = data[page : page + 4096]
+    elif how == "cut":
+        del data[where % max(1, len(data)) :]
+    elif header + 16 <= len(data):
+        number = (what + 1).to_bytes(4, "big")
+        if how == "type":
+            data[header : header + 1] = bytes([what])
+        elif how == "cells":
+            data[header + 3 : header + 5] = what.to_bytes(2, "big")
+        elif how == "child":
+            data[header + 8 : header + 12] = number
+        elif how == "cell":
+            data[header + 8 : header + 10] = what.to_bytes(2, "big")
+        else:  # the first four bytes of an overflow page name the next one, those of an interior cell its child
+            data[page : page + 4] = number
 
 
 def _read_and_verify(paths: list[Path]) -> None:

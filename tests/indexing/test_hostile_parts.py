@@ -89,6 +89,7 @@ def scribble(path: Path) -> None:
         lambda path: change(path, "UPDATE segments SET code = (SELECT code FROM segments WHERE id = 4) WHERE id = 3"),
         lambda path: change(path, "DELETE FROM meta WHERE key = 'digests'"),
         lambda path: change(path, "UPDATE segments SET speech = 'planted' WHERE id = 3"),
+        lambda path: change(path, "UPDATE segments SET speech = 'planted' WHERE id = 15"),
         lambda path: change(path, "UPDATE segments SET mu = 9e999 WHERE id = 3"),
         lambda path: change(path, "UPDATE segments SET key = x'00' WHERE id = 3"),
         lambda path: change(path, "UPDATE segments SET end = 1e308 WHERE id = 15"),
