@@ -39,16 +39,20 @@ def try_readers() -> Iterator[Finding]:
             yield try_reader(reader, path)
 
 
+def _each_second(duration: float, fps: float) -> list[float]:
+    """Return the full seconds of a clip."""
+    return [float(second) for second in range(max(1, int(duration)))]
+
+
 def try_reader(reader: str, path: Path) -> Finding:
     """Read the test movie with one reader and look at what comes out."""
-    from chunkv2l.models.smolvlm.inputs import sample_times
     from chunkv2l.video.clip import read_clip
 
     subject = f"reader {reader}"
     if reader == "decord" and installed_version("decord") is None and installed_version("decord2") is None:
         return Finding(subject, "note", "decord isn't installed; it is only needed for --reader decord.")
     try:
-        clip = read_clip(path, sample_times, np.asarray, reader=reader)
+        clip = read_clip(path, _each_second, np.asarray, reader=reader)
     except Exception as error:
         level: Level = "problem" if reader == "pyav" else "note"
         return Finding(subject, level, f"It can't read a plain MP4 ({type(error).__name__}: {first_line(error)}).")

@@ -166,14 +166,20 @@ def test_a_model_internalises_two_clips_and_captions_them(tiny: Any, monkeypatch
     assert list(found) == ["tiny", "caption of a 3-second clip", "caption of a 5-second clip"]
     assert {finding.level for finding in found.values()} == {"ok"}
     assert "4 blocks" in found["tiny"].text
-    assert '" (5 frames;' in found["caption of a 5-second clip"].text
+    assert '" (5 frames,' in found["caption of a 5-second clip"].text
 
 
 @pytest.fixture
 def as_published(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[smolvlm.Published]:
     """As if the tiny model were one of the paper's."""
     known = smolvlm.Published(
-        "someone/tiny", "tiny.pt", tiny.hypernet.config, sum(p.numel() for p in tiny.hypernet.parameters()), 32, 4
+        "someone/tiny",
+        "0" * 40,
+        "tiny.pt",
+        tiny.hypernet.config,
+        sum(p.numel() for p in tiny.hypernet.parameters()),
+        32,
+        4,
     )
     monkeypatch.setattr(tiny.vlm, "pixels", replace(tiny.vlm.pixels, longest_edge=384))
     monkeypatch.setitem(smolvlm.PUBLISHED, "tiny", known)

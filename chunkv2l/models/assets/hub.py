@@ -55,23 +55,33 @@ def is_reachable() -> bool:
     return bool(answers and answers[0])
 
 
-def folder(repository: str, patterns: Sequence[str], is_complete: Callable[[Path], bool], fetch: bool = True) -> Path:
+def folder(
+    repository: str,
+    patterns: Sequence[str],
+    is_complete: Callable[[Path], bool],
+    fetch: bool = True,
+    revision: str | None = None,
+) -> Path:
     """Return the folder of a repository's files that match: the hub's cache where it is complete, else fetched there.
+
+    Args:
+        revision: the commit that is fetched; None for the newest. A complete copy that was fetched before counts, too.
 
     Raises:
         NoHub: not in the cache, and no hub answers (or none is asked, without `fetch`).
         ChunkV2LError: the hub answers, but not with these files.
     """
     allowed = list(patterns)
-    try:
-        cached = Path(snapshot_download(repository, allow_patterns=allowed, local_files_only=True))
+    for commit in dict.fromkeys((revision, None)):
+        try:
+            cached = Path(snapshot_download(repository, revision=commit, allow_patterns=allowed, local_files_only=True))
+        except (LocalEntryNotFoundError, OSError, ValueError):
+            continue
         if is_complete(cached):
             return cached
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        pass
     _require_hub(repository, fetch)
     try:
-        return Path(snapshot_download(repository, allow_patterns=allowed, endpoint=endpoint()))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=allowed, endpoint=endpoint()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _failure(repository, error) from error
 

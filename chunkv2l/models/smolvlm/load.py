@@ -48,6 +48,7 @@ class Published:
     """One of the paper's sizes: its repository, and the numbers that the reference is known to have.
 
     Attributes:
+        revision: the repository's commit; a later one may hold anything.
         hypernet: the sizes of the released hypernetwork.
         parameters: of the hypernetwork.
         tile: pixels a side that a frame is stretched to.
@@ -55,6 +56,7 @@ class Published:
     """
 
     repository: str
+    revision: str
     checkpoint: str
     hypernet: HypernetConfig
     parameters: int
@@ -65,6 +67,7 @@ class Published:
 PUBLISHED = {
     "smolvlm2-500m": Published(
         "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        "7b375e1b73b11138ff12fe22c8f2822d8fe03467",
         "frames2lora-smolvlm2-500m-best-ce.pt",
         HypernetConfig(num_layers=32, hidden_size=960, intermediate_size=2560),
         parameters=128_626_176,
@@ -73,6 +76,7 @@ PUBLISHED = {
     ),
     "smolvlm2-2.2b": Published(
         "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        "482adb537c021c86670beed01cd58990d01e72e4",
         "frames2lora-smolvlm2-2.2b-best-ce.pt",
         HypernetConfig(num_layers=24, hidden_size=2048, intermediate_size=8192),
         parameters=227_323_136,
@@ -319,7 +323,7 @@ def _published_folder(name: str, known: Published, fetch: bool) -> Path:
     if (local / "config.json").is_file():
         return local
     try:
-        return hub.folder(known.repository, _FILES, is_complete, fetch)
+        return hub.folder(known.repository, _FILES, is_complete, fetch, known.revision)
     except hub.NoHub as error:
         raise _not_here(name, known, error) from None
 

@@ -377,3 +377,22 @@ def test_weights_that_are_a_hole_are_refused(folder: Path) -> None:
         pytest.skip("this file system has no holes")
     with pytest.raises(InputError, match="are a hole"):
         load_smolvlm(str(folder), CHECKPOINT, "cpu")
+
+
+@pytest.mark.parametrize("name", smolvlm.PUBLISHED)
+def test_a_published_model_is_fetched_at_its_commit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, bool]] = []
+
+    def snapshot_download(repository: str, *, revision: str | None, local_files_only: bool = False, **_: object) -> str:
+        asked.append((revision, local_files_only))
+        if local_files_only:
+            raise OSError("not here")
+        return str(tmp_path)
+
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    (tmp_path / "hypernet.pt").write_bytes(b"")
+    commit = smolvlm.PUBLISHED[name].revision
+    assert smolvlm.find(name, str(tmp_path / "hypernet.pt"))[0] == tmp_path
+    assert len(commit) == 40 and asked == [(commit, True), (None, True), (commit, False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from chunkv2l.models import UNFITTED, ModelSpec
 from chunkv2l.models.assets import hub
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
-from chunkv2l.models.registry import find_device, loaders
+from chunkv2l.models.registry import LOADERS, find_device, loaders
 from chunkv2l.models.sentence import minilm
 from chunkv2l.models.smolvlm import load as smolvlm
 from tests.helpers import frames2lora, tiny_mini_files, tiny_smolvlm
@@ -124,3 +125,18 @@ wrong = {"transformers", "torch._dynamo", "sympy", "cv2", "av"} & set(sys.module
 sys.exit(", ".join(sorted(wrong)) or 0)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_but_the_registry_and_training_names_a_family() -> None:
+    """A new family touches two places: its own package and `LOADERS`. Training has stages of `mini`'s own."""
+    package = Path(models.__file__).parents[1]
+    families = [module.split(".")[2] for module in LOADERS]
+    names = "|".join(families)
+    pattern = re.compile(rf"(from |import |\")chunkv2l\.models(\.| import )({names})\b")
+    inside = {package / "models" / family for family in families} | {package / "train"}
+    users = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if not inside & set(path.parents) and pattern.search(path.read_text(encoding="utf-8"))
+    ]
+    assert families == ["mini", "smolvlm"] and users == ["models/registry.py"]
