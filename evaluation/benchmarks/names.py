@@ -34,12 +34,12 @@ from evaluation.movies.photographs import Encoded, Encoder, Take
 CHUNK: Final = 16
 """Photographs whose adapters score the names at once."""
 RULE: Final = "sum"
-"""Names are ranked by log p itself: a prior that is taken off costs recall (docs/measurements.md)."""
+"""Names are ranked by log p itself: a prior that is taken off costs recall (recipes/train_mini/README.md)."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """What the model calls the photographs of a set.
+    """Hold what the model calls the photographs of a set.
 
     Attributes:
         labels: each photograph's first label.
