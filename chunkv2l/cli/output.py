@@ -70,12 +70,20 @@ def show_index(file: IndexFile) -> None:
     begins = {chapter["first"]: chapter for chapter in _chapters(file)}
     for segment in file.segments:
         if chapter := begins.get(segment.id):
-            times = f"{clock(chapter['start'], decimals)} – {clock(chapter['end'], decimals)}"
+            times = _show_times(chapter["start"], chapter["end"], decimals)
             lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
-        finer = max(decimals, precision(segment.duration)) if segment.duration < 0.2 else decimals
-        times = f"{clock(segment.start, finer)} – {clock(segment.end, finer)}"
+        times = _show_times(segment.start, segment.end, decimals)
         lines.append(f"{segment.id:5}  {times:<19} {segment.caption}".rstrip())
     emit("\n".join(lines))
+
+
+def _show_times(start: float, end: float, decimals: int) -> str:
+    """Format an interval for a column, with more decimals where its ends would look alike."""
+    from chunkv2l.timecode import clock, precision
+
+    if end - start < 0.2:
+        decimals = max(decimals, precision(end - start))
+    return f"{clock(start, decimals)} – {clock(end, decimals)}"
 
 
 def index_json(file: IndexFile) -> dict[str, Any]:
