@@ -127,7 +127,7 @@ def test_by_movie_the_intervals_are_those_of_movies(tmp_path: Path) -> None:
         (("{a}", "none.json"), "can't be read"),
         (("{a}", "{b}:fts", "--measure", "exact"), "no question in common with a score called exact"),
         (("{a}", "{b}:route", "--measure", "F1", "--margin", ".1", "--margin", ".2"), "1 measures need one --margin"),
-        (("{a}", "{b}:route", "--margin", "0"), "must be more than 0"),
+        (("{a}", "{b}:route", "--margin", "0"), "must be above 0"),
         (("{a}", "{c}"), "no scores of single questions"),
         (("{a}", "{b}:route", "--by-movie"), "doesn't say which movies"),
     ],
