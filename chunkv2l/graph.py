@@ -1,15 +1,15 @@
 """The segment graph that policies walk on: networkx, rebuilt from the index in milliseconds. No torch here.
 
-Nodes are segments, numbered 0 … n−1 in order of time, and groups, named "g0", "g1" …: chapters, runs of segments that
-belong together. One DiGraph carries every relation: an edge's data says which ones hold between its ends, so that two
+Nodes are segments, numbered 0 … n−1 in order of time, and chapters, named "g0", "g1" …: runs of segments that belong
+together. One DiGraph carries every relation: an edge's data says which ones hold between its ends, so that two
 relations between the same two nodes don't hide each other; `neighbours(graph, node, "next")` follows one of them.
 
     next     segment → the following segment; the gap between them in seconds
     similar  segment ↔ segment that looks like it, both directions; cosine of their codes (`indexing.chapters`)
     part_of  segment → its chapter; 1.0
 
-Chapters at the same *place* look alike: `place` of a group node is a number that it shares with them, counted from 0 in
-order of first appearance. An index that was built before there were chapters gives a graph of segments and `next` only.
+Chapters at the same *place* look alike: `place` of a chapter node is a number that they share, counted from 0 in order
+of first appearance. An index that was built before there were chapters gives a graph of segments and `next` only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_EDGES = 50_000
 
 
 class SegmentLike(Protocol):
-    """What the graph needs to know of a segment; the index's rows have it, and `speech` too, which may be missing."""
+    """A segment as the graph needs it; `speech` is read too, where there is one."""
 
     @property
     def start(self) -> float: ...
@@ -45,7 +45,7 @@ class SegmentLike(Protocol):
 
 
 class ChapterLike(Protocol):
-    """What the graph needs to know of a chapter: its first and last segment, both included."""
+    """A chapter as the graph needs it: its first and last segment, both included."""
 
     @property
     def first(self) -> int: ...
@@ -59,7 +59,7 @@ def segment_graph(
     similar: Iterable[tuple[int, int, float]] = (),
     chapters: Iterable[ChapterLike] = (),
 ) -> nx.DiGraph:
-    """The graph of a movie, frozen: a policy can read it, not change it.
+    """Return the graph of a movie, frozen: a policy can read it, not change it.
 
     Args:
         segments: in order of time. Nodes get their `start`, `end` (seconds), `caption` and `speech`.
@@ -84,15 +84,15 @@ def segment_graph(
         graph.add_edge(a, b, similar=cosine)
         graph.add_edge(b, a, similar=cosine)
     runs = [(chapter.first, chapter.last) for chapter in chapters]
-    for k, ((first, last), place) in enumerate(zip(runs, places(runs, pairs), strict=True)):
-        group, start, end = f"g{k}", graph.nodes[first]["start"], graph.nodes[last]["end"]
-        graph.add_node(group, start=start, end=end, caption="", first=first, last=last, place=place)
-        graph.add_edges_from(((i, group) for i in range(first, last + 1)), part_of=1.0)
+    for k, ((first, last), number) in enumerate(zip(runs, places(runs, pairs), strict=True)):
+        chapter, start, end = f"g{k}", graph.nodes[first]["start"], graph.nodes[last]["end"]
+        graph.add_node(chapter, start=start, end=end, caption="", first=first, last=last, place=number)
+        graph.add_edges_from(((i, chapter) for i in range(first, last + 1)), part_of=1.0)
     return nx.freeze(graph)
 
 
 def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int, float]]) -> list[int]:
-    """Which chapters show the same place: the number of its place for each, counted in order of first appearance.
+    """Return the number of each chapter's place, counted in order of first appearance: those that share one look alike.
 
     Places are Louvain communities (`seed=0`) of the graph over chapters whose edges weigh the summed similarity between
     the two chapters' segments. A chapter's similarity to itself counts, as a loop: two chapters are one place if they
@@ -111,18 +111,18 @@ def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int
     graph.add_nodes_from(range(len(chapters)))  # numbers: the order of a set of strings changes from run to run
     for a, b, cosine in similar:
         if cosine > 0 and max(a, b) < len(owner):
-            one, other = owner[a], owner[b]
-            known = graph.get_edge_data(one, other, {"weight": 0.0})["weight"]
-            graph.add_edge(one, other, weight=known + cosine)
+            ends = owner[a], owner[b]
+            known = graph.get_edge_data(*ends, {"weight": 0.0})["weight"]
+            graph.add_edge(*ends, weight=known + cosine)
     if not 0 < graph.size() <= MOST_EDGES:
         return list(range(len(chapters)))
-    found = sorted(nx.community.louvain_communities(graph, weight="weight", seed=0), key=min)
-    place = {chapter: number for number, together in enumerate(found) for chapter in together}
-    return [place[k] for k in range(len(chapters))]
+    communities = sorted(nx.community.louvain_communities(graph, weight="weight", seed=0), key=min)
+    number_of = {chapter: number for number, community in enumerate(communities) for chapter in community}
+    return [number_of[k] for k in range(len(chapters))]
 
 
 def segments(graph: nx.DiGraph) -> list[int]:
-    """The graph's segment nodes in order of time, without the groups."""
+    """Return the graph's segment nodes in order of time, without the chapters."""
     return sorted(node for node in graph if isinstance(node, int))
 
 
@@ -133,22 +133,22 @@ def first_and_last(graph: nx.DiGraph) -> tuple[int, int]:
 
 
 def groups(graph: nx.DiGraph) -> list[str]:
-    """The graph's group nodes in order of time; none where the index has no chapters."""
+    """Return the graph's chapter nodes in order of time; none where the index has no chapters."""
     return sorted((node for node in graph if isinstance(node, str)), key=lambda node: int(graph.nodes[node]["first"]))
 
 
 def members(graph: nx.DiGraph, group: str) -> list[int]:
-    """The segments of a group, in order of time.
+    """Return the segments of a chapter, in order of time.
 
     Raises:
-        KeyError: no such group.
+        KeyError: no such chapter.
     """
     data = graph.nodes[group]
     return list(range(data["first"], data["last"] + 1))
 
 
 def chapter_of(graph: nx.DiGraph, segment: int) -> str | None:
-    """The group that a segment is part of; None where the index has no chapters.
+    """Return the chapter that a segment is part of; None where the index has no chapters.
 
     Raises:
         KeyError: no such segment.
@@ -157,12 +157,12 @@ def chapter_of(graph: nx.DiGraph, segment: int) -> str | None:
 
 
 def neighbours(graph: nx.DiGraph, node: Node, relation: str = "next") -> Iterator[Node]:
-    """The nodes that `relation` leads to from `node`, in the graph's order."""
+    """Return the nodes that `relation` leads to from `node`, in the graph's order."""
     return (other for other, data in graph[node].items() if relation in data)
 
 
 def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
-    """The segments that overlap [start, end], seconds, and the groups that lie wholly among them; frozen.
+    """Return the segments that overlap [start, end], seconds, with the chapters that lie wholly among them; frozen.
 
     Where start and end are one time, that is the segment that it falls into.
     """
@@ -177,13 +177,13 @@ def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
 
 
 def share_among_segments(graph: nx.DiGraph, weights: Mapping[Node, float]) -> dict[int, float]:
-    """Weights of segments, in the order given: a group's is shared out among its members."""
-    found: dict[int, float] = {}
+    """Return weights of segments, in the order given: a chapter's is shared out among its members."""
+    shared: dict[int, float] = {}
     for node, weight in weights.items():
         inside = [node] if isinstance(node, int) else members(graph, node)
         for segment in inside:
-            found[segment] = found.get(segment, 0.0) + weight / len(inside)
-    return found
+            shared[segment] = shared.get(segment, 0.0) + weight / len(inside)
+    return shared
 
 
 def pick_evenly(values: Sequence[T], count: int) -> list[T]:

@@ -1,4 +1,4 @@
-"""Policies: which segments a question composes, and with which weights. No torch here.
+"""Policies choose the segments that a question composes, and their weights. No torch here.
 
 A policy is a plain function `policy(graph, query) -> {node: weight}`: `graph` is the segment graph (chunkv2l.graph),
 `query` the question with `query.score(nodes)` (the router) and `query.search()` (full text over captions and
@@ -14,7 +14,7 @@ Your own: `--policy path/to/file.py:function`, or the function itself from Pytho
 
 (`segments` and `neighbours` are chunkv2l.graph's.)
 
-Which built-in is for what: `choose` takes one by the kind of question, and every one's docstring says when to use it.
+`choose` takes a built-in by the kind of question; each one's docstring says when to use it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __all__ = [
 
 
 def choose(question: Parsed, spoken: bool = False) -> str:
-    """The policy for a kind of question.
+    """Return the name of the policy for a question.
 
     `order` for order in time ("what happens after …", "how many times …"), `timeline` where a question names nothing to
     look for ("what is this movie about?"), `fts` for what is said, where subtitles have it, `route` for the rest.

@@ -1,4 +1,4 @@
-"""The built-in policies that look at one moment of time at a time; `order` walks through time."""
+"""The built-in policies that compose without regard to order in time; `temporal.order` follows it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
 
 RESTART: Final = 0.5
-"""How much of the router's belief `diffuse` keeps where it is; the rest moves along edges."""
+"""How much of the router's probability `diffuse` keeps where it is; the rest moves along edges."""
 NEXT_WEIGHT: Final = 0.5
 """What a `next` edge counts in `diffuse`, where a `similar` edge counts its cosine."""
-_STEPS: Final = 40  # 0.5^40 of the belief is still on its way then
+_STEPS: Final = 40  # 0.5^40 of the probability is still on its way then
 FLATTER: Final = 0.5
 """Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less
 (docs/measurements.md#weights-by-the-root-of-p)."""
@@ -27,7 +27,7 @@ FIRST_CHAPTERS: Final = 3
 
 
 def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """The router's best `top_k` segments, the likelier the heavier (`weighed`). The default: use it first.
+    """Weigh the router's best `top_k` segments, the likelier the heavier (`weighed`). The default: use it first.
 
     A question that names nothing to look for gets `timeline`.
     """
@@ -37,18 +37,18 @@ def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
 
 
 def concat(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
-    """Every segment (or the router's best `top_k`) with weight 1: the paper's composition. Fades beyond a few."""
+    """Give every segment (or the router's best `top_k`) weight 1: the paper's composition. Fades beyond a few."""
     return dict.fromkeys(_all_or_best(graph, query, top_k), 1.0)
 
 
 def mean(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
-    """The average of every segment's adapter (or of the router's best `top_k`): blurred, but it never blows up."""
+    """Average the adapters of all segments (or of the router's best `top_k`): blurred, but it never blows up."""
     nodes = _all_or_best(graph, query, top_k)
     return dict.fromkeys(nodes, 1.0 / len(nodes))
 
 
 def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """Full-text search over captions and subtitles, no router: a baseline, and good for names that were spoken."""
+    """Weigh full-text hits in captions and subtitles, no router: a baseline, and good for names that were spoken."""
     hits = query.search()
     if not hits:
         part = " of that part" if query.relation is not None and query.relation.restricts else ""
@@ -59,27 +59,27 @@ def fts(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
 
 
 def window(graph: nx.DiGraph, query: Query, top_k: int = 1, reach: int = 1) -> dict[Node, float]:
-    """The best moment and what lies around it: for questions that need its context ("why", "how does it come that …").
+    """Weigh the best moment and what lies around it: for questions that need its context ("why …").
 
-    Each of the router's best `top_k` segments shares its belief with `reach` neighbours along `next` on either side,
-    each step half as much. Without a statement it is `timeline`.
+    Each of the router's best `top_k` segments shares its probability with `reach` neighbours along `next` on each
+    side, each step half as much. Without a statement it is `timeline`.
     """
     if not query.statement:
         return timeline(graph, query)
     weights: dict[Node, float] = {}
-    for node, belief in shares(best(query.score(segments(graph)), top_k)).items():
-        weights[node] = weights.get(node, 0.0) + belief
+    for node, probability in shares(best(query.score(segments(graph)), top_k)).items():
+        weights[node] = weights.get(node, 0.0) + probability
         for way in (_following, _preceding):
             at: Node | None = node
             for step in range(1, reach + 1):
                 at = way(graph, at) if at is not None else None
                 if at is not None:
-                    weights[at] = weights.get(at, 0.0) + belief / 2**step
+                    weights[at] = weights.get(at, 0.0) + probability / 2**step
     return shares(weights)
 
 
 def diffuse(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """The router's belief, spread over `next` and `similar`: for things that last, or come back, in many segments.
+    """Spread the router's probabilities over `next` and `similar`: for things that last, or come back.
 
     Personalised PageRank: a walker starts anew from the router's scores half of the time, and else goes on to a
     neighbour. Segments that several likely ones lead to gain. On an index without `similar` edges it walks along `next`
@@ -87,14 +87,14 @@ def diffuse(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float
     """
     if not query.statement:
         return timeline(graph, query, top_k)
-    belief = {node: p for node, p in query.score(segments(graph)).items() if p > 0}
-    if not belief:
+    probability = {node: p for node, p in query.score(segments(graph)).items() if p > 0}
+    if not probability:
         return shares(dict.fromkeys(best(query.score(segments(graph)), top_k), 0.0))
-    return shares(best(_walked(graph, shares(belief)), top_k))
+    return shares(best(_walked(graph, shares(probability)), top_k))
 
 
 def chapters(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """The best chapters first, by codes of their own, then the best `top_k` segments within them: for long movies.
+    """Choose the best chapters by their own codes, then the best `top_k` segments in them: for long movies.
 
     On an index without chapters, and for a question without a statement, it is `route`.
     """
@@ -109,26 +109,26 @@ def chapters(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, floa
 
 
 def timeline(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """`top_k` segments spread evenly over the movie, averaged: for "what is this movie about?"."""
+    """Average `top_k` segments spread evenly over the movie: for "what is this movie about?"."""
     nodes = pick_evenly(segments(graph), top_k)
     return dict.fromkeys(nodes, 1.0 / len(nodes))
 
 
-# ---- what they are made of
+# ---- steps that policies share
 
 
 def best(scores: Mapping[AnyNode, float], k: int) -> dict[AnyNode, float]:
-    """The `k` highest-scored nodes, best first; of equals, the earlier in `scores`."""
+    """Return the `k` highest-scored nodes, best first; of equals, the earlier in `scores`."""
     return dict(sorted(scores.items(), key=lambda item: -item[1])[:k])
 
 
 def weighed(scores: Mapping[AnyNode, float], k: int) -> dict[AnyNode, float]:
-    """The `k` likeliest nodes and their weights, which sum to 1: shares of √p (see `FLATTER`); scores are p ≥ 0."""
+    """Return the `k` likeliest nodes with weights that sum to 1: shares of √p (`FLATTER`); scores are p ≥ 0."""
     return shares({node: p**FLATTER for node, p in best(scores, k).items()})
 
 
 def shares(scores: Mapping[AnyNode, float]) -> dict[AnyNode, float]:
-    """Absolute values divided by their sum; equal shares when all are 0."""
+    """Return absolute values divided by their sum; equal shares when all are 0."""
     total = sum(abs(score) for score in scores.values())
     return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
 
@@ -147,28 +147,28 @@ def _preceding(graph: nx.DiGraph, node: Node) -> Node | None:
 
 
 def _walked(graph: nx.DiGraph, start: Mapping[Node, float]) -> dict[Node, float]:
-    """Personalised PageRank by repeated steps, only where the walker can be."""
+    """Return the probabilities after personalised PageRank, by repeated steps over reachable nodes only."""
     ways = {}
 
     def leads_to(node: Node) -> list[tuple[Node, float]]:
         if node not in ways:
-            found: dict[Node, float] = {}
+            edges: dict[Node, float] = {}
             for other, data in graph[node].items():
-                found[other] = NEXT_WEIGHT * ("next" in data) + data.get("similar", 0.0)
+                edges[other] = NEXT_WEIGHT * ("next" in data) + data.get("similar", 0.0)
             for other in graph.predecessors(node):
-                found[other] = found.get(other, 0.0) + NEXT_WEIGHT * ("next" in graph[other][node])
-            total = sum(found.values())
-            ways[node] = [(other, weight / total) for other, weight in found.items() if weight > 0]
+                edges[other] = edges.get(other, 0.0) + NEXT_WEIGHT * ("next" in graph[other][node])
+            total = sum(edges.values())
+            ways[node] = [(other, weight / total) for other, weight in edges.items() if weight > 0]
         return ways[node]
 
     at = dict(start)
     for _ in range(_STEPS):
-        then = {node: RESTART * belief for node, belief in start.items()}
-        for node, belief in at.items():
+        then = {node: RESTART * probability for node, probability in start.items()}
+        for node, probability in at.items():
             steps = leads_to(node)
             if not steps:
-                then[node] = then.get(node, 0.0) + (1 - RESTART) * belief
+                then[node] = then.get(node, 0.0) + (1 - RESTART) * probability
             for other, share in steps:
-                then[other] = then.get(other, 0.0) + (1 - RESTART) * belief * share
+                then[other] = then.get(other, 0.0) + (1 - RESTART) * probability * share
         at = then
     return at

@@ -1,4 +1,4 @@
-"""How a policy is found, run and checked: a built-in by name, a file's function, or a function."""
+"""Load a policy by name, from a file or from a function; run it and check its weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_WEIGHT: Final = 1e6
 
 
 def load(spec: str | Policy, top_k: int | None = None) -> tuple[str, Policy]:
-    """A policy and its name, from a built-in's name, "FILE.py:function" or a function.
+    """Return a policy and its name, from a built-in's name, "FILE.py:function" or a function.
 
     Args:
         top_k: handed to the policy's own `top_k`; None leaves the policy's default.
@@ -60,7 +60,7 @@ def load(spec: str | Policy, top_k: int | None = None) -> tuple[str, Policy]:
 
 
 def run(name: str, policy: Policy, graph: nx.DiGraph, query: Query) -> dict[Node, float]:
-    """Return a policy's weights, checked: finite numbers for known nodes, not all 0 (zeros are dropped).
+    """Run a policy and return its weights: finite numbers for known nodes, not all 0 (zeros are dropped).
 
     Raises:
         InputError: the policy failed, or its result can't be composed; the sentence says why.
@@ -76,7 +76,7 @@ def run(name: str, policy: Policy, graph: nx.DiGraph, query: Query) -> dict[Node
 
 
 def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
-    """Return weights checked as `run` says."""
+    """Return a policy's result as weights; raise `InputError` where it can't be composed. See `run`."""
     if not isinstance(result, Mapping):
         raise InputError(f"The policy {name} returned {type(result).__name__}; it must return a dict {{node: weight}}.")
     weights: dict[Node, float] = {}
@@ -107,7 +107,7 @@ def check(name: str, result: Any, graph: nx.DiGraph) -> dict[Node, float]:
 
 
 def _known(graph: nx.DiGraph) -> str:
-    """What there is, in words: "segments 0 to 39, groups g0 to g4"."""
+    """Return the graph's nodes in words: "segments 0 to 39, groups g0 to g4"."""
     numbers, names = segments(graph), groups(graph)
     text = number_range("segment", numbers[0], numbers[-1])
     if not names:

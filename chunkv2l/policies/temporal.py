@@ -31,10 +31,10 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """Follow the order in time that a question names: before, after, first, last, how many times.
 
     - after, before: the segment that follows (precedes) the anchor, for each of the router's best `top_k` anchors, with
-      the share of belief that its anchor's best segment has, so that the best anchor leads; at the movie's end
+      the share of probability that its anchor's best segment has, so that the best anchor leads; at the movie's end
       (beginning) the anchor's own. Where the question asks when something happens there, that is looked for among all
       segments behind (ahead of) the best anchor.
-    - while: the anchor's likeliest `top_k` segments, with their share of belief.
+    - while: the anchor's likeliest `top_k` segments, with their share of probability.
     - first, last: the earliest, latest occurrence of the event; segments next to each other are one. Where there are
       `similar` edges, segments that look alike count together, and such a group is the event if it is the likeliest.
     - how many times: all of its occurrences.
@@ -142,14 +142,14 @@ def at_distance(graph: nx.DiGraph, run: Run, is_after: bool, offset: tuple[float
     return inside or [numbers[-1] if is_after else numbers[0]]
 
 
-def _times(graph: nx.DiGraph, query: Query, kind: str) -> dict[Node, float]:
+def _times(graph: nx.DiGraph, query: Query, relation_kind: str) -> dict[Node, float]:
     """Weigh the first or last occurrence of what the query states, or all of them."""
     nodes = segments(graph)
     spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - SPARE)
     query.score(event(graph, _of_segments(query.score(nodes, spare))))
     p = _of_segments(query.score(nodes))
     runs = occurrences(p, event(graph, p))
-    chosen = {"first": runs[:1], "last": runs[-1:]}.get(kind, runs)
+    chosen = {"first": runs[:1], "last": runs[-1:]}.get(relation_kind, runs)
     return shares({node: p[node] for run in chosen for node in range(run[0], run[1] + 1)})
 
 

@@ -1,5 +1,5 @@
-"""Questions that ask for a thing and no more, however they say it: "is there a dog in the video?", "do we see a dog?",
-"when does a dog appear?" What is to be looked for is then the thing, as a caption has it: "a dog". No torch here.
+"""Reduce questions that only ask for a thing to its bare name: "is there a dog in the video?", "do we see a dog?" and
+"when does a dog appear?" all look for "a dog", as a caption has it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _TRAILING = re.compile(
 
 
 def without_leading(text: str) -> str:
-    """What follows "there" or "we see", once the question words are off; the text itself where it doesn't say so.
+    """Return a text without the "there" or "we see" that it begins with, once the question words are off.
 
     >>> without_leading("there any dogs"), without_leading("can you see a dog"), without_leading("a dog barks")
     ('dogs', 'a dog', 'a dog barks')
     """
-    found = _LEADING.match(text)
-    return text[found.end() :] if found else text
+    match = _LEADING.match(text)
+    return text[match.end() :] if match else text
 
 
 def without_trailing(text: str) -> str:
-    """A text without the "appear" or "in the video" that it ends with, of which only the thing matters.
+    """Return a text without the "appear" or "in the video" that it ends with.
 
     >>> without_trailing("a dog appear in the movie"), without_trailing("a dog visible"), without_trailing("it appears")
     ('a dog', 'a dog', 'it appears')

@@ -85,12 +85,12 @@ class Parsed:
 
     @property
     def asks_for_range(self) -> bool:
-        """Whether the question asks to be shown a time range and no more: "Show me the first minute"."""
+        """Return whether the question asks to be shown a time range and no more: "Show me the first minute"."""
         restricted = self.relation is not None and self.relation.restricts
         return restricted and self.kind == "when" and not self.statement
 
     def prompt(self, question: str, walked: bool) -> str:
-        """What the model is asked: the question, without the order in time that the adapter stands for already.
+        """Return what the model is asked: the question without the order in time, where the adapter stands for it.
 
         Args:
             question: as it was asked.
@@ -103,26 +103,26 @@ class Parsed:
 
 
 def parse(question: str) -> Parsed:
-    """Take a question apart by the rules of `statement` and of `chunkv2l.query.relations`."""
+    """Take a question apart by the rules of `statement`, `query.relations` and `query.time_grammar`."""
     text = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
     text = re.sub(r"[\s?!.…]+$", "", _CONTRACTION.sub(r"\1 is", text))
     marked = question.rstrip().endswith("?")
 
-    def base(part: str) -> tuple[str, Kind]:
-        return _plain(part, marked)
+    def read_plain(part: str) -> tuple[str, Kind]:
+        return _read_plain(part, marked)
 
     fact = parse_fact(text)
     if fact is not None:
         return Parsed("", "what", fact=fact)
-    reading = take_time_range(text, base)
+    reading = take_time_range(text, read_plain)
     remaining = reading.text
-    order = take_order(remaining, base)
+    order = take_order(remaining, read_plain)
     if order is not None and not _is_something(clause(order.anchor)):
         order = None
     unread = find_unread(f"{order.left}, {order.anchor}" if order else remaining)
     if order is None and reading.time_range is None:
-        return Parsed(*base(remaining), unread=unread)
-    anchor, kind, event, left = _around(order, remaining, base)
+        return Parsed(*read_plain(remaining), unread=unread)
+    anchor, answer_kind, event, left = _read_around(order, remaining, read_plain)
     relation = Relation(
         kind=order.kind if order else "within",
         anchor=anchor,
@@ -131,49 +131,60 @@ def parse(question: str) -> Parsed:
         time_range=reading.time_range,
         offset=order.offset if order else None,
     )
-    return Parsed(anchor, kind, relation, unread=unread)
+    return Parsed(anchor, answer_kind, relation, unread=unread)
 
 
-def _around(order: Order | None, rest: str, base: Callable[[str], tuple[str, Kind]]) -> tuple[str, Kind, str, str]:
-    """(anchor, kind of answer, event, the question without its relation) of a question that has one."""
+def _read_around(
+    order: Order | None, text: str, read_plain: Callable[[str], tuple[str, Kind]]
+) -> tuple[str, Kind, str, str]:
+    """Return (anchor, kind of answer, event, the question without its relation) of a question that has a relation.
+
+    Args:
+        text: the question without its time range.
+        read_plain: question without a relation → (statement, kind of answer).
+    """
     if order is None:
-        if _SHOW.fullmatch(rest):
-            return "", "when", "", rest
-        anchor, kind = base(rest)
-        return anchor, kind, "", rest
+        if _SHOW.fullmatch(text):
+            return "", "when", "", text
+        anchor, answer_kind = read_plain(text)
+        return anchor, answer_kind, "", text
     if order.kind == "count":
         return clause(order.anchor), "count", "", ""
-    event, kind = base(order.left) if order.left else ("", "when")
-    beside = order.kind in ("before", "after", "while")
-    return clause(order.anchor), kind, event if beside and kind == "when" else "", order.left
+    event, answer_kind = read_plain(order.left) if order.left else ("", "when")
+    has_event = order.kind in ("before", "after", "while") and answer_kind == "when"
+    return clause(order.anchor), answer_kind, event if has_event else "", order.left
 
 
-def _plain(text: str, marked: bool) -> tuple[str, Kind]:
-    """(statement, kind) of a question without relations; `marked`: it ended with a question mark."""
-    kind: Kind | None = None
-    rest, stripped = text, False
-    while match := next(((m, k) for lead, k in _LEADS if (m := lead.match(rest))), None):
-        rest, stripped = rest[match[0].end() :], True
-        kind = kind or match[1]
-    auxiliary = _AUXILIARY.match(rest)
+def _read_plain(text: str, marked: bool) -> tuple[str, Kind]:
+    """Return (statement, kind of answer) of a question without relations.
+
+    Args:
+        marked: it ended with a question mark.
+    """
+    answer_kind: Kind | None = None
+    stripped = False
+    while match := next(((m, k) for lead, k in _LEADS if (m := lead.match(text))), None):
+        text, stripped = text[match[0].end() :], True
+        answer_kind = answer_kind or match[1]
+    auxiliary = _AUXILIARY.match(text)
     if auxiliary:
-        rest = rest[auxiliary.end() :].lstrip()
-        rest = re.sub(r"^it that\s+(?:there (?:is|are|was|were)\s+)?", "", rest, flags=re.IGNORECASE)
-        stripped, kind = True, kind or "whether"
+        text = text[auxiliary.end() :].lstrip()
+        text = re.sub(r"^it that\s+(?:there (?:is|are|was|were)\s+)?", "", text, flags=re.IGNORECASE)
+        stripped, answer_kind = True, answer_kind or "whether"
     if stripped or marked:
-        rest = without_trailing(without_leading(rest))
-    if not _is_something(rest):
-        return "", kind or "what"
-    return rest[:1].upper() + rest[1:] + ".", kind or ("whether" if stripped or marked else "statement")
+        text = without_trailing(without_leading(text))
+    if not _is_something(text):
+        return "", answer_kind or "what"
+    return text[:1].upper() + text[1:] + ".", answer_kind or ("whether" if stripped or marked else "statement")
 
 
 def _is_something(text: str) -> bool:
-    """Whether a text has any word that something can be found by."""
+    """Return whether a text has any word that something can be found by."""
     return not all(word in _GENERIC for word in re.findall(r"[\w'’]+", text.lower()))
 
 
 def statement(question: str) -> str:
-    """A question turned into what would be true if it were answered; what the router scores.
+    """Return what would be true if a question were answered: the statement that the router scores.
 
     Strips the question words (when, at what time, find the moment when, show me, who, what, where, how many, …), then
     one auxiliary (do, does, did, is, are, was, were, has, have) and "?"; capitalises; ends with a full stop. Of "is
@@ -194,7 +205,7 @@ _SAYING = re.compile(
 
 
 def spoken(statement: str) -> str:
-    """The words that a statement says somebody says, for full-text search over subtitles; "" where it says none.
+    """Return the words that a statement says somebody says, for search over subtitles; "" where it says none.
 
     >>> spoken("She say good morning."), spoken("A dog barks.")
     ('good morning.', '')
@@ -221,7 +232,7 @@ def clean_question(question: str) -> str:
 
 
 def parse_question(question: str) -> Parsed:
-    """`parse`, for questions that are to be answered.
+    """Parse a question that is to be answered.
 
     Raises:
         NothingFound: it asks when, but not what.

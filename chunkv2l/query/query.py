@@ -14,7 +14,7 @@ from chunkv2l.query.relations import Relation
 
 
 def parse_budget(budget: int | str | None) -> int | None:
-    """How many segments may be scored for one question; None for all.
+    """Return how many segments may be scored for one question; None for all.
 
     Raises:
         InputError: neither "all" nor a number from 1 on.
@@ -27,7 +27,7 @@ def parse_budget(budget: int | str | None) -> int | None:
 
 
 class Scorer(Protocol):
-    """What `ask` hands to a `Query`: the router for scores, the index's full-text search for hits."""
+    """Scores and full-text hits for a `Query`, as `ask` provides them."""
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
 
@@ -70,11 +70,11 @@ class Query:
         return dict(self._scorer.score(nodes) if limit is None else self._scorer.score(nodes, limit))
 
     def search(self) -> dict[Node, float]:
-        """Segments whose captions or subtitles share words with the statement: {node: relevance > 0}, best first."""
+        """Return the segments whose captions or subtitles share words with the statement: {node: relevance > 0}."""
         return dict(self._scorer.search())
 
     def about(self, statement: str) -> Query:
-        """The same question, looking for another statement; its scores come out of what is left of the budget."""
+        """Return the same question, looking for another statement, scored from what is left of the budget."""
         return self._scorer.about(self, statement)
 
     @property

@@ -1,33 +1,24 @@
-"""Order in time, as questions say it: "what happens after …", "the first time that …", "in the first ten minutes".
+"""Order in time, as questions say it: "what happens after …", "the first time that …", "how many times …".
 
-Parsed by fixed patterns, plainly; no model is involved. What no pattern fits stays in the statement, where the router
-weighs it as words. X and Y stand for events, d for a stretch ("ten minutes", "90 s", "half an hour", "minute"), t for a
-time ("12:30", "1:02:03", "minute 5", "90 seconds").
+Parsed by fixed patterns; no model is involved. What no pattern fits stays in the statement, where the router weighs it
+as words. X and Y stand for events, d for a duration ("ten minutes").
 
-    kind     said as                                                              anchor  event  span (seconds)
+    kind     said as                                                              anchor  event
     after    what happens (right) after X; after X, what …; what follows X          X      Y*
              what does the man do after X; when does Y after X
+             what happens d after X; … within d after X (`offset`)                  X      Y*
     before   the same with before; what precedes X; what leads up to X              X      Y*
     while    what happens while X; while X, what …; what … during X                 X      Y*
     first    when is the first time (that) X; … X for the first time                X
              when does X first …; the first moment, scene, shot … with X
     last     the same with last or final                                            X
     count    how many times does X; how often does X; how many scenes show X        X
-    within   … in the first d; the opening d                                        X             (0, d)
-             … in the last d; the final d                                           X             (−d, None)
-             … between t and t; from t to t                                         X             (t, t)
-             … after t, from t on, after the first d                                X             (t, None)
-             … before t, until t; before the last d                                 X             (None, ±t)
-             … at t; around t; d into the movie                                     X             (t, t)
-             … in the first half; the last third; at the beginning; in the middle   X             shares
-             … in the first scene; in the last shot                                 X             (0, 0); shares (1, 1)
+    within   X in a time range and nothing else: "when does X in the first d"       X
 
 * The event is "" where the question names none ("what happens").
 
-The anchor of "within" is what is looked for in the stretch, "" if that is anything. A stretch may stand beside any
-other relation ("in the first ten minutes, how many times …"); `span` has it then too. A number below 0 counts from the
-end, None is the movie's own start or end. "At the beginning" is the first tenth, "at the end" the last, "in the middle"
-the fifth around the middle.
+Time ranges are `chunkv2l.query.time_grammar`'s. One may stand beside any relation ("in the first ten minutes, how many
+times …"). The anchor of "within" is what is looked for in the range, "" if that is anything.
 
 Words for order that are no relation: "A dog runs after a ball" (a statement is looked for as it stands), "Who runs
 after the dog?" and "When does a boy swim after a duck?" (no clause follows), "When does the first man jump?" (an
@@ -39,7 +30,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from chunkv2l.query.bare_names import AUXILIARIES, without_trailing
 from chunkv2l.query.time_parsing import split_offset
@@ -50,7 +41,7 @@ RelationKind = Literal["before", "after", "while", "first", "last", "count", "wi
 
 @dataclass(frozen=True)
 class Relation:
-    """Where in the movie the answer lies, relative to something; see the module's table.
+    """Relation in time between the answer and something else in the movie; see the module's table.
 
     Attributes:
         kind: which relation.
@@ -81,7 +72,7 @@ class Relation:
 
     @property
     def restricts(self) -> bool:
-        """Whether the answer is to lie in a part of the movie."""
+        """Return whether the answer is to lie in a part of the movie."""
         return self.time_range is not None
 
 
@@ -95,8 +86,8 @@ class Order:
     offset: tuple[float, float] | None = None
 
 
-Base = Callable[[str], tuple[str, str]]
-"""A question without order -> (its statement, the kind of answer)."""
+ReadPlain: TypeAlias = Callable[[str], tuple[str, str]]
+"""Question without order → (its statement, the kind of answer)."""
 
 _MOMENT = r"(?:times?|moments?|occurrences?|appearances?|occasions?|instances?|scenes?|shots?|parts?|points?)"
 _THAT = r"(?: (?:that|when|where|in which|at which|of|with|showing|which shows|that shows|there (?:is|are|was|were)))?"
@@ -147,40 +138,41 @@ _VERB = re.compile(
 _DOING = re.compile(r"\b(?:do|does|did|doing|done|happen|happens|happened|happening|next)$", re.IGNORECASE)
 
 
-def take_order(text: str, base: Base) -> Order | None:
-    """The order in time that a question hangs on; None where it says none.
+def take_order(text: str, read_plain: ReadPlain) -> Order | None:
+    """Return the order in time that a question hangs on; None where it says none.
 
     Args:
-        text: a question without its stretch of time and its question mark.
-        base: what the question would be without order.
+        text: a question without its time range and its question mark.
+        read_plain: reads the question as if it had no order.
     """
     if match := _COUNT.match(text):
         return Order("count", match["anchor"], "")
-    if base(text)[1] in ("whether", "statement"):
+    if read_plain(text)[1] in ("whether", "statement"):
         match = _FIRST_TIME.match(text)
-        return (_first_or_last(text, base) if match and not match["left"] else None) or _beside(text, base, _LEADING)
-    return _first_or_last(text, base) or _beside(text, base, _LEADING, _TRAILING)
+        return (_first_or_last(text, read_plain) if match and not match["left"] else None) or _beside(
+            text, read_plain, _LEADING
+        )
+    return _first_or_last(text, read_plain) or _beside(text, read_plain, _LEADING, _TRAILING)
 
 
 def clause(text: str) -> str:
-    """An anchor as a statement: "it is that a dog runs" → "A dog runs.", "a dog appear" → "A dog."; "" where no word is
-    left."""
-    rest = text.strip(" ,.?!")
-    while match := _PLAIN.match(rest):
-        rest = rest[match.end() :]
-    rest = without_trailing(rest)
-    return rest and rest[0].upper() + rest[1:] + "."
+    """Return an anchor as a statement: "it is that a dog runs" → "A dog runs."; "" where no word is left."""
+    text = text.strip(" ,.?!")
+    while match := _PLAIN.match(text):
+        text = text[match.end() :]
+    text = without_trailing(text)
+    return text and text[0].upper() + text[1:] + "."
 
 
-def _first_or_last(text: str, base: Base) -> Order | None:
+def _first_or_last(text: str, read_plain: ReadPlain) -> Order | None:
     if match := _FIRST_TIME.match(text):
-        kind, left, anchor = _which(match), match["left"].strip(" ,"), match["anchor"].strip(" ,")
+        relation_kind, left, anchor = _which(match), match["left"].strip(" ,"), match["anchor"].strip(" ,")
         if not anchor:  # "when does a dog bark for the first time"
-            anchor = base(left)[0]
-            return Order(kind, anchor, left) if anchor else None
-        event, asks = base(left)
+            anchor = read_plain(left)[0]
+            return Order(relation_kind, anchor, left) if anchor else None
+        event, asks = read_plain(left)
         asks_when = asks == "when" or (not event and not _DOING.search(left))  # "what is the first time that …"
-        return Order(kind, anchor, "When" if asks_when else left)
+        return Order(relation_kind, anchor, "When" if asks_when else left)
     match = _FIRST_VERB.match(text)
     if match is None or match["who"].split()[-1].lower() in _NO_ADVERB:
         return None
@@ -194,28 +186,29 @@ def _which(match: re.Match[str]) -> RelationKind:
     return "first" if match["which"].lower() == "first" else "last"
 
 
-def _beside(text: str, base: Base, *patterns: re.Pattern[str]) -> Order | None:
-    """Before, after or while."""
+def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> Order | None:
+    """Return an order of the kinds before, after and while."""
     if match := _FOLLOWS.match(text):
         return Order("after" if match["after"] else "before", match["anchor"], "What happens")
     ahead, offset = _split_leading_offset(text)
     match = next((match for pattern in patterns if (match := pattern.match(ahead))), None)
     if match is None:
         return None
-    kind, left, anchor = _KINDS.get(match["word"].lower(), "while"), match["left"].strip(" ,"), match["anchor"]
-    if kind != "while" and match.re is _TRAILING:
+    relation_kind = _KINDS.get(match["word"].lower(), "while")
+    left, anchor = match["left"].strip(" ,"), match["anchor"]
+    if relation_kind != "while" and match.re is _TRAILING:
         left, offset = split_offset(left)
-    event, asks = base(left)
+    event, asks = read_plain(left)
     is_clause = offset is not None or match.re is _LEADING or bool(not _PURSUIT.search(left) and _VERB.match(anchor))
     if asks == "when":
-        fits = is_clause and bool(event) and (kind != "while" or match.re is _LEADING)
+        fits = is_clause and bool(event) and (relation_kind != "while" or match.re is _LEADING)
     else:
         fits = asks not in ("whether", "statement") and (is_clause or not event or _DOING.search(left) is not None)
-    return Order(kind, anchor, left, offset) if fits else None
+    return Order(relation_kind, anchor, left, offset) if fits else None
 
 
 def _split_leading_offset(text: str) -> tuple[str, tuple[float, float] | None]:
-    """Return "ten seconds after a dog barks, what …" without its distance in time, and that."""
+    """Return a text like "ten seconds after a dog barks, what …" without the distance in time, and that."""
     beside = re.search(r"\b(?:after|before)\b", text, re.IGNORECASE)
     if beside is None or not beside.start():
         return text, None

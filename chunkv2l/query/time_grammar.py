@@ -187,7 +187,7 @@ _part = (
     ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
     ^ _nth_unit
 ) + _window
-_place = (
+_edge_part = (
     _rule(match_words(f"(?:very )?(?:{_BEGIN})"), lambda: _share_of(0.0, 0.1))
     | _rule(match_words(f"(?:very )?(?:{_FINISH})"), lambda: _share_of(0.9, 1.0))
     | _rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
@@ -200,7 +200,7 @@ _dash = pp.Suppress(pp.Regex(r"-+|to(?!\w)|until(?!\w)|till?(?!\w)|thr(?:ough|u)
 _pair = _rule(_explicit + _dash + _explicit, TimeRange)
 _bounds = _pair ^ _in_unit
 """An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2"."""
-_piece = (_part ^ _place).set_name("part")
+_piece = (_part ^ _edge_part).set_name("part")
 _inner = _rule(_piece + pp.Opt(_of_movie), lambda part: part(TimeRange()))
 _part_of_part = _inner ^ _rule(_piece + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
 _part_alone = _rule(_part + pp.Opt(_of_movie), lambda part: part(TimeRange())) ^ _rule(
@@ -312,8 +312,8 @@ _phrase = (
     ^ pp.Opt(_in_words) + _the + _part_alone
     ^ _in_words + match_words("the") + _part_of_part
     ^ _at_words + _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + _rule(_place + pp.Opt(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + _rule(_place + match_words("of") + _the + (_bounds ^ _inner), _within)
+    ^ _at_words + match_words("the") + _rule(_edge_part + pp.Opt(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + match_words("the") + _rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
     ^ _in_words + _the + _in_unit + pp.Opt(_of_movie)
     ^ _rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
     ^ _rule(

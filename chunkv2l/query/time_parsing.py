@@ -36,7 +36,7 @@ _AUXILIARY = re.compile(rf"{AUXILIARIES}\b", re.IGNORECASE)
 
 
 ReadPlain: TypeAlias = Callable[[str], tuple[str, str]]
-"""A question without times -> (its statement, the kind of answer)."""
+"""Question without times → (its statement, the kind of answer)."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         remaining = _without(text, phrase)
         if _order(text, phrase) == 2 and not _fits_inside(text, phrase):
             continue
-        statement, kind = read_plain(remaining)
+        statement, answer_kind = read_plain(remaining)
         if phrase.is_bare and statement and not re.match(" ?[,:]", text[phrase.end :]):
             continue
         words = text[phrase.start : phrase.end]
-        if remaining and kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
+        if remaining and answer_kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
             continue
         return Reading(remaining, phrase.range)
     return Reading(text)
