@@ -27,6 +27,8 @@ from chunkv2l.query import quantities
 from chunkv2l.query.quantities import element, match_words
 from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
 
+SCANNED: Final = 240
+"""Characters at each end of a long text that are scanned for times."""
 NEAR: Final = 10.0
 """Seconds that "right before" and "just after" a time reach."""
 
@@ -366,9 +368,21 @@ class Phrase:
 
 def _scan(grammar: pp.ParserElement, folded: str) -> Iterator[tuple[pp.ParseResults, int, int]]:
     """Yield what a grammar yields, and the characters [start, end) that it matched, without spaces around them."""
-    for tokens, start, end in grammar.parse_with_tabs().scan_string(folded):
-        matched = folded[start:end]
-        yield tokens, end - len(matched.lstrip()), start + len(matched.rstrip())
+    for offset, window in _windows(folded):
+        for tokens, start, end in grammar.parse_with_tabs().scan_string(window):
+            matched = window[start:end]
+            yield tokens, offset + end - len(matched.lstrip()), offset + start + len(matched.rstrip())
+
+
+def _windows(folded: str) -> list[tuple[int, str]]:
+    """Return the parts of a text that are scanned, each with its offset: all of it, or both ends of a long one.
+
+    A scan takes some milliseconds for each ten words, and the longest texts would take seconds.
+    """
+    if len(folded) <= 2 * SCANNED:
+        return [(0, folded)]
+    first, last = folded[:SCANNED].rsplit(" ", 1)[0], folded[-SCANNED:].split(" ", 1)[-1]
+    return [(0, first), (len(folded) - len(last), last)]
 
 
 def find_phrases(text: str) -> list[Phrase]:
