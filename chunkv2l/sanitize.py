@@ -6,19 +6,26 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 MAX_TEXT: Final = 1 << 16
 """Characters of a line of text in an index: a caption, a subtitle, what is said in a segment."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_INVISIBLE: Final = re.compile(
+_INVISIBLE: Final = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 """Control characters but tab and newline, characters that turn the direction of text, and characters without width. The
 two joiners are letters of some scripts and part of emoji, so they count only beside ASCII."""
+
+
+@cache
+def _invisible() -> re.Pattern[str]:
+    """Return the compiled pattern; compiling it takes milliseconds, which --help needn't spend."""
+    return re.compile(_INVISIBLE)
 
 
 def ascii_escape(character: str) -> str:
@@ -28,12 +35,12 @@ def ascii_escape(character: str) -> str:
 
 def strip_invisible(text: str) -> str:
     """Return a text without control characters, direction marks and characters without width; blanks become spaces."""
-    return _INVISIBLE.sub(lambda match: " " if match[0].isspace() else "", text)
+    return _invisible().sub(lambda match: " " if match[0].isspace() else "", text)
 
 
 def escape_invisible(text: str, escape: Callable[[str], str] = ascii_escape) -> str:
     """Return a text in which such characters are written as escapes: what is shown is what is there."""
-    return _INVISIBLE.sub(lambda match: escape(match[0]), text)
+    return _invisible().sub(lambda match: escape(match[0]), text)
 
 
 def canonical_json(value: Any) -> str:

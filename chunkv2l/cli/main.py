@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -298,9 +297,13 @@ def ask(
     from chunkv2l.cli.artifacts import Outputs
 
     if ctx.args:
+        import shlex
+
         words = " ".join((question or "", *ctx.args))
         raise click.UsageError(f"Put the question into quotes: chunkv2l ask {index} {shlex.quote(shorten(words))}")
     if question is not None and not os.path.exists(index) and os.path.isfile(question):
+        import shlex
+
         raise InputError(f"The index comes first: chunkv2l ask {question} {shlex.quote(shorten(index))}")
 
     outputs = Outputs(**files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,9 @@ from chunkv2l.cli.options import (
     model_options,
 )
 from chunkv2l.errors import InputError
-from chunkv2l.models import ModelSpec
+
+if TYPE_CHECKING:
+    from chunkv2l.models import ModelSpec
 
 
 @click.command(
@@ -130,6 +132,8 @@ def export(
     if base is not None:
         if index is not None or output is not None:
             raise InputError("--base writes the language model alone: leave INDEX and -o out.")
+        from chunkv2l.models import ModelSpec
+
         _export_base(base, ModelSpec(model or defaults.MODEL, hypernet, device), as_json)
         return
     if index is None or output is None:
@@ -224,6 +228,7 @@ def doctor(ctx: click.Context, model: str | None, hypernet: str | None, device: 
     """
     from chunkv2l.doctor.finding import Finding
     from chunkv2l.doctor.report import examine
+    from chunkv2l.models import ModelSpec
 
     findings: list[Finding] = []
     for item in examine(ModelSpec(model, hypernet, device)):

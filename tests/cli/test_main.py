@@ -505,3 +505,12 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130 and "Interrupted." in printed and "Traceback" not in printed
+
+
+def test_help_imports_nothing_but_the_command_line() -> None:
+    """Rooms other than these cost time at each start; they are imported inside the commands."""
+    code = "import sys, chunkv2l.cli.main; print(*(name for name in sys.modules if name.startswith('chunkv2l.')))"
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    rooms = {name.split(".")[1] for name in ended.stdout.split()}
+    assert rooms == {"cli", "defaults", "errors", "sanitize"}
