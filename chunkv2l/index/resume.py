@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from pathlib import Path
 
 from chunkv2l.errors import InputError
@@ -10,7 +11,7 @@ from chunkv2l.index.database import CHECK_SECONDS, Database, name_blob
 from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.meta import Meta, read_meta
 from chunkv2l.index.rows import check_chapters, check_segments
-from chunkv2l.index.schema import Malformed
+from chunkv2l.index.schema import Malformed, apply_migrations
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_schema, check_version, count_segments
@@ -38,6 +39,7 @@ def check_part(part: Path) -> str | None:
             faults = database.check_structure(most=1)
             if not faults and meta.segments is None:
                 _check_digests(database, meta)
+                _check_search_is_empty(database)
         if not faults and meta.segments is not None:
             faults = verify(part, finished=False)
     except InputError as error:
@@ -70,6 +72,19 @@ def _check_rows(database: Database, meta: Meta) -> None:
     for number in range(len(chapters)):
         with database.reading():
             _check_code(database, "chapters", number, form)
+
+
+def _check_search_is_empty(database: Database) -> None:
+    """Check that full-text search holds what a new one does: only the end of a build fills it."""
+    with (
+        contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
+        database.reading(),
+    ):
+        apply_migrations(fresh, 0)
+        for table in ("words_config", "words_data", "words_idx", "words_docsize"):
+            expected = fresh.execute(f"SELECT * FROM {table}").fetchall()
+            if database.execute(f"SELECT * FROM {table} LIMIT ?", (len(expected) + 1,)).fetchall() != expected:
+                raise Malformed("its search isn't a new one")
 
 
 def _check_digests(database: Database, meta: Meta) -> None:
