@@ -11,7 +11,7 @@ from typing import Any, Final
 
 MAX_TEXT: Final = 1 << 16
 """Characters of a line of text in an index: a caption, a subtitle, what is said in a segment."""
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL: Final = "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 _INVISIBLE: Final = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
@@ -61,12 +61,12 @@ def is_line(value: object) -> bool:
 
     Such a text has no control characters, and none that turn the direction of what follows.
     """
-    return isinstance(value, str) and not _CONTROL.search(value)
+    return isinstance(value, str) and not re.search(_CONTROL, value)
 
 
 def one_line(text: str) -> str:
     """Return a text as one line that `is_line` accepts, spaces made single."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    return " ".join(re.sub(_CONTROL, " ", text).split())
 
 
 def shorten(text: str, limit: int = 60) -> str:
