@@ -35,7 +35,6 @@ class Target:
     """What interrupted builds of a movie left, and what becomes of mutations of it."""
 
     def __init__(self, folder: Path) -> None:
-        logging.getLogger("chunkv2l").setLevel(logging.ERROR)
         self.movie = block_movie(folder / "blocks.mp4", seconds=(2.0,) * 36)
         self.model = fake_model()
         self.out = folder / "mutated.idx"
@@ -82,4 +81,5 @@ class Target:
 
 
 if __name__ == "__main__":
+    logging.getLogger("chunkv2l").setLevel(logging.ERROR)  # thousands of builds that start over
     main(__doc__, "parts", Target)
