@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CLIP_SECONDS: Final = (3, 5)
 _FPS, _HEIGHT, _WIDTH = 10, 40, 60
-_UNLIKE: Final = 12.0
+_MAX_PIXEL_ERROR: Final = 12.0
 """Mean difference, of 255, at which a picture isn't the one that was written."""
 
 
@@ -60,7 +60,7 @@ def try_reader(reader: str, path: Path) -> Finding:
         float(np.abs(frame.astype(float) - draw_picture(time)).mean())
         for frame, time in zip(clip.frames, clip.times, strict=True)
     )
-    if off > _UNLIKE:
+    if off > _MAX_PIXEL_ERROR:
         return Finding(subject, "problem", f"It reads other pictures than were written (mean difference {off:.0f}).")
     return Finding(
         subject, "ok", f"{plural(len(clip.frames), 'picture')} of a test movie, at {_list_seconds(clip.times)}."

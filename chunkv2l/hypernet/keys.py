@@ -60,8 +60,8 @@ class Keys(nn.Module):
             self.named = nn.Linear(SENTENCE, size, bias=False)
 
     @torch.no_grad()
-    def start_names(self) -> None:
-        """Compare names as they are: map both sides to the vocabulary's principal directions."""
+    def align_names(self) -> None:
+        """Initialise both maps of names with the vocabulary's principal directions."""
         centred = self.vocabulary.float() - self.vocabulary.float().mean(0)
         directions = torch.linalg.svd(centred, full_matrices=False).Vh[: self.names.out_features]
         for side in (self.names, self.named):

@@ -82,7 +82,7 @@ def check_segments(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tupl
         if number != i:
             raise Malformed(f"segment {i} is missing")
         if not (is_finite(start) and is_finite(end) and start < end <= MAX_SECONDS):
-            raise Malformed(f"segment {i} has no times")
+            raise Malformed(f"segment {i} has a start or an end that can't be")
         if abs(start - (segments[-1].end if segments else 0.0)) > _TOLERANCE:
             raise Malformed(f"segment {i} doesn't start where the one before it ends")
         if not (is_line(caption) and is_line(speech)):

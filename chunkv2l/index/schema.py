@@ -19,6 +19,7 @@ MAX_SEGMENTS: Final = 100_000
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        # code: packed code; mu: mean score over fixed statements, nats, or NULL; key: safetensors {"key"}, or NULL.
         "CREATE TABLE segments ("
         "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, caption TEXT NOT NULL, speech TEXT NOT NULL, "
         "code BLOB NOT NULL, mu REAL, key BLOB, thumbnail BLOB NOT NULL)",

@@ -26,7 +26,7 @@ _M_MMAP_THRESHOLD: Final = -3
 
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Keep what this process frees inside the block until `give_back`, large blocks excepted.
+    """Keep what this process frees inside the block until `trim_heap`, large blocks excepted.
 
     Afterwards the C library has the thresholds that it adapts itself to in a process that has freed large blocks, and
     what is free goes back to the system.
@@ -40,14 +40,14 @@ def freed_memory_kept() -> Iterator[bool]:
     finally:
         if kept:
             _set_thresholds(_ADAPTED, 2 * _ADAPTED)
-            give_back()
+            trim_heap()
 
 
-def give_back() -> bool:
-    """Return the pages in which nothing lives to the system, while other threads go on. Takes some milliseconds.
+def trim_heap() -> bool:
+    """Return unused pages to the system, while other threads go on. Takes some milliseconds.
 
     Returns:
-        Whether this C library can.
+        True if this C library can.
     """
     trim = _function("malloc_trim")
     if trim is None:

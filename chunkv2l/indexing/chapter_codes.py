@@ -26,7 +26,7 @@ from chunkv2l.index import tensors as packing
 from chunkv2l.index.writer import NewChapter, Writer
 from chunkv2l.indexing.chapters import find_chapters, pool_code, similar_pairs
 from chunkv2l.indexing.progress import Run
-from chunkv2l.indexing.segments import AT_ONCE, clips_at_once
+from chunkv2l.indexing.segments import CLIPS_AT_ONCE, clips_at_once
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.sampling import count_cores
@@ -148,7 +148,7 @@ def store_chapters(
         similar = similar_pairs(vectors)
         stored = writer.stored_chapters()
         done = len(stored) if stored == chapters[: len(stored)] else 0  # 0: found with other libraries' rounding
-    step = BATCH * clips_at_once(model.vlm.device) // AT_ONCE
+    step = BATCH * clips_at_once(model.vlm.device) // CLIPS_AT_ONCE
     for begin in range(done, len(chapters), step):
         run.tell("chapters")
         with run.clock("chapters"):

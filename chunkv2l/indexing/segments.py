@@ -17,7 +17,7 @@ from chunkv2l.index import tensors as packing
 from chunkv2l.index.tensors import key_to_bytes
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL
 from chunkv2l.index.writer import NewSegment, Writer
-from chunkv2l.indexing.allocator import give_back
+from chunkv2l.indexing.allocator import trim_heap
 from chunkv2l.indexing.progress import Run
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models.text.decoder import stacked
@@ -29,13 +29,13 @@ from chunkv2l.video.subtitles import Speech
 if TYPE_CHECKING:
     from chunkv2l.models import Model
 
-AT_ONCE: Final = 8
+CLIPS_AT_ONCE: Final = 8
 """Clips that are read together; see docs/measurements.md#memory-of-clips-that-are-read-together, for all three."""
-ON_GPU: Final = 32
+CLIPS_ON_GPU: Final = 32
 """Clips that a GPU with room for it reads together: launching the kernels for few of them takes longer than computing
 them where reading processes keep all cores busy."""
-EACH: Final = 1 << 29
-"""Bytes of a GPU's memory that must be free for each of them."""
+GPU_BYTES_PER_CLIP: Final = 1 << 29
+"""Bytes of a GPU's memory that must be free for each clip."""
 CAPTION_TOKENS: Final = 40
 MU_STATEMENTS: Final = (
     "A man is talking.",
@@ -71,7 +71,9 @@ class EncodedSegment:
 def clips_at_once(device: torch.device) -> int:
     """Return how many clips the model reads together on this device: a power of two."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-    return next((count for count in (ON_GPU, ON_GPU // 2) if free >= count * EACH), AT_ONCE)
+    return next(
+        (count for count in (CLIPS_ON_GPU, CLIPS_ON_GPU // 2) if free >= count * GPU_BYTES_PER_CLIP), CLIPS_AT_ONCE
+    )
 
 
 @torch.inference_mode()
@@ -172,7 +174,7 @@ class SegmentBatch:
         if self._clips:
             self._encoded += encode(self._clips, self._model, self._settings, self._run)
             self._clips = []
-            give_back()
+            trim_heap()
 
 
 def to_jpeg(picture: NDArray[uint8]) -> bytes:

@@ -138,8 +138,8 @@ def require_family(vlm: VLM) -> Family:
     """
     if not isinstance(vlm, Family):
         raise InputError(
-            f"{vlm.name} can't be trained for or shown frames in its context: its language model isn't taken apart "
-            "here. Write it as a chunkv2l.models.family.Family."
+            f"{vlm.name} can't be trained for or shown frames in its context: it is no "
+            "chunkv2l.models.family.Family, whose decoder can be trained."
         )
     return vlm
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 LOADERS: Final = ("chunkv2l.models.mini.load", "chunkv2l.models.smolvlm.load")
-"""The families: modules with a `LOADER`, in the order in which they are asked whether a name is theirs."""
+"""The families: modules with a `LOADER`, in the order in which they are asked whether a name is theirs.
+
+SmolVLM2's is the last: it takes any folder and any OWNER/NAME.
+"""
 
 
 def load_model(spec: ModelSpec | str = MODEL) -> Model:

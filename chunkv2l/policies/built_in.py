@@ -19,7 +19,7 @@ RESTART: Final = 0.5
 NEXT_WEIGHT: Final = 0.5
 """What a `next` edge counts in `diffuse`, where a `similar` edge counts its cosine."""
 _STEPS: Final = 40  # 0.5^40 of the probability is still on its way then
-FLATTER: Final = 0.5
+WEIGHT_EXPONENT: Final = 0.5
 """Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less
 (docs/measurements.md#weights-by-the-root-of-p)."""
 FIRST_CHAPTERS: Final = 3
@@ -123,8 +123,8 @@ def best(scores: Mapping[AnyNode, float], k: int) -> dict[AnyNode, float]:
 
 
 def weighed(scores: Mapping[AnyNode, float], k: int) -> dict[AnyNode, float]:
-    """Return the `k` likeliest nodes with weights that sum to 1: shares of √p (`FLATTER`); scores are p ≥ 0."""
-    return shares({node: p**FLATTER for node, p in best(scores, k).items()})
+    """Return the `k` likeliest nodes with weights that sum to 1: shares of √p (`WEIGHT_EXPONENT`); scores are p ≥ 0."""
+    return shares({node: p**WEIGHT_EXPONENT for node, p in best(scores, k).items()})
 
 
 def shares(scores: Mapping[AnyNode, float]) -> dict[AnyNode, float]:

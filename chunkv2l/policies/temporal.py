@@ -16,11 +16,11 @@ from chunkv2l.query.relations import Relation
 ALIKE: Final = 0.7
 """Least cosine of the `similar` edges that connect the segments of one event. Two takes of one photograph have such an
 edge nearly always, other pairs hardly ever (docs/measurements.md#occurrences, for all three constants)."""
-LOOKS_IT: Final = 0.02
+MIN_REPEAT_SHARE: Final = 0.02
 """Least share of the event's best p with which a segment of it counts as an occurrence."""
-IS_THERE: Final = 0.15
+MIN_SINGLE_SHARE: Final = 0.15
 """Least share of the event's best p with which any segment counts, where the event would have one occurrence only."""
-SPARE: Final = 8
+RESERVED_SCORES: Final = 8
 """Scores that are kept for segments that look like the best one, where not everything can be scored."""
 
 Run = tuple[int, int]
@@ -91,8 +91,8 @@ def occurrences(p: Mapping[int, float], alike: Collection[int]) -> list[Run]:
         alike: a group that looks alike, with the best segment. If it makes two runs or more, nothing else counts.
     """
     most = max(p[node] for node in alike)
-    repeated = _runs([node for node in alike if p[node] >= LOOKS_IT * most])
-    return repeated if len(repeated) > 1 else _runs([node for node in p if p[node] >= IS_THERE * most])
+    repeated = _runs([node for node in alike if p[node] >= MIN_REPEAT_SHARE * most])
+    return repeated if len(repeated) > 1 else _runs([node for node in p if p[node] >= MIN_SINGLE_SHARE * most])
 
 
 def anchors(p: Mapping[int, float], most: int) -> list[Run]:
@@ -145,7 +145,7 @@ def at_distance(graph: nx.DiGraph, run: Run, is_after: bool, offset: tuple[float
 def _times(graph: nx.DiGraph, query: Query, relation_kind: str) -> dict[Node, float]:
     """Weigh the first or last occurrence of what the query states, or all of them."""
     nodes = segments(graph)
-    spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - SPARE)
+    spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - RESERVED_SCORES)
     query.score(event(graph, _of_segments(query.score(nodes, spare))))
     p = _of_segments(query.score(nodes))
     runs = occurrences(p, event(graph, p))

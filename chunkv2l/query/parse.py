@@ -14,7 +14,7 @@ from typing import Literal
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
 from chunkv2l.query.movie_facts import Fact, parse_fact
-from chunkv2l.query.relations import Order, Relation, clause, take_order
+from chunkv2l.query.relations import Relation, RelationMatch, clause, take_order
 from chunkv2l.query.time_parsing import find_unread, take_time_range
 from chunkv2l.sanitize import strip_invisible
 
@@ -135,7 +135,7 @@ def parse(question: str) -> Parsed:
 
 
 def _read_around(
-    order: Order | None, text: str, read_plain: Callable[[str], tuple[str, Kind]]
+    order: RelationMatch | None, text: str, read_plain: Callable[[str], tuple[str, Kind]]
 ) -> tuple[str, Kind, str, str]:
     """Return (anchor, kind of answer, event, the question without its relation) of a question that has a relation.
 

@@ -77,8 +77,8 @@ class Relation:
 
 
 @dataclass(frozen=True)
-class Order:
-    """A question taken apart: the relation, the anchor as a clause, the question around it as it was asked."""
+class RelationMatch:
+    """A question split into its relation, the anchor as a clause, and the question around it as it was asked."""
 
     kind: RelationKind
     anchor: str
@@ -138,7 +138,7 @@ _VERB = re.compile(
 _DOING = re.compile(r"\b(?:do|does|did|doing|done|happen|happens|happened|happening|next)$", re.IGNORECASE)
 
 
-def take_order(text: str, read_plain: ReadPlain) -> Order | None:
+def take_order(text: str, read_plain: ReadPlain) -> RelationMatch | None:
     """Return the order in time that a question hangs on; None where it says none.
 
     Args:
@@ -146,7 +146,7 @@ def take_order(text: str, read_plain: ReadPlain) -> Order | None:
         read_plain: reads the question as if it had no order.
     """
     if match := _COUNT.match(text):
-        return Order("count", match["anchor"], "")
+        return RelationMatch("count", match["anchor"], "")
     if read_plain(text)[1] in ("whether", "statement"):
         match = _FIRST_TIME.match(text)
         return (_first_or_last(text, read_plain) if match and not match["left"] else None) or _beside(
@@ -164,32 +164,32 @@ def clause(text: str) -> str:
     return text and text[0].upper() + text[1:] + "."
 
 
-def _first_or_last(text: str, read_plain: ReadPlain) -> Order | None:
+def _first_or_last(text: str, read_plain: ReadPlain) -> RelationMatch | None:
     if match := _FIRST_TIME.match(text):
         relation_kind, left, anchor = _which(match), match["left"].strip(" ,"), match["anchor"].strip(" ,")
         if not anchor:  # "when does a dog bark for the first time"
             anchor = read_plain(left)[0]
-            return Order(relation_kind, anchor, left) if anchor else None
+            return RelationMatch(relation_kind, anchor, left) if anchor else None
         event, asks = read_plain(left)
         asks_when = asks == "when" or (not event and not _DOING.search(left))  # "what is the first time that …"
-        return Order(relation_kind, anchor, "When" if asks_when else left)
+        return RelationMatch(relation_kind, anchor, "When" if asks_when else left)
     match = _FIRST_VERB.match(text)
     if match is None or match["who"].split()[-1].lower() in _NO_ADVERB:
         return None
     verb = match["verb"].strip()
     if not verb and match["which"].lower() == "last":  # "how long does it last"
         return None
-    return Order(_which(match), f"{match['who']} {verb}", match["left"])
+    return RelationMatch(_which(match), f"{match['who']} {verb}", match["left"])
 
 
 def _which(match: re.Match[str]) -> RelationKind:
     return "first" if match["which"].lower() == "first" else "last"
 
 
-def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> Order | None:
+def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> RelationMatch | None:
     """Return an order of the kinds before, after and while."""
     if match := _FOLLOWS.match(text):
-        return Order("after" if match["after"] else "before", match["anchor"], "What happens")
+        return RelationMatch("after" if match["after"] else "before", match["anchor"], "What happens")
     ahead, offset = _split_leading_offset(text)
     match = next((match for pattern in patterns if (match := pattern.match(ahead))), None)
     if match is None:
@@ -204,7 +204,7 @@ def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> Ord
         fits = is_clause and bool(event) and (relation_kind != "while" or match.re is _LEADING)
     else:
         fits = asks not in ("whether", "statement") and (is_clause or not event or _DOING.search(left) is not None)
-    return Order(relation_kind, anchor, left, offset) if fits else None
+    return RelationMatch(relation_kind, anchor, left, offset) if fits else None
 
 
 def _split_leading_offset(text: str) -> tuple[str, tuple[float, float] | None]:

@@ -41,7 +41,7 @@ def probabilities(
         segments: N, scored or not.
         key_similarity: key_i of each scored segment; None where there are no keys.
     """
-    z = strengths(nats, tokens, calibration, key_similarity)
+    z = evidences(nats, tokens, calibration, key_similarity)
     absent = math.log(segments) + calibration.beta
     top = max([absent, *z.values()])
     e = {node: math.exp(value - top) for node, value in z.items()}
@@ -49,7 +49,7 @@ def probabilities(
     return {node: value / total for node, value in e.items()}, math.exp(absent - top) / total
 
 
-def strengths(
+def evidences(
     nats: Mapping[AnyNode, float],
     tokens: int,
     calibration: Calibration,
@@ -57,7 +57,7 @@ def strengths(
 ) -> dict[AnyNode, float]:
     """Return z of each scored segment; arguments as for `probabilities`."""
     return {
-        node: strength(score, key_similarity[node] if key_similarity else 0.0, tokens, calibration)
+        node: evidence(score, key_similarity[node] if key_similarity else 0.0, tokens, calibration)
         for node, score in nats.items()
     }
 
@@ -76,12 +76,12 @@ class TensorCalibration(Protocol):
 
 
 @overload
-def strength(nats: float, key: float, tokens: int, calibration: Calibration) -> float: ...
+def evidence(nats: float, key: float, tokens: int, calibration: Calibration) -> float: ...
 @overload
-def strength(
+def evidence(
     nats: Tensor, key: Tensor | float, tokens: Tensor | int, calibration: Calibration | TensorCalibration
 ) -> Tensor: ...
-def strength(
+def evidence(
     nats: float | Tensor,
     key: float | Tensor,
     tokens: int | Tensor,
@@ -101,7 +101,7 @@ def strength(
     return nats / scale + calibration.key * tokens**-calibration.epsilon * key
 
 
-def ceilings(
+def relative_maxima(
     nats: Mapping[AnyNode, float],
     unscored: Iterable[AnyNode],
     tokens: int,
@@ -117,8 +117,8 @@ def ceilings(
         nats, tokens, segments, calibration: as in `probabilities`; at least one segment was scored.
         key_similarity: key_i of each segment, scored or not.
     """
-    scored = strengths(nats, tokens, calibration, key_similarity)
+    scored = evidences(nats, tokens, calibration, key_similarity)
     top = max(math.log(segments) + calibration.beta, *scored.values())
     best = max(nats.values())
-    z = strengths(dict.fromkeys(unscored, best), tokens, calibration, key_similarity)
+    z = evidences(dict.fromkeys(unscored, best), tokens, calibration, key_similarity)
     return {node: math.exp(min(0.0, value - top)) for node, value in z.items()}

@@ -22,7 +22,7 @@ from chunkv2l.graph import Node, groups, members, pick_evenly
 from chunkv2l.query.query import Query
 from chunkv2l.routing import candidates
 from chunkv2l.routing.candidates import WITH_KEYS, WITHOUT_KEYS, Choice, number_sources
-from chunkv2l.routing.probability import AnyNode, ceilings, probabilities
+from chunkv2l.routing.probability import AnyNode, probabilities, relative_maxima
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.routing.trace import Candidate, StatementTrace
 
@@ -215,7 +215,7 @@ class Scoring:
         if not nats or not calibration.key or similarity is None:
             return nodes
         key_similarity = {node: similarity[node] for node in [*nats, *nodes]}
-        highest = ceilings(nats, nodes, self.tokens, self.segments, calibration, key_similarity)
+        highest = relative_maxima(nats, nodes, self.tokens, self.segments, calibration, key_similarity)
         return [node for node in nodes if highest[node] >= MIN_PROSPECT]
 
     def _score_chapters(self, chapters: Sequence[str], room: int) -> int:

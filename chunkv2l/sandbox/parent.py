@@ -55,7 +55,7 @@ def run_task(task: str, path: str | Path, limits: Limits | None = None) -> Answe
             process.kill()
         process.wait()
     if len(answer) > limits.answer:
-        raise InputError(f"{path} can't be read: there is more in it than may be told.")
+        raise InputError(f"{path} can't be read: what is in it takes more than {limits.answer} bytes to say.")
     return _parse(answer, process.returncode, str(path))
 
 

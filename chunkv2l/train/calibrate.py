@@ -22,8 +22,8 @@ from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.routing.probability import evidence
 from chunkv2l.routing.probability import probabilities as router_probabilities
-from chunkv2l.routing.probability import strength
 
 FOLDS = 5
 """Folds of the cross-validation."""
@@ -199,7 +199,7 @@ class _Table:
     def nll(self, point: Tensor) -> Tensor:
         """Return −log p(outcome) of each case [Q] at (log τ, γ, β, κ, ε)."""
         log_tau, gamma, beta, key, epsilon = point
-        z = strength(self.nats, self.keys, self.tokens[:, None], _Numbers(log_tau.exp(), gamma, key, epsilon))
+        z = evidence(self.nats, self.keys, self.tokens[:, None], _Numbers(log_tau.exp(), gamma, key, epsilon))
         z = z.masked_fill(~self.scored, -torch.inf)
         absent = (self.segments + beta)[:, None]
         p = torch.cat([z, absent], dim=1).log_softmax(1)

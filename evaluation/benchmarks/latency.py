@@ -124,13 +124,13 @@ def internalising(model: Model, clips: Sequence[Any], rounds: int) -> float:
     """Return seconds a segment for states and code, in batches as `build` makes them."""
     import torch
 
-    from chunkv2l.indexing.segments import AT_ONCE
+    from chunkv2l.indexing.segments import CLIPS_AT_ONCE
 
     def run() -> float:
         started = perf_counter()
         with torch.inference_mode():
-            for first in range(0, len(clips), AT_ONCE):
-                states, mask = model.vlm.encode(clips[first : first + AT_ONCE])
+            for first in range(0, len(clips), CLIPS_AT_ONCE):
+                states, mask = model.vlm.encode(clips[first : first + CLIPS_AT_ONCE])
                 model.hypernet.encode(states, mask).cpu()
         return (perf_counter() - started) / len(clips)
 

@@ -27,7 +27,7 @@ from chunkv2l.models.family import require_family
 from chunkv2l.models.text.decoder import Prompt, score
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
-from chunkv2l.routing.probability import strength
+from chunkv2l.routing.probability import evidence
 from chunkv2l.train.data.images import ImageSet
 from chunkv2l.train.data.questions import Described, NegativeNouns, exists, scene_row
 from chunkv2l.train.stages.measure import (
@@ -145,7 +145,7 @@ class Shown:
     def routed(self, scores: Scores) -> Tensor:
         """Return the router's z, up to what all clips of a statement share, [clips, texts]."""
         keys = 0.0 if scores.keys is None else scores.keys
-        return strength(scores.nats, keys, scores.tokens, self.model.calibration)
+        return evidence(scores.nats, keys, scores.tokens, self.model.calibration)
 
 
 def captions(shown: Shown, count: int) -> dict[str, Ratio]:

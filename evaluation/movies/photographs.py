@@ -27,7 +27,7 @@ from chunkv2l.index.tensors import key_to_bytes
 from chunkv2l.index.writer import NewChapter, NewSegment, Writer
 from chunkv2l.indexing.chapter_codes import Pictures
 from chunkv2l.indexing.chapters import find_chapters, pool_code, similar_pairs
-from chunkv2l.indexing.segments import AT_ONCE, mean_scores, to_jpeg, write_captions
+from chunkv2l.indexing.segments import CLIPS_AT_ONCE, mean_scores, to_jpeg, write_captions
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import Model
 from chunkv2l.models.text.decoder import stacked
@@ -116,8 +116,8 @@ class Encoder:
         missing = [i for i, file in enumerate(files) if not _readable(file)]
         missing = list({files[i]: i for i in missing}.values())
         with tqdm(total=len(missing), unit="clip", desc="encoding", disable=None, leave=False) as bar:
-            for begin in range(0, len(missing), AT_ONCE):
-                batch = missing[begin : begin + AT_ONCE]
+            for begin in range(0, len(missing), CLIPS_AT_ONCE):
+                batch = missing[begin : begin + CLIPS_AT_ONCE]
                 for i, made in zip(batch, self._make([clips[i] for i in batch], captions), strict=True):
                     _write(files[i], made)
                 bar.update(len(batch))
@@ -127,8 +127,8 @@ class Encoder:
         """Film takes and `encode` them; only one batch's frames are in memory at a time."""
         made: list[Encoded] = []
         with tqdm(total=len(takes), unit="clip", desc="filming", disable=None, leave=False) as bar:
-            for begin in range(0, len(takes), AT_ONCE):
-                batch = takes[begin : begin + AT_ONCE]
+            for begin in range(0, len(takes), CLIPS_AT_ONCE):
+                batch = takes[begin : begin + CLIPS_AT_ONCE]
                 made += self.encode([self.film(take) for take in batch])
                 bar.update(len(batch))
         return made

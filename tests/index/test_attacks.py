@@ -268,7 +268,7 @@ def test_pictures_of_many_scans_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("UPDATE segments SET end = 1e308 WHERE id = 4", "has no times"),
+        ("UPDATE segments SET end = 1e308 WHERE id = 4", "has a start or an end that can't be"),
         ("UPDATE segments SET mu = 1e300 WHERE id = 4", "mean score"),
         ("INSERT INTO similar VALUES (0, 1, 1e-320)", "no cosine above 0"),
         ("INSERT INTO subtitles VALUES (0, 0.0, 1e300, 'a')", "subtitle without times"),

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from chunkv2l.indexing.allocator import freed_memory_kept, give_back
+from chunkv2l.indexing.allocator import freed_memory_kept, trim_heap
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
@@ -33,7 +33,7 @@ def test_what_was_freed_goes_back() -> None:
     with freed_memory_kept() as kept:
         assert kept
         full, last = fill_and_free()
-        assert give_back()
+        assert trim_heap()
         assert full - resident() > 100e6 and len(last) == 100_000
 
 
@@ -48,8 +48,8 @@ def test_nothing_is_kept_after_the_block() -> None:
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())  # a C library without them
     with freed_memory_kept() as kept:
-        assert not kept and not give_back()
+        assert not kept and not trim_heap()
     monkeypatch.undo()
     monkeypatch.setattr(sys, "platform", "darwin")
     with freed_memory_kept() as kept:
-        assert not kept and not give_back()
+        assert not kept and not trim_heap()

@@ -14,7 +14,7 @@ from chunkv2l.answer.spans import Span
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import Node, segment_graph, segments, select_interval, share_among_segments
-from chunkv2l.policies.temporal import IS_THERE, anchors, beside, event, occurrences
+from chunkv2l.policies.temporal import MIN_SINGLE_SHARE, anchors, beside, event, occurrences
 from chunkv2l.query.parse import parse
 from chunkv2l.query.query import Query
 from tests.helpers.fake_vlm import FakeModel, fake_model
@@ -223,7 +223,7 @@ def test_what_happens_after_is_answered_from_the_segment_behind(index: Index, mo
 
 def test_the_first_and_the_last_time(index: Index) -> None:
     p = {one.node: one.p for one in _candidates(index.ask("A dog runs."))}
-    there = sorted(node for node, value in p.items() if value >= IS_THERE * max(p.values()))
+    there = sorted(node for node, value in p.items() if value >= MIN_SINGLE_SHARE * max(p.values()))
     first, last = (index.ask(f"When is the {word} time that a dog runs?") for word in ("first", "last"))
     assert min(i for span in first.spans for i in span.segments) == there[0]
     assert max(i for span in last.spans for i in span.segments) == there[-1]

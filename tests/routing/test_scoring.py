@@ -13,7 +13,7 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
-from chunkv2l.routing.probability import probabilities, strengths
+from chunkv2l.routing.probability import evidences, probabilities
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import MIN_PROSPECT, Budget, Scoring
 from tests.helpers.fake_vlm import HIDDEN, FakeModel, fake_model
@@ -185,8 +185,8 @@ def test_keys_count_in_the_probabilities_where_the_calibration_says_so() -> None
     expected, absent = probabilities(nats, tokens, 10, movie.model.calibration, similarity)
     assert p == pytest.approx(expected, abs=1e-6) and question.probabilities()[1] == pytest.approx(absent)
     assert p != pytest.approx(q, abs=1e-3)
-    z = strengths(nats, tokens, movie.model.calibration, similarity)
-    bare = strengths(nats, tokens, plain.model.calibration, similarity)
+    z = evidences(nats, tokens, movie.model.calibration, similarity)
+    bare = evidences(nats, tokens, plain.model.calibration, similarity)
     assert {i: z[i] - bare[i] for i in z} == pytest.approx({i: 2 * similarity[i] for i in z}, abs=1e-5)
 
 
@@ -198,8 +198,8 @@ def test_what_cannot_become_probable_is_not_scored() -> None:
     assert 0 < len(second) < 12
     calibration, similarity = movie.model.calibration, dict(enumerate(movie.similarity()))
     nats = {int(node): question.nats[node] for node in first}
-    top = max([math.log(200), *strengths(nats, question.tokens, calibration, similarity).values()])
-    most = strengths(dict.fromkeys(range(200), max(nats.values())), question.tokens, calibration, similarity)
+    top = max([math.log(200), *evidences(nats, question.tokens, calibration, similarity).values()])
+    most = evidences(dict.fromkeys(range(200), max(nats.values())), question.tokens, calibration, similarity)
     assert all(math.exp(most[int(node)] - top) >= MIN_PROSPECT for node in second)
     nearest = sorted(range(200), key=lambda i: -similarity[i])[:22]
     left = [node for node in nearest if node not in movie.read]

@@ -49,7 +49,7 @@ def test_subtitles_and_their_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cue["text"] == "Hello there!"
     with pytest.raises(InputError, match=r"There is no .*b\.srt"):
         run_task("read subtitles", "b.srt")
-    with pytest.raises(InputError, match="more in it than may be told"):
+    with pytest.raises(InputError, match="takes more than 20 bytes to say"):
         run_task("read subtitles", "a.srt", Limits(answer=20))
     with pytest.raises(ChunkV2LError, match="ended with code"):
         run_task("no such task", "a.srt")

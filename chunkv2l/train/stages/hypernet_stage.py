@@ -62,7 +62,7 @@ class Trained(nn.Module):
         self.hypernet = hypernet
         self.keys = Keys(channels, dropout=key_dropout, vocabulary=vocabulary)
         if vocabulary is not None:
-            self.keys.start_names()
+            self.keys.align_names()
         self.log_temperature = nn.Parameter(torch.tensor(0.0))
 
 

@@ -115,7 +115,7 @@ def test_probabilities_ride_behind_the_features(channels: int) -> None:
 def named_keys() -> Keys:
     vocabulary = torch.nn.functional.normalize(torch.randn(CLASSES, SENTENCE), dim=-1)
     keys = Keys(768, 16, 8, 2, 8, vocabulary=vocabulary)
-    keys.start_names()
+    keys.align_names()
     return keys.eval()
 
 
