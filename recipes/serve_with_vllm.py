@@ -23,10 +23,10 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def export(index: chunkv2l.Index, out: Path, questions: Sequence[str] = ()) -> tuple[str, dict[str, Exported]]:
-    """The base model's folder or name, and each adapter by the name that requests call it by."""
-    vlm = index.model.vlm
-    base = str(getattr(vlm, "base_model", vlm.name))
-    if hasattr(vlm, "save_base"):
+    """Return the base model's folder or name, and each adapter by the name that requests call it by."""
+    adapter_base = index.model.vlm.adapter_base
+    base = adapter_base.name
+    if adapter_base.save is not None:
         base = str(out / "base" if (out / "base").is_dir() else export_base(index.model, out / "base"))
     named = {f"scene-{next(iter(one.weights))}": one for one in export_adapters(index, out / "scenes", base_model=base)}
     for i, question in enumerate(questions):

@@ -42,6 +42,7 @@ def index(path: Path) -> Iterator[Index]:
 def smolvlm_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Five segments of the tiny SmolVLM, a second each, without captions."""
     monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: tiny_smolvlm.model())
+    monkeypatch.setattr("chunkv2l.ask.MODELS", ("tiny",))  # the name that its index has
     options: Any = {"detector": "fixed:1", "codes": "fp32", "captions": False}
     return Path(build(tiny_smolvlm.video(5), tmp_path / "five.idx", model=tiny_smolvlm.model(), **options).index)
 
