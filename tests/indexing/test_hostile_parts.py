@@ -171,7 +171,10 @@ def test_an_index_of_the_same_name_whose_movie_has_changed(tmp_path: Path, model
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 @pytest.mark.parametrize("name", [b"lat\xe9in.mp4", "ä".encode() * 125 + b".mp4", b"a" * 251 + b".mp4", b" \n%?#.mp4"])
-def test_names_of_any_bytes_and_lengths(tmp_path: Path, model: FakeModel, name: bytes) -> None:
+def test_names_of_any_bytes_and_lengths(
+    tmp_path: Path, model: FakeModel, name: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("CRITICAL", "chunkv2l")  # what is captured is sent between processes, as UTF-8
     movie = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     block_movie(tmp_path / "m.mp4", seconds=(2.0,) * 2).rename(movie)
     report = build(movie, model=model, detector="fixed:2")
