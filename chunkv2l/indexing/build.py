@@ -140,6 +140,10 @@ def _check_out(out: Path, movie: Path) -> None:
     Raises:
         InputError: says what is in the way.
     """
+    if out.is_dir():
+        raise InputError(
+            f"{out} is a folder: name a file in it with -o, such as {out / movie.with_suffix('.idx').name}."
+        )
     _check_name(out)
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent} to put {out.name} into.")

@@ -205,3 +205,13 @@ def test_notes_are_reported_and_recorded(tmp_path: Path, model: FakeModel) -> No
 def test_a_build_without_notes_records_none(movie: Path, tmp_path: Path, model: FakeModel) -> None:
     report = make(movie, tmp_path / "a.idx", model)
     assert report.notes == () and "notes" not in dict(rows_of(report.index)["meta"])
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "here"])
+def test_an_index_isnt_put_where_a_folder_is(
+    movie: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"is a folder: name a file in it with -o, such as .*\.idx"):
+        build(movie, out, model=model)

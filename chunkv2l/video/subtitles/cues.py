@@ -26,10 +26,15 @@ _ARROW = r"(?:[-–—−]{1,5}\s?(?:>|&gt;)|→|⟶)"
 _TIMES = re.compile(rf"\s*{_TIME}\s*{_ARROW}\s*{_TIME}(?:\s.*)?", re.DOTALL)
 _ARROWS = re.compile(_ARROW)
 _WORD_TIME = re.compile(r"<\d{1,2}:\d{2}[\d:.]*>")
-_TAG = re.compile(r"</?[a-z][^<>]*>|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}", re.IGNORECASE)
+_TAG = re.compile(
+    r"</?(?:b|i|u|s|c|v|font|lang|ruby|rt|rp|span|p|div|em|strong|strike|br|big|small|sub|sup|tt|center|a|q)"
+    r"(?=[\s.>/:])[^<>]*>|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}",
+    re.IGNORECASE,
+)
+"""Tags that writers of subtitles use; other words in angle brackets are text."""
 _RUBY = re.compile(r"<rt(?:\.[^<>]*)?>([^<]*)(?:</rt>)?", re.IGNORECASE)
 _BREAK = re.compile(r"\\[Nnh]|<br\s*/?>", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|lrm|rlm|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:[a-z][a-z0-9]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
 _COMMENT = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")
 
 
@@ -123,7 +128,7 @@ def _raw_cues(text: str, problems: list[str]) -> Iterator[_RawCue]:
     cue: _RawCue | None = None
     block: list[str] = []  # lines since the last empty one
     is_comment = False
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
+    for number, line in enumerate(re.split(r"\r*\n|\r", text), start=1):
         times = _TIMES.fullmatch(line) if _ARROWS.search(line) else None
         if times and not is_comment:
             if cue is not None:

@@ -66,7 +66,7 @@ def decode(data: bytes, encoding: str | None = None) -> Decoded:
             return Decoded(data.decode(name, errors="replace").removeprefix("\ufeff"), name)
     for name, zeros in (("utf-16-le", data[1:40:2]), ("utf-16-be", data[0:40:2])):
         if zeros.count(0) > 10:  # every other byte is 0: UTF-16 without its mark
-            return Decoded(data.decode(name, errors="replace"), name)
+            return Decoded(data.decode(name, errors="replace"), name, is_guessed=True)
     try:
         return Decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:

@@ -135,12 +135,21 @@ def test_an_empty_line_behind_the_times_loses_no_text() -> None:
         ("<ruby>漢<rt>kan</rt>字<rt>ji</rt></ruby>", "漢(kan)字(ji)"),
         ("<v.loud Ann O'Hara>Hello</v> <c.yellow.bg_blue>there</c>", "Hello there"),
         ("{not a tag} {1}", "{not a tag} {1}"),
+        ("<John> speaks <sighs>", "<John> speaks <sighs>"),
+        ("<b >bold</b > <I>it</I> &copy; 2026 &Eacute;", "bold it © 2026 É"),
         ("♪ ♪ [MUSIC]", "♪ ♪ [MUSIC]"),
         ("Tom &amp; Jerry &#233; &lt;b&gt;", "Tom & Jerry é <b>"),
     ],
 )
 def test_tags_go_and_text_stays(line: str, shown: str) -> None:
     assert texts(f"1\n00:00:01,000 --> 00:00:02,000\n{line}\n") == [shown]
+
+
+def test_lines_that_end_twice_are_lines() -> None:
+    """As files are that were converted to CR LF twice."""
+    first = "1\n00:00:01,000 --> 00:00:02,000\nalpha\nsecond line\n\n"
+    content = f"{first}2\n00:00:03,000 --> 00:00:04,000\nbeta\n".replace("\n", "\r\r\n")
+    assert parse(content, []) == [Cue(1.0, 2.0, "alpha second line"), Cue(3.0, 4.0, "beta")]
 
 
 def test_a_line_said_twice_is_two_cues() -> None:

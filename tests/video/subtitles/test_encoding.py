@@ -18,7 +18,7 @@ def test_encodings_and_line_ends(encoding: str, newline: str) -> None:
     problems: list[str] = []
     decoded = decode(content.encode(encoding))
     assert parse(decoded.text, problems)[1].text == "- Where is the café – “déjà vu”? - I & she don't know."
-    assert problems == [] and decoded.is_guessed == (encoding == "cp1252")
+    assert problems == [] and decoded.is_guessed == (encoding in ("cp1252", "utf-16-le", "utf-16-be"))
 
 
 def test_stray_bytes_are_still_text() -> None:
