@@ -140,7 +140,7 @@ def _check_out(out: Path, movie: Path) -> None:
     Raises:
         InputError: says what is in the way.
     """
-    if out.is_dir():
+    if os.path.isdir(out):  # False where no file can have such a name
         raise InputError(
             f"{out} is a folder: name a file in it with -o, such as {out / movie.with_suffix('.idx').name}."
         )
