@@ -15,9 +15,9 @@ AnyNode = TypeVar("AnyNode", bound=Node)
 Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
 
 RESTART: Final = 0.5
-"""How much of the router's probability `diffuse` keeps where it is; the rest moves along edges."""
+"""Share of the router's probability that `diffuse` keeps where it is; the rest moves along edges."""
 NEXT_WEIGHT: Final = 0.5
-"""What a `next` edge counts in `diffuse`, where a `similar` edge counts its cosine."""
+"""Weight of a `next` edge in `diffuse`; a `similar` edge weighs its cosine."""
 _STEPS: Final = 40  # 0.5^40 of the probability is still on its way then
 WEIGHT_EXPONENT: Final = 0.5
 """Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less

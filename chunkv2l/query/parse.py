@@ -52,7 +52,7 @@ _SHOW = re.compile(
     r"(?:(?:please )?(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go to)(?: me| us| out)?)?",
     re.IGNORECASE,
 )
-"""What is left of a question that asks to be shown a time range, once the range is taken off."""
+"""The rest of a question that asks to be shown a time range, without the range."""
 
 _GENERIC = frozenset(
     re.findall(

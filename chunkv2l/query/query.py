@@ -43,13 +43,13 @@ class Query:
     text: str
     """The question as it was asked."""
     statement: str
-    """What the router scores; "" when the question names nothing to look for."""
+    """The statement that the router scores; "" when the question names nothing to look for."""
     kind: Kind
     """"when" and "statement" ask for spans of time, the others for text."""
     relation: Relation | None = None
     """Order in time, None where the question names none; `statement` is then the anchor's."""
     budget: int | None = BUDGET
-    """How many segments may be scored for this question; None for all."""
+    """Segments that may be scored for this question; None for all."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:

@@ -238,7 +238,7 @@ ADDRESSES = {
     "HTTP://example.com/watch?v=x": "download it first",
     "rtsp://camera/1": "record it first",
     "s3://bucket/a.mp4": "download it first",
-    "file:///tmp/a.mp4": "give the path alone, /tmp/a.mp4",
+    "file:///movies/a.mp4": "give the path alone, /movies/a.mp4",
     "-": "can't be read from standard input",
     "": "empty",
 }

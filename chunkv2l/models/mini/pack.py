@@ -16,7 +16,7 @@ from chunkv2l.models.mini import smollm2
 from chunkv2l.models.mini.load import HYPERNET, READER, TAGS, adapt, check_keys, read_hypernet, reads_tags
 
 _UNUSED = ("log_temperature",)
-"""What only training needs."""
+"""Tensors that only training needs."""
 
 
 def pack(reader: Path, hypernet: Path, out: Path, calibration: Calibration | None = None) -> dict[Path, float]:

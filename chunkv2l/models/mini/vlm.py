@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MIN_FRAMES = 2
 FRAMES_PER_SECOND = 1.0
 BASE_MODEL = "chunkv2l-mini"
-"""What exported adapters say that they belong to: the folder that `chunkv2l export --base` writes."""
+"""The base model in exported adapters' configuration: the folder that `chunkv2l export --base` writes."""
 _FRAMES_AT_ONCE, _FRAMES_AT_ONCE_GPU = 16, 64
 """Frames that the vision model takes at once, on a CPU and on a GPU (docs/measurements.md#frames-at-once-mini)."""
 

@@ -29,7 +29,7 @@ SHOWN = "What is shown in the video?"
 NAMING = 0.2
 """Share of a statement that names what is there among those of photographs that have a caption too."""
 ABSENT = 0.7
-"""How surely a thing that detectors didn't find isn't there, drawn as often as they find it."""
+"""Probability that a thing is absent that detectors didn't find, drawn as often as they find it."""
 _RELATION = re.compile(r"(The .+?) (is|are) (.+)")
 _COLORS = ["red", "blue", "yellow", "green", "black", "white", "orange", "pink", "brown", "purple", "gray", "grey"]
 _COUNTS = {"two": "Two.", "three": "Three.", "four": "Four.", "five": "Five."}

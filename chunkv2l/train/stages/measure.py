@@ -24,7 +24,7 @@ class Frames:
 
 
 Given = Frames | Mapping[int, float]
-"""What an answer is conditioned on: frames in context, or clips' adapters with weights, and the bias once; {} is the
+"""The condition of an answer: frames in context, or clips' adapters with weights, and the bias once; {} is the
 bias alone."""
 
 

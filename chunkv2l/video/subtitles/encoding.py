@@ -21,7 +21,7 @@ _LEGACY: Final = frozenset(
 """Encodings that subtitles come in besides Unicode's, as the detector names them in lower case."""
 _LATIN: Final = frozenset({"windows-1250", "windows-1252", "windows-1254", "windows-1257", "windows-1258"})
 _ODD_IN_LATIN_1: Final = re.compile("[a-z][¹²³ºª¼½¾¢£¥¿¡¦¨´¸]|[¹³¼¾£¥][a-z]|[\x81\x8d\x8f\x90\x9d]")
-"""What Polish, Czech and Hungarian letters look like where they are read as Windows-1252."""
+"""Polish, Czech and Hungarian letters that were read as Windows-1252."""
 _WHOLE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 """A letter of UTF-8 that takes more than one byte."""
 
