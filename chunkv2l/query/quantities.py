@@ -59,7 +59,7 @@ def _alternatives(words: object) -> str:
 
 _SMALL = _alternatives(word for word, number in _CARDINALS.items() if number < 100)
 _HUNDREDS = _alternatives([_spell(number) for number in range(1, 10)] + ["a"])
-_SPELLED = rf"(?:(?:{_HUNDREDS})[ -]hundred(?:(?: and)?[ -](?:{_SMALL}))?|{_SMALL})(?![\w'])"
+_SPELLED = rf"(?:(?:(?:{_HUNDREDS})[ -])?hundred(?:(?: and)?[ -](?:{_SMALL}))?|{_SMALL})(?![\w'])"
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+(?:[.,]\d+)?)(?!\d|[:/]\d|[.,]\d)"
 _VULGAR = "½⅓⅔¼¾⅛"
 _NUMBER: Final = (
@@ -75,7 +75,7 @@ def _value(text: str) -> float:
     if text[0].isdigit():
         return float(text.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+", text) else text.replace(",", "."))
     spelled = re.sub(r"[ -]+", " ", text).replace(" and ", " ")
-    return float(_CARDINALS[re.sub(r"^a hundred", "one hundred", spelled)])
+    return float(_CARDINALS[re.sub(r"^(?:a )?hundred", "one hundred", spelled)])
 
 
 def _number_of(match: re.Match[str]) -> float:
@@ -194,7 +194,22 @@ def duration(joined_by_and: bool = True) -> pp.ParserElement:
     minutes = (amount("m") | element(r"an? (minute)(?![\w'])", lambda _: 60.0)) + pp.Opt(joint + seconds)
     hours = (amount("h") | element(r"an? (hour)(?![\w'])", lambda _: 3600.0)) + pp.Opt(joint + (minutes | seconds))
     total = (hours ^ minutes ^ seconds).set_parse_action(lambda tokens: [sum(tokens)])
-    return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ total
+    return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ _minute_thirty() ^ total
+
+
+_TIME_GOES_ON: Final = r"(?= ?(?:$|[,;:?-]|(?:to|until|till?|through|and|into|mark|before|after)(?!\w)))"
+"""What follows the seconds of "one minute thirty"; other words are what there is thirty of."""
+
+
+def _minute_thirty() -> pp.ParserElement:
+    """Return an element for minutes and seconds without the word "seconds", "one minute thirty": its seconds."""
+    seconds = element(rf"(?:(?P<digits>[1-5]?\d)|(?P<words>{_SMALL}))(?![\w'.:]){_TIME_GOES_ON}", _small_seconds)
+    seconds.add_condition(lambda tokens: tokens[0] < 60)
+    return (number() + unit("m") + seconds).set_parse_action(lambda tokens: [tokens[0] * tokens[1] + tokens[2]])
+
+
+def _small_seconds(match: re.Match[str]) -> float:
+    return _value(match["digits"] or match["words"])
 
 
 # ---- clock times
