@@ -18,6 +18,7 @@ _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
     ),
     ("length", rf"(?:what is )?{_MOVIE}'s (?:total )?{_LENGTH}"),
     ("length", rf"(?:the )?(?:total )?{_LENGTH} of {_MOVIE}"),
+    ("length", rf"what is the (?:total |full |overall )?(?:(?:video|movie|film|clip) )?{_LENGTH}"),
     (
         "length",
         rf"how many (?:seconds|minutes|hours)(?: long)? (?:is|does|are (?:there )?in|has) {_MOVIE}(?: {_LASTS})*",

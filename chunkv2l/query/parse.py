@@ -49,7 +49,8 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
 _LEADS = tuple((re.compile(pattern + r"(?![\w'’])[,:]?\s*", re.IGNORECASE), kind) for pattern, kind in _PATTERNS)
 
 _SHOW = re.compile(
-    r"(?:(?:please )?(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go to)(?: me| us| out)?)?",
+    r"(?:(?:please )?(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go to)(?: me| us| out)?)?"
+    r"(?: ?\b(?:everything|all)(?: that happens| there is)?)?",
     re.IGNORECASE,
 )
 """The rest of a question that asks to be shown a time range, without the range."""
@@ -119,7 +120,7 @@ def parse(question: str) -> Parsed:
     order = take_order(remaining, read_plain)
     if order is not None and not _is_something(clause(order.anchor)):
         order = None
-    unread = find_unread(f"{order.left}, {order.anchor}" if order else remaining)
+    unread = reading.unread + find_unread(f"{order.left}, {order.anchor}" if order else remaining)
     if order is None and reading.time_range is None:
         return Parsed(*read_plain(remaining), unread=unread)
     anchor, answer_kind, event, left = _read_around(order, remaining, read_plain)

@@ -8,7 +8,7 @@ In the order in which they are defined, each from the ones before it:
     part     "the first" extent, "the third" extent, "the middle"       an interval of another one
              extent, "the beginning", each "of" a part or of the movie
     phrase   "between" point "and" point, "after" point or part,        what a question is restricted to
-             "in" part, "at" point, point "-" point, …
+             "in" part, "at" point, point "-" point, …; "except" phrase
 
 The longest phrase that fits counts. Quantities are `chunkv2l.query.quantities`'s.
 """
@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import pyparsing as pp
@@ -32,6 +33,9 @@ SCANNED: Final = 240
 NEAR: Final = 10.0
 """Seconds that "right before" and "just after" a time reach."""
 
+
+NOT_ONE_RANGE: Final = "not one range"
+"""Yielded for a restriction that isn't one interval: "outside the second minute", "after 2:00 but before 1:00"."""
 
 Part: TypeAlias = Callable[[TimeRange], TimeRange]
 """From a range to a part of it."""
@@ -172,6 +176,7 @@ def _within(part: Part, whole: TimeRange) -> TimeRange:
     return part(whole)
 
 
+_part_extent = _extent ^ _to_moment(quantities.clock_time())
 _window = pp.Opt(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
 _is_first = match_words("(?:very )?(?:first|1st|opening|initial|starting|beginning)")
 _is_last = match_words("(?:very )?(?:last|final|closing|ending|concluding)")
@@ -183,9 +188,9 @@ _from_last = (
 )
 _nth_unit = _rule(quantities.ordinal() + (_one_unit ^ _length ^ _share), _nth)
 _part = (
-    _rule(_is_first + _extent, _first)
-    ^ _rule(_is_last + _extent, _last)
-    ^ _rule(_is_middle + _extent, _middle)
+    _rule(_is_first + _part_extent, _first)
+    ^ _rule(_is_last + _part_extent, _last)
+    ^ _rule(_is_middle + _part_extent, _middle)
     ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
     ^ _nth_unit
 ) + _window
@@ -231,6 +236,33 @@ def _before(moment: Moment | TimeRange) -> TimeRange:
     return TimeRange(START, moment.start if isinstance(moment, TimeRange) else moment)
 
 
+def _overlap(after: TimeRange, before: TimeRange) -> TimeRange | str:
+    return after.overlap(before) or NOT_ONE_RANGE
+
+
+def _complement(excluded: TimeRange | str) -> TimeRange | str:
+    return (isinstance(excluded, TimeRange) and excluded.complement()) or NOT_ONE_RANGE
+
+
+def _leave_out(time_range: TimeRange | str, remaining: TimeRange | str | None = None) -> TimeRange | str:
+    """Return a range without what is excluded of it: "after 1:00 but not in the last minute"."""
+    if remaining is None:
+        return time_range
+    if isinstance(time_range, str) or isinstance(remaining, str):
+        return NOT_ONE_RANGE
+    if remaining.start == START and time_range.end == END:
+        return time_range.overlap(remaining) or NOT_ONE_RANGE
+    if remaining.end == END and time_range.start == START:
+        return remaining.overlap(time_range) or NOT_ONE_RANGE
+    return NOT_ONE_RANGE
+
+
+def _consecutive(unit: float, *numbers: float) -> TimeRange | str:
+    if any(after != before + 1 for before, after in pairwise(numbers)):
+        return NOT_ONE_RANGE
+    return TimeRange(Moment(seconds=unit * max(numbers[0] - 1, 0.0)), Moment(seconds=unit * numbers[-1]))
+
+
 def _beside(extent: Moment, is_after: bool, moment: Moment | TimeRange) -> TimeRange:
     if is_after:
         return _first(extent)(_after(moment))
@@ -270,15 +302,68 @@ _after_words = match_words("after|past|beyond|following|later than|since|not bef
 _before_words = match_words(
     "before|until|till|til|up (?:to|until|till)|upto|prior to|earlier than|no later than|not after|by|ahead of"
 )
+_up_to = match_words("until|till?|up (?:to|until|till)|upto")
+_including = match_words("(?:until|till?|up (?:to|until|till)|upto|through) and including")
+_end_of = match_words(f"the (?:very )?(?:{_FINISH}) of") + _the + (_bounds ^ _inner)
+_start_of = match_words(f"the (?:very )?(?:{_BEGIN}) of") + _the + (_bounds ^ _inner)
+_end_of_part = _rule(_end_of, lambda part: part.end)
+_start_of_part = _rule(_start_of, lambda part: part.start)
+_beginning_part = _rule(
+    _is_first + _part_extent + _window + pp.Opt(_of_movie), lambda extent: _first(extent)(TimeRange())
+)
+_before_phrase = (
+    _rule(_before_words + (_end_of_part ^ _start_of_part), _before)
+    ^ _rule(_including + _the + (_bounds ^ _part_of_part), lambda part: TimeRange(START, part.end))
+    ^ _rule(match_words("through") + _end_of_part, _before)
+    ^ _rule(_up_to + _the + _beginning_part, lambda part: part)
+    ^ _rule(_before_words + _point, _before)
+    ^ _rule(_before_words + _the + _part_of_part, _before)
+)
+_after_phrase = (
+    _rule(_after_words + (_end_of_part ^ _start_of_part), _after)
+    ^ _rule(_after_words + _point, _after)
+    ^ _rule(_after_words + _the + _part_of_part, _after)
+)
+_both = pp.Suppress(pp.Opt(pp.Regex(r",? ?(?:but|and|yet|,)(?!\w)")))
 _nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment"
 _in_words = match_words("in|during|within|over|throughout|for|inside|through|across|of|from")
 _at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa|as of)")
+
+_listed_units = (
+    pp.Opt(match_words("in|during|within|over|throughout|for|across"))
+    + _the
+    + _rule(
+        pp.Regex(r"(?=(?:minutes|mins|hours|hrs)\b)").suppress()
+        + quantities.unit("m", "h")
+        + _number
+        + (pp.Suppress(pp.Regex(r",(?! ?and(?!\w))")) + _number)[...]
+        + match_words(",? ?and")
+        + _number,
+        _consecutive,
+    )
+    + pp.Opt(_of_movie)
+)
 
 _phrase = (
     _rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), TimeRange)
     ^ _rule(_from + _point + _joint + _point, TimeRange)
     ^ _rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
     ^ _rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
+    ^ _listed_units
+    ^ _rule(
+        match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
+        + _point
+        + match_words("(?:and )?for(?: the next)?")
+        + (_length ^ _one_unit),
+        lambda moment, extent: _first(extent)(_after(moment)),
+    )
+    ^ _rule(
+        match_words("(?:show|play|give|watch|see)(?: me| us)?")
+        + (_length ^ _one_unit)
+        + match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
+        + (_explicit ^ (_edge + pp.Opt(_of_movie))),
+        lambda extent, moment: _first(extent)(_after(moment)),
+    )
     ^ pp.Opt(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
     ^ pp.Opt(_in_words) + _pair
     ^ _rule(
@@ -290,10 +375,10 @@ _phrase = (
         lambda r: TimeRange(r.start, END),
     )
     ^ _rule(_explicit + _onwards, _after)
-    ^ _rule(_after_words + _point, _after)
-    ^ _rule(_after_words + _the + _part_of_part, _after)
-    ^ _rule(_before_words + _point, _before)
-    ^ _rule(_before_words + _the + _part_of_part, _before)
+    ^ _rule(_after_phrase + _both + _before_phrase, _overlap)
+    ^ _rule(_before_phrase + _both + _after_phrase, lambda before, after: _overlap(after, before))
+    ^ _after_phrase
+    ^ _before_phrase
     ^ _rule(
         match_words(f"(?:{_nearly}) (?:after|past|following)") + _point,
         lambda m: TimeRange(m, m + Moment(seconds=NEAR)),
@@ -324,10 +409,10 @@ _phrase = (
         + pp.Opt(match_words("first|last"))
         + (_length ^ _one_unit)
         + (
-            _constant("after|following|from|past", True)
+            _constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
             | _constant("before|leading up to|preceding|prior to|until", False)
         )
-        + (_explicit ^ _part_of_part),
+        + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _part_of_part),
         _beside,
     )
     ^ _rule(
@@ -340,9 +425,19 @@ _scene = _rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
 ) | _rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
 _bare = (_rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit).set_name("bare")
+_excluded = _rule(
+    match_words(
+        r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|ignoring|skipping|without|"
+        r"leaving out|other than|apart from|aside from)"
+        r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?)"
+    )
+    + (_phrase ^ _the + (_bounds ^ _part_of_part)),
+    _complement,
+)
+_limited = _rule(_phrase + pp.Opt(pp.Suppress(pp.Opt(",")) + _excluded), _leave_out)
 _begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?=[\w~@½⅓⅔¼¾⅛])"))
 _phrases = _begins_word + (
-    _rule(_phrase | _scene, lambda time_range: (time_range, False))
+    _rule(_excluded ^ (_limited | _scene), lambda time_range: (time_range, False))
     ^ _rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
@@ -357,10 +452,11 @@ class Phrase:
 
     Attributes:
         start, end: its characters in the text.
+        range: None where it isn't one interval: "outside the second minute".
         is_bare: it is a point without a preposition, "2:15", which may be something else: a score, a verse.
     """
 
-    range: TimeRange
+    range: TimeRange | None
     start: int
     end: int
     is_bare: bool = False
@@ -385,14 +481,33 @@ def _windows(folded: str) -> list[tuple[int, str]]:
     return [(0, first), (len(folded) - len(last), last)]
 
 
+_QUOTATION = re.compile(
+    r"“[^”]+(?:”|$)|(?<!\w)\"[^\"]+(?:\"(?!\w)|$)|«[^»]+(?:»|$)|(?<!\w)‘(?:[^‘’]|(?<=\w)’(?=\w))+’(?!\w)"
+    r"|(?<!\w)'(?:[^']|(?<=\w)'(?=\w))+'(?!\w)"
+)
+
+
+def find_quotations(text: str) -> list[tuple[int, int]]:
+    """Return what stands between quotation marks in a text: (start, end) characters of each, in order."""
+    return [match.span() for match in _QUOTATION.finditer(text)]
+
+
+def _as_range(yielded: TimeRange | str) -> TimeRange | None:
+    return yielded if isinstance(yielded, TimeRange) else None
+
+
 def find_phrases(text: str) -> list[Phrase]:
     """Return the phrases for time ranges in a text, in order, the longest of those that begin alike."""
     folded = quantities.fold(text)
-    phrases = (Phrase(tokens[0][0], start, end, tokens[0][1]) for tokens, start, end in _scan(_phrases, folded))
+    quoted = find_quotations(text)
+    phrases = (
+        Phrase(_as_range(tokens[0][0]), start, end, tokens[0][1]) for tokens, start, end in _scan(_phrases, folded)
+    )
     return [
         phrase
         for phrase in phrases
         if not _NOT_AFTER.match(folded, phrase.end)
+        and not any(start < phrase.end and phrase.start < end for start, end in quoted)
         and not any(phrase.start < match.start() < phrase.end < match.end() for match in _DISTANCE.finditer(folded))
     ]
 
@@ -423,6 +538,14 @@ def find_offset(text: str) -> tuple[int, tuple[float, float] | None]:
 _quantity = _begins_word + (
     pp.Suppress(pp.Regex(r"half past(?: \w+)?|(?:a )?quarter (?:past|to)(?: \w+)?|\w+ o'clock|at (?:noon|midnight)"))
     ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|\d+(?::\d+)+|frames? \d+"))
+    ^ pp.Suppress(pp.Regex(r"(?:at|around|about|by|until|till|before|after|from|since) \d{1,3}(?:\.\d+)?(?= ?(?:$|,))"))
+    ^ pp.Suppress(
+        pp.Regex(
+            r"(?:in|during|within|over|for|throughout) (?:the )?(?:very )?(?:first|last|final|opening|closing)(?!\w)"
+        )
+        + _number
+        + pp.Regex(r"-?[a-z]+")
+    )
     ^ pp.Suppress(quantities.duration())
 )
 
@@ -434,4 +557,6 @@ def find_quantities(text: str) -> list[tuple[int, int]]:
     """
     folded = quantities.fold(text)
     spans = [(start, end) for _, start, end in _scan(_quantity, folded)]
+    quoted = find_quotations(text)
+    spans = [(a, b) for a, b in spans if not any(start < b and a < end for start, end in quoted)]
     return [(start, end) for start, end in spans if not re.fullmatch(r"an? \w+|[\d.,]+ ?m", folded[start:end])]

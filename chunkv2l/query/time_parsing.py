@@ -46,10 +46,12 @@ class Reading:
     Attributes:
         text: the question without its time range.
         time_range: None where it names none.
+        unread: its restriction as it words it, if that isn't one interval; () otherwise.
     """
 
     text: str
     time_range: TimeRange | None = None
+    unread: tuple[str, ...] = ()
 
 
 def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
@@ -75,7 +77,7 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         words = text[phrase.start : phrase.end]
         if remaining and answer_kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
             continue
-        return Reading(remaining, phrase.range)
+        return Reading(remaining, phrase.range, () if phrase.range is not None else (words,))
     return Reading(text)
 
 

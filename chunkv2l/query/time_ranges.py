@@ -55,6 +55,23 @@ class TimeRange:
             return {"span": [None, None], "share": False}
         return {"span": [None if moment == END else moment.seconds for moment in ends], "share": False}
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether it has no length in a movie of any length: it ends where it starts, or before."""
+        length = self.end - self.start
+        return length.share <= 0 and length.seconds <= 0
+
+    def complement(self) -> TimeRange | None:
+        """Return what is left of the movie without it; None where that isn't one interval."""
+        if self.is_empty or (self.start == START) == (self.end == END):
+            return None
+        return TimeRange(self.end, END) if self.start == START else TimeRange(START, self.start)
+
+    def overlap(self, other: TimeRange) -> TimeRange | None:
+        """Return a range up to the end of another one, as "after 1:00" and "before 1:30" give; None if it is empty."""
+        joined = TimeRange(self.start, other.end)
+        return None if joined.is_empty else joined
+
     def part(self, low: float, high: float) -> TimeRange:
         """Return the part of it between two shares of its length."""
         length = self.end - self.start

@@ -214,6 +214,46 @@ RANGES = [
     ("What happens in the last minute before 3:00?", "", 120, 180),
     ("What happens in the first ten seconds after the 2 minute mark?", "", 120, 130),
     ("What happens within 10 seconds of 2:00?", "", 110, 130),
+    ("What happens in the 30 seconds before the end?", "", 276.08, END),
+    ("What happens in the minute before the end of the video?", "", 246.08, END),
+    ("What happens in the 30 seconds after the start?", "", 0, 30),
+    ("What happens in the last minute before the end?", "", 246.08, END),
+    # a length from a time on
+    ("What happens from 1:00 for 30 seconds?", "", 60, 90),
+    ("What happens after 1:00 for the next 30 seconds?", "", 60, 90),
+    ("What happens for 20 seconds starting at 1:10?", "", 70, 90),
+    ("What happens in the first 0:20?", "", 0, 20),
+    ("What happens in the last 1:20?", "", 226.08, END),
+    # both bounds
+    ("What happens after 1:00 but before 1:30?", "", 60, 90),
+    ("What happens before 1:30 but after 1:00?", "", 60, 90),
+    ("After 1:00 and before 1:30, who sings?", "Sings.", 60, 90),
+    ("What happens after the first minute and before the third minute?", "", 60, 120),
+    ("What happens after 1:00, but not after 1:30?", "", 60, 90),
+    # up to a part, and up to its end
+    ("What happens up to the first minute?", "", 0, 60),
+    ("What happens until the first half?", "", 0, 153.04),
+    ("What happens up to the second minute?", "", 0, 60),
+    ("What happens up to and including the second minute?", "", 0, 120),
+    ("What happens until the end of the second minute?", "", 0, 120),
+    ("What happens through the end of minute 2?", "", 0, 120),
+    ("What happens before the start of the third minute?", "", 0, 120),
+    ("What happens after the end of the first minute?", "", 60, END),
+    # what is left of the movie
+    ("What happens outside the first minute?", "", 60, END),
+    ("What happens except in the first minute?", "", 60, END),
+    ("What happens not in the first minute?", "", 60, END),
+    ("When does a dog bark, but not in the last minute?", "A dog bark.", 0, 246.08),
+    ("What happens outside of the second half?", "", 0, 153.04),
+    ("What happens not until 2:00?", "", 120, END),
+    ("What happens after the first minute but not in the last minute?", "", 60, 246.08),
+    # neighbours by their numbers
+    ("What happens during minutes one and two?", "", 0, 120),
+    ("What happens in minutes 2 and 3?", "", 60, 180),
+    ("What happens in minutes 2, 3 and 4?", "", 60, 240),
+    # words in quotation marks beside a time
+    ('When does he say "stop at 5:30" in the first minute?', 'He say "stop at 5:30".', 0, 60),
+    ("When does a man say 'don't go' in the first minute?", "A man say 'don't go'.", 0, 60),
     # statements that name a time beyond doubt
     ("a rabbit in the first 10 seconds", "A rabbit.", 0, 10),
     ("rabbit between 1:00 and 2:00", "Rabbit.", 60, 120),
@@ -278,6 +318,33 @@ NO_RANGES = [
     ("When does he count for ten seconds?", "He count for ten seconds.", ("ten seconds",)),
     ("When does the 30-second ad play?", "The 30-second ad play.", ("30-second",)),
     ("What happens two minutes later?", "Two minutes later.", ("two minutes",)),
+    # in quotation marks
+    ("When does the man say “meet me at 5:30”?", "The man say “meet me at 5:30”.", ()),
+    ('When does the man say "meet me at 5:30"?', 'The man say "meet me at 5:30".', ()),
+    ("When does the man say 'meet me at 5:30'?", "The man say 'meet me at 5:30'.", ()),
+    ('When does the sign read "in the first minute"?', 'The sign read "in the first minute".', ()),
+    # not one range
+    ("What happens outside the second minute?", "", ("outside the second minute",)),
+    ("When does a dog bark, except at 2:15?", "A dog bark.", ("except at 2:15",)),
+    ("What happens outside 1:00-2:00?", "", ("outside 1:00-2:00",)),
+    (
+        "What happens between 1:00 and 2:00 except from 1:20 to 1:30?",
+        "",
+        ("between 1:00 and 2:00 except from 1:20 to 1:30",),
+    ),
+    (
+        "What happens after the first minute and before the second minute?",
+        "",
+        ("after the first minute and before the second minute",),
+    ),
+    ("What happens in minutes 1 and 4?", "", ("in minutes 1 and 4",)),
+    # no unit of time
+    ("What happens in the first 3 fortnights?", "In the first 3 fortnights.", ("in the first 3 fortnights",)),
+    ("What happens in the last five jiffies?", "In the last five jiffies.", ("in the last five jiffies",)),
+    ("What happens at 2.30?", "At 2.30.", ("at 2.30",)),
+    ("At 61, what happens?", "At 61, what happens.", ("At 61",)),
+    ("When do they live at 61 Main Street?", "They live at 61 Main Street.", ()),
+    ("When does a man fight without the first man?", "A man fight without the first man.", ()),
 ]  # fmt: skip
 
 
@@ -404,6 +471,10 @@ def test_distance_from_an_event(question: str, kind: str, anchor: str, offset: t
         ("1:00-2:00", 60, 120),
         ("the last minute", 246.08, END),
         ("2:15", 135, 135),
+        ("Show me everything from 3:20 on", 200, END),
+        ("Show me everything that happens in the first minute", 0, 60),
+        ("Show me 20 seconds from 1:10", 70, 90),
+        ("Show me the 30 seconds before the end", 276.08, END),
     ],
 )
 def test_questions_for_a_range_and_no_more(question: str, start: float, end: float) -> None:
