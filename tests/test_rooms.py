@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
@@ -224,4 +225,16 @@ def test_docstrings_open_with_what_a_thing_does() -> None:
         for node in ast.walk(tree)
         if isinstance(node, kinds) and (text := ast.get_docstring(node)) and text.startswith(RIDDLES)
     ]
+    riddles += [f"{name}:{line} {text.splitlines()[0]}" for name, line, text in constants() if text.startswith(RIDDLES)]
     assert riddles == []
+
+
+def constants() -> Iterator[tuple[str, int, str]]:
+    """(file, line, text) of the strings that describe constants and fields, right behind them."""
+    for name, tree in sources().items():
+        for node in ast.walk(tree):
+            for value, text in pairwise(node.body if isinstance(node, (ast.Module, ast.ClassDef)) else []):
+                if isinstance(value, (ast.Assign, ast.AnnAssign)) and isinstance(text, ast.Expr):
+                    described = text.value
+                    if isinstance(described, ast.Constant) and isinstance(described.value, str):
+                        yield name, text.lineno, described.value

@@ -198,7 +198,7 @@ def duration(joined_by_and: bool = True) -> pp.ParserElement:
 
 
 _TIME_GOES_ON: Final = r"(?= ?(?:$|[,;:?-]|(?:to|until|till?|through|and|into|mark|before|after)(?!\w)))"
-"""What follows the seconds of "one minute thirty"; other words are what there is thirty of."""
+"""Words that may follow the seconds of "one minute thirty"; with other words, thirty is their number."""
 
 
 def _minute_thirty() -> pp.ParserElement:

@@ -61,7 +61,7 @@ _MOVIE = r"(?:movie|video|film|clip|footage|recording|show|episode|tape|vid)"
 _OF_MOVIE = rf"(?:of|in|into|through|from|within) (?:the |this |that |my |our )?(?:whole |entire |full )?{_MOVIE}"
 _QUESTION = r"(?:what|who|where|which|how|when|is|are|was|were|do|does|did|has|have|can)"
 _BREAK = rf"(?= ?(?:$|[,;:.]|{_QUESTION}\b))"
-"""Where "in" ends the time: "30 seconds in, what happens?", not "30 seconds in the water"."""
+"""Follows an "in" that ends a time: "30 seconds in, what happens?", not "30 seconds in the water"."""
 _BEGIN, _FINISH = r"beginning|start|opening|outset", r"end|ending"
 _MIDDLE = r"middle|mid-?point|half-?way (?:point|mark)|middle point"
 
@@ -441,9 +441,9 @@ _phrases = _begins_word + (
     ^ _rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
-"""What may not follow a phrase: "at the end of the line" is no time."""
+"""Words that may not follow a phrase: "at the end of the line" is no time."""
 _DISTANCE = re.compile(rf"\b(?:{'|'.join(quantities.UNIT_WORDS.values())})\.? (?:after|before|later|earlier|ago)\b")
-"""How a phrase goes on that is the distance from an event: "about ten seconds after a dog barks"."""
+"""Words behind a phrase that is the distance from an event: "about ten seconds after a dog barks"."""
 
 
 @dataclass(frozen=True)
@@ -521,7 +521,7 @@ _offset = _begins_word + (
     ^ _rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
     ^ _rule(_least + _length, lambda extent: (extent.seconds, math.inf))
 )
-"""How far from an event something is: "10 seconds", "within a minute", before "after" or "before"."""
+"""Distance from an event: "10 seconds", "within a minute", before "after" or "before"."""
 
 
 def find_offset(text: str) -> tuple[int, tuple[float, float] | None]:

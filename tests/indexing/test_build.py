@@ -238,7 +238,7 @@ def test_something_else_is_never_replaced(movie: Path, tmp_path: Path, model: Fa
     precious.write_text("Dear reader, " * 20)
     with pytest.raises(InputError, match="and isn't replaced: choose another -o"):
         make(movie, precious, model, force=force)
-    with pytest.raises(InputError, match="and isn't replaced"):
+    with pytest.raises(InputError, match="is a folder"):
         make(movie, tmp_path, model, force=force)
     copied = tmp_path / "movie.idx"
     copied.write_bytes(movie.read_bytes())
