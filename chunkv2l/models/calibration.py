@@ -49,10 +49,6 @@ class Calibration:
         if not isinstance(self.mu, bool):
             raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
 
-    def key_weight(self, tokens: int) -> float:
-        """Return κ · T^−ε."""
-        return float(self.key * tokens**-self.epsilon)
-
     def to_text(self) -> str:
         """Return the calibration as one line of JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
