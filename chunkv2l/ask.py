@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import networkx as nx
 
 from chunkv2l import policies
-from chunkv2l.answer.answer import Answer, Route, Timing, describe_count, describe_moment
+from chunkv2l.answer.answer import Answer, PartialAnswer, Route, Timing, describe_count, describe_moment
 from chunkv2l.answer.from_index import answer_from_index, describe_unread
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
 from chunkv2l.defaults import BUDGET, MODELS
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS: Final = 64
 """Length of a generated answer."""
+FOLLOW_UP: Final = "follow-up"
+"""The policy of an answer that was generated under the adapter of an earlier one."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,7 @@ class Index:
         policy: str | Policy | None = None,
         top_k: int | None = None,
         budget: int | Literal["all"] | None = BUDGET,
+        progress: Callable[[PartialAnswer], None] | None = None,
     ) -> Answer:
         """Answer a question.
 
@@ -241,6 +244,8 @@ class Index:
                 by the kind of question (`policies.choose`).
             top_k: segments to compose, for policies that take it; None leaves the policy's default.
             budget: segments that may be scored; None or "all" for every one.
+            progress: called when the moments are known, and after each token of the text; what it raises ends the
+                answering, and is passed on.
 
         Raises:
             InputError: an empty question, a bad policy, or an index that doesn't belong to the model.
@@ -256,15 +261,18 @@ class Index:
         routed = self._route(asked, timer)
         routed_at = perf_counter()
         spans = self._find_spans(asked, routed)
-        text = _say_spans(asked, routed, spans)
+        text, prompt = _say_spans(asked, routed, spans), ""
         composed_at = first_token_at = perf_counter()
+        partial_answer = PartialAnswer(spans, routed.not_there, text or "")
+        if progress is not None:
+            progress(partial_answer)
         if text is None:
             with timer("compose"):
                 adapter = self.compose(routed.weights)
             composed_at = perf_counter()
             prompt = asked.parsed.prompt(asked.text, routed.follows_order)
             with timer("generate"):
-                text, first_token_at = self._generate(prompt, adapter)
+                text, first_token_at = self._generate(prompt, adapter, partial_answer, progress)
         timing = Timing(
             load_s=load_s,
             route_s=routed_at - started,
@@ -290,7 +298,45 @@ class Index:
             timing,
             route=route,
             notes=asked.notes,
+            prompt=prompt,
         )
+
+    def follow_up(
+        self,
+        question: str,
+        weights: Mapping[Node, float],
+        adapter: Adapter | None = None,
+        progress: Callable[[PartialAnswer], None] | None = None,
+    ) -> Answer:
+        """Answer another question about the moments of an earlier one, with text: nothing is routed again.
+
+        Args:
+            weights: {node: weight} of the earlier answer, `dict(answer.route.weights)`.
+            adapter: what `compose` made of them, if it is at hand.
+            progress: as for `ask`.
+
+        Raises:
+            InputError: an empty question, or weights that can't be composed.
+        """
+        text = clean_question(question)
+        checked = policies.check(FOLLOW_UP, weights, self.graph)
+        load_s = self._load()
+        timer, started = StepTimer(), perf_counter()
+        shared = share_among_segments(self.graph, checked)
+        spans = join_adjacent(self.segments, list(shared), policies.shares(shared))
+        partial_answer = PartialAnswer(spans, None)
+        if progress is not None:
+            progress(partial_answer)
+        with timer("compose"):
+            adapter = adapter or self.compose(checked)
+        composed_at = perf_counter()
+        with timer("generate"):
+            said, first_token_at = self._generate(text, adapter, partial_answer, progress)
+        total_s = load_s + perf_counter() - started
+        timing = Timing(load_s, 0.0, composed_at - started, first_token_at - started, total_s)
+        route = Route(None, None, None, (), tuple(checked.items()), tuple(timer.seconds.items()))
+        model = self.file.meta.model
+        return Answer(text, said, spans, None, FOLLOW_UP, model, timing, route=route, prompt=text)
 
     def _answer_known(self, asked: _Asked, text: str, spans: tuple[Span, ...]) -> Answer:
         """Return an answer that the index gave, without a model."""
@@ -369,11 +415,26 @@ class Index:
         """Search captions and subtitles of the part asked about: for the words said, where the question names some."""
         return self.file.search(asked.said or statement, within=first_and_last(asked.graph))
 
-    def _generate(self, prompt: str, adapter: Adapter) -> tuple[str, float]:
+    def _generate(
+        self,
+        prompt: str,
+        adapter: Adapter,
+        so_far: PartialAnswer,
+        progress: Callable[[PartialAnswer], None] | None,
+    ) -> tuple[str, float]:
         """Generate an answer's text; also return the `perf_counter` at which its first token was known."""
         times: list[float] = []
+
+        def pass_on(text: str) -> None:
+            if progress is not None:
+                progress(replace(so_far, text=text.strip()))
+
         (text,) = self.model.vlm.generate(
-            [prompt], adapter, MAX_NEW_TOKENS, on_first_token=lambda: times.append(perf_counter())
+            [prompt],
+            adapter,
+            MAX_NEW_TOKENS,
+            on_first_token=lambda: times.append(perf_counter()),
+            on_text=None if progress is None else pass_on,
         )
         return text.strip(), times[0] if times else perf_counter()
 

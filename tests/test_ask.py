@@ -17,7 +17,7 @@ import torch
 import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
-from chunkv2l.answer.answer import Answer, describe_moment
+from chunkv2l.answer.answer import Answer, PartialAnswer, describe_moment
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
@@ -322,6 +322,48 @@ def test_the_first_token_is_told_before_the_last(tmp_path: Path, monkeypatch: py
     before = timing.route_s + timing.compose_s
     first, whole = timing.first_token_s - before, timing.total_s - timing.load_s - before
     assert len(steps) >= 2 and 0.03 <= first <= whole - 0.03 * (len(steps) - 1)
+
+
+def test_moments_are_told_first_and_the_text_as_it_grows(index: Index) -> None:
+    steps: list[PartialAnswer] = []
+    answer = index.ask(WHAT, progress=steps.append)
+    assert steps[0] == PartialAnswer(answer.spans, answer.not_there)
+    assert [step.text for step in steps[1:]] == [
+        " ".join(answer.answer.split()[: i + 1]) for i in range(len(steps) - 1)
+    ]
+    assert steps[-1].text == answer.answer
+    steps.clear()
+    answer = index.ask(WHEN, progress=steps.append)
+    assert steps == [PartialAnswer(answer.spans, answer.not_there, answer.answer)]
+
+
+def test_answering_ends_when_progress_raises(index: Index) -> None:
+    def stop(step: PartialAnswer) -> None:
+        if step.text:
+            raise InterruptedError
+
+    expected = index.ask(WHAT).answer
+    with pytest.raises(InterruptedError):
+        index.ask(WHAT, progress=stop)
+    assert index.ask(WHAT).answer == expected
+
+
+def test_a_follow_up_is_answered_under_the_same_adapter_without_scores(index: Index, model: FakeModel) -> None:
+    first = index.ask(WHAT)
+    assert first.route is not None
+    assert first.prompt == WHAT
+    weights = dict(first.route.weights)
+    model.vlm.prompts.clear()
+    again = index.follow_up(WHAT, weights)
+    assert (again.answer, again.policy, again.not_there) == (first.answer, "follow-up", None)
+    assert model.vlm.prompts == [model.vlm.prompt_ids(WHAT)]
+    assert {number for span in again.spans for number in span.segments} == set(weights)
+    assert (
+        index.follow_up("What runs?", weights, index.compose(weights)).answer
+        == index.follow_up("What runs?", weights).answer
+    )
+    with pytest.raises(InputError, match="policy follow-up"):
+        index.follow_up(WHAT, {99: 1.0})
 
 
 def test_answers_are_the_same_every_time(index: Index) -> None:

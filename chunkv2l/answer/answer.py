@@ -10,7 +10,7 @@ from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
 from chunkv2l.timecode import between
 
-__all__ = ["Answer", "Route", "Timing", "describe_count", "describe_moment"]
+__all__ = ["Answer", "PartialAnswer", "Route", "Timing", "describe_count", "describe_moment"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Answer:
         visual_tokens: always 0.
         route: how it was found.
         notes: sentences about what in the question was not understood.
+        prompt: the text that the model generated from; "" where nothing was generated.
     """
 
     question: str
@@ -56,6 +57,7 @@ class Answer:
     visual_tokens: Literal[0] = 0
     route: Route | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    prompt: str = field(default="", repr=False, compare=False)
 
     def to_json(self, explain: bool = False) -> dict[str, Any]:
         """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
@@ -77,6 +79,20 @@ class Answer:
         if explain and self.route is not None:
             values["route"] = self.route.to_json()
         return values
+
+
+@dataclass(frozen=True)
+class PartialAnswer:
+    """An answer while it is made.
+
+    Attributes:
+        spans, not_there: as in `Answer`; they are known before the text.
+        text: what is generated so far.
+    """
+
+    spans: tuple[Span, ...]
+    not_there: float | None
+    text: str = ""
 
 
 def describe_moment(span: Span, not_there: float | None, within: bool = False) -> str:

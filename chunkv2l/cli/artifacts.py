@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chunkv2l.errors import InputError
+from chunkv2l.index.movie_file import find_movie
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
-    from chunkv2l.index.file import IndexFile
 
 
 @dataclass(frozen=True)
@@ -78,34 +77,3 @@ class Outputs:
                 stream=index.file.meta.settings.get("stream"),
             )
             say(clip.describe())
-
-
-def find_movie(index: IndexFile, movie: str | Path | None = None) -> Path:
-    """Return the path of an index's movie: the file named, or the one beside the index, if its content is the movie's.
-
-    Raises:
-        InputError: there is none, it can't be read, or it is another movie.
-    """
-    from chunkv2l.video.fingerprint import fingerprint
-
-    recorded = index.meta.movie
-    name = str(recorded["name"])
-    if movie is None:
-        beside = index.path.parent / Path(name).name
-        renamed = index.path.with_suffix(Path(name).suffix or ".mp4")
-        path = next((candidate for candidate in (beside, renamed) if candidate.is_file()), None)
-        if path is None:
-            raise InputError(f"The movie {name} isn't beside {index.path}: say where it is with --movie FILE.")
-    else:
-        path = Path(movie)
-        if not path.is_file():
-            raise InputError(f"There is no movie {path}: name the file that {index.path} is of ({name}).")
-    try:
-        is_same = path.stat().st_size == recorded.get("size") and fingerprint(path)["sha256"] == recorded["sha256"]
-    except OSError as error:
-        raise InputError(f"{path} can't be read ({error.strerror}).") from error
-    if not is_same:
-        raise InputError(
-            f"{path} isn't the movie that {index.path} is of (its content differs): name the right file with --movie."
-        )
-    return path

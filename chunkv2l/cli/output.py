@@ -55,6 +55,7 @@ def show_report(report: BuildReport) -> None:
 
 def show_index(file: IndexFile) -> None:
     """Show an index's segments, and what it was made from."""
+    from chunkv2l.index.overview import chapters_json
     from chunkv2l.timecode import clock, precision
 
     meta = file.meta
@@ -67,7 +68,7 @@ def show_index(file: IndexFile) -> None:
         *(f"note: {note['text']}" for note in meta.notes),
     ]
     decimals = 1 if duration < 3600 else 0
-    begins = {chapter["first"]: chapter for chapter in _chapters(file)}
+    begins = {chapter["first"]: chapter for chapter in chapters_json(file)}
     for segment in file.segments:
         if chapter := begins.get(segment.id):
             times = _show_times(chapter["start"], chapter["end"], decimals)
@@ -84,44 +85,6 @@ def _show_times(start: float, end: float, decimals: int) -> str:
     if end - start < 0.2:
         decimals = max(decimals, precision(end - start))
     return f"{clock(start, decimals)} – {clock(end, decimals)}"
-
-
-def index_json(file: IndexFile) -> dict[str, Any]:
-    """Return an index as `show --json` prints it."""
-    meta = file.meta
-    return {
-        "index": str(file.path),
-        "movie": dict(meta.movie),
-        "model": meta.model,
-        "identity": dict(meta.identity),
-        "settings": dict(meta.settings),
-        "code_shape": list(meta.code_shape),
-        "notes": [dict(note) for note in meta.notes],
-        "segments": [
-            {"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech}
-            for s in file.segments
-        ],
-        "chapters": _chapters(file),
-    }
-
-
-def _chapters(file: IndexFile) -> list[dict[str, Any]]:
-    """Return the chapters, with the names and places that the segment graph has for them."""
-    from chunkv2l.graph import places
-
-    chapters = file.chapters()
-    numbers = places([(chapter.first, chapter.last) for chapter in chapters], file.similar())
-    return [
-        {
-            "group": f"g{chapter.id}",
-            "first": chapter.first,
-            "last": chapter.last,
-            "start": file.segments[chapter.first].start,
-            "end": file.segments[chapter.last].end,
-            "place": number,
-        }
-        for chapter, number in zip(chapters, numbers, strict=True)
-    ]
 
 
 class ProgressBar:

@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 def show(index: str, as_json: bool) -> None:
     """Show the segments of INDEX, their captions, and what it was made from."""
     from chunkv2l.index.file import IndexFile
+    from chunkv2l.index.overview import index_json
 
     with IndexFile(index) as file:
         if as_json:
-            streams.emit_json(output.index_json(file))
+            streams.emit_json(index_json(file))
         else:
             output.show_index(file)
 

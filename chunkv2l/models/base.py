@@ -148,10 +148,13 @@ class VLM(TextScorer, Protocol):
         max_new_tokens: int = 64,
         *,
         on_first_token: Callable[[], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[str]:
         """Return greedy answers, one a question, without special tokens, up to the model's end of turn.
 
         Args:
             adapter: none (the bare model), one for all questions (A [L, R, I]), or one per question (A [Q, L, R, I]).
             on_first_token: called once, when the first token is known.
+            on_text: called with the first question's answer so far, after each of its tokens; what it raises ends the
+                generation.
         """

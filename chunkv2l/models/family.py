@@ -89,9 +89,21 @@ class Family(VLM, ABC):
         max_new_tokens: int = 64,
         *,
         on_first_token: Callable[[], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[str]:
+        def on_tokens(tokens: Sequence[int]) -> None:
+            if on_text is not None:
+                on_text(self.decode(tokens))
+
         prompts = [self.prompt_ids(question) for question in questions]
-        rows = greedy(self.decoder, prompts, adapter, max_new_tokens, on_first_token=on_first_token)
+        rows = greedy(
+            self.decoder,
+            prompts,
+            adapter,
+            max_new_tokens,
+            on_first_token=on_first_token,
+            on_tokens=None if on_text is None else on_tokens,
+        )
         return [self.decode(row) for row in rows]
 
     def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:

@@ -131,17 +131,23 @@ class FakeVLM(nn.Module):
         max_new_tokens: int = 64,
         *,
         on_first_token: Callable[[], None] | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> list[str]:
         time.sleep(self.delay * len(questions))
         out = []
         for i, question in enumerate(questions):
             own = adapter[i] if adapter is not None and adapter.leading else adapter
-            out.append(self._generate(question, own, max_new_tokens, on_first_token))
-            on_first_token = None
+            out.append(self._generate(question, own, max_new_tokens, on_first_token, on_text))
+            on_first_token = on_text = None
         return out
 
     def _generate(
-        self, question: str, adapter: Adapter | None, max_new_tokens: int, on_first_token: Callable[[], None] | None
+        self,
+        question: str,
+        adapter: Adapter | None,
+        max_new_tokens: int,
+        on_first_token: Callable[[], None] | None,
+        on_text: Callable[[str], None] | None,
     ) -> str:
         prompt = self.prompt_ids(question)
         self.prompts.append(prompt)
@@ -158,6 +164,8 @@ class FakeVLM(nn.Module):
                 if token == VOCABULARY.index(END) and said:
                     break
                 said.append(token)
+                if on_text is not None:
+                    on_text(" ".join(VOCABULARY[i] for i in said))
         return " ".join(VOCABULARY[i] for i in said)
 
     def score(self, statements: Sequence[str], adapter: Adapter | None = None) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import chunkv2l
-from chunkv2l.cli.output import index_json
 from chunkv2l.index.file import IndexFile
+from chunkv2l.index.overview import index_json
 from chunkv2l.index.verify import verify
 from tests.helpers import tiny_smolvlm
 

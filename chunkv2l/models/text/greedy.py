@@ -23,12 +23,15 @@ def greedy(
     *,
     max_rows: int = MAX_ROWS,
     on_first_token: Callable[[], None] | None = None,
+    on_tokens: Callable[[Sequence[int]], None] | None = None,
 ) -> list[list[int]]:
     """Return the most likely continuation of every prompt, the end-of-turn token included where it came.
 
     Args:
         adapter: none, one for all prompts, or one a prompt (A [prompts, L, R, I]).
         on_first_token: called once, when the first batch's first tokens are known.
+        on_tokens: called with the first prompt's tokens so far, after each of its batch's steps; what it raises ends
+            the generation.
 
     Raises:
         InputError: a stack of adapters with another number of them than there are prompts.
@@ -45,10 +48,10 @@ def greedy(
         part = select_rows(adapter, slice(chunk.start, chunk.stop), decoder.device)
         with exclusive(decoder.targets):
             rows = embedded[chunk.start : chunk.stop]
-            out += _replayed(decoder, rows, part, max_new_tokens, on_first_token) or _greedy_batch(
-                decoder, rows, part, max_new_tokens, on_first_token
+            out += _replayed(decoder, rows, part, max_new_tokens, on_first_token, on_tokens) or _greedy_batch(
+                decoder, rows, part, max_new_tokens, on_first_token, on_tokens
             )
-        on_first_token = None
+        on_first_token = on_tokens = None
     return out
 
 
@@ -58,6 +61,7 @@ def _replayed(
     adapter: Adapter | None,
     max_new_tokens: int,
     on_first_token: Callable[[], None] | None,
+    on_tokens: Callable[[Sequence[int]], None] | None,
 ) -> list[list[int]] | None:
     """Generate as `_greedy_batch` does, by CUDA graphs; None where there are none for it."""
     if decoder.graphs is None:
@@ -75,6 +79,8 @@ def _replayed(
         if on_first_token is not None:
             on_first_token()
             on_first_token = None
+        if on_tokens is not None:
+            on_tokens(out[0])
         if max(map(len, out)) == max_new_tokens or all(_has_ended(row, decoder.end_ids) for row in out):
             return out
         tokens = replay.next_tokens()
@@ -86,6 +92,7 @@ def _greedy_batch(
     adapter: Adapter | None,
     max_new_tokens: int,
     on_first_token: Callable[[], None] | None,
+    on_tokens: Callable[[Sequence[int]], None] | None,
 ) -> list[list[int]]:
     """Generate for rows that fit one batch. Once half of its rows have ended, a batch goes on without them."""
     out: list[list[int]] = [[] for _ in prompts]
@@ -106,6 +113,8 @@ def _greedy_batch(
             if on_first_token is not None:
                 on_first_token()
                 on_first_token = None
+            if on_tokens is not None:
+                on_tokens(out[0])
             going = [slot for slot, row in enumerate(live) if not _has_ended(out[row], decoder.end_ids)]
             if not going or len(out[live[going[0]]]) == max_new_tokens:
                 return out

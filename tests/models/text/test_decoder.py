@@ -102,6 +102,12 @@ def test_the_first_token_is_announced_once() -> None:
     assert len(calls) == 1
 
 
+def test_the_first_prompts_tokens_are_passed_on_as_they_come() -> None:
+    steps: list[list[int]] = []
+    answers = greedy(decoder(), PROMPTS, None, 4, max_rows=2, on_tokens=lambda tokens: steps.append(list(tokens)))
+    assert steps == [answers[0][:count] for count in range(1, 5)]
+
+
 def test_nothing_to_generate() -> None:
     assert greedy(decoder(), [], None, 4) == []
     assert greedy(decoder(), PROMPTS, None, 0) == [[] for _ in PROMPTS]
