@@ -16,6 +16,7 @@ PRODUCT = ("chunkv2l", "evaluation")
 
 NEVER = {
     "chunkv2l": ("evaluation", "recipes", "tests"),
+    "chunkv2l/channels": ("adapter", "ask", "cli", "index", "indexing", "models", "query", "routing", "train", "video"),
     "chunkv2l/adapter": ("ask", "cli", "hypernet", "index", "indexing", "models", "query", "routing", "video"),
     "chunkv2l/hypernet": ("ask", "cli", "index", "indexing", "models", "policies", "query", "routing", "video"),
     "chunkv2l/index": ("adapter", "ask", "cli", "hypernet", "indexing", "models", "policies", "routing", "train"),
@@ -39,6 +40,7 @@ NO_TORCH = (
     "chunkv2l/graph.py",
     "chunkv2l/query",
     "chunkv2l/policies",
+    "chunkv2l/channels",
     "chunkv2l/answer",
     "chunkv2l/video",
     "chunkv2l/cli",

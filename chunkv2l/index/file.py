@@ -18,8 +18,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from chunkv2l.channels.cues import ChannelCue, Sentence
 from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
+from chunkv2l.index.cue_rows import MAX_CUES, MAX_WORDS_JSON, check_cues, check_sentences
 from chunkv2l.index.database import SIDECARS, Database, name_blob
 from chunkv2l.index.fts import make_fts_query
 from chunkv2l.index.meta import Meta, read_meta, rebuild_command
@@ -34,7 +36,7 @@ from chunkv2l.index.rows import (
     check_subtitles,
 )
 from chunkv2l.index.schema import MAX_SEGMENTS, SCHEMA_VERSION, Malformed, add_missing_tables
-from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
+from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key, read_sentence_vector
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_header, check_schema, count_segments
 from chunkv2l.sanitize import MAX_TEXT, is_finite, number_range, plural
@@ -168,7 +170,64 @@ class IndexFile:
             return check_similar(rows, len(self))
 
     def subtitles(self) -> tuple[SubtitleRow, ...]:
-        """Return the subtitles, in order; none where the build was given none."""
+        """Return the text that was given, in order; none where the build was given none."""
+        return tuple(SubtitleRow(cue.start, cue.end, cue.text) for cue in self.cues() if cue.source == "given")
+
+    def cues(self) -> tuple[ChannelCue, ...]:
+        """Return what is said and written, each source's cues in order; subtitles of earlier versions are given."""
+        return self._cues
+
+    @cached_property
+    def _cues(self) -> tuple[ChannelCue, ...]:
+        with self._database.reading():
+            rows = self._database.execute(
+                "SELECT start, end, CASE WHEN length(text) <= ? THEN text END, source, confidence, "
+                "CASE WHEN length(words) <= ? THEN words END FROM cues ORDER BY id LIMIT ?",
+                (MAX_TEXT, MAX_WORDS_JSON, MAX_CUES),
+            )
+            cues = check_cues(rows, self._database.bytes)
+        subtitles = (ChannelCue(row.start, row.end, row.text, "given") for row in self._read_subtitles())
+        return (*subtitles, *cues)
+
+    def sentences(self) -> tuple[Sentence, ...]:
+        """Return the sentences that questions are compared with, in order of time; none in indexes without cues."""
+        return self._sentences
+
+    @cached_property
+    def _sentences(self) -> tuple[Sentence, ...]:
+        with self._database.reading():
+            rows = self._database.execute(
+                "SELECT id, start, end, CASE WHEN length(text) <= ? THEN text END, source "
+                "FROM sentences ORDER BY id LIMIT ?",
+                (MAX_TEXT, MAX_CUES),
+            )
+            return check_sentences(rows, self._database.bytes)
+
+    def sentence_vectors(self) -> Tensor | None:
+        """Return the sentences' vectors, float32 [n, D], or None where the build had no sentence encoder.
+
+        Raises:
+            InputError: some are missing or malformed.
+        """
+        count, most = len(self.sentences()), 2 * MAX_KEY + HEADER_ROOM
+        with self._database.reading():
+            (present,) = self._database.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM sentences WHERE vector IS NOT NULL LIMIT ?)", (count,)
+            ).fetchone()
+        if not present:
+            return None
+        vectors: list[Tensor] = []
+        for number in range(count):
+            with self._database.reading():
+                blob = self._database.read_blob("sentences", "vector", number, most)
+                vector = read_sentence_vector(blob, name_blob("sentences", "vector", number))
+                if vectors and vector.shape != vectors[0].shape:
+                    raise Malformed("sentences' vectors of different lengths")
+                vectors.append(vector)
+        return torch.stack(vectors)
+
+    def _read_subtitles(self) -> tuple[SubtitleRow, ...]:
+        """Return the table `subtitles`, which earlier versions filled."""
         with self._database.reading():
             rows = self._database.execute(
                 "SELECT start, end, CASE WHEN length(text) <= ? THEN text END FROM subtitles ORDER BY id LIMIT ?",

@@ -35,6 +35,10 @@ OPTIONS: Final = {
     "encoding": "--encoding",
 }
 """Recorded settings and the command line's options that give them."""
+CHANNELS, LISTENING = "channels", "listening"
+"""Meta values: the recognisers whose cues an index holds; how far an unfinished index has been listened to and read."""
+CHANNEL_KEYS: Final = (CHANNELS, LISTENING)
+"""Meta values that aren't part of a build's description: recognisers can be run on an index that is there."""
 USER_DETECTOR: Final = "own:"
 """Prefix of a recorded detector that was handed in from Python."""
 USER_FILES: Final = ("folder", "hypernet")
@@ -77,7 +81,7 @@ class Meta:
             "settings": dict(self.settings),
             "code_shape": list(self.code_shape),
             "own": list(self.user_files),
-            **self.extra,
+            **{key: value for key, value in self.extra.items() if key not in CHANNEL_KEYS},
         }
 
     @property

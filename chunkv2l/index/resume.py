@@ -30,7 +30,7 @@ def check_part(part: Path) -> str | None:
             with database.reading():
                 check_schema(database.connection, check_version(database.connection))
                 if database.execute("SELECT 1 FROM meta LIMIT 1").fetchone() is None:
-                    tables = ("segments", "chapters", "subtitles", "similar")
+                    tables = ("segments", "chapters", "subtitles", "similar", "cues", "sentences")
                     if any(database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables):
                         raise Malformed("rows without a description of the build")
                     return None

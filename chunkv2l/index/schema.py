@@ -34,6 +34,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE similar (a INTEGER NOT NULL, b INTEGER NOT NULL, cosine REAL NOT NULL, PRIMARY KEY (a, b)) "
         "WITHOUT ROWID",
     ),
+    (
+        # source: given, heard or read; confidence in [0, 1]; words: JSON, [[start, end, text], …] in milliseconds.
+        # Subtitles are cues from here on; the table `subtitles` stays for indexes of earlier versions.
+        "CREATE TABLE cues ("
+        "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL, "
+        "confidence REAL NOT NULL, words TEXT NOT NULL)",
+        # vector: safetensors {"vector"}, or NULL where no sentence encoder was at hand.
+        "CREATE TABLE sentences ("
+        "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL, "
+        "vector BLOB)",
+    ),
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 

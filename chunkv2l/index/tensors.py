@@ -144,6 +144,26 @@ def read_key(blob: bytes, subject: str) -> Tensor:
     return key
 
 
+def sentence_vector_to_bytes(vector: Tensor) -> bytes:
+    """Return a sentence's vector [D] as it is stored, float16."""
+    return save({"vector": vector.detach().half().cpu().contiguous()})
+
+
+def read_sentence_vector(blob: bytes, subject: str) -> Tensor:
+    """Return a sentence's vector, float32 [D], its numbers within [-1, 1] but for rounding.
+
+    Raises:
+        Malformed: no such vector.
+    """
+    tensors = _load(blob, subject)
+    vector = tensors.get("vector")
+    if vector is None or len(tensors) != 1 or vector.dim() != 1 or vector.dtype != torch.float16:
+        raise Malformed(f"{subject} isn't a sentence's")
+    if not is_within(vector := vector.float(), 1.01):
+        raise Malformed(f"{subject} has values that aren't those of a vector of length 1")
+    return vector
+
+
 def _load(blob: bytes, subject: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load(blob)

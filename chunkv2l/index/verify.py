@@ -16,6 +16,7 @@ from typing import Final
 
 from PIL import Image
 
+from chunkv2l.channels.sentences import join_sentences
 from chunkv2l.errors import InputError
 from chunkv2l.index.database import CHECK_SECONDS, Database
 from chunkv2l.index.file import IndexFile
@@ -35,8 +36,8 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
     """Read an index through and report what is wrong with it.
 
     Checked: the header and the schema, SQLite's own structures, that segments follow each other from 0 to the end,
-    every code, key and thumbnail, chapters, similar segments and subtitles, and that full-text search finds what the
-    segments say.
+    every code, key and thumbnail, chapters, similar segments, cues, that the sentences are those of the cues, their
+    vectors, and that full-text search finds what the segments say.
 
     Args:
         finished: as for `IndexFile`.
@@ -61,7 +62,8 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
         findings += _collect(lambda _: index.keys(), range(1))
         findings += _collect(lambda _: index.chapter_codes(), range(1))
         findings += _collect(lambda _: index.similar(), range(1))
-        findings += _collect(lambda _: index.subtitles(), range(1))
+        findings += _collect(lambda _: _check_sentences(index), range(1))
+        findings += _collect(lambda _: index.sentence_vectors(), range(1))
     return findings
 
 
@@ -76,6 +78,13 @@ def _collect(check: Callable[[int], object], numbers: range) -> list[str]:
             if len(findings) == MOST:
                 break
     return findings
+
+
+def _check_sentences(index: IndexFile) -> None:
+    """Raise InputError if the cues can't be read, or the sentences aren't theirs."""
+    cues, sentences = index.cues(), index.sentences()
+    if sentences and sentences != join_sentences(cues):
+        raise InputError(f"{index.path} is damaged: its sentences aren't those of its cues.")
 
 
 def _decode_thumbnail(index: IndexFile, number: int) -> None:

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chunkv2l.channels.cues import ChannelCue, Sentence, Source
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.index.cue_rows import check_cues, write_words
 from chunkv2l.index.database import check_part_files
 from chunkv2l.index.digests import KEY, extend_digest
 from chunkv2l.index.file import IndexFile
+from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING
 from chunkv2l.index.resume import check_part
 from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, apply_migrations, part_path
 from chunkv2l.sanitize import canonical_json
@@ -59,15 +62,6 @@ class NewChapter:
     first: int
     last: int
     code: bytes
-
-
-@dataclass(frozen=True)
-class NewSubtitle:
-    """A subtitle to store: [start, end) in seconds, and its text on one line."""
-
-    start: float
-    end: float
-    text: str
 
 
 class Writer:
@@ -179,7 +173,8 @@ class Writer:
 
     def is_complete(self) -> bool:
         """Tell whether `finish` has stored everything, and the process died before the file had its name."""
-        return bool(self.read_meta().get("segments") == len(self.stored()))
+        meta = self.read_meta()
+        return bool(meta.get("segments") == len(self.stored()) and LISTENING not in meta)
 
     def codes(self) -> Iterator[bytes]:
         """Yield the packed codes of the segments stored so far, in order."""
@@ -215,19 +210,79 @@ class Writer:
                 without_speech = [(*row[:4], *row[5:]) for row in rows]
                 _extend_digests(connection, "segments", without_speech)
 
-    def write_subtitles(self, subtitles: Sequence[NewSubtitle], last_speech: str) -> None:
-        """Store all subtitles, and the text spoken in the last segment, in one transaction; earlier ones are replaced.
+    def write_given(self, cues: Sequence[ChannelCue], last_speech: str) -> None:
+        """Store all cues that were given, and the text spoken in the last segment, in one transaction.
+
+        If they are stored already, what was heard and read since stays; if others are, all cues are replaced.
 
         Raises:
             ChunkV2LError: as `write`.
         """
-        rows = [(i, s.start, s.end, s.text) for i, s in enumerate(subtitles)]
+        rows = _cue_rows(0, cues)
         with self._transaction() as connection:
-            connection.execute("DELETE FROM subtitles")
-            connection.executemany("INSERT INTO subtitles VALUES (?, ?, ?, ?)", rows)
+            stored = connection.execute("SELECT * FROM cues WHERE source = 'given' ORDER BY id").fetchall()
+            if stored != rows:
+                for table in ("cues", "sentences", "subtitles"):
+                    connection.execute(f"DELETE FROM {table}")
+                connection.execute("DELETE FROM meta WHERE key IN (?, ?)", CHANNEL_KEYS)
+                connection.executemany("INSERT INTO cues VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                _extend_digests(connection, "cues", rows, anew=True)
             connection.execute(
                 "UPDATE segments SET speech = ? WHERE id = (SELECT max(id) FROM segments)", (last_speech,)
             )
+
+    def write_cues(self, cues: Sequence[ChannelCue], meta: Mapping[str, Any]) -> None:
+        """Store in one transaction further cues, and meta values (as JSON).
+
+        Raises:
+            ChunkV2LError: as `write`.
+        """
+        with self._transaction() as connection:
+            (first,) = connection.execute("SELECT count(*) FROM cues").fetchone()
+            rows = _cue_rows(first, cues)
+            connection.executemany("INSERT INTO cues VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.execute("DELETE FROM sentences")  # they are of all cues
+            if rows:
+                _extend_digests(connection, "cues", rows)
+            for key, value in sorted(meta.items()):
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
+
+    def drop_cues(self, source: Source, meta: Mapping[str, Any]) -> None:
+        """Remove the cues of a source in one transaction, number the others anew, and store meta values.
+
+        Raises:
+            ChunkV2LError: as `write`.
+        """
+        with self._transaction() as connection:
+            columns = "start, end, text, source, confidence, words"
+            kept = connection.execute(f"SELECT {columns} FROM cues WHERE source != ? ORDER BY id", (source,)).fetchall()
+            rows = [(number, *row) for number, row in enumerate(kept)]
+            connection.execute("DELETE FROM cues")
+            connection.execute("DELETE FROM sentences")
+            connection.executemany("INSERT INTO cues VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            _extend_digests(connection, "cues", rows, anew=True)
+            for key, value in sorted(meta.items()):
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
+
+    def cues(self) -> tuple[ChannelCue, ...]:
+        """Return the cues stored so far, those of an earlier version's table `subtitles` first, as given ones."""
+        subtitles = self._connection.execute("SELECT start, end, text FROM subtitles ORDER BY id").fetchall()
+        rows = self._connection.execute("SELECT start, end, text, source, confidence, words FROM cues ORDER BY id")
+        return (*(ChannelCue(start, end, text, "given") for start, end, text in subtitles), *check_cues(rows))
+
+    def write_sentences(self, sentences: Sequence[Sentence], vectors: Sequence[bytes | None]) -> None:
+        """Store all sentences with their vectors in one transaction; earlier ones are replaced.
+
+        Raises:
+            ChunkV2LError: as `write`.
+        """
+        rows = [
+            (i, sentence.start, sentence.end, sentence.text, sentence.source, vector)
+            for i, (sentence, vector) in enumerate(zip(sentences, vectors, strict=True))
+        ]
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM sentences")
+            connection.executemany("INSERT INTO sentences VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def write_chapters(self, first: int, chapters: Sequence[NewChapter]) -> None:
         """Store in one transaction chapters numbered from `first` on; those stored from there on are replaced.
@@ -257,7 +312,7 @@ class Writer:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
             values = {"segments": count, **({"notes": list(notes)} if notes else {})}
-            connection.execute("DELETE FROM meta WHERE key IN ('notes', ?)", (KEY,))
+            connection.execute("DELETE FROM meta WHERE key IN ('notes', ?, ?)", (KEY, LISTENING))
             for key, value in values.items():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
         self.publish()
@@ -284,7 +339,8 @@ class Writer:
             with IndexFile(self.path, finished=False) as index:
                 index.chapters()
                 index.similar()
-                index.subtitles()
+                index.cues()
+                index.sentences()
                 faults = index.check_structure()
         except InputError as error:
             faults = [str(error.__cause__ or error)]
@@ -361,6 +417,14 @@ def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
     if "locked" in str(error):
         return ChunkV2LError(f"Another process holds {path}: close it and run the same command to go on.")
     return ChunkV2LError(f"Can't write {path} ({error}); run the same command to go on from what was written.")
+
+
+def _cue_rows(first: int, cues: Sequence[ChannelCue]) -> list[tuple[Any, ...]]:
+    """Return cues as rows numbered from `first` on."""
+    return [
+        (first + i, cue.start, cue.end, cue.text, cue.source, cue.confidence, write_words(cue.words))
+        for i, cue in enumerate(cues)
+    ]
 
 
 def _extend_digests(

@@ -16,20 +16,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import USER_FILES
+from chunkv2l.index.meta import CHANNEL_KEYS, USER_FILES
 from chunkv2l.index.schema import MAX_SEGMENTS, part_path
 from chunkv2l.index.validation import check_header
-from chunkv2l.index.writer import NewSubtitle, Writer
+from chunkv2l.index.writer import Writer
 from chunkv2l.indexing import chapter_codes
 from chunkv2l.indexing.allocator import freed_memory_kept
 from chunkv2l.indexing.chapter_codes import Pictures, store_chapters
 from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
+from chunkv2l.indexing.sentences import store_sentences
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.models import ModelSpec
 from chunkv2l.sanitize import plural, quoted
@@ -285,6 +287,10 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
             raise InputError(f"{job.movie} has no picture that can be decoded.")
         similar = store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
     _store_subtitles(writer, job)
+    if writer.cues():
+        job.run.tell("sentences")
+        with job.run.clock("sentences"):
+            store_sentences(writer, job.model.sentences, job.notes)
     return similar
 
 
@@ -300,8 +306,8 @@ def _store_subtitles(writer: Writer, job: _Job) -> None:
         begin = "begins" if behind == 1 else "begin"
         text = f"{behind} of the subtitles {begin} behind the movie's end ({clock(end)}): are they for another cut?"
         job.notes.add("subtitles", text)
-    rows = [NewSubtitle(cue.start, cue.end, cue.text) for cue in cues]
-    writer.write_subtitles(rows, Speech(cues).within(Segment(start, end)))
+    given = [ChannelCue(cue.start, cue.end, cue.text, "given") for cue in cues]
+    writer.write_given(given, Speech(cues).within(Segment(start, end)))
 
 
 def _check_speech(writer: Writer, job: _Job) -> None:
@@ -335,7 +341,7 @@ def _resume(writer: Writer, job: _Job) -> list[tuple[float, float]]:
     """
     run = job.run
     recorded = writer.read_meta()
-    for name in ("segments", "notes"):
+    for name in ("segments", "notes", *CHANNEL_KEYS):
         recorded.pop(name, None)
     if recorded and (differing := differences(recorded, job.description)):
         raise _Stale(f"it was made with another {', '.join(differing)}")

@@ -38,6 +38,8 @@ COLUMNS = [
     *[("segments", name) for name in "id start end caption speech code mu key thumbnail".split()],  # noqa: SIM905
     *[("chapters", name) for name in ("id", "first", "last", "code")],
     *[("subtitles", name) for name in ("id", "start", "end", "text")],
+    *[("cues", name) for name in ("id", "start", "end", "text", "source", "confidence", "words")],
+    *[("sentences", name) for name in ("id", "start", "end", "text", "source", "vector")],
     *[("similar", name) for name in ("a", "b", "cosine")],
     *[("words_data", name) for name in ("id", "block")],
     *[("words_idx", name) for name in ("segid", "term", "pgno")],
@@ -228,6 +230,9 @@ def read_all(path: Path) -> None:
         assert len(segments(graph)) == count and len(groups(graph)) == len(chapters)
         assert bool(torch.isfinite(index.codes([*groups(graph), 0])).all())
         assert all(s.start <= s.end for s in index.subtitles())
+        assert all(s.start <= s.end and 0 <= s.confidence <= 1 for s in index.cues())
+        assert all(s.start <= s.end for s in index.sentences())
+        index.sentence_vectors()
         for i in range(count):
             assert index.thumbnail(i).startswith(b"\xff\xd8\xff")
         assert index.rebuild_command().isprintable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
+from chunkv2l.channels.cues import ChannelCue, Sentence
+from chunkv2l.channels.sentences import join_sentences
 from chunkv2l.index import tensors as packing
 from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
-from chunkv2l.index.writer import NewChapter, NewSegment, NewSubtitle, Writer
+from chunkv2l.index.tensors import sentence_vector_to_bytes
+from chunkv2l.index.writer import NewChapter, NewSegment, Writer
 
 SHAPE = (2, 2, 8)
 CAPTIONS = (
@@ -69,6 +72,8 @@ def write_index(
     chapters: Sequence[tuple[int, int]] = (),
     similar: Sequence[tuple[int, int, float]] = (),
     subtitles: Sequence[tuple[float, float, str]] = (),
+    cues: Sequence[ChannelCue] = (),
+    encoder: Callable[[Sequence[Sentence]], Tensor] | None = None,
 ) -> Path:
     """An index of segments of `seconds`, one for each caption; `finish=False` leaves its .part.
 
@@ -90,8 +95,15 @@ def write_index(
             for i, caption in enumerate(captions)
         ]
         writer.write(0, rows)
-        if subtitles:
-            writer.write_subtitles([NewSubtitle(*cue) for cue in subtitles], rows[-1].speech)
+        given = [ChannelCue(*cue, "given") for cue in subtitles]
+        if given:
+            writer.write_given(given, rows[-1].speech)
+        if cues:
+            writer.write_cues(cues, {})
+        if given or cues:
+            sentences = join_sentences([*given, *cues])
+            vectors = [None] * len(sentences) if encoder is None else map(sentence_vector_to_bytes, encoder(sentences))
+            writer.write_sentences(sentences, list(vectors))
         own = some_codes(len(chapters), seed=1)
         writer.write_chapters(
             0, [NewChapter(*run, packing.to_bytes(code, kind)) for run, code in zip(chapters, own, strict=True)]

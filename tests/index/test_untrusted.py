@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.schema import APPLICATION_ID
+from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION
 from chunkv2l.index.verify import verify
 from tests.helpers.indexes import jpeg, write_index
 
@@ -29,7 +29,9 @@ def read_all(path: Path) -> None:
         index.keys()
         index.chapter_codes()
         index.similar()
-        index.subtitles()
+        index.cues()
+        index.sentences()
+        index.sentence_vectors()
         for i in range(len(index)):
             index.thumbnail(i)
 
@@ -158,7 +160,9 @@ def test_a_planted_journal_changes_nothing(path: Path) -> None:
 # ---- schema
 
 
-@pytest.mark.parametrize("table", ["meta", "segments", "chapters", "similar", "subtitles", "words"])
+@pytest.mark.parametrize(
+    "table", ["meta", "segments", "chapters", "similar", "subtitles", "cues", "sentences", "words"]
+)
 def test_missing_table(path: Path, table: str) -> None:
     change(path, f"DROP TABLE {table}")
     assert f"missing in its schema: {table}" in refusal(path)
@@ -442,7 +446,10 @@ def test_forged_search_data(path: Path) -> None:
 def test_the_header_is_where_it_should_be(path: Path) -> None:
     """The offsets that the reader trusts before SQLite does."""
     header = path.read_bytes()[:100]
-    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID and int.from_bytes(header[60:64], "big") == 2
+    assert (
+        int.from_bytes(header[68:72], "big") == APPLICATION_ID
+        and int.from_bytes(header[60:64], "big") == SCHEMA_VERSION
+    )
     read_all(path)
     patch(path, 68, b"\0\0\0\0")
     refusal(path)

@@ -1,0 +1,123 @@
+"""Join cues into sentences with times of their own: what questions are compared with, and what is quoted.
+
+Recognisers and subtitles break lines where it suits them. A sentence ends at a full stop, a pause, or a length; a word
+without a time of its own gets one by its position among its cue's letters.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+from chunkv2l.channels.cues import ChannelCue, Sentence, Word
+
+PAUSE: Final = 1.5
+"""Seconds of silence at which a sentence ends, whatever its punctuation."""
+MAX_WORDS: Final = 40
+"""Words of the longest sentence: speech without punctuation is cut there."""
+MAX_SECONDS: Final = 30.0
+"""Seconds of the longest sentence."""
+COVERED: Final = 0.5
+"""Share of a heard sentence's time from which on given text stands for it."""
+_END = re.compile(r"(?:[.!?…]+|[。！？]+)[\"'”’»)\]]*$")
+_FULL_STOPS = re.compile(r"(?<=[。！？])(?=[^。！？\"'”’»)\]])")  # of scripts that put no space behind
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|No|Nr|approx|e\.g|i\.e|z\.B|bzw|ca)|(?:^|[^\w])[A-Z])\.$"
+)
+
+
+def join_sentences(cues: Iterable[ChannelCue]) -> tuple[Sentence, ...]:
+    """Return the sentences of all cues, in order of time: what was given goes before what was heard.
+
+    A heard sentence whose time given cues cover by more than `COVERED` is left out. A read cue is a sentence.
+    """
+    by_source: dict[str, list[ChannelCue]] = {"given": [], "heard": [], "read": []}
+    for cue in cues:
+        by_source[cue.source].append(cue)
+    sentences = [*_join(by_source["given"])]
+    sentences += _uncovered(_join(by_source["heard"]), by_source["given"])
+    sentences += [Sentence(cue.start, cue.end, cue.text, "read") for cue in by_source["read"] if cue.text]
+    return tuple(sorted(sentences, key=lambda sentence: (sentence.start, sentence.end, sentence.source)))
+
+
+def time_words(cue: ChannelCue) -> tuple[Word, ...]:
+    """Return a cue's words: its own, or its text's with times in proportion to their letters."""
+    if cue.words:
+        return cue.words
+    texts = [part for word in cue.text.split() for part in _FULL_STOPS.split(word)]
+    letters = sum(len(text) + 1 for text in texts)
+    words: list[Word] = []
+    position = 0
+    for text in texts:
+        start = cue.start + (cue.end - cue.start) * position / letters
+        position += len(text) + 1
+        words.append(Word(start, cue.start + (cue.end - cue.start) * position / letters, text))
+    return tuple(words)
+
+
+def _join(cues: Sequence[ChannelCue]) -> Iterator[Sentence]:
+    """Yield the sentences of one source's cues."""
+    words: list[Word] = []
+    for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
+        for word in time_words(cue):
+            if words and (
+                word.start - words[-1].end > PAUSE
+                or len(words) >= MAX_WORDS
+                or word.end - words[0].start > MAX_SECONDS
+                or _ends_sentence(words[-1].text)
+            ):
+                yield _make_sentence(words, cue)
+                words = []
+            words.append(word)
+    if words:
+        yield _make_sentence(words, cues[0])
+
+
+def _ends_sentence(word: str) -> bool:
+    return bool(_END.search(word)) and not _ABBREVIATION.search(word)
+
+
+def _make_sentence(words: Sequence[Word], cue: ChannelCue) -> Sentence:
+    text = words[0].text
+    for before, word in pairwise(words):
+        text += word.text if _runs_on(before.text, word.text) else f" {word.text}"
+    start = words[0].start
+    return Sentence(start, max(start, *(word.end for word in words)), text, cue.source)
+
+
+def _runs_on(before: str, word: str) -> bool:
+    """Tell whether two words are written without a space between them, as Chinese and Japanese are."""
+    return _is_ideograph(before[-1:]) and _is_ideograph(word[:1])
+
+
+def _is_ideograph(letter: str) -> bool:
+    return "\u3000" <= letter <= "\u30ff" or "\u3400" <= letter <= "\u9fff" or "\uff00" <= letter <= "\uffef"
+
+
+def _uncovered(sentences: Iterable[Sentence], given: Sequence[ChannelCue]) -> Iterator[Sentence]:
+    """Yield the sentences whose time given cues cover by no more than `COVERED`."""
+    intervals = _union(given)
+    starts = [start for start, _ in intervals]
+    for sentence in sentences:
+        first = max(0, bisect_left(starts, sentence.start) - 1)
+        covered = 0.0
+        for start, end in intervals[first:]:
+            if start >= sentence.end:
+                break
+            covered += max(0.0, min(end, sentence.end) - max(start, sentence.start))
+        if covered <= COVERED * (sentence.end - sentence.start):
+            yield sentence
+
+
+def _union(cues: Sequence[ChannelCue]) -> list[tuple[float, float]]:
+    """Return the time that cues cover: intervals that don't overlap, in order."""
+    intervals: list[tuple[float, float]] = []
+    for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
+        if intervals and cue.start <= intervals[-1][1]:
+            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], cue.end))
+        else:
+            intervals.append((cue.start, cue.end))
+    return intervals
