@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chunkv2l.cli.streams import emit, say
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from chunkv2l.answer.answer import Answer
     from chunkv2l.index.file import IndexFile
+    from chunkv2l.index.rows import TagRow
     from chunkv2l.indexing.progress import BuildReport, Progress
 
 LINE_EVERY = 10.0
@@ -68,14 +70,20 @@ def show_index(file: IndexFile) -> None:
         *(f"note: {note['text']}" for note in meta.notes),
     ]
     decimals = 1 if duration < 3600 else 0
+    tags = file.tags()
     begins = {chapter["first"]: chapter for chapter in chapters_json(file)}
     for segment in file.segments:
         if chapter := begins.get(segment.id):
             times = _show_times(chapter["start"], chapter["end"], decimals)
             lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
         times = _show_times(segment.start, segment.end, decimals)
-        lines.append(f"{segment.id:5}  {times:<19} {segment.caption}".rstrip())
+        lines.append(f"{segment.id:5}  {times:<19} {segment.caption}{_show_tags(tags[segment.id])}".rstrip())
     emit("\n".join(lines))
+
+
+def _show_tags(tags: Sequence[TagRow]) -> str:
+    """Return a segment's tags behind its caption, marked as such; "" without any."""
+    return f"  [tags: {', '.join(f'{tag.name} {100 * tag.p:.0f} %' for tag in tags)}]" if tags else ""
 
 
 def _show_times(start: float, end: float, decimals: int) -> str:

@@ -17,6 +17,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "segments": "id, start, end, caption, code, mu, key, thumbnail",  # what is said is known from the subtitles
     "chapters": "id, first, last, code",
     "cues": "id, start, end, text, source, confidence, words",
+    "tags": "id, segment, name, p",
 }
 """Tables that are digested, and their columns."""
 

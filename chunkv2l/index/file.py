@@ -27,15 +27,20 @@ from chunkv2l.index.fts import make_fts_query
 from chunkv2l.index.meta import Meta, read_meta, rebuild_command
 from chunkv2l.index.rows import (
     MAX_SIMILAR,
+    MAX_TAG,
+    MAX_TAGS,
     ChapterRow,
     SegmentRow,
     SubtitleRow,
+    TagRow,
     check_chapters,
     check_segments,
     check_similar,
     check_subtitles,
+    check_tags,
 )
-from chunkv2l.index.schema import MAX_SEGMENTS, SCHEMA_VERSION, Malformed, add_missing_tables
+from chunkv2l.index.schema import MAX_SEGMENTS, READ_TAGS, SCHEMA_VERSION, Malformed, add_missing_tables
+from chunkv2l.index.tag_search import TagSearch
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key, read_sentence_vector
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_header, check_schema, count_segments
@@ -235,8 +240,22 @@ class IndexFile:
             )
             return check_subtitles(rows, self._database.bytes)
 
+    def tags(self) -> tuple[tuple[TagRow, ...], ...]:
+        """Return each segment's tags, the likeliest first; none where the model has no classifier."""
+        return self._tags
+
+    @cached_property
+    def _tags(self) -> tuple[tuple[TagRow, ...], ...]:
+        with self._database.reading():
+            values = {"max": MAX_TAG, "count": MAX_TAGS * len(self) + 1}
+            return check_tags(self._database.execute(READ_TAGS, values), len(self))
+
+    @cached_property
+    def _tag_search(self) -> TagSearch:
+        return TagSearch(self.tags())
+
     def search(self, text: str, limit: int = 32, within: tuple[int, int] | None = None) -> list[tuple[int, float]]:
-        """Search captions and subtitles for any of the words, best first.
+        """Search captions, subtitles and tags for any of the words, best first.
 
         Args:
             text: the user's words; nothing in it is taken as query syntax.
@@ -244,8 +263,8 @@ class IndexFile:
             within: first and last segment to search, both included; None for all.
 
         Returns:
-            (segment, score) pairs; the score is bm25 with its sign changed, so that more is better. Empty when nothing
-            matches.
+            (segment, score) pairs; the score is bm25 with its sign changed, so that more is better, and what
+            `TagSearch` adds. Empty when nothing matches.
         """
         query = make_fts_query(text)
         if not query or limit < 1:
@@ -258,7 +277,12 @@ class IndexFile:
             ).fetchall()
             if any(not (isinstance(i, int) and 0 <= i < len(self) and is_finite(rank)) for i, rank in rows):
                 raise Malformed("full-text entries of segments that don't exist")
-            return [(i, -rank) for i, rank in rows]
+        relevance = {i: -rank for i, rank in rows}
+        first, last = within or _ALL_ROWS
+        for i, more in self._tag_search(query).items():
+            if first <= i <= last:
+                relevance[i] = relevance.get(i, 0.0) + more
+        return sorted(relevance.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
     # ---- origin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from chunkv2l.graph import places
@@ -9,8 +10,9 @@ from chunkv2l.index.file import IndexFile
 
 
 def index_json(file: IndexFile) -> dict[str, Any]:
-    """Return an index as `show --json` prints it."""
-    meta = file.meta
+    """Return an index as `show --json` prints it; segments have "tags" where a classifier has named any."""
+    meta, tags = file.meta, file.tags()
+    has_tags = any(tags)
     return {
         "index": str(file.path),
         "movie": dict(meta.movie),
@@ -20,7 +22,10 @@ def index_json(file: IndexFile) -> dict[str, Any]:
         "code_shape": list(meta.code_shape),
         "notes": [dict(note) for note in meta.notes],
         "segments": [
-            {"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech}
+            {
+                **{"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech},
+                **({"tags": [asdict(tag) for tag in tags[s.id]]} if has_tags else {}),
+            }
             for s in file.segments
         ],
         "chapters": chapters_json(file),

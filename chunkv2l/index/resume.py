@@ -10,8 +10,8 @@ from chunkv2l.errors import InputError
 from chunkv2l.index.database import CHECK_SECONDS, Database, name_blob
 from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.meta import Meta, read_meta
-from chunkv2l.index.rows import check_chapters, check_segments
-from chunkv2l.index.schema import Malformed, apply_migrations
+from chunkv2l.index.rows import MAX_TAG, MAX_TAGS, check_chapters, check_segments, check_tags
+from chunkv2l.index.schema import READ_TAGS, Malformed, apply_migrations
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_schema, check_version, count_segments
@@ -30,7 +30,7 @@ def check_part(part: Path) -> str | None:
             with database.reading():
                 check_schema(database.connection, check_version(database.connection))
                 if database.execute("SELECT 1 FROM meta LIMIT 1").fetchone() is None:
-                    tables = ("segments", "chapters", "subtitles", "similar", "cues", "sentences")
+                    tables = ("segments", "chapters", "subtitles", "similar", "cues", "sentences", "tags")
                     if any(database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables):
                         raise Malformed("rows without a description of the build")
                     return None
@@ -62,6 +62,7 @@ def _check_rows(database: Database, meta: Meta) -> None:
             ),
             database.bytes,
         )
+        check_tags(database.execute(READ_TAGS, {"max": MAX_TAG, "count": MAX_TAGS * count + 1}), count)
         chapters = database.execute("SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (count + 1,)).fetchall()
         if chapters:
             last = chapters[-1][2]

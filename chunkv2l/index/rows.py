@@ -19,6 +19,10 @@ MIN_COSINE: Final = 1e-6
 """Cosine of the least similar pair: a build rounds to six decimals and stores those above 0."""
 MAX_SCORE: Final = 1e6
 """Largest mean score, in nats."""
+MAX_TAGS: Final = 16
+"""Tags of a segment, at most."""
+MAX_TAG: Final = 64
+"""Characters of a tag's name, at most."""
 _TOLERANCE: Final = 1e-6  # seconds between the end of a segment and the start of the next
 
 
@@ -63,6 +67,14 @@ class SubtitleRow:
     start: float
     end: float
     text: str
+
+
+@dataclass(frozen=True)
+class TagRow:
+    """A tag of a segment: a classifier's name for what it shows, and its probability."""
+
+    name: str
+    p: float
 
 
 def check_segments(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tuple[SegmentRow, ...]:
@@ -160,3 +172,31 @@ def check_subtitles(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tup
             raise Malformed("more text than there can be")
         subtitles.append(SubtitleRow(start, end, text))
     return tuple(subtitles)
+
+
+def check_tags(rows: Iterable[Sequence[Any]], segments: int) -> tuple[tuple[TagRow, ...], ...]:
+    """Check rows (id, segment, name, p): numbered from 0, segment by segment, of each the likeliest first.
+
+    Args:
+        rows: names are None where they are too long.
+
+    Returns:
+        the tags of every segment.
+
+    Raises:
+        Malformed: what no build writes.
+    """
+    tags: list[list[TagRow]] = [[] for _ in range(segments)]
+    last = 0
+    for i, (number, segment, name, p) in enumerate(rows):
+        if number != i or type(segment) is not int or not last <= segment < segments:
+            raise Malformed("tags that don't follow each other")
+        last, of_segment = segment, tags[segment]
+        if not (is_line(name) and 0 < len(name) <= MAX_TAG):
+            raise Malformed(f"segment {segment} has a tag that isn't a line of text, or one that is too long")
+        if not (is_finite(p) and 0 < p <= 1 and (not of_segment or p <= of_segment[-1].p)):
+            raise Malformed(f"segment {segment} has a tag whose probability can't be")
+        if len(of_segment) == MAX_TAGS or any(tag.name == name for tag in of_segment):
+            raise Malformed(f"segment {segment} has more tags than there can be")
+        of_segment.append(TagRow(name, float(p)))
+    return tuple(tuple(of_segment) for of_segment in tags)

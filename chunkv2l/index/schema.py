@@ -45,8 +45,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "id INTEGER PRIMARY KEY, start REAL NOT NULL, end REAL NOT NULL, text TEXT NOT NULL, source TEXT NOT NULL, "
         "vector BLOB)",
     ),
+    (
+        # A classifier's names of segments, in their order; of one segment the likeliest first. p: its probability.
+        "CREATE TABLE tags (id INTEGER PRIMARY KEY, segment INTEGER NOT NULL, name TEXT NOT NULL, p REAL NOT NULL)",
+    ),
 )
 SCHEMA_VERSION: Final = len(MIGRATIONS)
+
+READ_TAGS: Final = (
+    "SELECT id, segment, CASE WHEN length(name) <= :max THEN name END, p FROM tags ORDER BY id LIMIT :count"
+)
+"""Query of `rows.check_tags`' rows."""
 
 SchemaRow = tuple[str, str, str | None]
 """A row of sqlite_master: type, name, SQL."""

@@ -36,8 +36,8 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
     """Read an index through and report what is wrong with it.
 
     Checked: the header and the schema, SQLite's own structures, that segments follow each other from 0 to the end,
-    every code, key and thumbnail, chapters, similar segments, cues, that the sentences are those of the cues, their
-    vectors, and that full-text search finds what the segments say.
+    every code, key and thumbnail, chapters, similar segments, tags, cues, that the sentences are those of the cues,
+    their vectors, and that full-text search finds what the segments say.
 
     Args:
         finished: as for `IndexFile`.
@@ -64,6 +64,7 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
         findings += _collect(lambda _: index.similar(), range(1))
         findings += _collect(lambda _: _check_sentences(index), range(1))
         findings += _collect(lambda _: index.sentence_vectors(), range(1))
+        findings += _collect(lambda _: index.tags(), range(1))
     return findings
 
 

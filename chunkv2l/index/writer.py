@@ -43,6 +43,7 @@ class NewSegment:
         key: safetensors bytes of the learned key, tensor "key" [K]; None where the model has none.
         thumbnail: a JPEG.
         speech: the subtitles spoken in it, joined by spaces.
+        tags: (name, probability) of what a classifier takes it for, the likeliest first; none without a classifier.
     """
 
     start: float
@@ -53,6 +54,7 @@ class NewSegment:
     mu: float | None = None
     key: bytes | None = None
     speech: str = ""
+    tags: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ class Writer:
             if rows:
                 without_speech = [(*row[:4], *row[5:]) for row in rows]
                 _extend_digests(connection, "segments", without_speech)
+            _insert_tags(connection, first, segments)
 
     def write_given(self, cues: Sequence[ChannelCue], last_speech: str) -> None:
         """Store all cues that were given, and the text spoken in the last segment, in one transaction.
@@ -341,6 +344,7 @@ class Writer:
                 index.similar()
                 index.cues()
                 index.sentences()
+                index.tags()
                 faults = index.check_structure()
         except InputError as error:
             faults = [str(error.__cause__ or error)]
@@ -425,6 +429,16 @@ def _cue_rows(first: int, cues: Sequence[ChannelCue]) -> list[tuple[Any, ...]]:
         (first + i, cue.start, cue.end, cue.text, cue.source, cue.confidence, write_words(cue.words))
         for i, cue in enumerate(cues)
     ]
+
+
+def _insert_tags(connection: sqlite3.Connection, first: int, segments: Sequence[NewSegment]) -> None:
+    """Store the tags of segments numbered from `first` on, inside the caller's transaction."""
+    start = connection.execute("SELECT count(*) FROM tags").fetchone()[0]
+    named = [(number, *tag) for number, segment in enumerate(segments, first) for tag in segment.tags]
+    rows = [(i, *tag) for i, tag in enumerate(named, start)]
+    if rows:
+        connection.executemany("INSERT INTO tags VALUES (?, ?, ?, ?)", rows)
+        _extend_digests(connection, "tags", rows)
 
 
 def _extend_digests(

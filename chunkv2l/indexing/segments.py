@@ -28,6 +28,7 @@ from chunkv2l.video.subtitles import Speech
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
+    from chunkv2l.models.base import Tag
 
 CLIPS_AT_ONCE: Final = 8
 """Clips that are read together; see docs/measurements.md#memory-of-clips-that-are-read-together, for all three."""
@@ -52,20 +53,22 @@ MU_STATEMENTS: Final = (
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip's code and key, as they are stored."""
+    """A clip's code, key and tags, as they are stored."""
 
     code: bytes
     key: bytes | None
+    tags: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class EncodedSegment:
-    """A clip's code, caption, μ and key, as an index stores them; see `NewSegment`."""
+    """A clip's code, caption, μ, key and tags, as an index stores them; see `NewSegment`."""
 
     code: bytes
     caption: str
     mu: float | None
     key: bytes | None
+    tags: tuple[tuple[str, float], ...]
 
 
 def clips_at_once(device: torch.device) -> int:
@@ -78,17 +81,23 @@ def clips_at_once(device: torch.device) -> int:
 
 @torch.inference_mode()
 def encode(clips: Sequence[Clip], model: Model, settings: BuildSettings, run: Run) -> list[EncodedClip]:
-    """Return codes and keys of clips that are read together, `clips_at_once` at most."""
+    """Return codes, keys and tags of clips that are read together, `clips_at_once` at most."""
     run.tell("encode")
     with run.clock("encode"):
         features = model.vlm.look(clips)
         states, mask = model.vlm.encode(clips, features)
+        tags = [store_tags(of_clip) for of_clip in model.vlm.classify(features)]
     with run.clock("hypernet"):
         codes = [packing.to_bytes(code, settings.codes) for code in model.hypernet.encode(states, mask)]
-        if model.keys is None:
-            return [EncodedClip(code, None) for code in codes]
-        keys = model.keys.of_clips(*stacked(features))
-        return [EncodedClip(code, key_to_bytes(key)) for code, key in zip(codes, keys, strict=True)]
+        keys: list[bytes | None] = [None] * len(codes)
+        if model.keys is not None:
+            keys = [key_to_bytes(key) for key in model.keys.of_clips(*stacked(features))]
+        return [EncodedClip(*row) for row in zip(codes, keys, tags, strict=True)]
+
+
+def store_tags(tags: Sequence[Tag]) -> tuple[tuple[str, float], ...]:
+    """Return tags as an index stores them, their probabilities to four digits."""
+    return tuple((tag.name, round(tag.p, 4)) for tag in tags)
 
 
 @torch.inference_mode()
@@ -110,7 +119,7 @@ def caption_and_score(
         with run.clock("captions"):
             captions = write_captions(model, adapters)
     rows = zip(batch, captions, mus, strict=True)
-    return [EncodedSegment(clip.code, caption, mu, clip.key) for clip, caption, mu in rows]
+    return [EncodedSegment(clip.code, caption, mu, clip.key, clip.tags) for clip, caption, mu in rows]
 
 
 def write_captions(model: Model, adapters: Adapter) -> list[str]:
@@ -162,6 +171,7 @@ class SegmentBatch:
                     mu=encoded.mu,
                     key=encoded.key,
                     speech=self._speech.within(segment),
+                    tags=encoded.tags,
                 )
                 for (segment, picture), encoded in zip(shown, made, strict=True)
             ]

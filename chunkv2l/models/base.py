@@ -75,6 +75,14 @@ class AdapterBase:
     save: Callable[[Path], None] | None = None
 
 
+@dataclass(frozen=True)
+class Tag:
+    """A name for what a clip shows, by a classifier, and its probability."""
+
+    name: str
+    p: float
+
+
 class VLM(TextScorer, Protocol):
     """A frozen vision-language model: text in, text out, and the per-layer states that a hypernetwork reads.
 
@@ -130,6 +138,13 @@ class VLM(TextScorer, Protocol):
 
         Returns:
             states [B, L, S, D] float, index i is the input of text block i; mask [B, S], 1 where a token is real.
+        """
+
+    @abstractmethod
+    def classify(self, features: Sequence[Tensor]) -> list[tuple[Tag, ...]]:
+        """Return each clip's tags, the likeliest first, from what `look` returned; none without a classifier.
+
+        They are stored, searched and shown. They never stand in the prompt of a question.
         """
 
     @abstractmethod

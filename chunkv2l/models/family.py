@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.errors import InputError
-from chunkv2l.models.base import VLM, CoarseScorer
+from chunkv2l.models.base import VLM, CoarseScorer, Tag
 from chunkv2l.models.text.decoder import TextDecoder, score
 from chunkv2l.models.text.greedy import greedy
 
@@ -74,6 +74,9 @@ class Family(VLM, ABC):
     @property
     def targets(self) -> Sequence[nn.Module]:
         return self.decoder.targets
+
+    def classify(self, features: Sequence[Tensor]) -> list[tuple[Tag, ...]]:
+        return [()] * len(features)
 
     @property
     def coarse(self) -> CoarseScorer | None:

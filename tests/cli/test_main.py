@@ -191,6 +191,19 @@ def test_show_json(index: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed["segments"][1] == {"id": 1, "start": 4.0, "end": 8.0, "caption": "the cat sits", "speech": ""}
 
 
+def test_show_marks_tags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.helpers.indexes import write_index
+
+    path = write_index(tmp_path / "a.idx", tags={1: (("book", 0.625), ("desk", 0.1))})
+    assert cli.run(["show", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-4].endswith("A man reads a book.  [tags: book 62 %, desk 10 %]") and "tags" not in lines[-5]
+    assert cli.run(["show", str(path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)["segments"]
+    assert printed[1]["tags"] == [{"name": "book", "p": 0.625}, {"name": "desk", "p": 0.1}]
+    assert [segment["tags"] for segment in printed].count([]) == 4
+
+
 def test_show_chapters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.helpers.indexes import write_index
 

@@ -22,7 +22,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.adapter.inject import inject
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.models import UNFITTED, Model
-from chunkv2l.models.base import AdapterBase, CoarseScorer
+from chunkv2l.models.base import AdapterBase, CoarseScorer, Tag
 from chunkv2l.models.text.decoder import pad
 from chunkv2l.video.clip import Clip
 from chunkv2l.video.frame_sampling import FrameSampling
@@ -69,6 +69,7 @@ class FakeVLM(nn.Module):
     Attributes:
         delay: seconds that `encode` and `generate` sleep for each clip or question: a build that can be interrupted.
         prompts: the token ids of every prompt that was generated from or scored under, in order.
+        tags: what a classifier takes every clip for.
     """
 
     name = "fake"
@@ -79,6 +80,7 @@ class FakeVLM(nn.Module):
         super().__init__()
         self.delay = delay
         self.prompts: list[list[int]] = []
+        self.tags: tuple[Tag, ...] = ()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.embedding = nn.Embedding(len(VOCABULARY), HIDDEN)
@@ -120,6 +122,9 @@ class FakeVLM(nn.Module):
             states.append(x)
             x = block(x)
         return torch.stack(states, dim=1), mask
+
+    def classify(self, features: Sequence[Tensor]) -> list[tuple[Tag, ...]]:
+        return [self.tags] * len(features)
 
     def prompt_ids(self, question: str) -> list[int]:
         return [VOCABULARY.index(START), *self._ids(question)]

@@ -66,6 +66,7 @@ def write_index(
     kind: str = "fp16",
     keys: Tensor | None = None,
     speech: Mapping[int, str] | None = None,
+    tags: Mapping[int, tuple[tuple[str, float], ...]] | None = None,
     meta: dict[str, Any] | None = None,
     finish: bool = True,
     seconds: float = 4.0,
@@ -91,6 +92,7 @@ def write_index(
                 jpeg(),
                 key=None if keys is None else save({"key": keys[i].contiguous()}),
                 speech=(speech or {}).get(i, ""),
+                tags=(tags or {}).get(i, ()),
             )
             for i, caption in enumerate(captions)
         ]

@@ -13,6 +13,7 @@ import torch
 from chunkv2l.errors import InputError
 from chunkv2l.graph import groups, segment_graph
 from chunkv2l.index import schema
+from chunkv2l.index import tensors as packing
 from chunkv2l.index import writer as store
 from chunkv2l.index.database import Database
 from chunkv2l.index.file import IndexFile
@@ -102,6 +103,49 @@ def test_words_that_say_nothing_find_nothing_beside_others(tmp_path: Path) -> No
         assert {i for i, _ in index.search("a rocket")} == {3}
 
 
+TAGS = {0: (("dog", 0.9), ("golden retriever", 0.6)), 2: (("tennis ball", 0.5),), 4: (("golden retriever", 0.1),)}
+
+
+def test_tags_come_back(tmp_path: Path) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx", tags=TAGS)) as index:
+        tags = index.tags()
+        assert [[(tag.name, tag.p) for tag in of_segment] for of_segment in tags] == [
+            list(TAGS.get(number, ())) for number in range(5)
+        ]
+    with IndexFile(write_index(tmp_path / "b.idx")) as index:
+        assert index.tags() == ((),) * 5
+
+
+def test_search_finds_words_that_only_tags_say(tmp_path: Path) -> None:
+    with IndexFile(write_index(tmp_path / "a.idx", tags=TAGS)) as index:
+        assert [number for number, _ in index.search("retrievers")] == [0, 4]  # the likelier tag counts for more
+        assert [number for number, _ in index.search("retriever", limit=1)] == [0]
+        assert [number for number, _ in index.search("retriever", within=(1, 4))] == [4]
+        assert all(score > 0 for _, score in index.search("retriever"))
+        plain = dict(IndexFile(write_index(tmp_path / "b.idx")).search("ball"))
+        tagged = dict(index.search("ball"))
+        assert plain.keys() == tagged.keys() == {2, 4}
+        assert tagged[2] > plain[2] and tagged[4] == plain[4]  # a caption and a tag that say it count together
+
+
+def test_segments_keep_their_tags_over_several_batches(tmp_path: Path) -> None:
+    path = tmp_path / "a.idx"
+    codes = some_codes()
+    with store.Writer(path) as writer:
+        writer.write(meta=origin())
+        for first, numbers in ((0, (0, 1)), (2, (2,)), (3, (3, 4))):
+            rows = [
+                store.NewSegment(
+                    4.0 * i, 4.0 * (i + 1), "", packing.to_bytes(codes[i], "fp16"), jpeg(), tags=TAGS.get(i, ())
+                )
+                for i in numbers
+            ]
+            writer.write(first, rows)
+        writer.finish()
+    with IndexFile(path) as index:
+        assert [len(of_segment) for of_segment in index.tags()] == [2, 0, 1, 0, 1]
+
+
 def test_chapters_and_subtitles(tmp_path: Path) -> None:
     path = write_index(tmp_path / "a.idx")
     with closing(sqlite3.connect(path)) as connection:
@@ -148,7 +192,7 @@ def test_similar_segments(tmp_path: Path) -> None:
 
 
 def first_version(path: Path) -> Path:
-    """What the first version of this program would have written: no table of similar segments."""
+    """Make an index one of schema 1: without the tables that later ones added."""
     with closing(sqlite3.connect(path)) as connection:
         for name in schema.expected_schema(schema.SCHEMA_VERSION).keys() - schema.expected_schema(1).keys():
             connection.execute(f"DROP TABLE {name}")
@@ -163,6 +207,7 @@ def test_an_index_of_the_first_version_still_opens(tmp_path: Path) -> None:
     assert schema.expected_schema(1).keys() == schema.expected_schema(2).keys() - {"similar"}
     with IndexFile(path) as index:
         assert index.chapters() == () and index.similar() == () and index.chapter_codes().shape[0] == 0
+        assert index.tags() == ((),) * 5
         assert index.codes([4]).shape == (1, 2, 2, 8) and [i for i, _ in index.search("rocket")] == [3]
         graph = segment_graph(index.segments, index.similar(), index.chapters())
         assert groups(graph) == [] and len(graph) == 5

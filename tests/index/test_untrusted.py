@@ -161,7 +161,7 @@ def test_a_planted_journal_changes_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["meta", "segments", "chapters", "similar", "subtitles", "cues", "sentences", "words"]
+    "table", ["meta", "segments", "chapters", "similar", "subtitles", "cues", "sentences", "words", "tags"]
 )
 def test_missing_table(path: Path, table: str) -> None:
     change(path, f"DROP TABLE {table}")
@@ -431,6 +431,36 @@ def test_more_pairs_than_a_build_makes(tmp_path: Path) -> None:
 def test_malformed_subtitles(path: Path, row: tuple[Any, ...]) -> None:
     change(path, ("INSERT INTO subtitles VALUES (?, ?, ?, ?)", row))
     assert "damaged" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ((3, 4, "cat", 0.5), "don't follow"),  # there is no row 2
+        ((2, 5, "cat", 0.5), "don't follow"),
+        ((2, 0, "cat", 0.5), "don't follow"),  # behind those of segment 1
+        ((2, "x", "cat", 0.5), "don't follow"),
+        ((2, 1, "", 0.5), "isn't a line"),
+        ((2, 1, b"cat", 0.5), "isn't a line"),
+        ((2, 1, "a\x1b[2J", 0.5), "isn't a line"),
+        ((2, 1, "x" * 65, 0.5), "isn't a line"),
+        ((2, 1, "cat", 0.75), "can't be"),  # likelier than the one before
+        ((2, 1, "cat", 0.0), "can't be"),
+        ((2, 1, "cat", 9e999), "can't be"),
+        ((2, 1, "cat", "much"), "can't be"),
+        ((2, 1, "dog", 0.5), "more tags"),
+    ],
+)
+def test_malformed_tags(tmp_path: Path, row: tuple[Any, ...], words: str) -> None:
+    path = write_index(tmp_path / "a.idx", tags={0: (("dog", 0.9),), 1: (("dog", 0.6),)})
+    read_all(path)
+    change(path, ("INSERT INTO tags VALUES (?, ?, ?, ?)", row))
+    assert words in refusal(path) and any(words in finding for finding in verify(path))
+
+
+def test_more_tags_than_a_build_makes(path: Path) -> None:
+    change(path, *[("INSERT INTO tags VALUES (?, 0, ?, 0.01)", (i, f"name {i}")) for i in range(17)])
+    assert "more tags than there can be" in refusal(path)
 
 
 def test_search_that_names_segments_that_arent_there(path: Path) -> None:

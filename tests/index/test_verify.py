@@ -30,6 +30,7 @@ def test_a_sound_index(tmp_path: Path) -> None:
         chapters=[(0, 4)],
         similar=[(0, 3, 0.5)],
         subtitles=[(4.5, 5.5, "Hello there!")],
+        tags={0: (("dog", 0.9), ("cat", 0.1)), 4: (("cat", 0.25),)},
     )
     before = full.read_bytes()
     assert verify(full) == []

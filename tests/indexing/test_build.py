@@ -18,6 +18,7 @@ import torch
 
 import chunkv2l.indexing.build as module
 from chunkv2l.adapter.algebra import concat
+from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index import schema
 from chunkv2l.index.file import IndexFile
@@ -27,9 +28,10 @@ from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import BuildReport, Progress
 from chunkv2l.indexing.segments import MU_STATEMENTS
 from chunkv2l.models import Calibration
+from chunkv2l.models.base import Tag
 from chunkv2l.video.probe import probe
 from chunkv2l.video.segmentation import cut
-from tests.helpers.fake_vlm import FakeModel, fake_model
+from tests.helpers.fake_vlm import VOCABULARY, FakeModel, fake_model
 from tests.helpers.indexes import rows_of, sign_part, write_index
 from tests.helpers.killed_builds import batches_of_eight
 from tests.helpers.media import scene, write
@@ -529,3 +531,25 @@ def test_an_index_says_the_length_that_was_read(tmp_path: Path, model: FakeModel
     with IndexFile(report.index) as index:
         assert index.meta.movie["duration"] == index.segments[-1].end == report.movie["duration"]
     assert make(joined_movie, tmp_path / "a.idx", model).nothing_to_do
+
+
+def test_tags_are_stored_and_enter_no_prompt(movie: Path, tmp_path: Path) -> None:
+    """What is asked of the language model, while building and asking, is the same token for token without them."""
+    prompts, plain, tagged = [], fake_model(), fake_model()
+    tagged.vlm.tags = (Tag("rocket", 0.75), Tag("house", 0.12345))
+    for name, model in (("plain", plain), ("tagged", tagged)):
+        path = tmp_path / f"{name}.idx"
+        build(movie, path, model=model, detector="fixed:2")
+        for policy in (None, "route", "fts", "mean"):
+            with Index(path, model) as index:
+                index.ask("What does the dog catch?", policy=policy, budget=4)
+        prompts.append(model.vlm.prompts)
+    with IndexFile(tmp_path / "tagged.idx") as file:
+        assert [[(tag.name, tag.p) for tag in tags] for tags in file.tags()] == [
+            [("rocket", 0.75), ("house", 0.1235)]
+        ] * SEGMENTS
+        assert {number for number, _ in file.search("rockets")} == set(range(SEGMENTS))
+    assert verify(tmp_path / "tagged.idx") == []
+    assert prompts[0] == prompts[1]
+    words = {VOCABULARY.index("rocket"), VOCABULARY.index("house")}
+    assert not words & {token for prompt in prompts[1] for token in prompt}

@@ -14,6 +14,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from chunkv2l.models.base import Tag
+
 _NAMES = Path(__file__).with_name("class_names.txt")
 MOST: Final = 5
 """Tags of a clip, at most."""
@@ -61,6 +63,11 @@ def class_names() -> tuple[str, ...]:
 
 
 def choose_tags(probabilities: Tensor) -> list[tuple[str, ...]]:
+    """Return the names of each clip's tags; see `name_clips`."""
+    return [tuple(tag.name for tag in tags) for tags in name_clips(probabilities)]
+
+
+def name_clips(probabilities: Tensor) -> list[tuple[Tag, ...]]:
     """Return each clip's tags, the likeliest first.
 
     Args:
@@ -71,10 +78,13 @@ def choose_tags(probabilities: Tensor) -> list[tuple[str, ...]]:
     everything = torch.cat([probabilities, sums], dim=1)
     words = (*names, *GROUPS)
     top = everything.topk(2 * MOST, dim=1)
-    chosen: list[tuple[str, ...]] = []
+    chosen: list[tuple[Tag, ...]] = []
     for values, numbers in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-        likely = [words[number] for value, number in zip(values, numbers, strict=True) if value >= LEAST]
-        chosen.append(tuple(dict.fromkeys(likely))[:MOST])
+        likely: dict[str, float] = {}
+        for value, number in zip(values, numbers, strict=True):
+            if value >= LEAST:
+                likely.setdefault(words[number], min(value, 1.0))
+        chosen.append(tuple(Tag(name, p) for name, p in list(likely.items())[:MOST]))
     return chosen
 
 

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from chunkv2l.adapter.inject import exclusive, inject
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet.keys import split_names
-from chunkv2l.models.base import AdapterBase
+from chunkv2l.models.base import AdapterBase, Tag
 from chunkv2l.models.family import Family, Lowered
 from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector, VisionFeatures, see, to_tensor, unit_states
 from chunkv2l.models.mini.efficientnet import CLASSES, EfficientNetLite2, classify
 from chunkv2l.models.mini.prompts import Prompts
-from chunkv2l.models.mini.tags import choose_tags
+from chunkv2l.models.mini.tags import name_clips
 from chunkv2l.models.text.decoder import TextDecoder
 from chunkv2l.models.text.plain import plain, quiet, special_strings
 from chunkv2l.video.frame_sampling import FrameSampling
@@ -173,11 +173,15 @@ class MiniVLM(Family):
         ]
 
     def tags(self, features: Sequence[Tensor]) -> list[tuple[str, ...]]:
-        """Return each clip's tags, from what `look` returned for it; none where clips are read without tags."""
+        """Return the tags with which each clip is read, from what `look` returned; none where it is read without."""
         if not self.reads_tags:
             return [()] * len(features)
-        names = [split_names(of_clip[None], None, CLASSES)[2] for of_clip in features]
-        return choose_tags(torch.cat(names))
+        return [tuple(tag.name for tag in tags) for tags in self.classify(features)]
+
+    def classify(self, features: Sequence[Tensor]) -> list[tuple[Tag, ...]]:
+        if self._classifier is None:
+            return super().classify(features)
+        return name_clips(torch.cat([split_names(of_clip[None], None, CLASSES)[2] for of_clip in features]).cpu())
 
     @torch.no_grad()
     def embed_context(self, clip: Clip, question: str) -> tuple[Tensor, Tensor]:

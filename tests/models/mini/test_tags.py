@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -92,10 +94,35 @@ def test_no_question_and_no_statement_has_a_tag() -> None:
     assert vlm.statement_ids("A cat.") == plain.statement_ids("A cat.")
 
 
+def test_tags_have_the_classifiers_probabilities() -> None:
+    vlm = tagged(TABBY, SOFA)
+    features = vlm.look([tiny_mini.clip(2, 1)])
+    (tags,) = vlm.classify(features)
+    assert {tag.name: round(tag.p, 3) for tag in tags} == {"cat": 0.5, "tabby cat": 0.5, "couch": 0.5}
+    assert vlm.tags(features) == [tuple(tag.name for tag in tags)]
+
+
+def test_no_token_of_a_tag_is_embedded_when_an_adapter_is_asked() -> None:
+    """Every id that the language model embeds under an adapter: the question, and what it says itself."""
+    vlm = tagged(TABBY, SOFA)
+    vlm.encode([tiny_mini.clip(2)])
+    ids_seen: list[list[int]] = []
+    table: Any = vlm.decoder.model.embed_tokens
+    hook = table.register_forward_pre_hook(lambda _, args: ids_seen.append(args[0].flatten().tolist()))
+    adapter = tiny_mini.adapter()
+    vlm.generate(["What is it?"], adapter, 4)
+    vlm.score(["A dog."], adapter)
+    hook.remove()
+    assert ids_seen[0] == vlm.prompt_ids("What is it?") and len(ids_seen) >= 2
+    text = "".join(vlm.decode(ids) for ids in ids_seen if len(ids) > 1)
+    assert "tags" not in text and "tabby" not in text and "couch" not in text
+
+
 def test_without_a_classifier_nothing_changes() -> None:
     vlm = tiny_mini.tiny().vlm
     features = vlm.look([tiny_mini.clip(3)])
     assert features[0].shape[0] == 3 * 65 and vlm.tags(features) == [()]
+    assert vlm.classify(features) == [()]
 
 
 @pytest.mark.parametrize("channels", [768, 48])
