@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -20,10 +21,15 @@ from chunkv2l.files import atomic_write, check_file, check_safetensors, parse_js
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.model import Hypernetwork
 from chunkv2l.hypernet.released import MAX_FILE, read_released
+from chunkv2l.sandbox.limits import Limits
+from chunkv2l.sandbox.parent import run_task
 from chunkv2l.sanitize import quoted
 
 FORMAT = "chunkv2l.hypernet"
 ENCODER = "aggregator.perceiver.encoder"
+_MEMORY = 512 << 20
+_SECONDS = 30
+_BYTES_A_SECOND = 20 << 20  # at the least, on a slow and busy machine
 RELEASED_HEADS = (16, 4, 128)  # query heads, key/value heads, width: fixed in the reference, nowhere in its files
 
 
@@ -50,6 +56,42 @@ def load_hypernetwork(path: str | os.PathLike[str]) -> Hypernetwork:
         return build_hypernetwork(config_from_shapes(_shapes(tensors), path), tensors, path)
     tensors, base_model = read_released(path)
     return build_hypernetwork(replace(config_from_shapes(_shapes(tensors), path), base_model=base_model), tensors, path)
+
+
+def try_in_sandbox(path: str | os.PathLike[str]) -> None:
+    """Have a stranger's pickled checkpoint read by a sandboxed process first; other files aren't programs.
+
+    torch's reader is no Python: a file that crashes it, or takes more memory or time than a checkpoint of its size may,
+    ends that process and not this one.
+
+    Raises:
+        InputError: as `load_hypernetwork`, or it took more than it may.
+        ChunkV2LError: the process can't be started, or crashed.
+    """
+    path = Path(path).resolve()
+    if path.is_file() and not _looks_like_safetensors(path):
+        check_file(path, MAX_FILE)
+        status = path.stat()
+        _try(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _try(path: Path, size: int, time: int) -> None:
+    """Read a file in a sandboxed process; it is read once, for as long as it has this size and time."""
+    run_task(
+        f"{__name__}:describe_checkpoint",
+        path,
+        Limits(memory=_MEMORY + 4 * size, seconds=_SECONDS + size // _BYTES_A_SECOND),
+    )
+
+
+def describe_checkpoint(path: str) -> dict[str, object]:
+    """Return a hypernetwork's sizes; for the sandbox.
+
+    Raises:
+        InputError: as `load_hypernetwork`.
+    """
+    return asdict(load_hypernetwork(path).config)
 
 
 def save_hypernetwork(hypernet: Hypernetwork, path: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ restricted unpickler gets empty stand-ins for exactly those names; any other nam
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -24,7 +25,12 @@ MAX_FILE: Final = 4 << 30
 """Bytes; the larger of the released files has 0.9 GB."""
 MAX_ENTRIES: Final = 10_000
 """Files in the archive: one a tensor; the released ones have a few hundred."""
-_END_OF_ARCHIVE = (1 << 16) + 22  # bytes in which an archive's end lies, a comment included
+_ENTRY: Final = 256  # bytes of an entry in the list, many more than PyTorch's names need
+_END: Final = struct.Struct(
+    "<4s4H2LH"
+)  # the end of an archive, as APPNOTE.TXT 4.3.16 lays it out; 4.3.14 is the wide one
+_END_64: Final = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR: Final = 20  # bytes between the two
 EXTRA = ("base_model_name_or_path", "hypernet_config", "ctx_encoder_args")
 COMPILED = "_orig_mod."  # what torch.compile puts into names
 
@@ -84,6 +90,8 @@ def read_released(path: Path) -> tuple[dict[str, Tensor], str]:
         if name in tensors:
             raise InputError(f"{path} is damaged: it has {quoted(name)} twice.")
         tensors[name] = value
+    if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
+        raise InputError(f"{path} is damaged: its tensors share their numbers.")
     base = extra.get("base_model_name_or_path", "")
     if not isinstance(base, str):
         raise InputError(f"{path} is damaged: the name of its base model isn't text.")
@@ -130,19 +138,20 @@ def _check_archive(path: Path) -> None:
     Raises:
         InputError: it is damaged, compressed, or holds more than a checkpoint does.
     """
-    if _count_entries(path) > MAX_ENTRIES:
-        raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it has more than {MAX_ENTRIES} entries.")
     try:
+        _check_end(path)
         with zipfile.ZipFile(path) as archive:
             items = archive.infolist()
             if sum(item.file_size for item in items) > path.stat().st_size:
                 raise InputError(
                     f"{path} isn't a Frames2LoRA checkpoint: it is compressed, which PyTorch's files never are."
                 )
-            if len({item.filename for item in items}) < len(items):
+            if any(item.filename != item.orig_filename for item in items):
+                raise InputError(f"{path} is damaged: it has an entry of two names.")
+            if len({item.filename.lower() for item in items}) < len(items):  # torch ignores the case
                 raise InputError(f"{path} is damaged: it has an entry twice.")
             for item in items:
-                if item.filename.endswith(".pkl"):
+                if item.filename.lower().endswith(".pkl"):
                     if item.file_size > MAX_BYTES:
                         raise ValueError(f"its pickle has {item.file_size} bytes")
                     check_pickle(archive.read(item))
@@ -154,13 +163,29 @@ def _check_archive(path: Path) -> None:
         ) from None
 
 
-def _count_entries(path: Path) -> int:
-    """Return the number of entries that an archive's end says it has, without reading the list of them."""
+def _check_end(path: Path) -> None:
+    """Refuse an archive by its end, before anybody reads the list of its entries.
+
+    PyTorch's files end with two records of that list, of which libraries trust one or the other: both have to be small.
+
+    Raises:
+        InputError: the list is too long, or something follows it, such as a comment.
+    """
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _END_OF_ARCHIVE))
+        file.seek(max(0, path.stat().st_size - _END.size - _LOCATOR - _END_64.size))
         tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    return int.from_bytes(tail[at + 10 : at + 12], "little") if at >= 0 else 0
+    end = tail[-_END.size :]
+    if len(end) < _END.size or end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
+        raise ValueError("something follows its list of entries")
+    lists = [_END.unpack(end)[4:6]]
+    if tail[-_END.size - _LOCATOR : -_END.size].startswith(b"PK\x06\x07"):
+        wide = tail[-_END.size - _LOCATOR - _END_64.size :][: _END_64.size]
+        if len(wide) < _END_64.size or wide[:4] != b"PK\x06\x06":
+            raise ValueError("the end of its list of entries is missing")
+        lists.append(_END_64.unpack(wide)[7:9])
+    for entries, size in lists:
+        if entries > MAX_ENTRIES or size > MAX_ENTRIES * _ENTRY:
+            raise InputError(f"{path} isn't a Frames2LoRA checkpoint: it has more than {MAX_ENTRIES} entries.")
 
 
 def _is_plain_tensor(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sandbox.limits import Limits, leave_network, set_limits
-from chunkv2l.sandbox.tasks import PREPARE
+from chunkv2l.sandbox.tasks import prepare
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     order = json.load(sys.stdin)
-    task = PREPARE[order["task"]]()
+    task = prepare(order["task"])
     set_limits(Limits(**order["limits"]))
     answers.write(json.dumps({**_answer(task, order["path"]), "is_offline": is_offline}).encode())
     answers.flush()

@@ -30,9 +30,10 @@ class Answer:
 
 
 def run_task(task: str, path: str | Path, limits: Limits | None = None) -> Answer:
-    """Do a task of `tasks.PREPARE` with a file, in a process of its own.
+    """Do a task with a file, in a process of its own.
 
     Args:
+        task: one of `tasks.PREPARE`, or MODULE:FUNCTION of this package: a function of a path that returns JSON values.
         path: the file; it may say anything.
         limits: what the task may use.
 

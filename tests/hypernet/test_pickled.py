@@ -12,6 +12,7 @@ import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import load_hypernetwork
+from chunkv2l.hypernet.checkpoint import try_in_sandbox
 from chunkv2l.hypernet.pickled import MAX_BYTES, MAX_INSTRUCTIONS, check_pickle
 from tests.helpers import frames2lora
 
@@ -105,3 +106,59 @@ def test_an_entry_twice_is_refused(tmp_path: Path) -> None:
         archive.writestr("a/data.pkl", BOMBS["deep tuples"])
     with pytest.raises(InputError, match="an entry twice"):
         load_hypernetwork(path)
+
+
+@pytest.mark.parametrize("name", ["DATA.PKL", "data.Pkl"])
+def test_a_pickle_is_checked_whatever_the_case_of_its_name(tmp_path: Path, name: str) -> None:
+    """torch finds it all the same."""
+    path = tmp_path / "hypernet.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"a/{name}", BOMBS["doubled lists"])
+        archive.writestr("a/version", "3")
+    with pytest.raises(InputError, match="builds more"):
+        load_hypernetwork(path)
+
+
+def test_names_that_end_at_a_zero_are_refused(tmp_path: Path) -> None:
+    """Python ends such a name where torch goes on."""
+    path = tmp_path / "hypernet.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/x_data.pkl", BOMBS["doubled lists"])
+    path.write_bytes(path.read_bytes().replace(b"a/x_data.pkl", b"a/x\0data.pkl"))
+    with pytest.raises(InputError, match="an entry of two names"):
+        load_hypernetwork(path)
+
+
+def test_the_wide_end_of_an_archive_counts_too(tmp_path: Path) -> None:
+    """PyTorch's files have two ends; one that says little hides a list of any length in the other."""
+    path, small = tmp_path / "hypernet.pt", (1).to_bytes(2, "little")
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(70_000):
+            archive.writestr(f"{number}", b"")
+    data = bytearray(path.read_bytes())
+    assert data[-42:-38] == b"PK\x06\x07"
+    data[-14:-10] = small + small
+    data[-10:-6] = (50).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="more than 10000 entries"):
+        load_hypernetwork(path)
+    path.write_bytes(data.replace(b"PK\x06\x06", b"PK\x06\x05"))
+    with pytest.raises(InputError, match="the end of its list of entries is missing"):
+        load_hypernetwork(path)
+
+
+def test_a_comment_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hypernet.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({}, 2))
+        archive.comment = b"PK\x05\x06" + bytes(18)
+    with pytest.raises(InputError, match="damaged"):
+        load_hypernetwork(path)
+
+
+def test_a_file_that_the_sandbox_reads_or_refuses(tmp_path: Path) -> None:
+    try_in_sandbox(frames2lora.FOLDER / "checkpoint_tiny.pt")
+    path = tmp_path / "hypernet.pt"
+    path.write_bytes((frames2lora.FOLDER / "checkpoint_tiny.pt").read_bytes()[:-40])
+    with pytest.raises(InputError, match="cut short"):
+        try_in_sandbox(path)

@@ -264,3 +264,13 @@ def test_more_than_one_target_module_is_refused(tmp_path: Path, tensors: dict[st
     }
     torch.save(other, tmp_path / "other.pt")
     refused(tmp_path / "other.pt", r"q_proj.*only down_proj")
+
+
+def test_tensors_that_share_their_numbers_are_refused(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    """As float32 they would take many times the file's size."""
+    rows = {key: value.numel() for key, value in tensors.items()}
+    numbers = torch.zeros(max(rows.values()), dtype=torch.float16)
+    shared = {key: numbers[: rows[key]].view(value.shape) for key, value in tensors.items()}
+    torch.save(shared, tmp_path / "shared.pt")
+    assert (tmp_path / "shared.pt").stat().st_size < sum(value.nbytes for value in shared.values())
+    refused(tmp_path / "shared.pt", "its tensors share their numbers")

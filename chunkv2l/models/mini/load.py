@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.files import read_text
+from chunkv2l.files import check_file, check_safetensors, read_text
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
-from chunkv2l.hypernet.checkpoint import build_hypernetwork, read_config
+from chunkv2l.hypernet.checkpoint import build_hypernetwork, read_config, try_in_sandbox
 from chunkv2l.hypernet.keys import SENTENCE, Keys
+from chunkv2l.hypernet.released import MAX_FILE
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
 from chunkv2l.models.calibration import UNFITTED, Calibration
@@ -125,6 +126,8 @@ def load(
     if not is_folder(folder):
         raise InputError(f"{folder} isn't a folder of mini's: it needs {READER} and {HYPERNET}.")
     network_path = folder / HYPERNET if hypernet is None else Path(hypernet)
+    if hypernet is not None:
+        try_in_sandbox(network_path)
     network, keys, calibration = read_hypernet(network_path)
     if hypernet is None and (folder / CALIBRATION).is_file():
         calibration = Calibration.from_text(read_text(folder / CALIBRATION))
@@ -181,6 +184,7 @@ def reads_tags(path: Path) -> bool:
     Raises:
         InputError: the file can't be read.
     """
+    check_safetensors(path, weights.MAX_FILE)
     try:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(TAGS) == "true"
@@ -321,6 +325,7 @@ def with_exact_scaling(network: Hypernetwork) -> Hypernetwork:
 
 def _is_trained(path: Path) -> bool:
     """Return whether a file is laid out as training writes it: the hypernetwork and what belongs to it, by prefixes."""
+    check_file(path, MAX_FILE)
     try:
         with safe_open(path, framework="pt") as file:
             return any(name.startswith("hypernet.") for name in file.keys())  # noqa: SIM118

@@ -10,13 +10,14 @@ from typing import Any, Final
 import torch
 
 from chunkv2l.errors import InputError
-from chunkv2l.files import MAX_JSON, check_file, check_safetensors, read_json
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork, load_hypernetwork
+from chunkv2l.hypernet.checkpoint import try_in_sandbox
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
 from chunkv2l.models.calibration import UNFITTED
 from chunkv2l.models.model import Available, Comparison, Model
+from chunkv2l.models.smolvlm.folder import check_folder, is_complete, read_config, read_tokenizer, read_turn
 from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 from chunkv2l.models.smolvlm.vlm import SmolVLM
 from chunkv2l.models.text.plain import quiet
@@ -24,22 +25,8 @@ from chunkv2l.sanitize import quoted
 
 CHECKPOINTS = ("MananSuri27/Frames2LoRA-SmolVLM-ckpts", "MananSuri27/Video2LoRA-SmolVLM-ckpts")
 """The repository of the released hypernetworks, and the name that it was first published under."""
-MAX_WEIGHTS: Final = 64 << 30
-"""Bytes of a file of a VLM's weights."""
-_MOST: Final = {
-    "num_hidden_layers": 256,
-    "hidden_size": 1 << 16,
-    "intermediate_size": 1 << 18,
-    "num_attention_heads": 1 << 10,
-    "num_key_value_heads": 1 << 10,
-    "head_dim": 1 << 12,
-    "vocab_size": 1 << 21,
-    "max_position_embeddings": 1 << 22,
-    "image_size": 1 << 12,
-    "patch_size": 1 << 10,
-    "num_channels": 16,
-}
-"""The largest sizes of a model's configuration, far above any SmolVLM2's."""
+MAX_SIDE: Final = 64
+"""Patches on a side of a picture; SmolVLM2's have 32 at most."""
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 
 
@@ -171,6 +158,8 @@ def load_smolvlm(
     """
     folder, hypernet_path = find(name_or_path, hypernet)
     config = read_config(folder)
+    if hypernet is not None:
+        try_in_sandbox(hypernet_path)
     network = load_hypernetwork(hypernet_path)
     check_fit(network.config, config, name_or_path, hypernet_path)
     check_folder(folder)
@@ -223,69 +212,6 @@ def find(name_or_path: str, hypernet: str | None = None, fetch: bool = True) -> 
 def _is_folder(name: str) -> bool:
     """Return whether a name is a folder's. A model's own name never is: it must not mean what lies in this folder."""
     return name not in PUBLISHED and Path(name).is_dir()
-
-
-def is_complete(folder: Path) -> bool:
-    """Return whether a model's folder has all of its files (a broken download leaves some out)."""
-    if not all((folder / name).is_file() for name in ("config.json", "tokenizer.json")):
-        return False
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
-    try:
-        weight_map = _section(read_json(index), "weight_map")
-    except InputError:
-        return False
-    names = {name for name in weight_map.values() if isinstance(name, str)}
-    return all((folder / name).is_file() for name in names)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read a model folder's config.json.
-
-    Raises:
-        InputError: there is none, it can't be read, or it is another kind of model's.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise InputError(f"{folder} isn't a model's folder: it has no config.json.")
-    config = read_json(path)
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise InputError(f"{path} can't be read as a model's configuration: it has no model_type.")
-    if config["model_type"] != "smolvlm" or not isinstance(config.get("text_config"), dict):
-        model_type = quoted(repr(config["model_type"]))
-        raise InputError(f"{folder} holds a model of type {model_type}; only SmolVLM2 ('smolvlm') can be used.")
-    for section in ("text_config", "vision_config"):
-        _check_sizes(_section(config, section), f"{path}: {section}")
-    values: dict[str, Any] = config
-    return values
-
-
-def _section(values: object, name: str) -> dict[str, Any]:
-    """Return a part of a JSON object, empty where it has none."""
-    section = values.get(name) if isinstance(values, dict) else None
-    return section if isinstance(section, dict) else {}
-
-
-def _check_sizes(section: dict[str, Any], where: str) -> None:
-    """Refuse sizes of which no model could be built, before transformers tries to."""
-    for name, most in _MOST.items():
-        size = section.get(name)
-        if size is not None and (type(size) is not int or not 1 <= size <= most):
-            raise InputError(f"{where} has a {name} that can't be: {quoted(repr(size))} (1 to {most}).")
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder with files that would fill the memory of transformers or of whoever hashes them.
-
-    Raises:
-        InputError: see `files.check_file`.
-    """
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors":
-            check_safetensors(path, MAX_WEIGHTS)
-        elif path.suffix in (".json", ".txt", ".jinja"):
-            check_file(path, MAX_JSON)
 
 
 def check_fit(hypernet: HypernetConfig, config: dict[str, Any], model: str, file: Path) -> None:
@@ -354,38 +280,60 @@ def _identifying(folder: Path) -> list[Path]:
 
 
 def _load(folder: Path, config: dict[str, Any], name: str, device: torch.device, dtype: torch.dtype) -> SmolVLM:
-    from transformers import AutoTokenizer, SmolVLMForConditionalGeneration
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
-    if not list(folder.glob("*.safetensors")):
+    weights = list(folder.glob("*.safetensors"))
+    if not weights:
         raise InputError(f"{folder} has no .safetensors: pickled weights aren't read.")
+    turn = read_turn(folder)
+    tokenizer = read_tokenizer(folder, config)
+    tokenizer.chat_template = turn.to_template()
     load: Any = SmolVLMForConditionalGeneration.from_pretrained
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            settings: Any = SmolVLMConfig(**config)
+            pixels = pixel_rule(folder, settings.vision_config.image_size)
+            _check_picture(pixels.tile, settings, folder)
+            _check_weights(settings, weights, folder)
             model, report = load(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder,
+                config=settings,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
+    except InputError:
+        raise
     except Exception as error:  # a damaged folder can fail in any way inside transformers
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{folder} can't be loaded as a SmolVLM2 ({quoted(reason)}).") from error
     if lacking := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
         raise InputError(f"{folder} isn't a complete SmolVLM2: {lacking[0]} is missing or has the wrong shape.")
-    vocabulary = tokenizer.get_vocab()
-    required = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
-    if absent := [token for token in required if token not in vocabulary]:
-        raise InputError(f"{folder}: its tokenizer doesn't know {', '.join(absent)}, as SmolVLM2's does.")
-    tokenizer.chat_template = tokenizer.chat_template or _separate_template(folder)
-    if not tokenizer.chat_template:
-        raise InputError(f"{folder}: its tokenizer has no chat template, as SmolVLM2-Instruct's does.")
-    image_size = config.get("vision_config", {}).get("image_size", model.config.vision_config.image_size)
     base = PUBLISHED[name].repository if name in PUBLISHED else name
-    return SmolVLM(model.to(device), tokenizer, pixel_rule(folder, image_size), name, base_model=base)
+    return SmolVLM(model.to(device), tokenizer, pixels, name, base_model=base)
 
 
-def _separate_template(folder: Path) -> str | None:
-    """Return the chat template from where processors of older transformers kept it; None where there is none."""
-    try:
-        template = _section({"": read_json(folder / "chat_template.json")}, "").get("chat_template")
-    except InputError:
-        return None
-    return template if isinstance(template, str) else None
+def _check_weights(settings: Any, weights: Sequence[Path], folder: Path) -> None:
+    """Refuse a configuration of more numbers than the files of weights have bytes, before memory is taken for them."""
+    from transformers import SmolVLMForConditionalGeneration
+
+    make: Any = SmolVLMForConditionalGeneration
+    with torch.device("meta"):
+        model = make(settings)
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    if numbers > (stored := sum(path.stat().st_size for path in weights)):
+        raise InputError(
+            f"{folder} isn't a complete SmolVLM2: its configuration has {numbers} numbers, its weights {stored} bytes."
+        )
+
+
+def _check_picture(tile: int, settings: Any, folder: Path) -> None:
+    """Refuse a division of pictures into too many patches, or none."""
+    patch, factor = settings.vision_config.patch_size, settings.scale_factor
+    side = tile // patch
+    if not factor <= side <= MAX_SIDE:
+        raise InputError(
+            f"{folder}: its pictures of {tile} pixels have {side} × {side} patches: {factor} to {MAX_SIDE} are needed."
+        )

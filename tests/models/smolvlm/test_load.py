@@ -21,6 +21,7 @@ from chunkv2l.hypernet import load_hypernetwork, save_hypernetwork
 from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import known_sha256, sha256
 from chunkv2l.models.smolvlm import load as smolvlm
+from chunkv2l.models.smolvlm.folder import is_complete
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from tests.helpers import frames2lora, tiny_smolvlm
 
@@ -219,16 +220,16 @@ def test_files_put_there_by_hand_are_found(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_broken_download_is_not_complete(folder: Path) -> None:
-    assert smolvlm.is_complete(folder)
+    assert is_complete(folder)
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    assert not smolvlm.is_complete(folder)
+    assert not is_complete(folder)
     names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    assert not smolvlm.is_complete(folder)
+    assert not is_complete(folder)
     (folder / names["b"]).write_bytes(b"")
-    assert smolvlm.is_complete(folder)
+    assert is_complete(folder)
     (folder / "tokenizer.json").unlink()
-    assert not smolvlm.is_complete(folder)
+    assert not is_complete(folder)
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_a_hub_without_the_files_is_a_failure_not_a_missing_hub(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(ChunkV2LError, match="Fetching someone/something failed") as caught:
-        hub.folder("someone/something", ["*.json"], smolvlm.is_complete)
+        hub.folder("someone/something", ["*.json"], is_complete)
     assert not isinstance(caught.value, InputError)
     with pytest.raises(ChunkV2LError, match="Fetching second/one failed"):
         hub.file(["first/one", "second/one"], "weights.pt")
