@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MOVIE := demo/movie.mp4
 INDEX := demo/movie.idx
+UV := uv==0.13.9
+PIP_AUDIT := pip-audit==2.10.1
 QUIET := $(if $(MAKE_TERMOUT),,--quiet) # pip shows its progress to people only
 # Idle threads sleep instead of spinning: other programs, and other tests, run meanwhile.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz clean
+.PHONY: help setup demo test lint format bench fuzz lock audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -52,6 +54,15 @@ bench: $(STAMP) ## measure the adapter algebra and injection against PEFT's
 
 fuzz: $(STAMP) ## a minute of random input for each reader of files
 	$(BIN)/python -m pytest -m fuzz
+
+lock: $(STAMP) ## write requirements.lock: what constraints.txt says, and what builds the package, with hashes
+	$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check '$(UV)'
+	$(BIN)/uv pip compile pyproject.toml --group build --all-extras --universal --python-version 3.10 --generate-hashes \
+	-c constraints.txt --no-config --no-annotate --custom-compile-command 'make lock' --quiet -o requirements.lock
+
+audit: $(STAMP) ## look for known faults of what requirements.lock names; asks the package index, so it needs a network
+	$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check '$(UV)'
+	$(BIN)/uv tool run --from '$(PIP_AUDIT)' pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 clean: ## remove .venv, the demo and what tools left behind
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

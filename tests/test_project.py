@@ -195,3 +195,35 @@ def test_constraints_pin_every_direct_dependency() -> None:
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked() -> dict[str, list[str]]:
+    """The requirements of requirements.lock: each name with the versions that it has for one Python or another."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", "")
+    versions: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([a-z0-9-]+)==([^ ;]+)(?: ; [^-]+?)?((?: +--hash=sha256:[0-9a-f]{64})+) *", line)
+        assert match, line[:100]
+        versions.setdefault(match[1], []).append(match[2])
+    return versions
+
+
+def test_the_lock_has_the_versions_of_the_constraints() -> None:
+    """It is written by `make lock`, and not by hand."""
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^;\s]+)", text, re.MULTILINE))
+    versions = locked()
+    assert {"chunkv2l"} & set(versions) == set()
+    for name, version in pinned.items():
+        name = re.sub(r"[-_.]+", "-", name).lower()
+        assert version in versions.get(name, [version]), name
+
+
+def test_the_lock_has_everything_that_the_package_needs_and_is_built_with() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.findall(r"^(?:dependencies|plot|dev|build) = \[(.*?)\](?= #|$)", text, re.MULTILINE | re.DOTALL)
+    names = {re.match(r"[A-Za-z0-9._-]+", item)[0] for block in listed for item in re.findall(r'"([^"]+)"', block)}  # type: ignore[index]
+    missing = {re.sub(r"[-_.]+", "-", name).lower() for name in names - {"chunkv2l"}} - set(locked())
+    assert missing == set() and {"torch", "setuptools", "wheel", "pip", "pytest"} <= set(locked())
