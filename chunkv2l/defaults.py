@@ -22,6 +22,12 @@ CAPTIONS: Final = True
 CODES: Final = "int8"
 CODE_FORMATS: Final = ("fp32", "fp16", "int8")
 
+SPEECH: Final = "auto"
+"""The recogniser, where it is installed, there is sound, and no subtitles are given."""
+RECOGNISER: Final = "base"
+RECOGNISERS: Final = ("base", "tiny.en")
+"""The speech recognisers that need no hub."""
+
 POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order")
 """The built-in policies."""
 BUDGET: Final = 48

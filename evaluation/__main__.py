@@ -28,6 +28,7 @@ COMMANDS = {
     "moments": "evaluation.benchmarks.moments",
     "names": "evaluation.benchmarks.names",
     "relations": "evaluation.benchmarks.relations",
+    "speech": "evaluation.benchmarks.speech",
     "qa": "evaluation.benchmarks.qa",
     "random-smolvlm": "evaluation.movies.random_smolvlm",
     "report": "evaluation.report.report",

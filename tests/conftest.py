@@ -19,6 +19,12 @@ def ctrl_c_reaches_the_tests() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def builds_listen_only_where_a_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "auto" find no recogniser: whether one is installed is no business of other tests."""
+    monkeypatch.setattr("chunkv2l.speech.choice.is_installed", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def fake_is_a_known_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an index of the tests' fake model name it: other models than chunkv2l's own take the user's word."""
     monkeypatch.setattr("chunkv2l.ask.MODELS", (*MODELS, "fake"))

@@ -33,6 +33,7 @@ NEVER = {
     "chunkv2l/export.py": ("cli", "indexing", "train"),
     "chunkv2l/plot.py": ("cli", "indexing", "models", "train"),
     "chunkv2l/doctor": ("cli", "train"),
+    "chunkv2l/speech": ("answer", "ask", "cli", "index", "indexing", "policies", "query", "routing", "train"),
 }
 """A room, and the rooms of chunkv2l that it may not import, anywhere in a file; docs/design.md has the reasons."""
 
@@ -41,6 +42,7 @@ NO_TORCH = (
     "chunkv2l/query",
     "chunkv2l/policies",
     "chunkv2l/channels",
+    "chunkv2l/speech",
     "chunkv2l/answer",
     "chunkv2l/video",
     "chunkv2l/cli",

@@ -18,6 +18,8 @@ PAUSE: Final = 1.5
 """Seconds of silence at which a sentence ends, whatever its punctuation."""
 MAX_WORDS: Final = 40
 """Words of the longest sentence: speech without punctuation is cut there."""
+CLAUSE_WORDS: Final = 20
+"""Words from which on a sentence ends at a comma: speakers, and recognisers, leave out full stops."""
 MAX_SECONDS: Final = 30.0
 """Seconds of the longest sentence."""
 COVERED: Final = 0.5
@@ -68,6 +70,7 @@ def _join(cues: Sequence[ChannelCue]) -> Iterator[Sentence]:
                 or len(words) >= MAX_WORDS
                 or word.end - words[0].start > MAX_SECONDS
                 or _ends_sentence(words[-1].text)
+                or (len(words) >= CLAUSE_WORDS and words[-1].text.endswith((",", ";", ":")))
             ):
                 yield _make_sentence(words, cue)
                 words = []
@@ -81,11 +84,17 @@ def _ends_sentence(word: str) -> bool:
 
 
 def _make_sentence(words: Sequence[Word], cue: ChannelCue) -> Sentence:
-    text = words[0].text
-    for before, word in pairwise(words):
-        text += word.text if _runs_on(before.text, word.text) else f" {word.text}"
+    text = join_words([word.text for word in words])
     start = words[0].start
     return Sentence(start, max(start, *(word.end for word in words)), text, cue.source)
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return words as a text: a space between them, but none between letters of Chinese and Japanese."""
+    text = "".join(words[:1])
+    for before, word in pairwise(words):
+        text += word if _runs_on(before, word) else f" {word}"
+    return text
 
 
 def _runs_on(before: str, word: str) -> bool:

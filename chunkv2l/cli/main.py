@@ -17,6 +17,7 @@ import click
 import chunkv2l
 from chunkv2l import defaults
 from chunkv2l.cli import streams
+from chunkv2l.cli.channels import CHANNEL_TOOLS
 from chunkv2l.cli.options import (
     Group,
     budget_option,
@@ -29,6 +30,7 @@ from chunkv2l.cli.options import (
     json_option,
     model_options,
     output_options,
+    speech_options,
 )
 from chunkv2l.cli.output import ProgressBar, show_answer, show_report
 from chunkv2l.cli.tools import TOOLS
@@ -195,6 +197,7 @@ def cli() -> None:
     help="Encoding of the subtitle file, such as cp1251 or gb18030.  [default: as its content says]",
 )
 @click.option("--no-subtitles", is_flag=True, help="Take none, not even the one beside MOVIE.")
+@speech_options
 @click.option("--force", is_flag=True, help="Build anew even if the index is there.")
 @json_option
 def build(
@@ -369,5 +372,5 @@ def completion(shell: str) -> None:
     streams.emit(completion_class(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
 
 
-for _tool in TOOLS:
+for _tool in (*TOOLS, *CHANNEL_TOOLS):
     cli.add_command(_tool)

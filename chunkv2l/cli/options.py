@@ -107,6 +107,29 @@ def output_options(command: F) -> F:
     return command
 
 
+def speech_options(command: F) -> F:
+    """Add the options that say how speech is recognised."""
+    for option in (
+        click.option(
+            "--audio-track",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Which audio stream to listen to, where there are several.  [default: the one that players play]",
+        ),
+        click.option(
+            "--speech",
+            default=defaults.SPEECH,
+            show_default=True,
+            metavar="auto|off|NAME",
+            shell_complete=completes(lambda: ("auto", "off", *defaults.RECOGNISERS), "dir"),
+            help="What recognises speech: auto (base, where chunkv2l[speech] is installed and there are no subtitles), "
+            f"off, {', '.join(defaults.RECOGNISERS)}, or a name or folder that faster-whisper knows.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 budget_option = click.option(
     "--budget",
     type=BudgetType(),

@@ -55,6 +55,22 @@ def show_report(report: BuildReport) -> None:
         emit("\n".join(["To know:", *(f"  {note.text}" for note in report.notes)]))
 
 
+def show_extended(report: BuildReport) -> None:
+    """Show what was added to an index."""
+    from chunkv2l.channels.cues import SOURCES
+    from chunkv2l.index.file import IndexFile
+
+    if report.nothing_to_do:
+        say(f"{report.index} has it already: nothing to do. --force does it anew.")
+        return
+    with IndexFile(report.index) as file:
+        cues = file.cues()
+    counts = [f"{plural(sum(cue.source == source for cue in cues), 'cue')} {source}" for source in SOURCES]
+    emit(f"{report.index}: {', '.join(counts)}, in {report.seconds:.1f} s.")
+    if report.notes:
+        emit("\n".join(["To know:", *(f"  {note.text}" for note in report.notes)]))
+
+
 def show_index(file: IndexFile) -> None:
     """Show an index's segments, and what it was made from."""
     from chunkv2l.index.overview import chapters_json

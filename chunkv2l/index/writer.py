@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from typing import Any
 
 from chunkv2l.channels.cues import ChannelCue, Sentence, Source
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.files import atomic_write
 from chunkv2l.index.cue_rows import check_cues, write_words
 from chunkv2l.index.database import check_part_files
 from chunkv2l.index.digests import KEY, extend_digest
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING
+from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING, MAX_NOTES
 from chunkv2l.index.resume import check_part
 from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, apply_migrations, part_path
 from chunkv2l.sanitize import canonical_json
@@ -92,6 +94,37 @@ class Writer:
         elif fault := check_part(self.path):
             logger.warning("%s can't be gone on with (%s): starting over.", self.path, fault)
             self.start_over()
+
+    @classmethod
+    def reopen(cls, out: Path) -> Writer:
+        """Copy a finished index to its .part, to which cues can be added, or go on with such a copy.
+
+        Raises:
+            InputError: `out` isn't a finished index; another process is writing it, or an unfinished build is there.
+        """
+        cls.check_free(out)
+        part = part_path(out)
+        with IndexFile(out) as index:
+            origin = index.meta.origin()
+        if not os.path.lexists(part):
+            with atomic_write(part) as temporary:
+                shutil.copyfile(out, temporary)
+        writer = cls(out)
+        try:
+            if not writer.stored():
+                writer.discard()
+                return cls.reopen(out)  # what was there was damaged
+            meta = writer.read_meta()
+            if meta.get("segments") != len(writer.stored()):
+                raise InputError(f"There is an unfinished build, {part}: finish it with chunkv2l build, or remove it.")
+            if any(meta.get(key) != origin.get(key) for key in ("movie", "identity", "settings", "code_shape")):
+                logger.warning("%s is of another build of the index: starting over.", part)
+                writer.discard()
+                return cls.reopen(out)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     @classmethod
     def check_free(cls, out: Path) -> None:
@@ -318,6 +351,23 @@ class Writer:
             connection.execute("DELETE FROM meta WHERE key IN ('notes', ?, ?)", (KEY, LISTENING))
             for key, value in values.items():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
+        self.publish()
+
+    def finish_channels(self, notes: Sequence[Mapping[str, str]]) -> None:
+        """Record that what is said and written is complete in an index that was copied, and give it its name.
+
+        Args:
+            notes: further ones: "kind" and "text" of each.
+
+        Raises:
+            ChunkV2LError: as `finish`.
+        """
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM meta WHERE key IN (?, ?)", (KEY, LISTENING))
+            recorded = self.read_meta().get("notes", [])
+            kept = [*recorded, *(dict(note) for note in notes if note not in recorded)][:MAX_NOTES]
+            if kept:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('notes', ?)", (canonical_json(kept),))
         self.publish()
 
     def publish(self) -> None:

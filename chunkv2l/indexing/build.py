@@ -21,12 +21,13 @@ from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import CHANNEL_KEYS, USER_FILES
+from chunkv2l.index.meta import CHANNEL_KEYS, CHANNELS, USER_FILES
 from chunkv2l.index.schema import MAX_SEGMENTS, part_path
 from chunkv2l.index.validation import check_header
 from chunkv2l.index.writer import Writer
 from chunkv2l.indexing import chapter_codes
 from chunkv2l.indexing.allocator import freed_memory_kept
+from chunkv2l.indexing.channels import PlannedRecognition, extend_index, plan_recognitions, store_recognitions
 from chunkv2l.indexing.chapter_codes import Pictures, store_chapters
 from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.provenance import describe, differences
@@ -101,14 +102,20 @@ def build(
     run, notes = Run(info.duration, progress), Notes()
     with run.listening(), freed_memory_kept():
         subtitles = take_subtitles(movie, settings.subtitles, settings.encoding, notes)
+        planned = plan_recognitions(info, settings, subtitles is not None)
         with run.clock("load"):
             model, user_files = _load(model, hypernet, device)
         rules = {"batch": BATCH, "chapter_frames": chapter_codes.FRAMES}
         sha256 = subtitles.sha256 if subtitles else None
         description = describe(info, model, settings, rules, user_files, sha256)
         cues = subtitles.cues if subtitles else ()
-        job = _Job(movie, info, model, settings, description, cues, Speech(cues), run, notes)
-        if not force and out.exists() and (stored_notes := _check_up_to_date(out, description, run)) is not None:
+        job = _Job(movie, info, model, settings, description, cues, Speech(cues), planned, run, notes)
+        if not force and out.exists() and (stored := _check_up_to_date(out, description, run)) is not None:
+            stored_notes, channels = stored
+            missing = [plan for plan in planned if not plan.is_done(channels)]
+            if missing:
+                return extend_index(out, missing, model.sentences, run, notes, description["movie"])
+            logger.warning("%s is up to date with %s: nothing to do.", out, description["movie"]["name"])
             return run.report(out, description["movie"], stored_notes, nothing_to_do=True)
         with Writer(out, anew=force) as writer:
             try:
@@ -174,8 +181,8 @@ def _check_name(out: Path) -> None:
                 raise InputError(f"The name {name} is too long for this file system: choose a shorter -o.") from None
 
 
-def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple[Note, ...] | None:
-    """Return the notes of the index that is there if it is of the same description, None if it is of another.
+def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple[tuple[Note, ...], object] | None:
+    """Return notes and channels of the index that is there, if it is of the same description; else None.
 
     Raises:
         InputError: it is the index of another movie, or of an earlier state of this one.
@@ -183,6 +190,7 @@ def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple
     with IndexFile(out) as index:
         recorded, run.segments = index.meta.origin(), len(index)
         notes = tuple(Note(note["kind"], note["text"]) for note in index.meta.notes)
+        channels = index.meta.extra.get(CHANNELS)
     differing = differences(recorded, description)
     if "movie" in differing:
         name = recorded["movie"]["name"]
@@ -192,8 +200,7 @@ def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple
     if differing:
         logger.warning("%s was built with another %s: building it anew.", out, ", ".join(differing))
         return None
-    logger.warning("%s is up to date with %s: nothing to do.", out, description["movie"]["name"])
-    return notes
+    return notes, channels
 
 
 def _load(model: str | Model, hypernet: str | None, device: str) -> tuple[Model, list[str]]:
@@ -247,6 +254,7 @@ class _Job:
     description: dict[str, Any]
     cues: tuple[Cue, ...]
     speech: Speech
+    planned: tuple[PlannedRecognition, ...]
     run: Run
     notes: Notes
 
@@ -287,6 +295,7 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
             raise InputError(f"{job.movie} has no picture that can be decoded.")
         similar = store_chapters(writer, pictures, job.model, job.settings.codes, job.run)
     _store_subtitles(writer, job)
+    store_recognitions(writer, job.planned, job.run)
     if writer.cues():
         job.run.tell("sentences")
         with job.run.clock("sentences"):

@@ -22,8 +22,10 @@ class Progress:
     """The progress of a build.
 
     Attributes:
-        stage: what comes next: "read", "encode", "captions", "write", at last "chapters".
-        done, total: seconds of the movie; `total` is what its header says.
+        stage: what comes next: "read", "encode", "captions", "write", then "chapters", "speech", "screen text",
+            "sentences".
+        done, total: seconds of the movie, done in this stage for speech and screen text; `total` is what its header
+            says.
         segments: stored so far.
         realtime: seconds of movie a second of this run; 0 before the first batch.
         eta: seconds left at that speed; None before the first batch.
@@ -49,7 +51,7 @@ class BuildReport:
         nothing_to_do: the index was there already, of this movie, model and settings.
         seconds: of the whole call.
         stages: seconds of each stage: load, read (decoding and detecting, in a thread beside the others), wait (for
-            read), encode, hypernet, scores, captions, write, chapters.
+            read), encode, hypernet, scores, captions, write, chapters, speech, screen text, sentences.
         realtime: seconds of movie a second, by stage and in "total" (of what this run made, loading included).
         index_bytes: of the file.
         code_bytes: of one segment's code; 0 if this run made none.
@@ -141,6 +143,23 @@ class Run:
         realtime = made / elapsed if made > 0 and elapsed > 0 else 0.0
         eta = max(0.0, self._duration - self.done) / realtime if realtime else None
         self._progress(Progress(stage, self.done, max(self._duration, self.done), self.segments, realtime, eta))
+
+    def following(self, stage: str, begun: float) -> Callable[[float], None]:
+        """Return a function that reports how far a stage of its own is, which begins at `begun` seconds of the movie.
+
+        It takes the seconds of the movie that are done.
+        """
+        started = time.perf_counter()
+
+        def tell(done: float) -> None:
+            if self._progress is None:
+                return
+            elapsed = time.perf_counter() - started
+            realtime = (done - begun) / elapsed if done > begun and elapsed > 0 else 0.0
+            eta = max(0.0, self._duration - done) / realtime if realtime else None
+            self._progress(Progress(stage, done, max(self._duration, done), self.segments, realtime, eta))
+
+        return tell
 
     def report(
         self, index: Path, movie: dict[str, Any], notes: Sequence[Note] = (), nothing_to_do: bool = False

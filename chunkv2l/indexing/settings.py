@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES
+from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, SPEECH
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import USER_DETECTOR
 from chunkv2l.video.settings import SegmentationSettings
@@ -23,6 +23,9 @@ class BuildSettings(SegmentationSettings):
         subtitles: a .srt or .vtt file; "auto" takes the one that lies beside the movie, None takes none. What is
             recorded is its content's hash, beside the settings.
         encoding: of the subtitle file, as Python names it; None finds it out.
+        speech: "off", "auto" (`speech.choose_recogniser`), or a recogniser's name. An index records what was heard
+            beside the settings, since it can be added to one that is there.
+        audio_track: FFmpeg's number of the audio stream to listen to; None for the one that players play.
 
     Raises:
         InputError: a value that can't be.
@@ -32,6 +35,8 @@ class BuildSettings(SegmentationSettings):
     codes: str = CODES
     subtitles: str | Path | None = "auto"
     encoding: str | None = None
+    speech: str = SPEECH
+    audio_track: int | None = None
 
     def __post_init__(self) -> None:
         if self.codes not in CODE_FORMATS:

@@ -46,7 +46,7 @@ class Model:
         calibration: of the router's score.
         identity: hashes and input settings; two models of one identity are the same. An index belongs to one.
         keys: learned keys, for a first look at many segments; None where none were trained.
-        sentences: the sentence encoder that goes with the keys.
+        sentences: the sentence encoder: the keys' own, and that of what is said and written.
     """
 
     name: str

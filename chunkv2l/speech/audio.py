@@ -1,0 +1,113 @@
+"""Decode a movie's sound in a stream: 16 kHz, one channel, placed on the movie's timeline; memory doesn't grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkv2l.errors import InputError
+from chunkv2l.video.container import open_container, origin, packets
+
+RATE: Final = 16_000
+"""Samples a second, as Whisper takes them."""
+Samples = NDArray[np.float32]
+_TOLERANCE: Final = 0.1
+"""Seconds by which a frame's stamp may be off before silence is put in or sound is left out."""
+_BLOCK: Final = 10 * RATE
+_RETRIES: Final = 8  # times in a row that the demuxer may fail
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """An audio stream of a movie; `number` is FFmpeg's, which counts pictures and subtitles, too."""
+
+    number: int
+    codec: str
+    language: str
+
+    def __str__(self) -> str:
+        return f"{self.number} ({', '.join(filter(None, (self.codec, self.language)))})"
+
+
+def choose_audio_track(movie: Path, number: int | None = None) -> AudioTrack | None:
+    """Return the audio stream to listen to: the one with that number, or the one that players play; None without sound.
+
+    Raises:
+        InputError: there is no audio stream of that number, or the file can't be opened.
+    """
+    try:
+        with open_container(movie) as container:
+            streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+            tracks = [_describe(stream) for stream in streams]
+            defaults = [bool(stream.disposition & av.stream.Disposition.default) for stream in streams]
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f"The sound of {movie} can't be read ({error}).") from error
+    if number is not None:
+        for track in tracks:
+            if track.number == number:
+                return track
+        choices = ", ".join(map(str, tracks)) or "none"
+        raise InputError(f"{movie} has no audio stream {number}; the streams that --audio-track takes are: {choices}.")
+    return next((track for track, is_default in zip(tracks, defaults, strict=True) if is_default), (*tracks, None)[0])
+
+
+def _describe(stream: Any) -> AudioTrack:
+    return AudioTrack(stream.index, stream.codec_context.name, str(stream.metadata.get("language", ""))[:20])
+
+
+def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Samples]:
+    """Yield the sound from time 0 on, float32 in [-1, 1], in blocks of some seconds; silence where there is none.
+
+    Packets that can't be decoded leave silence.
+
+    Args:
+        duration: of the movie, seconds; a stamp far behind it is not believed.
+    """
+    with open_container(movie) as container:
+        stream: Any = container.streams[track.number]
+        stream.thread_type = "AUTO"
+        base, start = Fraction(stream.time_base), origin(container, stream)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        position = 0  # samples yielded
+        for frame in _decode(container, stream):
+            stamp = None if frame.pts is None else float(frame.pts * base - start)
+            frame.pts = None  # its place is counted here, not by the resampler
+            pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+            samples: Samples = np.concatenate([np.zeros(0, np.float32), *pieces])
+            if stamp is not None and stamp <= duration + 60:
+                off = round(stamp * RATE) - position
+                if off > _TOLERANCE * RATE:
+                    for first in range(0, off, _BLOCK):
+                        yield np.zeros(min(_BLOCK, off - first), np.float32)
+                    position += off
+                elif off < -_TOLERANCE * RATE:
+                    samples = samples[-off:]
+            position += len(samples)
+            if len(samples):
+                yield samples
+
+
+def _decode(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the frames of an audio stream; what can't be decoded is passed over."""
+    failures = 0
+    while True:
+        try:
+            for packet in packets(container, stream):
+                failures = 0
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:
+                    continue
+                yield from frames
+            return
+        except av.FFmpegError:
+            failures += 1
+            if failures > _RETRIES:
+                return
