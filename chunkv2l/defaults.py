@@ -32,3 +32,7 @@ POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapt
 """The built-in policies."""
 BUDGET: Final = 48
 """Segments that are scored for a question."""
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 8642
+"""The port that `serve` listens to."""

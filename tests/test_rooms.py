@@ -34,6 +34,7 @@ NEVER = {
     "chunkv2l/plot.py": ("cli", "indexing", "models", "train"),
     "chunkv2l/doctor": ("cli", "train"),
     "chunkv2l/speech": ("answer", "ask", "cli", "index", "indexing", "policies", "query", "routing", "train"),
+    "chunkv2l/serve": ("cli", "doctor", "train"),
 }
 """A room, and the rooms of chunkv2l that it may not import, anywhere in a file; docs/design.md has the reasons."""
 
@@ -53,6 +54,7 @@ VAGUE = {"found", "one", "own", "told", "place", "kind", "wanted", "seen", "rest
 """Names that name nothing; inside a comprehension of three lines they pass."""
 OF_LIBRARIES = {"_config", "_dynamo", "_exit", "_foreach_lerp_", "_forward_hooks", "_forward_pre_hooks", "_version"}
 """Names of PyTorch and the standard library that have no public counterpart."""
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 RIDDLES = ("What ", "Which ", "Whether ", "How ", "Where ")
 """Words that no docstring opens with: it opens with a verb, or names the value."""
 
@@ -147,7 +149,7 @@ def test_the_package_shows_its_rooms() -> None:
 
 def private_uses(name: str, tree: ast.Module) -> Iterator[str]:
     """Private names that a module takes from elsewhere, as sentences."""
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, DEFINITIONS)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             defined.add(node.attr)
@@ -205,7 +207,7 @@ def bindings(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
         elif isinstance(node, ast.arg) and ast.unparse(node.annotation or node) != "Kind":  # `Query.kind` is public
             yield node.lineno, node.arg
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        elif isinstance(node, DEFINITIONS):
             yield node.lineno, node.name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.attr
@@ -222,7 +224,7 @@ def test_names_name_something() -> None:
 
 
 def test_docstrings_open_with_what_a_thing_does() -> None:
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    kinds = (ast.Module, *DEFINITIONS)
     riddles = [
         f"{name}:{getattr(node, 'lineno', 1)} {text.splitlines()[0]}"
         for name, tree in sources().items()

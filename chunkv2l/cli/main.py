@@ -33,6 +33,7 @@ from chunkv2l.cli.options import (
     speech_options,
 )
 from chunkv2l.cli.output import ProgressBar, show_answer, show_report
+from chunkv2l.cli.serving import SERVING
 from chunkv2l.cli.tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sanitize import shorten
@@ -372,5 +373,5 @@ def completion(shell: str) -> None:
     streams.emit(completion_class(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
 
 
-for _tool in (*TOOLS, *CHANNEL_TOOLS):
+for _tool in (*TOOLS, *CHANNEL_TOOLS, *SERVING):
     cli.add_command(_tool)

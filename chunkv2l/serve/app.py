@@ -1,0 +1,104 @@
+"""Put the doors of the server together into one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+import chunkv2l
+from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.sanitize import quoted
+from chunkv2l.serve.api import create_api
+from chunkv2l.serve.guard import Guard
+from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, TooSlow, UnknownMovie
+from chunkv2l.serve.service import Service
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[ChunkV2LError], int] = {UnknownMovie: 404, NotReady: 409, Busy: 429, TooSlow: 504, Forbidden: 403}
+"""Statuses of errors; those of other input are 400, those of the server 500."""
+DESCRIPTION = """Ask movies whose indexes lie under the paths that the server was given. The answers are those of the
+command line, key by key. Errors are {"error": "a sentence"}."""
+
+
+def create_app(service: Service, warm_up: bool = True) -> Guard:
+    """Return the application, guarded.
+
+    Args:
+        warm_up: look at the indexes and load the model as soon as the server starts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if warm_up:
+            threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
+        async with AsyncExitStack() as stack:
+            yield
+            await stack.aclose()
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="chunkv2l",
+        version=chunkv2l.__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # both pages fetch their scripts from elsewhere
+        redoc_url=None,
+        telemetry={"auto_configure": False},  # variables of the environment send no question anywhere
+    )
+    app.include_router(create_api(service))
+    app.add_exception_handler(ChunkV2LError, _show_error)
+    app.add_exception_handler(RequestValidationError, _show_invalid)
+    app.add_exception_handler(HTTPException, _show_status)
+    app.add_exception_handler(ClientDisconnect, _show_nothing)
+    app.add_exception_handler(Exception, _show_fault)
+    return Guard(app, service.settings)
+
+
+def status_of(error: ChunkV2LError) -> int:
+    """Return the status that stands for an error."""
+    for kind_of_error, status in STATUS.items():
+        if isinstance(error, kind_of_error):
+            return status
+    return 400 if isinstance(error, InputError) else 500
+
+
+def _respond(status: int, sentence: str) -> JSONResponse:
+    headers = {"retry-after": "1"} if status == 429 else None
+    return JSONResponse({"error": sentence.encode(errors="replace").decode()}, status, headers=headers)
+
+
+async def _show_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ChunkV2LError)
+    return _respond(status_of(error), str(error))
+
+
+async def _show_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    return _respond(422, f"The request isn't valid: {quoted(where) or 'its body'}: {quoted(first['msg'])}.")
+
+
+async def _show_status(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    sentence = {404: "There is nothing at this address.", 405: "That method isn't known here."}
+    return _respond(error.status_code, sentence.get(error.status_code, f"{quoted(error.detail)}."))
+
+
+async def _show_nothing(_: Request, error: Exception) -> JSONResponse:
+    return _respond(499, "The client has gone.")
+
+
+async def _show_fault(_: Request, error: Exception) -> JSONResponse:
+    logger.error("A request failed.", exc_info=error)
+    return _respond(500, f"This is a fault of the server ({type(error).__name__}): its log says more.")
