@@ -43,9 +43,9 @@ model_option = click.option(
 
 @click.command(
     cls=Command,
-    short_help="Serve a JSON API for movies.",
+    short_help="Serve a page and an API for movies.",
     epilog=examples(
-        "chunkv2l serve movie.idx",
+        "chunkv2l serve movie.idx --open                          # a page in the browser",
         "chunkv2l serve ~/movies --read-only",
         "chunkv2l serve movies --host 0.0.0.0                     # for others, with a token",
         "curl -s localhost:8642/api/movies | jq '.[].id'",
@@ -81,7 +81,7 @@ def serve(
     hypernet: str | None,
     device: str,
 ) -> None:
-    """Serve the indexes at PATH, or in folders, on this machine: a JSON API, documented at /openapi.json.
+    """Serve the indexes at PATH, or in folders, on this machine: a page to ask them, and a JSON API.
 
     Nothing outside PATH is read. Other machines reach it only with another --host, and then need a token.
     """

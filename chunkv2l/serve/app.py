@@ -19,6 +19,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sanitize import quoted
 from chunkv2l.serve.api import create_api
 from chunkv2l.serve.guard import Guard
+from chunkv2l.serve.page import add_pages
 from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, TooSlow, UnknownMovie
 from chunkv2l.serve.service import Service
 
@@ -56,6 +57,7 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
         telemetry={"auto_configure": False},  # variables of the environment send no question anywhere
     )
     app.include_router(create_api(service))
+    add_pages(app, service)
     app.add_exception_handler(ChunkV2LError, _show_error)
     app.add_exception_handler(RequestValidationError, _show_invalid)
     app.add_exception_handler(HTTPException, _show_status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from chunkv2l.serve.settings import Limits, ServeSettings
 from chunkv2l.video.fingerprint import fingerprint
 from tests.helpers import indexes
 from tests.helpers.fake_vlm import fake_model
+from tests.helpers.media import scene, write
 from tests.helpers.movies import block_movie
 from tests.helpers.written import random_codes
 
@@ -29,9 +30,26 @@ def accept(path: Path) -> list[str]:
     return []
 
 
-def index_with_movie(folder: Path, name: str = "movie", segments: int = 6, captions: Any = None, **more: Any) -> Path:
-    """An index of segments of 2 s with its movie of moving blocks beside it."""
-    movie = block_movie(folder / f"{name}.mp4", (2.0,) * segments)
+def playable_movie(path: Path, seconds: Sequence[float]) -> Path:
+    """A movie in H.264, which browsers play."""
+    frames = [image for number, length in enumerate(seconds) for image in scene(number, round(length * 10), (320, 180))]
+    return write(path, frames, fps=10.0, options={"g": "10"})
+
+
+def index_with_movie(
+    folder: Path,
+    name: str = "movie",
+    segments: int = 6,
+    captions: Sequence[str] = (),
+    maker: Callable[[Path, Sequence[float]], Path] = block_movie,
+    **more: Any,
+) -> Path:
+    """An index of segments of 2 s with its movie of moving blocks beside it.
+
+    Args:
+        more: for `indexes.write_index`.
+    """
+    movie = maker(folder / f"{name}.mp4", (2.0,) * segments)
     codes = random_codes(segments)
     model = fake_model()
     meta = {
