@@ -26,8 +26,13 @@ from chunkv2l.video.detectors import Detector, Segment, check_lengths
 
 WINDOW = 1.0
 """Seconds on each side of a border that are compared."""
-ALIKE = 0.5
-"""Change relative to contrast below which two sides of a cut count as one shot, and the cut as a flash or a jerk."""
+ALIKE = 0.3
+"""Change relative to contrast below which both sides of an abrupt cut count as one shot, and the cut as a flash or a
+jerk (docs/measurements.md#confirmed-cuts)."""
+ALIKE_GRADUAL = 0.6
+"""The same for a cut that isn't abrupt: what looks like a dissolve may be a moving camera or a change of light."""
+ABRUPT = 0.25
+"""Change from one frame to the next, relative to contrast, from which a cut is abrupt."""
 _LEAST_CONTRAST = 8.0  # grey levels: below it, differences are noise
 _MICRO = Fraction(1, 1_000_000)
 _NEAR = 1e-6  # seconds within which two times are the same
@@ -125,7 +130,17 @@ class Segmenter:
                 self._cuts.remove(cut if before_it <= after_it else following)
 
     def _is_alike(self, lo: float, border: float, hi: float) -> bool:
-        return self._detector.confirm and self._change(lo, border, hi) < ALIKE
+        if not self._detector.confirm:
+            return False
+        return self._change(lo, border, hi) < (ALIKE if self._is_abrupt(border) else ALIKE_GRADUAL)
+
+    def _is_abrupt(self, border: float) -> bool:
+        """Return whether the frame at a border differs from the one before it."""
+        index = bisect_left(self._times, border - _NEAR)
+        if not 0 < index < len(self._times):
+            return False
+        before, after = (self._sums[i + 1] - self._sums[i] for i in (index - 1, index))
+        return _contrasted(before, after) >= ABRUPT
 
     def _close(self, end: float) -> list[Segment]:
         """Return [start, end), split where it is too long; the next segment starts at `end`."""
@@ -157,8 +172,7 @@ class Segmenter:
         """Return the change at a border: mean absolute difference of its sides over their contrast, 0 … 2."""
         before = self._mean(max(lo, border - WINDOW), border)
         after = self._mean(border, min(hi, border + WINDOW))
-        contrast = np.concatenate([before, after]).reshape(-1, 3).std(axis=0).mean()
-        return float(np.abs(before - after).mean() / max(contrast, _LEAST_CONTRAST))
+        return _contrasted(before, after)
 
     def _mean(self, start: float, end: float) -> NDArray[np.float64]:
         """Return the mean thumbnail of the frames in [start, end); of the one on screen at `start` if there is none."""
@@ -167,3 +181,9 @@ class Segmenter:
             first, last = max(0, first - 1), max(1, first)
         mean: NDArray[np.float64] = (self._sums[last] - self._sums[first]) / (last - first)
         return mean
+
+
+def _contrasted(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Return the mean absolute difference of two thumbnails over their contrast, 0 … 2."""
+    contrast = np.concatenate([before, after]).reshape(-1, 3).std(axis=0).mean()
+    return float(np.abs(before - after).mean() / max(contrast, _LEAST_CONTRAST))

@@ -163,6 +163,19 @@ def test_a_flash_is_no_cut() -> None:
     assert len(borders(shot, respected)) > 0
 
 
+@pytest.mark.parametrize(("frames_of_change", "expected"), [(0, [3.0]), (50, [])])
+def test_a_cut_between_shots_that_resemble_each_other(frames_of_change: int, expected: list[float]) -> None:
+    """It counts where it is abrupt: a slow change of that size is more often a moving camera than a dissolve."""
+    one, other = scene(1, 150, drift=0), scene(2, 150, drift=0)
+    frames = []
+    for n in range(150):
+        share = 0.3 * min(1.0, max(0.0, (n - 74.5 + frames_of_change / 2) / (frames_of_change or 0.01)))
+        frames.append(cv2.addWeighted(one[n], 1 - share, other[n], share, 0).astype(np.uint8))
+    respected = Detector("own", At(3.0), 0, 0.0, confirm=False)
+    assert borders(frames, respected) == [3.0]
+    assert borders(frames, Detector("own", At(3.0), 0, 0.0, confirm=True)) == expected
+
+
 def test_a_short_stretch_goes_to_the_neighbour_that_it_resembles() -> None:
     one, other = scene(1, 75, drift=0), scene(2, 75, drift=0)
     mixed = [cv2.addWeighted(a, 0.65, b, 0.35, 0).astype(np.uint8) for a, b in zip(one[:15], other, strict=False)]

@@ -37,6 +37,9 @@ def test_ceilings_are_those_counted_by_hand(movie: Path) -> None:
     # 0–2, 2–4, …: IoU 2/3 with 0–3, 2/4 or less with 3–6 (2–4: 1/4, 4–6: 2/3)
     assert try_detector("fixed:2", movie, truths).ceiling == 0.75
     assert try_detector("content", movie, truths, (4.0, 16.0)).segments < 4
+    # 3–9 is met by two segments together (IoU 1), by one alone just so (3 / 6); 0–12 by three (9 / 12)
+    pairs = try_detector("content", movie, [[(3.0, 9.0)], [(0.0, 12.0)], [(1.0, 2.0)]])
+    assert (pairs.ceiling, pairs.spans) == pytest.approx((1 / 3, 2 / 3))
 
 
 def test_the_command_tries_all_and_prints_json(movie: Path, tmp_path: Path) -> None:
@@ -45,9 +48,10 @@ def test_the_command_tries_all_and_prints_json(movie: Path, tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     rows = json.loads(result.output)
     assert [row["detector"] for row in rows] == list(DETECTORS)
-    assert list(rows[0]) == ["detector", "ceiling", "segments", "ratio", "seconds"] and rows[0]["ceiling"] == 1.0
+    assert list(rows[0]) == ["detector", "ceiling", "segments", "ratio", "seconds", "spans"]
+    assert rows[0]["ceiling"] == rows[0]["spans"] == 1.0
     text = CliRunner().invoke(main, [*asked, "--detector", "mixed", "--detector", "fixed:3"]).output
-    assert "mixed           1.00        4      2.0" in text and "(the default)" in text and "fixed:3" in text
+    assert "mixed           1.00     1.00        4      2.0" in text and "(the default)" in text and "fixed:3" in text
 
 
 @pytest.mark.parametrize(
