@@ -62,9 +62,9 @@ def class_names() -> tuple[str, ...]:
     return tuple(_NAMES.read_text(encoding="utf-8").splitlines())
 
 
-def choose_tags(probabilities: Tensor) -> list[tuple[str, ...]]:
-    """Return the names of each clip's tags; see `name_clips`."""
-    return [tuple(tag.name for tag in tags) for tags in name_clips(probabilities)]
+def choose_tags(probabilities: Tensor, least: float = LEAST) -> list[tuple[str, ...]]:
+    """Return the names of each clip's tags of at least the probability `least`; see `name_clips`."""
+    return [tuple(tag.name for tag in tags if tag.p >= least) for tags in name_clips(probabilities)]
 
 
 def name_clips(probabilities: Tensor) -> list[tuple[Tag, ...]]:

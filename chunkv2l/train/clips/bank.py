@@ -79,17 +79,28 @@ class FeatureBank:
         Raises:
             InputError: the bank has no probabilities.
         """
+        keyframes = self.keyframes.repeat_interleave(self.takes)
+        chosen = iter(choose_tags(self._mean_probabilities(keyframes)))
+        return [[next(chosen) for _ in range(count)] for count in self.takes.tolist()]
+
+    def surest_tags(self, least: float = 0.6) -> list[tuple[str, ...]]:
+        """Return each image's tags of at least the probability `least`, on average over all its keyframes.
+
+        Raises:
+            InputError: the bank has no probabilities.
+        """
+        return choose_tags(self._mean_probabilities(self.takes * self.keyframes), least)
+
+    def _mean_probabilities(self, counts: Tensor) -> Tensor:
+        """Return the means [n, classes] over keyframes that follow each other, `counts` [n] of them each."""
         if self.names is None:
             raise InputError("The classifier hasn't looked at these pictures: there are no tags.")
-        takes = self.takes.repeat_interleave(self.takes)
-        keyframes = self.keyframes.repeat_interleave(self.takes)
-        owner = torch.arange(len(takes), device=takes.device).repeat_interleave(keyframes)
-        means = torch.zeros(len(takes), self.names.shape[1], device=takes.device)
+        owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        means = torch.zeros(len(counts), self.names.shape[1], device=counts.device)
         for begin in range(0, len(owner), 65536):
             rows = owner[begin : begin + 65536]
             means.index_add_(0, rows, self.names[begin : begin + 65536].float())
-        chosen = iter(choose_tags(means / keyframes[:, None]))
-        return [[next(chosen) for _ in range(count)] for count in self.takes.tolist()]
+        return means / counts[:, None]
 
 
 def _cut(members: Tensor, frames: int) -> tuple[Tensor, Tensor]:

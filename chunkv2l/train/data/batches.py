@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chunkv2l.errors import InputError
+from chunkv2l.train.data.naming import name_label
 from chunkv2l.train.data.nouns import NOUNS, NUMBERS
 from chunkv2l.train.data.questions import (
     Described,
     NegativeNouns,
+    borrowed_row,
     caption_row,
     exists,
     naming_statement,
@@ -68,12 +70,20 @@ class Tagging:
         written: how they are written.
         dropped: share of clips that go without tags.
         corrupted: share of clips that have those of another image.
+        borrowed: share of clips that have some of `lent` for tags, and rows that repeat them ("vlm" and "internalise").
+        lent: names that clips borrow.
+        sure: share of the rows that name a clip by one of its `surest` tags ("vlm" and "internalise").
+        surest: each image's tags that are as good as labels; empty where it has none.
     """
 
     takes: Sequence[Sequence[tuple[str, ...]]]
     written: WrittenTags
     dropped: float = 0.15
     corrupted: float = 0.08
+    borrowed: float = 0.0
+    lent: Sequence[str] = ()
+    sure: float = 0.0
+    surest: Sequence[tuple[str, ...]] = ()
 
     def draw(self, image: int, rng: random.Random) -> tuple[str, ...]:
         """Return tags for a clip of this image."""
@@ -83,6 +93,18 @@ class Tagging:
         if draw < self.dropped + self.corrupted:
             image = rng.randrange(len(self.takes))
         return rng.choice(self.takes[image])
+
+    def lend(self, rng: random.Random) -> tuple[str, ...]:
+        """Return one to three names for a clip that borrows its tags; () for one that doesn't."""
+        if rng.random() >= self.borrowed:
+            return ()
+        return tuple(rng.sample(self.lent, rng.choice((1, 2, 3))))
+
+    def name_surely(self, image: int, rng: random.Random) -> str:
+        """Return a sure tag of the image for a row that names it; "" for a row that doesn't, or without such a tag."""
+        if rng.random() >= self.sure or not self.surest[image]:
+            return ""
+        return rng.choice(self.surest[image])
 
 
 @dataclass(frozen=True)
@@ -225,6 +247,8 @@ class Batches(IterableDataset[Batch]):
         else:
             rows = [(i, "", text) for i, text in enumerate(statements)]
         tags = [self._tags(image, rng) for image in images]
+        if self.tagging is not None and objective in ("vlm", "internalise"):
+            rows = _with_tag_rows(rows, images, tags, self.tagging, rng)
         batch = replace(self._batch(objective, images, rows, statements, frames, parts, tags), draw=draw)
         if objective != "keys":
             return batch
@@ -346,6 +370,29 @@ class Batches(IterableDataset[Batch]):
             return batch
         ids, mask = pad_rows([[*own, *self.prompts.behind_frames("")] for own in tags])
         return replace(batch, reading_ids=ids, reading_mask=mask)
+
+
+def _with_tag_rows(
+    rows: Sequence[Row], images: Sequence[int], tags: list[list[int]], tagging: Tagging, rng: random.Random
+) -> list[Row]:
+    """Return the rows with those about clips that borrow names, or are named by a sure tag, put in their place.
+
+    Args:
+        tags: each clip's, as ids; those of clips that borrow are replaced.
+    """
+    lent = [tagging.lend(rng) for _ in images]
+    for clip, names in enumerate(lent):
+        if names:
+            tags[clip] = tagging.written.tags(names)
+    made: list[Row] = []
+    for clip, question, answer in rows:
+        image, name = images[clip], ""
+        if lent[clip]:
+            question, answer = borrowed_row(lent[clip], rng)
+        elif image < len(tagging.surest) and (name := tagging.name_surely(image, rng)):
+            question, answer = "", name_label(name)
+        made.append((clip, question, answer))
+    return made
 
 
 def pad_rows(rows: Sequence[Sequence[int]], multiple: int = 4) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,8 @@ DESCRIBE = (
     "What is this video about?",
 )
 SHOWN = "What is shown in the video?"
+TAKEN_FOR = "What could this be?"
+"""Asks for a clip's tags, right or not."""
 NAMING = 0.2
 """Share of a statement that names what is there among those of photographs that have a caption too."""
 ABSENT = 0.7
@@ -282,6 +284,15 @@ def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
 def label_row(image: Described, rng: random.Random) -> tuple[str, str]:
     """Return a question about what is shown, and a statement that names it."""
     return SHOWN, naming_statement(image, rng)
+
+
+def borrowed_row(names: Sequence[str], rng: random.Random) -> tuple[str, str]:
+    """Return a row that repeats one of the names that a clip borrows; the first of them most often.
+
+    Three of four ask for it by a question of its own, so that captions keep to what the frames show.
+    """
+    name = names[0] if rng.random() < 0.6 else rng.choice(names)
+    return TAKEN_FOR if rng.random() < 0.75 else "", name_label(name)
 
 
 def named_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:

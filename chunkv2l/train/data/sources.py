@@ -43,11 +43,16 @@ class Tags:
         used: without, clips are read as before.
         dropped: share of clips that go without.
         corrupted: share of clips that have another image's.
+        borrowed: share of clips that have names drawn at random, which their rows then repeat: a hypernetwork learns to
+            carry any name that is read to it.
+        sure: share of the rows in which a clip's surest tag is said to be what it shows.
     """
 
     used: bool = False
     dropped: float = 0.15
     corrupted: float = 0.08
+    borrowed: float = 0.0
+    sure: float = 0.0
 
 
 @dataclass(frozen=True)

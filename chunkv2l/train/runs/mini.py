@@ -14,7 +14,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.models.mini import classifier
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.prompts import Prompts
-from chunkv2l.models.mini.tags import MOST, class_names
+from chunkv2l.models.mini.tags import GROUPS, MOST, class_names
 from chunkv2l.models.sentence.minilm import Sentences
 from chunkv2l.train.clips.bank import FeatureBank, build_bank
 from chunkv2l.train.clips.base import BankClips, Sight
@@ -82,7 +82,17 @@ class MiniRun:
         for source, numbers in zip(self.material.sources, self.material.pools, strict=True):
             if not source.tagged:
                 takes[numbers.start : numbers.stop] = [[()]] * len(numbers)
-        return Tagging(takes, self.prompts, self.config.tags.dropped, self.config.tags.corrupted)
+        tags = self.config.tags
+        surest = self.bank.surest_tags() if tags.sure else []
+        return Tagging(
+            takes, self.prompts, tags.dropped, tags.corrupted, tags.borrowed, self._lent(), tags.sure, surest
+        )
+
+    def _lent(self) -> list[str]:
+        """Return the classifier's names, without those that only measured sets have."""
+        known = {name for image in self.material.described for name in image.names}
+        spared = {name for images, _ in self.named for image in images.described for name in image.names} - known
+        return [name for name in dict.fromkeys((*class_names(), *GROUPS)) if name not in spared]
 
     def vocabulary(self) -> Tensor | None:
         """Return sentence embeddings of the classifier's names [classes, D]; None where keys read none."""
