@@ -123,4 +123,35 @@ def _serve(settings: ServeSettings, open_browser: bool) -> None:
         run_server(service, announce)
 
 
-SERVING: tuple[click.Command, ...] = (serve,)
+@click.command(
+    cls=Command,
+    short_help="Offer movies to agents, as MCP tools over stdio.",
+    epilog=examples(
+        "chunkv2l mcp ~/movies                                    # as an agent's configuration starts it",
+        "chunkv2l mcp movie.idx --read-only",
+    ),
+)
+@paths_argument
+@read_only_option
+@model_option
+@model_options
+def mcp(paths: Sequence[str], read_only: bool, model: str | None, hypernet: str | None, device: str) -> None:
+    """Offer the indexes at PATH, or in folders, to an agent that has started this command: MCP over standard streams.
+
+    Its tools list, search and ask videos, read transcripts, look at frames, and cut clips.
+    """
+    check_extra("mcp")
+    from contextlib import closing
+
+    from chunkv2l.models import ModelSpec
+    from chunkv2l.serve.service import Service
+    from chunkv2l.serve.settings import ServeSettings
+    from chunkv2l.serve.tools import create_tools
+
+    files = tuple(Path(path) for path in paths)
+    settings = ServeSettings(files, read_only=read_only, spec=ModelSpec(model, hypernet, device))
+    with closing(Service(settings)) as service:
+        create_tools(service).run("stdio")
+
+
+SERVING: tuple[click.Command, ...] = (serve, mcp)

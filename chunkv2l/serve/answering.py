@@ -12,16 +12,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.ask import Index
+from chunkv2l.defaults import MODEL
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.graph import Node
 from chunkv2l.models import Model, ModelSpec
-from chunkv2l.serve.refusals import Busy, NotReady, TooSlow
+from chunkv2l.serve.refusals import Busy, NotReady, TooSlow, Unavailable
 from chunkv2l.serve.settings import Limits
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STOPPING: Final = "The server is about to stop: ask again when it is back."
 OPENED: Final = 16
 """Indexes that are kept open to be asked."""
 ADAPTERS: Final = 4
@@ -112,12 +114,12 @@ class Answering:
 
         Raises:
             Busy: the queue is full.
-            NotReady: the server is about to stop.
+            Unavailable: the server is about to stop.
         """
         job = Job(movie, question, time.monotonic() + self._limits.question_seconds, progress)
         with self._changed:
             if self._is_closed:
-                raise NotReady("The server is about to stop: ask again when it is back.")
+                raise Unavailable(STOPPING)
             if len(self._waiting) >= self._limits.waiting:
                 raise Busy(f"{len(self._waiting)} questions wait already: ask again in a moment.")
             self._waiting.append(job)
@@ -145,9 +147,35 @@ class Answering:
                     self._model = index.model
             return self._model
 
-    def count_tokens(self, prompt: str) -> int:
-        """Return the tokens of the prompt that an answer was generated from; 0 where nothing was generated."""
-        return len(self._model.vlm.prompt_ids(prompt)) if prompt and self._model is not None else 0
+    def load_by_name(self) -> Model:
+        """Return the shared model; loaded by the name that the user gave, or the default, if nobody has loaded it yet.
+
+        Raises:
+            ChunkV2LError: it can't be had.
+        """
+        from chunkv2l.models import load_model
+
+        with self._model_lock:
+            if self._model is None:
+                self._model = load_model(replace(self._spec, name=self._spec.name or MODEL))
+            return self._model
+
+    def count_tokens(self, answer: Answer) -> tuple[int, int]:
+        """Return the tokens of the prompt that an answer was generated from, and of its text; 0 where none was."""
+        if self._model is None or not answer.prompt:
+            return 0, 0
+        vlm = self._model.vlm
+        return len(vlm.prompt_ids(answer.prompt)), vlm.count_tokens(answer.answer) if answer.answer else 0
+
+    def drain(self) -> None:
+        """Refuse new questions, and those that wait."""
+        with self._changed:
+            self._is_closed = True
+            dropped = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify_all()
+        for job in dropped:
+            _fail(job, Unavailable(STOPPING))
 
     def close(self, patience: float = 30.0) -> None:
         """Refuse new questions and those that wait, and let the one that is being answered end.
@@ -155,13 +183,7 @@ class Answering:
         Args:
             patience: seconds that it may take.
         """
-        with self._changed:
-            self._is_closed = True
-            dropped = list(self._waiting)
-            self._waiting.clear()
-            self._changed.notify_all()
-        for job in dropped:
-            _fail(job, NotReady("The server is about to stop: ask again when it is back."))
+        self.drain()
         self._thread.join(patience)
 
     # ---- the thread

@@ -18,7 +18,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.serve.answering import Question
 from chunkv2l.serve.catalogue import MEDIA_TYPES, OpenedMovie
 from chunkv2l.serve.events import event, stream, while_connected
-from chunkv2l.serve.schemas import AnswerJson, AskRequest, ErrorJson, MovieJson, MovieSummary, SegmentJson
+from chunkv2l.serve.schemas import AnswerJson, AskRequest, BuildRequest, ErrorJson, MovieJson, MovieSummary, SegmentJson
 from chunkv2l.serve.service import Service
 
 MOST_RANGES = 8
@@ -26,6 +26,7 @@ MOST_RANGES = 8
 Errors = dict[int | str, dict[str, Any]]
 NO_MOVIE: Errors = {404: {"model": ErrorJson}, 409: {"model": ErrorJson}}
 ASKING: Errors = {**NO_MOVIE, 400: {"model": ErrorJson}, 429: {"model": ErrorJson}, 504: {"model": ErrorJson}}
+BUILDING: Errors = {403: {"model": ErrorJson}, 404: {"model": ErrorJson}, 429: {"model": ErrorJson}}
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
 
 
@@ -132,6 +133,32 @@ def create_api(service: Service) -> APIRouter:
             return stream(tell(service, movie, question, body.explain))
         answer = await while_connected(request, service.ask(movie, question))
         return JSONResponse(answer.to_json(body.explain))
+
+    @router.get("/builds", summary="The indexes that are built, and were", tags=["builds"])
+    async def list_builds() -> JSONResponse:
+        return JSONResponse(service.builds.to_json())
+
+    @router.post("/builds", summary="Build a movie's index", tags=["builds"], status_code=202, responses=BUILDING)
+    async def start_build(body: BuildRequest) -> JSONResponse:
+        """Begin to build the index of a movie that has none, with the default settings, or go on where one stopped."""
+        build = await run_in_threadpool(service.builds.start, body.movie)
+        return JSONResponse(build.to_json(), 202)
+
+    @router.delete("/builds/{movie_id}", summary="Cancel a build", tags=["builds"], responses=BUILDING)
+    async def cancel_build(movie_id: str) -> JSONResponse:
+        """End a build before its next batch. What is stored stays, and the next build of the movie goes on with it."""
+        return JSONResponse(service.builds.cancel(movie_id).to_json())
+
+    @router.get("/builds/{movie_id}/events", summary="Watch a build", tags=["builds"], responses=BUILDING)
+    async def watch_build(movie_id: str) -> Response:
+        """Send the build as an event, `build`, whenever it is further; the last one says how it ended."""
+        service.builds.get(movie_id)
+
+        async def events() -> AsyncIterator[str]:
+            async for build in service.builds.watch(movie_id):
+                yield event("build", build.to_json())
+
+        return stream(events())
 
     return router
 

@@ -6,27 +6,43 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 import chunkv2l
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sanitize import quoted
 from chunkv2l.serve.api import create_api
+from chunkv2l.serve.chat import create_chat, error_json
 from chunkv2l.serve.guard import Guard
 from chunkv2l.serve.page import add_pages
-from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, TooSlow, UnknownMovie
+from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, TooSlow, Unavailable, UnknownMovie
 from chunkv2l.serve.service import Service
+from chunkv2l.serve.tools import create_tools
 
 logger = logging.getLogger(__name__)
 
-STATUS: dict[type[ChunkV2LError], int] = {UnknownMovie: 404, NotReady: 409, Busy: 429, TooSlow: 504, Forbidden: 403}
+STATUS: dict[type[ChunkV2LError], int] = {
+    UnknownMovie: 404,
+    NotReady: 409,
+    Busy: 429,
+    TooSlow: 504,
+    Forbidden: 403,
+    Unavailable: 503,
+}
 """Statuses of errors; those of other input are 400, those of the server 500."""
+UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""The guard has checked names and origins already."""
 DESCRIPTION = """Ask movies whose indexes lie under the paths that the server was given. The answers are those of the
 command line, key by key. Errors are {"error": "a sentence"}."""
 
@@ -38,13 +54,15 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
         warm_up: look at the indexes and load the model as soon as the server starts.
     """
 
+    tools = create_tools(service)
+    tools.streamable_http_app(stateless_http=True, json_response=True, transport_security=UNCHECKED)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm_up:
             threading.Thread(target=service.warm_up, name="warm up", daemon=True).start()
-        async with AsyncExitStack() as stack:
+        async with tools.session_manager.run():
             yield
-            await stack.aclose()
         await asyncio.to_thread(service.close)
 
     app = FastAPI(
@@ -57,6 +75,8 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
         telemetry={"auto_configure": False},  # variables of the environment send no question anywhere
     )
     app.include_router(create_api(service))
+    app.include_router(create_chat(service))
+    app.router.routes.append(Route("/mcp", _Endpoint(tools), include_in_schema=False))
     add_pages(app, service)
     app.add_exception_handler(ChunkV2LError, _show_error)
     app.add_exception_handler(RequestValidationError, _show_invalid)
@@ -64,6 +84,16 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
     app.add_exception_handler(ClientDisconnect, _show_nothing)
     app.add_exception_handler(Exception, _show_fault)
     return Guard(app, service.settings)
+
+
+class _Endpoint:
+    """The MCP endpoint as an ASGI application."""
+
+    def __init__(self, tools: MCPServer[Any]) -> None:
+        self._tools = tools
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._tools.session_manager.handle_request(scope, receive, send)
 
 
 def status_of(error: ChunkV2LError) -> int:
@@ -74,33 +104,37 @@ def status_of(error: ChunkV2LError) -> int:
     return 400 if isinstance(error, InputError) else 500
 
 
-def _respond(status: int, sentence: str) -> JSONResponse:
-    headers = {"retry-after": "1"} if status == 429 else None
-    return JSONResponse({"error": sentence.encode(errors="replace").decode()}, status, headers=headers)
+def _respond(request: Request, status: int, sentence: str) -> JSONResponse:
+    """Return an error as JSON: a sentence; where OpenAI's clients read it, in their form."""
+    headers = {"retry-after": "1"} if status in (429, 503) else None
+    text = sentence.encode(errors="replace").decode()
+    error_type = "server_error" if status >= 500 else "invalid_request_error"
+    body = error_json(text, error_type) if request.url.path.startswith("/v1/") else {"error": text}
+    return JSONResponse(body, status, headers=headers)
 
 
-async def _show_error(_: Request, error: Exception) -> JSONResponse:
+async def _show_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ChunkV2LError)
-    return _respond(status_of(error), str(error))
+    return _respond(request, status_of(error), str(error))
 
 
-async def _show_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _show_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return _respond(422, f"The request isn't valid: {quoted(where) or 'its body'}: {quoted(first['msg'])}.")
+    return _respond(request, 422, f"The request isn't valid: {quoted(where) or 'its body'}: {quoted(first['msg'])}.")
 
 
-async def _show_status(_: Request, error: Exception) -> JSONResponse:
+async def _show_status(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     sentence = {404: "There is nothing at this address.", 405: "That method isn't known here."}
-    return _respond(error.status_code, sentence.get(error.status_code, f"{quoted(error.detail)}."))
+    return _respond(request, error.status_code, sentence.get(error.status_code, f"{quoted(error.detail)}."))
 
 
-async def _show_nothing(_: Request, error: Exception) -> JSONResponse:
-    return _respond(499, "The client has gone.")
+async def _show_nothing(request: Request, _error: Exception) -> JSONResponse:
+    return _respond(request, 499, "The client has gone.")
 
 
-async def _show_fault(_: Request, error: Exception) -> JSONResponse:
+async def _show_fault(request: Request, error: Exception) -> JSONResponse:
     logger.error("A request failed.", exc_info=error)
-    return _respond(500, f"This is a fault of the server ({type(error).__name__}): its log says more.")
+    return _respond(request, 500, f"This is a fault of the server ({type(error).__name__}): its log says more.")

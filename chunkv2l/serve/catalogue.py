@@ -183,6 +183,13 @@ class Catalogue:
                 self._verdicts[entry.index] = verdict
             return verdict
 
+    def accept(self, path: Path) -> None:
+        """Take an index that this process has built and read back as looked at."""
+        real = path.resolve()
+        with self._lock:
+            self._verdicts[real] = Verdict(_stamp(real), ())
+            self._scanned_at = -SCAN_EVERY
+
     def open(self, movie_id: str) -> OpenedMovie:
         """Return a movie's index, opened; the first time it is looked at in a sandbox, which takes seconds.
 
@@ -248,10 +255,25 @@ class Catalogue:
         for entry in entries:
             if resolved in (entry.index, entry.movie) or (entry.index and self._movie_of(entry) == resolved):
                 return entry
-        if path.is_absolute():
-            return None
-        called = [entry for entry in entries if str(path) in (entry.name, Path(entry.name).name, Path(entry.name).stem)]
+        if path.suffix.lower() in MEDIA_TYPES:
+            path, resolved = path.with_suffix(INDEX_SUFFIX), resolved.with_suffix(INDEX_SUFFIX)
+        called = [entry for entry in entries if entry.index == resolved]
+        if not called and not path.is_absolute():
+            called = [
+                entry for entry in entries if str(path) in (entry.name, Path(entry.name).name, Path(entry.name).stem)
+            ]
         return called[0] if len(called) == 1 else None
+
+    def find_named(self, name: str) -> Entry:
+        """Return a movie by its id, its path, or its file's name if that is the only one called so.
+
+        Raises:
+            UnknownMovie: there is none.
+        """
+        named = next((entry for entry in self.entries() if entry.id == name), None) or self.find(Path(name))
+        if named is None:
+            raise UnknownMovie(f'There is no movie "{name[:80]}" here: the list of movies has their ids.')
+        return named
 
     def _movie_of(self, entry: Entry) -> Path | None:
         with self._lock:

@@ -17,6 +17,10 @@ class Busy(ChunkV2LError):
     """More at once than the server takes (429)."""
 
 
+class Unavailable(ChunkV2LError):
+    """A server that is about to stop (503)."""
+
+
 class TooSlow(ChunkV2LError):
     """An answer that took longer than it may (504)."""
 

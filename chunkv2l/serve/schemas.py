@@ -48,6 +48,14 @@ class AskRequest(BaseModel):
         return Question(self.question, self.policy, self.top_k, weights)
 
 
+class BuildRequest(BaseModel):
+    """A movie whose index is to be built."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    movie: Annotated[str, Field(max_length=200, description="The movie's id.")]
+
+
 class SpanJson(BaseModel):
     """A moment: [start, end) in seconds, the probability that it is the one, and its segments."""
 

@@ -76,8 +76,7 @@ def serve(service: Service, started: Callable[[], None] | None = None) -> None:
     """
     settings = service.settings
     with closing(_listen(settings.host, settings.port)) as listener:
-        server = _Server(configure(service), started)
-        server.run(sockets=[listener])
+        Server(service, started).run(sockets=[listener])
 
 
 def configure(service: Service) -> uvicorn.Config:
@@ -104,10 +103,17 @@ def configure(service: Service) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None] | None) -> None:
-        super().__init__(config)
+class Server(uvicorn.Server):
+    """uvicorn's server, which stops the service first, and says when it listens."""
+
+    def __init__(self, service: Service, started: Callable[[], None] | None = None) -> None:
+        super().__init__(configure(service))
+        self._service = service
         self._when_started = started
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.stop()  # what is watched ends, so that its watchers go
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -19,8 +19,9 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models import Model
 from chunkv2l.query.parse import clean_question
 from chunkv2l.serve.answering import Answering, Question
+from chunkv2l.serve.builds import Builds
 from chunkv2l.serve.catalogue import Catalogue, OpenedMovie, channel_of
-from chunkv2l.serve.refusals import Busy, NotReady, TooSlow, UnknownMovie
+from chunkv2l.serve.refusals import Busy, Forbidden, TooSlow, UnknownMovie
 from chunkv2l.serve.settings import ServeSettings
 from chunkv2l.video.trim import TrimmedClip, cut_clip
 
@@ -49,14 +50,22 @@ class Service:
         most = settings.limits.movies
         self.catalogue = Catalogue(settings.paths, most) if check is None else Catalogue(settings.paths, most, check)
         self.answering = Answering(settings.spec, settings.limits, model)
+        self.builds = Builds(settings, self.catalogue, self.answering, is_sandboxed=check is None)
         self._clips = Path(tempfile.mkdtemp(prefix="chunkv2l-clips-"))
         self._cutting = threading.Lock()
         self._is_closing = threading.Event()
 
-    def close(self) -> None:
-        """Let the question that is being answered end, and remove what was written."""
+    def stop(self) -> None:
+        """Refuse what is new and what waits, and end a build before its next batch; what runs goes on."""
         self._is_closing.set()
+        self.builds.stop()
+        self.answering.drain()
+
+    def close(self) -> None:
+        """Stop, let what runs end, and remove what was written."""
+        self.stop()
         self.answering.close()
+        self.builds.close()
         shutil.rmtree(self._clips, ignore_errors=True)
 
     def warm_up(self) -> None:
@@ -207,9 +216,9 @@ class Service:
         """Return where a clip that stays is written: beside the movie.
 
         Raises:
-            NotReady: the server only reads.
+            Forbidden: the server only reads.
         """
         if self.settings.read_only:
-            raise NotReady("This server only reads (--read-only): it writes no clips.")
+            raise Forbidden("This server only reads (--read-only): it writes no clips.")
         source = self.movie_file(movie)
         return source.with_name(f"{source.stem}.{start:.1f}-{end:.1f}.mp4")

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from chunkv2l.models import Model
-from chunkv2l.serve.server import configure
+from chunkv2l.serve.server import Server
 from chunkv2l.serve.service import Service
 from chunkv2l.serve.settings import Limits, ServeSettings
 from chunkv2l.video.fingerprint import fingerprint
@@ -94,7 +93,7 @@ def running(service: Service) -> Iterator[Running]:
     listener.listen(64)
     port = listener.getsockname()[1]
     service.settings = replace(service.settings, port=port)
-    server = uvicorn.Server(configure(service))
+    server = Server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

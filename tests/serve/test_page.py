@@ -7,10 +7,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.fake_vlm import fake_model
+from tests.helpers.movies import block_movie
 from tests.helpers.serving import Running, index_with_movie, make_service, playable_movie, running
 
 CHROMIUM = os.environ.get("CHUNKV2L_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -407,3 +410,28 @@ def test_the_theme_can_be_chosen_and_stays(visit: Visit) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.get_by_role("button", name="Light theme").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_a_build_is_begun_watched_and_cancelled(browser: Any, tmp_path: Path) -> None:
+    block_movie(tmp_path / "new.mp4", (2.0,) * 80)
+    with running(make_service(tmp_path, model=fake_model(delay=0.02))) as site:
+        page = Visit(browser, site).page
+        page.goto("/")
+        page.get_by_role("button", name="Build index of new.mp4").click()
+        page.get_by_text(re.compile(r"\d+ %, \d+ segments, \d:\d\d left")).wait_for(timeout=60_000)
+        page.reload()  # whoever comes later sees it, too
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Go on building of new.mp4").click(timeout=60_000)
+        page.locator(".card a", has_text="new.mp4").click(timeout=120_000)
+        page.wait_for_selector(".segment")
+        page.context.close()
+
+
+def test_a_server_that_only_reads_offers_no_builds(browser: Any, tmp_path: Path) -> None:
+    block_movie(tmp_path / "new.mp4", (1.0,))
+    with running(make_service(tmp_path, read_only=True)) as site:
+        page = Visit(browser, site).page
+        page.goto("/")
+        page.get_by_text("No index yet").wait_for()
+        assert page.get_by_role("button", name=re.compile("Build")).count() == 0
+        page.context.close()
