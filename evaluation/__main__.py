@@ -32,6 +32,7 @@ COMMANDS = {
     "qa": "evaluation.benchmarks.qa",
     "random-smolvlm": "evaluation.movies.random_smolvlm",
     "report": "evaluation.report.report",
+    "serving": "evaluation.benchmarks.serving",
 }
 
 

@@ -132,6 +132,8 @@ class Catalogue:
         self._scanned_at = -SCAN_EVERY
         self._verdicts: dict[Path, Verdict] = {}
         self._opened: OrderedDict[Path, OpenedMovie] = OrderedDict()
+        self._summaries: dict[Path, tuple[Stamp, dict[str, Any]]] = {}
+        self._matches: dict[tuple[Path, Stamp, Path, Stamp], bool] = {}
 
     def entries(self, anew: bool = False) -> list[Entry]:
         """Return the movies in order of their names.
@@ -152,9 +154,11 @@ class Catalogue:
             UnknownMovie: there is none of that id.
         """
         for anew in (False, True):
-            for entry in self.entries(anew):
-                if entry.id == movie_id:
-                    return entry
+            self.entries(anew)
+            with self._lock:
+                entry = self._entries.get(movie_id)
+            if entry is not None:
+                return entry
         raise UnknownMovie(f'There is no movie "{movie_id[:80]}" here: /api/movies lists those that are.')
 
     def verdict(self, entry: Entry) -> Verdict | None:
@@ -230,12 +234,15 @@ class Catalogue:
         verdict = self.verdict(entry)
         if verdict is None:
             return {**values, "state": "not looked at yet"}
+        with self._lock:
+            stamp, kept = self._summaries.get(entry.index, (None, {}))
+        if stamp == verdict.stamp:
+            return kept
         try:
             opened = self.open(entry.id)
         except ChunkV2LError as error:
             return {**values, "state": "refused", "error": str(error)}
-        return {
-            **values,
+        values |= {
             "state": "ready",
             "movie": dict(opened.file.meta.movie),
             "model": opened.file.meta.model,
@@ -244,6 +251,10 @@ class Catalogue:
             "channels": opened.channels(),
             "has_movie": opened.movie is not None,
         }
+        if opened.movie is not None:  # else it may come yet
+            with self._lock:
+                self._summaries[entry.index] = opened.stamp, values
+        return values
 
     def find(self, path: Path) -> Entry | None:
         """Return the movie whose index or movie file is at a path, or is called so; None where there is none."""
@@ -313,10 +324,15 @@ class Catalogue:
         """Return the real path of the movie beside an index, if it lies under the paths and is the index's."""
         beside = movie_beside(file)
         real = None if beside is None else _confine(beside, entry.folder)
-        try:
-            return real if real is not None and is_movie_of(real, file) else None
-        except InputError:
+        if real is None:
             return None
+        key = (file.path, _stamp(file.path), real, _stamp(real))
+        if key not in self._matches:
+            try:
+                self._matches[key] = is_movie_of(real, file)  # reads much of it
+            except InputError:
+                return None
+        return real if self._matches[key] else None
 
 
 def channel_of(cue: ChannelCue) -> Channel:

@@ -100,8 +100,8 @@ class _Reply:
         """Return a completion in one piece."""
         message = {"role": "assistant", "content": answer.answer, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        kind = {"object": "chat.completion"}
-        return {**self._shared, **kind, "choices": [choice], "usage": usage, "chunkv2l": answer.to_json()}
+        named = {"object": "chat.completion"}
+        return {**self._shared, **named, "choices": [choice], "usage": usage, "chunkv2l": answer.to_json()}
 
     def piece(self, delta: dict[str, str], reason: str | None = None, **more: Any) -> str:
         """Return the event of a piece."""

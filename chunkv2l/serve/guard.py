@@ -113,9 +113,7 @@ class Guard:
         origins = request.headers_of("origin")
         if origins and origins != [f"{request.scheme}://{request.host}"]:
             return 403, "That request comes from another site."
-        if request.header("sec-fetch-site") in ("cross-site", "same-site") and (
-            request.header("sec-fetch-mode") != "navigate" or request.method != "GET" or request.path != "/"
-        ):
+        if request.header("sec-fetch-site") in ("cross-site", "same-site") and not request.is_visit:
             return 403, "That request comes from another site."
         if len(request.headers_of("content-length")) > 1:
             return 400, "The request has two lengths."
@@ -257,6 +255,13 @@ class _Request:
     def host(self) -> str:
         """The name and port that the client calls the server by."""
         return self.header("host").strip()
+
+    @property
+    def is_visit(self) -> bool:
+        """Say whether somebody follows a link to one of the pages."""
+        is_page = self.path == "/" or self.path.startswith("/movie/")
+        is_document = self.header("sec-fetch-mode") == "navigate" and self.header("sec-fetch-dest") == "document"
+        return is_page and is_document and self.method == "GET"
 
     @property
     def is_malformed(self) -> bool:

@@ -79,6 +79,11 @@ class Running:
     url: str
     port: int
     service: Service
+    server: Server
+
+    def stop(self) -> None:
+        """Tell it to stop, as a signal does; the end of the `running` block waits for it."""
+        self.server.should_exit = True
 
     def client(self, **options: Any) -> httpx2.Client:
         """A client that knows the address."""
@@ -100,7 +105,7 @@ def running(service: Service) -> Iterator[Running]:
         thread.join(0.01)
         assert thread.is_alive()
     try:
-        yield Running(f"http://127.0.0.1:{port}", port, service)
+        yield Running(f"http://127.0.0.1:{port}", port, service, server)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -14,7 +14,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.models import ModelSpec
 from chunkv2l.serve.answering import Answering, Question
 from chunkv2l.serve.catalogue import Catalogue, OpenedMovie
-from chunkv2l.serve.refusals import Busy, NotReady, TooSlow
+from chunkv2l.serve.refusals import Busy, NotReady, TooSlow, Unavailable
 from chunkv2l.serve.settings import Limits
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.serving import accept, index_with_movie
@@ -124,6 +124,6 @@ def test_closing_ends_what_runs_and_refuses_what_waits(movie: OpenedMovie) -> No
     closing.start()
     assert held.job.result.result(20).answer
     closing.join(20)
-    with pytest.raises(NotReady, match="about to stop"):
+    with pytest.raises(Unavailable, match="about to stop"):
         answering.submit(movie, WHAT)
     assert waiting.result.done()

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +16,15 @@ import av
 import httpx2
 import pytest
 
+from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import Index
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.cli import main as cli
 from chunkv2l.serve.api import write_vtt
+from chunkv2l.serve.service import Service
+from chunkv2l.serve.settings import Limits
 from tests.helpers.fake_vlm import fake_model
-from tests.helpers.serving import Running
+from tests.helpers.serving import Running, index_with_movie, make_service, running
 
 WHEN = "When does a dog catch the ball?"
 WHAT = "What is on the grass?"
@@ -180,3 +188,79 @@ def test_openapi_documents_every_route(client: httpx2.Client) -> None:
         "/api/movies/{movie_id}/clip",
     } <= set(paths)
     assert all(operation["summary"] for path in paths.values() for operation in path.values())
+
+
+# ---- clients that go, and a server that stops
+
+
+@contextmanager
+def stalled(service: Service) -> Iterator[None]:
+    """Keep the model from answering anything until the block ends."""
+    model = service.answering.load_by_name()
+    with exclusive(model.vlm.targets):
+        yield
+
+
+def send_question(server: Running, movie: str) -> socket.socket:
+    """Ask, and don't wait for the answer."""
+    body = json.dumps({"question": f"What is {time.monotonic_ns()}?"}).encode()
+    kind = "Content-Type: application/json"
+    head = f"POST {movie}/ask HTTP/1.1\r\nHost: 127.0.0.1\r\n{kind}\r\nContent-Length: {len(body)}"
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    connection.sendall(head.encode() + b"\r\n\r\n" + body)
+    return connection
+
+
+def wait_for_waiting(server: Running, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while server.service.answering.waiting != count:
+        assert time.monotonic() < deadline, server.service.answering.waiting
+        time.sleep(0.01)
+
+
+def test_a_client_that_goes_frees_its_place(tmp_path: Path) -> None:
+    service = make_service(index_with_movie(tmp_path), limits=Limits(waiting=2))
+    with running(service) as server, server.client() as client:
+        movie = f"/api/movies/{client.get('/api/movies').json()[0]['id']}"
+        with stalled(server.service):
+            asked = [send_question(server, movie)]
+            wait_for_waiting(server, 1)
+            asked += [send_question(server, movie) for _ in range(2)]
+            wait_for_waiting(server, 3)
+            busy = client.post(f"{movie}/ask", json={"question": WHAT})
+            assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
+            asked[2].close()
+            wait_for_waiting(server, 2)
+            asked.append(send_question(server, movie))
+            wait_for_waiting(server, 3)
+        for connection in (asked[0], asked[1], asked[3]):
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            connection.close()
+
+
+def test_what_runs_is_answered_when_the_server_stops(tmp_path: Path) -> None:
+    with running(make_service(index_with_movie(tmp_path))) as server, server.client() as client:
+        movie = f"/api/movies/{client.get('/api/movies').json()[0]['id']}"
+        with stalled(server.service):
+            first = send_question(server, movie)
+            wait_for_waiting(server, 1)
+            second = send_question(server, movie)
+            wait_for_waiting(server, 2)
+            server.stop()
+            assert second.recv(1 << 16).startswith(b"HTTP/1.1 503")
+        assert first.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        first.close()
+        second.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory by /proc")
+@pytest.mark.long
+def test_memory_stays_over_two_thousand_questions(tmp_path: Path) -> None:
+    with running(make_service(index_with_movie(tmp_path))) as server, server.client() as client:
+        movie = f"/api/movies/{client.get('/api/movies').json()[0]['id']}"
+        sizes = []
+        for number in range(2000):
+            assert client.post(f"{movie}/ask", json={"question": f"What is {number}?"}).status_code == 200
+            if number % 100 == 99:
+                sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))
+    assert statistics.median(sizes[-5:]) < 1.02 * statistics.median(sizes[5:10])

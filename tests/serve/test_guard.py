@@ -146,6 +146,23 @@ def test_its_own_requests_pass(server: Running, movie: str) -> None:
             assert client.post(f"{movie}/ask", json={"question": "What is on the grass?"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "mode", "target", "status"),
+    [
+        ("/", "navigate", "document", 200),
+        ("/movie/MOVIE?q=x", "navigate", "document", 200),
+        ("/movie/MOVIE", "navigate", "iframe", 403),
+        ("/api/movies/MOVIE", "navigate", "document", 403),
+        ("/api/movies", "cors", "empty", 403),
+    ],
+)
+def test_links_from_other_sites_lead_to_pages_and_to_nothing_else(
+    client: httpx2.Client, movie: str, path: str, mode: str, target: str, status: int
+) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode, "sec-fetch-dest": target}
+    assert client.get(path.replace("MOVIE", movie.split("/")[-1]), headers=headers).status_code == status
+
+
 def test_every_answer_says_what_a_browser_may_do(client: httpx2.Client, movie: str) -> None:
     for path in ("/api/movies", f"{movie}/thumbnail/0", f"{movie}/movie", "/nothing", "/static/..%2fx"):
         headers = client.get(path).headers

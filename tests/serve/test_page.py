@@ -176,6 +176,23 @@ def test_an_answer_stands_at_its_moment_and_plays(visit: Visit) -> None:
     assert time_of(page) >= min(end, 11.5) - 0.3
 
 
+def test_subtitles_are_a_track_of_the_player(visit: Visit) -> None:
+    page = visit.open("plays")
+    wait_until(page, "document.querySelector('video').textTracks[0]?.cues?.length === 2")
+    texts = page.evaluate("[...document.querySelector('video').textTracks[0].cues].map(cue => cue.text)")
+    assert texts == ["We begin.", "A dog!"]
+
+
+def test_chapters_and_places_are_said_in_words(visit: Visit) -> None:
+    page = visit.open("plays")
+    assert page.locator(".segments .badge").all_inner_texts() == ["Chapter 1, place 1", "Chapter 2, place 1"]
+    box = page.locator(".track").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 30)
+    assert "0:06.0 – 0:08.0 · chapter 2, place 1" in page.locator(".peek").inner_text()
+    assert "a dog 3" in page.locator(".peek").inner_text()
+
+
 def test_a_link_holds_question_and_time(visit: Visit) -> None:
     page = visit.open("plays", "?q=What+is+on+the+grass%3F&t=5.5")
     answer = visit.wait()

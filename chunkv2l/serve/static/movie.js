@@ -153,6 +153,8 @@ function moved(seconds) {
 
 function listSegments(first) {
   const list = byId("segments");
+  const { chapters } = view.movie;
+  const begins = new Map(chapters.length > 1 ? chapters.map(({ first: number, place }, k) => [number, `Chapter ${k + 1}, place ${place + 1}`]) : []);
   const items = view.movie.segments.slice(first, first + SHOWN_AT_ONCE).map((segment) =>
     make(
       "li",
@@ -161,6 +163,7 @@ function listSegments(first) {
         "button.segment",
         { type: "button", id: `segment-${segment.id}`, click: () => view.player.seek(segment.start) },
         make("img", { src: `${address}/thumbnail/${segment.id}`, alt: "", loading: "lazy" }),
+        begins.has(segment.id) ? make("span.badge", {}, begins.get(segment.id)) : null,
         make("span.time", {}, interval(segment)),
         make("span.caption", {}, segment.caption),
         segment.speech ? make("span.caption.quiet", {}, `“${segment.speech.length > 140 ? `${segment.speech.slice(0, 138)} …` : segment.speech}”`) : null,

@@ -34,7 +34,10 @@ function show(movies) {
   if (list.dataset.key === key) return; // nothing is new, so nothing loses the focus
   list.dataset.key = key;
   list.replaceChildren(...movies.map(card));
-  for (const [movie, build] of watched) byId(`act-${movie}`)?.replaceChildren(...build.parts);
+  for (const [movie, build] of watched) {
+    byId(`act-${movie}`)?.replaceChildren(...build.parts);
+    byId(`label-${movie}`)?.replaceChildren("Being built …");
+  }
 }
 
 function card(movie) {
@@ -43,7 +46,7 @@ function card(movie) {
   if (isReady) {
     const middle = Math.floor((movie.segments - 1) / 2);
     picture.append(make("img", { src: `/api/movies/${movie.id}/thumbnail/${middle}`, alt: "", loading: "lazy" }), make("span.length", {}, clock(movie.movie.duration)));
-  } else picture.append(make("span", {}, { refused: "Can’t be used", "no index": "No index yet", unfinished: "Unfinished index" }[movie.state] ?? "Being looked at …"));
+  } else picture.append(make("span", { id: `label-${movie.id}` }, { refused: "Can’t be used", "no index": "No index yet", unfinished: "Unfinished index" }[movie.state] ?? "Being looked at …"));
   const name = isReady ? movie.movie.name : movie.name;
   return make(
     "li.card",
@@ -83,6 +86,7 @@ function watch(movie, isAsked = false) {
   const cancel = make("button", { type: "button", click: () => end(movie, cancel) }, "Cancel");
   watched.set(movie, { parts: [bar, words, cancel] });
   byId(`act-${movie}`)?.replaceChildren(bar, words, cancel);
+  byId(`label-${movie}`)?.replaceChildren("Being built …");
   if (isAsked) cancel.focus();
   const events = new EventSource(`/api/builds/${movie}/events`);
   events.addEventListener("build", (event) => {

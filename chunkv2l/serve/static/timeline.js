@@ -150,7 +150,7 @@ export class Timeline {
     if (this.peeked !== segment.id || this.peekedAmong !== this.probabilities) {
       this.peeked = segment.id;
       this.peekedAmong = this.probabilities;
-      const facts = [interval(segment), chapter ? `chapter ${chapter.group}, place ${chapter.place}` : null, p === undefined ? null : percent(p)];
+      const facts = [interval(segment), chapter ? `chapter ${this.movie.chapters.indexOf(chapter) + 1}, place ${chapter.place + 1}` : null, p === undefined ? null : percent(p)];
       this.peek.replaceChildren(
         make("img", { src: `/api/movies/${this.movie.id}/thumbnail/${segment.id}`, alt: "" }),
         make("p", {}, facts.filter(Boolean).join(" · ")),
