@@ -28,7 +28,7 @@ RECOGNISER: Final = "base"
 RECOGNISERS: Final = ("base", "tiny.en")
 """The speech recognisers that need no hub."""
 
-POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order")
+POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order", "quote")
 """The built-in policies."""
 BUDGET: Final = 48
 """Segments that are scored for a question."""

@@ -15,6 +15,7 @@ COMMANDS = {
     "bench": "evaluation.benchmarks.bench",
     "build": "evaluation.benchmarks.build_cost",
     "calibration": "evaluation.benchmarks.calibration",
+    "channels": "evaluation.benchmarks.channels",
     "composition": "evaluation.benchmarks.composition",
     "demo-movie": "evaluation.movies.demo_movie",
     "detectors": "evaluation.benchmarks.detectors",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
+from chunkv2l.channels.cues import Channel
 from chunkv2l.timecode import between
 
 __all__ = ["Answer", "PartialAnswer", "Route", "Timing", "describe_count", "describe_moment"]
@@ -33,6 +34,16 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """A sentence as it is said or written, [start, end) seconds, and the channel that it comes from."""
+
+    start: float
+    end: float
+    text: str
+    channel: Channel
+
+
+@dataclass(frozen=True)
 class Answer:
     """The answer to a question, with the times that it rests on.
 
@@ -45,6 +56,8 @@ class Answer:
         route: how it was found.
         notes: sentences about what in the question was not understood.
         prompt: the text that the model generated from; "" where nothing was generated.
+        quotes: what is said or written, word for word, where the answer consists of that.
+        text_tokens: tokens of what is said or written that the prompt held: the policy `quote` alone puts it there.
     """
 
     question: str
@@ -58,11 +71,13 @@ class Answer:
     route: Route | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
     prompt: str = field(default="", repr=False, compare=False)
+    quotes: tuple[Quote, ...] = ()
+    text_tokens: int = 0
 
     def to_json(self, explain: bool = False) -> dict[str, Any]:
         """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
 
-        "notes" is there only where there are some, "route" only with `explain`.
+        "quotes", "text_tokens" and "notes" are there only where there are some, "route" only with `explain`.
         """
         values: dict[str, Any] = {
             "question": self.question,
@@ -74,6 +89,10 @@ class Answer:
             "visual_tokens": self.visual_tokens,
             "timing": asdict(self.timing),
         }
+        if self.quotes:
+            values["quotes"] = [asdict(quote) for quote in self.quotes]
+        if self.text_tokens:
+            values["text_tokens"] = self.text_tokens
         if self.notes:
             values["notes"] = list(self.notes)
         if explain and self.route is not None:

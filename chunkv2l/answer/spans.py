@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from chunkv2l.channels.cues import Channel
 from chunkv2l.timecode import Timed
 
 MERGE_SHARE: Final = 0.5
@@ -16,16 +17,26 @@ MERGE_MIN: Final = 0.1
 
 @dataclass(frozen=True)
 class Span:
-    """Consecutive segments as an answer: [start, end) in seconds, with the sum of their scores."""
+    """An interval as an answer: [start, end) in seconds, of consecutive segments or of a sentence.
+
+    Attributes:
+        score: the probability that it is the answer; of segments, the sum of theirs.
+        segments: that it consists of, or that a sentence overlaps.
+        channels: by which it was found; none named where the index has only what is seen.
+        text: what is said or written there, "" for what is seen.
+    """
 
     start: float
     end: float
     score: float
     segments: tuple[int, ...]
+    channels: tuple[Channel, ...] = ()
+    text: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the span as JSON has it."""
-        return {**asdict(self), "segments": list(self.segments)}
+        """Return the span as JSON has it; "channels" and "text" are there only where there are some."""
+        values: dict[str, Any] = {**asdict(self), "segments": list(self.segments), "channels": list(self.channels)}
+        return {key: value for key, value in values.items() if value or key not in ("channels", "text")}
 
 
 def rank_spans(

@@ -18,7 +18,7 @@ PAUSE: Final = 1.5
 """Seconds of silence at which a sentence ends, whatever its punctuation."""
 MAX_WORDS: Final = 40
 """Words of the longest sentence: speech without punctuation is cut there."""
-CLAUSE_WORDS: Final = 20
+CLAUSE_WORDS: Final = 12
 """Words from which on a sentence ends at a comma: speakers, and recognisers, leave out full stops."""
 MAX_SECONDS: Final = 30.0
 """Seconds of the longest sentence."""

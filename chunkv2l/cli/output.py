@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chunkv2l.cli.streams import emit, say
-from chunkv2l.sanitize import plural
+from chunkv2l.sanitize import plural, shorten
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -28,7 +28,10 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
     from chunkv2l.timecode import between
 
     lines = [answer.answer]
-    lines += [f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %" for span in answer.spans]
+    for span in answer.spans:
+        found_by = f"  {', '.join(span.channels)}" if span.channels else ""
+        text = f": “{shorten(span.text, 80)}”" if span.text else ""
+        lines.append(f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %{found_by}{text}")
     if answer.not_there is not None:
         lines.append(f"  {'not in the video':<19} {100 * answer.not_there:3.0f} %")
     if explain:
@@ -38,8 +41,9 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
         say(f"Note: {note}")
     timing = answer.timing
     loading = f"loaded in {timing.load_s:.1f} s, " if timing.load_s else ""
+    texts = f"{answer.text_tokens} text tokens, " if answer.text_tokens else ""
     answering = f"answered in {timing.total_s - timing.load_s:.2f} s"
-    say(f"({answer.policy}, {answer.model}, no visual tokens, {loading}{answering})")
+    say(f"({answer.policy}, {answer.model}, no visual tokens, {texts}{loading}{answering})")
 
 
 def show_report(report: BuildReport) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Final
 
 from PIL import Image
 
-from chunkv2l.channels.sentences import join_sentences
+from chunkv2l.channels.cues import SOURCES, ChannelCue
 from chunkv2l.errors import InputError
 from chunkv2l.index.database import CHECK_SECONDS, Database
 from chunkv2l.index.file import IndexFile
@@ -26,6 +27,8 @@ from chunkv2l.sanitize import quoted
 
 MOST: Final = 20
 """Maximum findings reported per check."""
+ROUNDING: Final = 0.01
+"""Seconds by which a sentence may lie outside its cues."""
 
 _VOCABULARY = "SELECT term, doc, col, offset FROM temp.vocabulary"
 _SIZES = "SELECT id, sz FROM words_docsize ORDER BY id"
@@ -82,10 +85,21 @@ def _collect(check: Callable[[int], object], numbers: range) -> list[str]:
 
 
 def _check_sentences(index: IndexFile) -> None:
-    """Raise InputError if the cues can't be read, or the sentences aren't theirs."""
-    cues, sentences = index.cues(), index.sentences()
-    if sentences and sentences != join_sentences(cues):
-        raise InputError(f"{index.path} is damaged: its sentences aren't those of its cues.")
+    """Raise InputError if the cues can't be read, or a sentence isn't what the cues of its time say.
+
+    The rules by which cues are joined may change from version to version, so they aren't applied again.
+    """
+    cues: dict[str, list[ChannelCue]] = {source: [] for source in SOURCES}
+    for cue in sorted(index.cues(), key=lambda cue: cue.start):
+        cues[cue.source].append(cue)
+    starts = {source: [cue.start for cue in cues[source]] for source in cues}
+    longest = {source: max((cue.end - cue.start for cue in cues[source]), default=0.0) for source in cues}
+    for sentence in index.sentences():
+        first = bisect_left(starts[sentence.source], sentence.start - longest[sentence.source] - ROUNDING)
+        behind = bisect_right(starts[sentence.source], sentence.end + ROUNDING)
+        texts = [cue.text for cue in cues[sentence.source][first:behind] if cue.end >= sentence.start - ROUNDING]
+        if "".join(sentence.text.split()) not in "".join("".join(texts).split()):
+            raise InputError(f"{index.path} is damaged: its sentences aren't those of its cues.")
 
 
 def _decode_thumbnail(index: IndexFile, number: int) -> None:

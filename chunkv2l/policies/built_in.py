@@ -36,6 +36,14 @@ def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     return weighed(query.score(segments(graph)), top_k)
 
 
+def quote(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
+    """Weigh as `route` does; the model is also told, in its prompt, what is said and written about the question.
+
+    The only policy under which text of the index enters the prompt: the answer counts its tokens, `text_tokens`.
+    """
+    return route(graph, query, top_k)
+
+
 def concat(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, float]:
     """Give every segment (or the router's best `top_k`) weight 1: the paper's composition. Fades beyond a few."""
     return dict.fromkeys(_all_or_best(graph, query, top_k), 1.0)

@@ -15,13 +15,13 @@ import networkx as nx
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import load_from_file
 from chunkv2l.graph import Node, groups, segments
-from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, route, timeline, window
+from chunkv2l.policies.built_in import Policy, chapters, concat, diffuse, fts, mean, quote, route, timeline, window
 from chunkv2l.policies.temporal import order
 from chunkv2l.query.query import Query
 from chunkv2l.sanitize import number_range, quoted
 
 BUILT_IN: Mapping[str, Policy] = {
-    policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order)
+    policy.__name__: policy for policy in (route, concat, mean, fts, window, diffuse, chapters, timeline, order, quote)
 }
 
 MAX_WEIGHT: Final = 1e6

@@ -29,6 +29,7 @@ def write_index(
     *,
     model: Any = None,
     seconds: float = 4.0,
+    **options: Any,
 ) -> Path:
     """An index with one segment of `seconds` for each code; captions are repeated as needed."""
     model = model or fake_model()
@@ -48,4 +49,4 @@ def write_index(
         "code_shape": list(codes.shape[1:]),
     }
     told = [captions[i % len(captions)] if captions else "" for i in range(len(codes))]
-    return indexes.write_index(path, told, codes=codes, kind="fp32", meta=meta, seconds=seconds)
+    return indexes.write_index(path, told, codes=codes, kind="fp32", meta=meta, seconds=seconds, **options)
