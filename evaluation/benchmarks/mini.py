@@ -4,8 +4,9 @@
     python -m evaluation mini --images photographs --limit 128 --questions 128
     python -m evaluation mini --images photographs --movie movie.mp4 --queries movie.jsonl --json
 
-1,000 questions a line make 256,000 scored rows in the line of N = 256: seconds on a GPU, hours on a laptop, for which
---questions and --largest are. Lines are written as they are measured.
+Two questions a photograph are asked, 1,000 a line at most. These make 256,000 scored rows in the line of N = 256:
+seconds on a GPU, hours on a laptop, for which --limit, --questions and --largest are. Lines are written as they are
+measured.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ from evaluation.common.table import markdown
 from evaluation.datasets import qvhighlights
 from evaluation.movies.photographs import Encoder
 
+QUESTIONS: Final = 1000
+"""Questions of every line, at most, unless another number is asked for."""
+QUESTIONS_EACH: Final = 2
+"""Questions a photograph: more about few photographs say little more, since photographs differ more than questions."""
 SIZES: Final = (8, 64, 256)
 KEPT: Final = (4, 8, 16)
 LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
@@ -105,7 +110,11 @@ def table_of(figures: dict[str, Any]) -> str:
 
 
 @click.command("mini")
-@click.option("--questions", default=1000, show_default=True, type=click.IntRange(min=2), help="Of every line.")
+@click.option(
+    "--questions",
+    type=click.IntRange(min=2),
+    help=f"Of every line.  [default: {QUESTIONS_EACH} a photograph, {QUESTIONS} at most]",
+)
 @click.option(
     "--largest", default=256, show_default=True, type=click.IntRange(min=8), help="Segments searched, at most."
 )
@@ -115,7 +124,7 @@ def table_of(figures: dict[str, Any]) -> str:
 @json_option
 @photograph_options
 def command(
-    questions: int,
+    questions: int | None,
     largest: int,
     chosen: tuple[str, ...],
     movie: Path | None,
@@ -131,6 +140,7 @@ def command(
     if (movie is None) != (queries is None):
         raise InputError("--movie and --queries go together: give both, or neither.")
     images = load_images(settings.stem, settings.limit)
+    questions = questions or min(QUESTIONS, QUESTIONS_EACH * len(images.jpegs))
     model = load_model(ModelSpec(settings.model, device=settings.device))
     shown = Shown.of(Encoder(model, settings.cache, settings.seed), images)
     lines: Lines = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -24,7 +24,7 @@ from chunkv2l.hypernet.compose import expand
 from chunkv2l.index.tensors import from_bytes, to_bytes
 from chunkv2l.models import Model
 from chunkv2l.models.family import require_family
-from chunkv2l.models.text.decoder import Prompt, score
+from chunkv2l.models.text.decoder import Prompt, log_likelihood
 from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
 from chunkv2l.routing.probability import evidence
@@ -48,6 +48,12 @@ from evaluation.movies.photographs import Encoder, Take
 
 CHUNK: Final = 32
 """Clips whose adapters are expanded together."""
+ROWS: Final = 16
+"""Questions that go through the model together, where each has few adapters composed."""
+SMALL: Final = 4
+"""Adapters a question that are few: of more composed, fewer questions go together."""
+KEPT_CLIPS: Final = 128
+"""Photographs whose adapters and vision features are kept, at most: 3 MB each."""
 COMPOSED: Final = 4
 """Segments that the router's best are composed of."""
 
@@ -59,14 +65,54 @@ def interval(ratio: Ratio, rounds: int = 2000, seed: int = 0) -> tuple[float, fl
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """A question with its answer and condition, to be told from others.
+
+    Attributes:
+        frames: the photograph whose frames are in context; None without.
+        weights: of the photographs whose adapters are composed; none for the bias alone, and with frames.
+    """
+
+    question: str
+    answer: str
+    frames: int | None
+    weights: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def of(cls, question: str, answer: str, condition: Given) -> _Asked:
+        if isinstance(condition, Frames):
+            return cls(question, answer, condition.clip, ())
+        return cls(question, answer, None, tuple(condition.items()))
+
+    @property
+    def size(self) -> int:
+        """Return the number of photographs composed; -1 with frames."""
+        return len(self.weights) if self.frames is None else -1
+
+    @property
+    def sort_key(self) -> tuple[int, int]:
+        """Return what orders questions so that those about one photograph's frames, and those as long, are together."""
+        return (-1 if self.frames is None else self.frames), len(self.question)
+
+
+@dataclass(frozen=True)
 class Shown:
-    """Photographs encoded by the shipped model: descriptions, codes as a build stores them, learned keys."""
+    """Photographs encoded by the shipped model: descriptions, codes as a build stores them, learned keys.
+
+    Attributes:
+        looks: clips of photographs with their vision features, that were needed before.
+        expanded: adapters of photographs, likewise.
+        scored: log p by photograph and statement, likewise.
+    """
 
     model: Model
     images: ImageSet
     encoder: Encoder
     codes: Tensor  # [n, L, r, d]
     keys: Tensor | None  # [n, K]
+    looks: dict[int, tuple[Clip, Tensor]] = field(default_factory=dict, repr=False)
+    expanded: dict[int, Adapter] = field(default_factory=dict, repr=False)
+    scored: dict[tuple[int, str], float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, encoder: Encoder, images: ImageSet) -> Shown:
@@ -87,7 +133,13 @@ class Shown:
 
     def adapters(self, numbers: Sequence[int]) -> Adapter:
         """Return the adapters of some photographs, A [n, L, r, I], without the bias."""
-        return expand(self.model.hypernet, self.codes[list(numbers)])
+        missing = [number for number in dict.fromkeys(numbers) if number not in self.expanded]
+        if len(self.expanded) + len(missing) > KEPT_CLIPS:
+            return expand(self.model.hypernet, self.codes[list(numbers)])
+        if missing:
+            made = expand(self.model.hypernet, self.codes[missing])
+            self.expanded.update((number, made[i]) for i, number in enumerate(missing))
+        return _stack([self.expanded[number] for number in numbers])
 
     def composed(self, weights: Mapping[int, float]) -> Adapter:
         """Return one adapter: photographs' by their weights, and the bias once."""
@@ -104,48 +156,76 @@ class Shown:
     @torch.inference_mode()
     def nats(self, rows: Sequence[tuple[str, str]], given: Sequence[Given]) -> tuple[list[float], list[int]]:
         vlm = require_family(self.model.vlm)
-        values, counts = [], []
-        condition: Given | None = None
-        prompt: Prompt = []
-        for (question, answer), new in zip(rows, given, strict=True):
-            if new != condition:  # rows of one clip follow each other
-                condition = new
-                adapter = None if isinstance(new, Frames) else self.composed(new)
-                behind = question
-                prompt = self._prompt(question, new)
-            elif question != behind:
-                behind = question
-                prompt = self._prompt(question, new)
-            ids = [*vlm.statement_ids(answer), vlm.end_of_turn]
-            with exclusive(vlm.targets):
-                values.append(-float(score(vlm.decoder, prompt, [ids], adapter)[0, 0]))
-            counts.append(len(ids))
-        return values, counts
+        answers = [[*vlm.statement_ids(answer), vlm.end_of_turn] for _, answer in rows]
+        asked = [_Asked.of(*row, condition) for row, condition in zip(rows, given, strict=True)]
+        numbers = {question: number for number, question in enumerate(asked)}  # those that are asked repeatedly, once
+        batches: dict[int, list[_Asked]] = {}
+        for question in sorted(numbers, key=lambda question: (question.sort_key, len(answers[numbers[question]]))):
+            batches.setdefault(question.size, []).append(question)
+        values: dict[_Asked, float] = {}
+        for size, questions in batches.items():
+            step = max(1, min(ROWS, ROWS * SMALL // max(1, size)))
+            for begin in range(0, len(questions), step):
+                batch = questions[begin : begin + step]
+                targets = [answers[numbers[question]] for question in batch]
+                values |= dict(zip(batch, self._nats_of(batch, targets), strict=True))
+        return [values[question] for question in asked], [len(ids) for ids in answers]
 
-    def _prompt(self, question: str, condition: Given) -> Prompt:
-        if not isinstance(condition, Frames):
-            return self.model.vlm.prompt_ids(question)
-        with exclusive(self.model.vlm.targets):
-            return require_family(self.model.vlm).embed_with_frames([self.clip(condition.clip)], question)[0]
+    def _nats_of(self, batch: Sequence[_Asked], targets: Sequence[Sequence[int]]) -> list[float]:
+        """Return −log p of the answers to a batch: all frames in context, or all compositions of equally many clips."""
+        vlm = require_family(self.model.vlm)
+        adapter, prompts = None, [self._prompt(question) for question in batch]
+        if batch[0].weights:
+            adapter = _stack([self.composed(dict(question.weights)) for question in batch])
+        elif batch[0].frames is None:
+            adapter = self.model.hypernet.bias
+        with exclusive(vlm.targets):
+            return (-log_likelihood(vlm.decoder, prompts, targets, adapter)).tolist()
+
+    def _prompt(self, asked: _Asked) -> Prompt:
+        vlm, number = require_family(self.model.vlm), asked.frames
+        if number is None:
+            return vlm.prompt_ids(asked.question)
+        with exclusive(vlm.targets):
+            if number not in self.looks:
+                if len(self.looks) == KEPT_CLIPS:
+                    del self.looks[next(iter(self.looks))]
+                clip = self.clip(number)
+                self.looks[number] = clip, vlm.look([clip])[0]
+            clip, features = self.looks[number]
+            return vlm.embed_with_frames([clip], asked.question, [features])[0]
 
     @torch.inference_mode()
     def scores(self, clips: Sequence[int], texts: Sequence[str]) -> Scores:
         model = self.model
-        nats = []
-        for begin in range(0, len(clips), CHUNK):
-            adapters = concat([self.adapters(clips[begin : begin + CHUNK])], bias=model.hypernet.bias)
+        missing = [text for text in dict.fromkeys(texts) if any((clip, text) not in self.scored for clip in clips)]
+        for begin in range(0, len(clips) if missing else 0, CHUNK):
+            chunk = clips[begin : begin + CHUNK]
+            adapters = concat([self.adapters(chunk)], bias=model.hypernet.bias)
             with exclusive(model.vlm.targets):
-                nats.append(model.vlm.score(texts, adapters).cpu())
+                nats = model.vlm.score(missing, adapters).tolist()
+            for clip, row in zip(chunk, nats, strict=True):
+                self.scored.update(((clip, text), value) for text, value in zip(missing, row, strict=True))
+        table = torch.tensor([[self.scored[clip, text] for text in texts] for clip in clips])
         tokens = torch.tensor([float(model.vlm.count_tokens(text)) for text in texts])
         if model.keys is None or model.sentences is None or self.keys is None:
-            return Scores(torch.cat(nats), tokens, None)
+            return Scores(table, tokens, None)
         of_texts = model.keys.of_sentences(model.sentences(texts)).float().cpu()
-        return Scores(torch.cat(nats), tokens, self.keys[list(clips)] @ of_texts.T)
+        return Scores(table, tokens, self.keys[list(clips)] @ of_texts.T)
 
     def routed(self, scores: Scores) -> Tensor:
         """Return the router's z, up to what all clips of a statement share, [clips, texts]."""
         keys = 0.0 if scores.keys is None else scores.keys
         return evidence(scores.nats, keys, scores.tokens, self.model.calibration)
+
+
+def _stack(adapters: Sequence[Adapter]) -> Adapter:
+    """Return adapters of one rank as a stack."""
+    return Adapter(
+        torch.stack([adapter.A for adapter in adapters]),
+        torch.stack([adapter.B for adapter in adapters]),
+        adapters[0].scaling,
+    )
 
 
 def captions(shown: Shown, count: int) -> dict[str, Ratio]:

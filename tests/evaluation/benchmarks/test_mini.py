@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import nn
 
 from chunkv2l.hypernet import Hypernetwork
 from chunkv2l.models import Calibration, Model
+from chunkv2l.models.family import require_family
+from chunkv2l.models.text.decoder import score
 from chunkv2l.train.data.images import load_images
-from chunkv2l.train.stages.measure import Ratio, Scores
+from chunkv2l.train.stages.measure import Frames, Given, Ratio, Scores
 from evaluation.__main__ import main
 from evaluation.benchmarks import mini, mini_lines
 from evaluation.benchmarks.mini_lines import HardNegatives, Shown, interval
@@ -123,3 +126,50 @@ def test_the_command_writes_every_line(stem: Path, tmp_path: Path, monkeypatch: 
     assert figures["R@1 of 8, router"]["questions"] == 4
     lone = CliRunner().invoke(main, ["mini", "--images", str(stem), "--movie", "movie.mp4"])
     assert lone.exit_code == 2 and "--queries" in lone.output
+
+
+def test_answers_in_batches_are_as_likely_as_each_alone(shown: Shown) -> None:
+    """Frames, one adapter, several, the bias alone; rows of all lengths, one of them twice."""
+    rows = [
+        ("", "A dog runs."),
+        ("What is it?", "A cat."),
+        ("", "A dog runs."),
+        ("Is there a dog?", "Yes."),
+        ("", "No."),
+    ]
+    conditions: tuple[Given, ...] = (Frames(3), Frames(5), {2: 1.0}, {0: 0.5, 1: -1.0}, {})
+    asked = [(row, condition) for condition in conditions for row in rows]
+    together, counts = shown.nats([row for row, _ in asked], [condition for _, condition in asked])
+    vlm = require_family(shown.model.vlm)
+    for (row, condition), nats, count in zip(asked, together, counts, strict=True):
+        ids = [*vlm.statement_ids(row[1]), vlm.end_of_turn]
+        if isinstance(condition, Frames):
+            prompt = vlm.embed_with_frames([shown.clip(condition.clip)], row[0])[0]
+            alone = score(vlm.decoder, prompt, [ids])
+        else:
+            alone = score(vlm.decoder, vlm.prompt_ids(row[0]), [ids], shown.composed(condition))
+        assert nats == pytest.approx(-float(alone[0, 0]), abs=1e-3) and count == len(ids)
+
+
+def test_scores_are_remembered(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shown.scores([4, 1], ["A dog.", "A cat runs."])
+    monkeypatch.setattr(type(shown.model.vlm), "score", None)
+    again = shown.scores([1], ["A cat runs."])
+    assert float(again.nats[0, 0]) == float(first.nats[1, 1])
+
+
+def test_a_part_of_a_set_is_asked_few_questions(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mini, "load_model", lambda spec: small_model())
+    counts: list[int] = []
+
+    def no_lines(shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[mini.Lines]:
+        counts.append(count)
+        yield from ()
+
+    monkeypatch.setattr(mini, "lines_of", no_lines)
+    monkeypatch.setattr(mini, "table_of", lambda figures: "")
+    common = ["mini", "--images", str(stem), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
+    for options in (["--limit", "6"], [], ["--questions", "7"]):
+        result = CliRunner().invoke(main, [*common, *options])
+        assert result.exit_code == 0, result.output
+    assert counts == [12, 48, 7]
