@@ -187,7 +187,8 @@ def models(ctx: click.Context, as_json: bool) -> None:
         return
     for item in listed:
         streams.emit(f"{item.name} ({'here' if item.here else 'not here'})")
-        streams.emit(click.wrap_text(item.text, 100, "    ", "    "))
+        for text in filter(None, (item.text, item.terms)):
+            streams.emit(click.wrap_text(text, 100, "    ", "    "))
     streams.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
 
 
@@ -218,7 +219,8 @@ def fetch(name: str, source: str | None) -> None:
         return
     from chunkv2l.models import fetch_model
 
-    streams.emit(fetch_model(name, source).text)
+    fetched = fetch_model(name, source)
+    streams.emit("\n".join(filter(None, (fetched.text, fetched.terms))))
 
 
 @click.command(

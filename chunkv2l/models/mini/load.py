@@ -48,6 +48,10 @@ HYPERNET_CONFIG: Final = HypernetConfig(
 """The sizes of a hypernetwork that is trained for `mini`."""
 TAGS = "tags"
 """In a reader's metadata: "true" where clips are read with a classifier's tags."""
+_TERMS = (
+    "Its weights are for research: several of the sets that they were trained on are for research only. "
+    "LICENSE-WEIGHTS.md and MODEL_CARD.md in chunkv2l/models/mini list them."
+)
 _NOT_SHIPPED = "This installation lacks mini's trained weights: install chunkv2l anew."
 FUSED: Final = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -74,11 +78,14 @@ class MiniLoader:
 
     def find(self, name: str) -> Available:
         if not is_folder(SHIPPED):
-            return Available(name, False, _NOT_SHIPPED)
-        if not all(folder.is_dir() for folder in (mini_frozen.folder(), minilm.folder())):
+            return Available(name, False, _NOT_SHIPPED, _TERMS)
+        needed = [mini_frozen.folder(), minilm.folder()]
+        if reads_tags(SHIPPED / READER):
+            needed.append(classifier.folder())
+        if not all(folder.is_dir() for folder in needed):
             text = "Its frozen parts are fetched when they are first needed: chunkv2l models fetch mini."
-            return Available(name, False, text)
-        return Available(name, True, f"Its frozen parts are in {mini_frozen.folder()}.")
+            return Available(name, False, text, _TERMS)
+        return Available(name, True, f"Its frozen parts are in {mini_frozen.folder()}.", _TERMS)
 
     def fetch(self, name: str, source: Path | None) -> Available:
         if source is not None and not source.is_dir():
@@ -86,7 +93,7 @@ class MiniLoader:
         folders = [mini_frozen.fetch(source), minilm.fetch(source)]
         if reads_tags(SHIPPED / READER):
             folders.append(classifier.fetch(source))
-        return Available(name, True, f"{name} is in {' and '.join(map(str, folders))}.")
+        return Available(name, True, f"{name} is in {' and '.join(map(str, folders))}.", _TERMS)
 
     def compare(self, name: str, model: Model) -> Sequence[Comparison]:
         return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from chunkv2l.adapter.algebra import concat
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.hypernet import Hypernetwork, save_hypernetwork
 from chunkv2l.hypernet.keys import Keys
+from chunkv2l.index.file import IndexFile
 from chunkv2l.models import UNFITTED, Available, Calibration, ModelSpec, load_model
 from chunkv2l.models.assets import weights
 from chunkv2l.models.mini import classifier, pack
@@ -26,6 +28,7 @@ from chunkv2l.models.sentence import minilm
 from chunkv2l.models.text.decoder import stacked
 from chunkv2l.train.core.decoder import from_llama
 from tests.helpers import frames2lora, tiny_mini, tiny_mini_files
+from tests.helpers.indexes import origin, write_index
 from tests.helpers.tiny_mini_files import CONFIG
 
 State = dict[str, Tensor]
@@ -345,6 +348,42 @@ def test_an_installation_without_weights(cache: Path, tmp_path: Path, monkeypatc
         load_model(ModelSpec(device="cpu"))
     with pytest.raises(InputError, match="isn't a folder of mini's"):
         mini_model.load(cache)
+
+
+def test_the_packages_weights_stay_small() -> None:
+    """A wheel of them has to be fetched by everybody."""
+    sizes = {path.name: path.stat().st_size for path in mini_model.SHIPPED.iterdir() if path.suffix != ".py"}
+    assert sum(sizes.values()) <= 45_000_000, sizes
+
+
+def test_tagged_weights_are_here_with_their_classifier_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mini_model, "SHIPPED", folder)
+    monkeypatch.setattr(mini_model, "reads_tags", lambda path: True)
+    monkeypatch.setattr(classifier, "folder", lambda: tmp_path / "classifier")
+    assert not mini_model.LOADER.find("mini").here
+    (tmp_path / "classifier").mkdir()
+    assert mini_model.LOADER.find("mini").here
+
+
+@pytest.mark.parametrize("part", ["reader", "hypernet", "classifier"])
+def test_an_index_of_other_weights_must_be_rebuilt(folder: Path, tmp_path: Path, part: str) -> None:
+    """New weights, or a classifier that earlier ones had not: the sentence has the command."""
+    identity = dict(mini_model.load(folder).identity)
+    other = {**identity, part: "0" * 64}
+    meta = {**origin("fp16"), "model": "mini", "identity": identity}
+    with IndexFile(write_index(tmp_path / "a.idx", meta=meta)) as index:
+        index.require_identity(identity)
+        with pytest.raises(InputError, match=rf"differs in {part}\).*Rebuild it: chunkv2l build 'my movie.mp4'"):
+            index.require_identity(other)
+
+
+def test_who_looks_at_the_models_sees_that_mini_is_for_research() -> None:
+    terms = mini_model.LOADER.find("mini").terms
+    assert "research" in terms
+    for file in re.findall(r"[A-Z_-]+\.md", terms):
+        assert "research" in (mini_model.SHIPPED / file).read_text(encoding="utf-8")
 
 
 def test_every_fetched_wheel_has_its_licence_told() -> None:
