@@ -12,10 +12,9 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from chunkv2l.answer.answer import Answer
+from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.serve.answering import Question
 from chunkv2l.serve.catalogue import MEDIA_TYPES, OpenedMovie
 from chunkv2l.serve.events import event, stream, while_connected
 from chunkv2l.serve.schemas import AnswerJson, AskRequest, BuildRequest, ErrorJson, MovieJson, MovieSummary, SegmentJson
@@ -130,7 +129,7 @@ def create_api(service: Service) -> APIRouter:
         """
         movie, question = await open_movie(movie_id), service.parse(body.to_question())
         if "text/event-stream" in request.headers.get("accept", ""):
-            return stream(tell(service, movie, question, body.explain))
+            return stream(tell(service.ask_in_steps(movie, question), body.explain))
         answer = await while_connected(request, service.ask(movie, question))
         return JSONResponse(answer.to_json(body.explain))
 
@@ -163,11 +162,11 @@ def create_api(service: Service) -> APIRouter:
     return router
 
 
-async def tell(service: Service, movie: OpenedMovie, question: Question, explain: bool) -> AsyncIterator[str]:
+async def tell(steps: AsyncIterator[PartialAnswer | Answer], explain: bool) -> AsyncIterator[str]:
     """Yield an answer's events: the moments, the text as it grows, and the whole."""
     text = None
     try:
-        async for step in service.ask_in_steps(movie, question):
+        async for step in steps:
             if isinstance(step, Answer):
                 yield event("answer", step.to_json(explain))
                 return

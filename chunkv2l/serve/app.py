@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.exceptions import HTTPException
@@ -28,6 +28,7 @@ from chunkv2l.serve.guard import Guard
 from chunkv2l.serve.page import add_pages
 from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, TooSlow, Unavailable, UnknownMovie
 from chunkv2l.serve.service import Service
+from chunkv2l.serve.templates import render
 from chunkv2l.serve.tools import create_tools
 
 logger = logging.getLogger(__name__)
@@ -104,37 +105,40 @@ def status_of(error: ChunkV2LError) -> int:
     return 400 if isinstance(error, InputError) else 500
 
 
-def _respond(request: Request, status: int, sentence: str) -> JSONResponse:
-    """Return an error as JSON: a sentence; where OpenAI's clients read it, in their form."""
+def _respond(request: Request, status: int, sentence: str) -> Response:
+    """Return an error: a page for people, and JSON for programs; where OpenAI's clients read it, in their form."""
     headers = {"retry-after": "1"} if status in (429, 503) else None
     text = sentence.encode(errors="replace").decode()
+    path, accepts = request.url.path, request.headers.get("accept", "")
+    if "text/html" in accepts and not path.startswith(("/api/", "/v1/", "/mcp", "/static/")):
+        return HTMLResponse(render("error.html", sentence=text), status, headers=headers)
     error_type = "server_error" if status >= 500 else "invalid_request_error"
-    body = error_json(text, error_type) if request.url.path.startswith("/v1/") else {"error": text}
+    body = error_json(text, error_type) if path.startswith("/v1/") else {"error": text}
     return JSONResponse(body, status, headers=headers)
 
 
-async def _show_error(request: Request, error: Exception) -> JSONResponse:
+async def _show_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ChunkV2LError)
     return _respond(request, status_of(error), str(error))
 
 
-async def _show_invalid(request: Request, error: Exception) -> JSONResponse:
+async def _show_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return _respond(request, 422, f"The request isn't valid: {quoted(where) or 'its body'}: {quoted(first['msg'])}.")
 
 
-async def _show_status(request: Request, error: Exception) -> JSONResponse:
+async def _show_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = {404: "There is nothing at this address.", 405: "That method isn't known here."}
     return _respond(request, error.status_code, sentence.get(error.status_code, f"{quoted(error.detail)}."))
 
 
-async def _show_nothing(request: Request, _error: Exception) -> JSONResponse:
+async def _show_nothing(request: Request, _error: Exception) -> Response:
     return _respond(request, 499, "The client has gone.")
 
 
-async def _show_fault(request: Request, error: Exception) -> JSONResponse:
+async def _show_fault(request: Request, error: Exception) -> Response:
     logger.error("A request failed.", exc_info=error)
     return _respond(request, 500, f"This is a fault of the server ({type(error).__name__}): its log says more.")

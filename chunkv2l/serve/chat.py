@@ -7,22 +7,23 @@ index says. The answer's text is the message; all that `ask --json` prints is be
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from chunkv2l.answer.answer import Answer
+from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.serve.answering import Question
-from chunkv2l.serve.catalogue import Entry, OpenedMovie
+from chunkv2l.serve.catalogue import Entry
 from chunkv2l.serve.events import stream, while_connected
 from chunkv2l.serve.refusals import UnknownMovie
 from chunkv2l.serve.service import Service
@@ -83,7 +84,7 @@ def create_chat(service: Service) -> APIRouter:
         reply = _Reply(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), body.model)
         if body.stream:
             with_usage = body.stream_options is not None and body.stream_options.include_usage
-            return stream(_tell(service, movie, question, reply, with_usage))
+            return stream(_tell(service, service.ask_in_steps(movie, question), reply, with_usage))
         answer = await while_connected(request, service.ask(movie, question))
         return JSONResponse(reply.whole(answer, _usage(service, answer)))
 
@@ -117,19 +118,18 @@ class _Reply:
 
 
 async def _tell(
-    service: Service, movie: OpenedMovie, question: Question, reply: _Reply, with_usage: bool
+    service: Service, steps: AsyncIterator[PartialAnswer | Answer], reply: _Reply, with_usage: bool
 ) -> AsyncIterator[str]:
     """Yield the events of a completion: the text's growth, its end, and what was used."""
     yield reply.piece({"role": "assistant", "content": ""})
     sent = ""
     try:
-        async for step in service.ask_in_steps(movie, question):
-            is_whole = isinstance(step, Answer)
+        async for step in steps:
             text = step.answer if isinstance(step, Answer) else step.text.rstrip("\ufffd")  # half of a letter
             if text.startswith(sent) and len(text) > len(sent):
                 yield reply.piece({"content": text[len(sent) :]})
                 sent = text
-            if is_whole and isinstance(step, Answer):
+            if isinstance(step, Answer):
                 yield reply.piece({}, "stop", chunkv2l=step.to_json())
                 if with_usage:
                     yield reply.usage(_usage(service, step))
@@ -185,13 +185,13 @@ def _find_by_address(service: Service, address: object) -> Entry:
     """Return the movie under the server's paths that an address names: "file:///…", a path, or a file's name."""
     if not isinstance(address, str) or len(address) > 4096:
         raise InputError("A video_url's url is a movie under the paths that the server was given: its path or name.")
-    parts = urlsplit(address) if "://" in address or address.startswith("data:") else None
-    if parts is not None and (parts.scheme != "file" or parts.netloc not in ("", "localhost")):
+    match = re.fullmatch(r"file://(?:localhost)?(/.*)", address, re.DOTALL)
+    name = match[1] if match else address
+    if match is None and re.match(r"[a-z][a-z0-9+.-]+:", address, re.IGNORECASE):
         raise InputError(
             "Movies aren't fetched and aren't sent: a video_url names one under the paths that the server was given."
         )
-    name = unquote(parts.path) if parts is not None else address
-    entry = service.catalogue.find(Path(name))
+    entry = service.catalogue.find(Path(name)) or service.catalogue.find(Path(unquote(name)))  # clients differ
     if entry is None:
         raise UnknownMovie(f'There is no movie "{name[-80:]}" with an index under the paths that the server was given.')
     return entry

@@ -18,7 +18,7 @@ from chunkv2l.defaults import POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models import Model
 from chunkv2l.query.parse import clean_question
-from chunkv2l.serve.answering import Answering, Question
+from chunkv2l.serve.answering import Answering, Job, Question
 from chunkv2l.serve.builds import Builds
 from chunkv2l.serve.catalogue import Catalogue, OpenedMovie, channel_of
 from chunkv2l.serve.refusals import Busy, Forbidden, TooSlow, UnknownMovie
@@ -118,11 +118,13 @@ class Service:
         finally:
             self.answering.cancel(job)
 
-    async def ask_in_steps(self, movie: OpenedMovie, question: Question) -> AsyncIterator[PartialAnswer | Answer]:
-        """Yield the answer while it is made, then the whole of it; closing the iterator frees the question's place.
+    def ask_in_steps(self, movie: OpenedMovie, question: Question) -> AsyncIterator[PartialAnswer | Answer]:
+        """Queue a question; return its answer while it is made, then the whole of it.
+
+        Closing the iterator frees the question's place. Iterating raises what `ask` does.
 
         Raises:
-            Busy, TooSlow, NotReady, InputError, ChunkV2LError: as a sentence.
+            Busy, Unavailable, InputError: the question isn't queued.
         """
         loop = asyncio.get_running_loop()
         steps: asyncio.Queue[PartialAnswer | None] = asyncio.Queue()
@@ -133,6 +135,12 @@ class Service:
 
         job = self.answering.submit(movie, self.parse(question), pass_on)
         job.result.add_done_callback(lambda _: pass_on(None))
+        return self._follow(job, steps)
+
+    async def _follow(
+        self, job: Job, steps: asyncio.Queue[PartialAnswer | None]
+    ) -> AsyncIterator[PartialAnswer | Answer]:
+        """Yield the steps of a job, then its answer; whatever happens, the job's place is freed."""
         try:
             patience = self.settings.limits.question_seconds + 1.0
             while (step := await asyncio.wait_for(steps.get(), patience)) is not None:
@@ -199,7 +207,7 @@ class Service:
             raise InputError("A clip begins before it ends: give start and end in seconds.")
         if end - start > longest:
             raise InputError(f"A clip may last {longest:g} s: choose a shorter one.")
-        if not self._cutting.acquire(timeout=20):
+        if not self._cutting.acquire(timeout=2):
             raise Busy("Another clip is being cut: try again in a moment.")
         try:
             if out is None:

@@ -229,6 +229,8 @@ def test_a_client_that_goes_frees_its_place(tmp_path: Path) -> None:
             wait_for_waiting(server, 3)
             busy = client.post(f"{movie}/ask", json={"question": WHAT})
             assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
+            told = client.post(f"{movie}/ask", json={"question": WHAT}, headers={"accept": "text/event-stream"})
+            assert told.status_code == 429
             asked[2].close()
             wait_for_waiting(server, 2)
             asked.append(send_question(server, movie))

@@ -144,6 +144,14 @@ def test_bad_requests_are_errors_of_the_client(chat: openai.OpenAI, movie_id: st
     assert body["type"] == "invalid_request_error"
 
 
+def test_an_address_may_be_escaped_or_not(tmp_path: Path) -> None:
+    index_with_movie(tmp_path, "50 % (a)")
+    movie = tmp_path / "50 % (a).mp4"
+    with running(make_service(tmp_path)) as server, openai.OpenAI(base_url=f"{server.url}/v1", api_key="x") as client:
+        for url in (movie.as_uri(), f"file://{movie}"):
+            assert client.chat.completions.create(model="x", messages=video(url)).choices[0].message.content
+
+
 def test_an_error_while_streaming_is_an_event(server: Running, movie_id: str) -> None:
     with server.client() as client:
         body = {"model": movie_id, "messages": user("When?"), "stream": True}

@@ -236,8 +236,10 @@ def test_errors_are_sentences(visit: Visit) -> None:
     alert = page.get_by_role("alert")
     alert.wait_for()
     assert '"When?" names nothing to look for' in alert.inner_text()
-    page.goto("/movie/none")
-    assert "There is no movie" in page.inner_text("body")
+    assert page.goto("/movie/<b>none").status == 404
+    assert 'There is no movie "<b>none" here' in page.get_by_role("alert").inner_text()
+    page.get_by_role("link", name="All movies").click()
+    page.wait_for_selector(".card")
 
 
 @pytest.mark.parametrize("question", [WHAT, HOSTILE[0]])
