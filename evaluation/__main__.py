@@ -29,6 +29,7 @@ COMMANDS = {
     "moments": "evaluation.benchmarks.moments",
     "names": "evaluation.benchmarks.names",
     "relations": "evaluation.benchmarks.relations",
+    "screen": "evaluation.benchmarks.screen",
     "speech": "evaluation.benchmarks.speech",
     "qa": "evaluation.benchmarks.qa",
     "random-smolvlm": "evaluation.movies.random_smolvlm",

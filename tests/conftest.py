@@ -22,6 +22,7 @@ def ctrl_c_reaches_the_tests() -> Iterator[None]:
 def builds_listen_only_where_a_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "auto" find no recogniser: whether one is installed is no business of other tests."""
     monkeypatch.setattr("chunkv2l.speech.choice.is_installed", lambda: False)
+    monkeypatch.setattr("chunkv2l.screen_text.choice.is_installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)

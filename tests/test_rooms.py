@@ -33,6 +33,7 @@ NEVER = {
     "chunkv2l/export.py": ("cli", "indexing", "train"),
     "chunkv2l/plot.py": ("cli", "indexing", "models", "train"),
     "chunkv2l/doctor": ("cli", "train"),
+    "chunkv2l/screen_text": ("answer", "ask", "cli", "index", "indexing", "models", "policies", "query", "routing"),
     "chunkv2l/speech": ("answer", "ask", "cli", "index", "indexing", "policies", "query", "routing", "train"),
     "chunkv2l/serve": ("cli", "doctor", "train"),
 }
@@ -44,6 +45,7 @@ NO_TORCH = (
     "chunkv2l/policies",
     "chunkv2l/channels",
     "chunkv2l/speech",
+    "chunkv2l/screen_text",
     "chunkv2l/answer",
     "chunkv2l/video",
     "chunkv2l/cli",

@@ -10,9 +10,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 from chunkv2l.channels.cues import ChannelCue, Sentence, Word
+from chunkv2l.timecode import Timed
+
+T = TypeVar("T", bound=Timed)
 
 PAUSE: Final = 1.5
 """Seconds of silence at which a sentence ends, whatever its punctuation."""
@@ -43,6 +46,13 @@ def join_sentences(cues: Iterable[ChannelCue]) -> tuple[Sentence, ...]:
     sentences += _uncovered(_join(by_source["heard"]), by_source["given"])
     sentences += [Sentence(cue.start, cue.end, cue.text, "read") for cue in by_source["read"] if cue.text]
     return tuple(sorted(sentences, key=lambda sentence: (sentence.start, sentence.end, sentence.source)))
+
+
+def drop_covered(cues: Sequence[ChannelCue]) -> Iterator[ChannelCue]:
+    """Yield given cues, and those heard whose time given ones don't cover by more than `COVERED`."""
+    given = [cue for cue in cues if cue.source == "given"]
+    yield from given
+    yield from _uncovered([cue for cue in cues if cue.source == "heard"], given)
 
 
 def time_words(cue: ChannelCue) -> tuple[Word, ...]:
@@ -106,19 +116,19 @@ def _is_ideograph(letter: str) -> bool:
     return "\u3000" <= letter <= "\u30ff" or "\u3400" <= letter <= "\u9fff" or "\uff00" <= letter <= "\uffef"
 
 
-def _uncovered(sentences: Iterable[Sentence], given: Sequence[ChannelCue]) -> Iterator[Sentence]:
-    """Yield the sentences whose time given cues cover by no more than `COVERED`."""
+def _uncovered(items: Iterable[T], given: Sequence[ChannelCue]) -> Iterator[T]:
+    """Yield what was heard whose time given cues cover by no more than `COVERED`."""
     intervals = _union(given)
     starts = [start for start, _ in intervals]
-    for sentence in sentences:
-        first = max(0, bisect_left(starts, sentence.start) - 1)
+    for item in items:
+        first = max(0, bisect_left(starts, item.start) - 1)
         covered = 0.0
         for start, end in intervals[first:]:
-            if start >= sentence.end:
+            if start >= item.end:
                 break
-            covered += max(0.0, min(end, sentence.end) - max(start, sentence.start))
-        if covered <= COVERED * (sentence.end - sentence.start):
-            yield sentence
+            covered += max(0.0, min(end, item.end) - max(start, item.start))
+        if covered <= COVERED * (item.end - item.start):
+            yield item
 
 
 def _union(cues: Sequence[ChannelCue]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Commands that add what is said to an index."""
+"""Commands that add what is said and what is written to an index."""
 
 from __future__ import annotations
 
@@ -50,7 +50,26 @@ def listen(index: str, movie: str | None, speech: str, audio_track: int | None, 
 
     if speech in ("auto", "off"):
         raise click.UsageError(f"--speech names a recogniser here, such as {defaults.RECOGNISER}.")
-    _extend(index, movie, BuildSettings(speech=speech, audio_track=audio_track), force, as_json)
+    _extend(index, movie, BuildSettings(speech=speech, screen_text="off", audio_track=audio_track), force, as_json)
+
+
+@click.command(
+    cls=Command,
+    short_help="Add text on the screen to an index.",
+    epilog=examples("chunkv2l read movie.idx", "chunkv2l read movie.idx --movie /films/movie.mkv"),
+)
+@index_argument
+@movie_option
+@click.option("--force", is_flag=True, help="Read anew, even if it has been done.")
+@json_option
+def read(index: str, movie: str | None, force: bool, as_json: bool) -> None:
+    """Add what is written on the screen to INDEX, so that questions find it: slides, titles, signs.
+
+    What was interrupted goes on where it stopped when the same command is run again.
+    """
+    from chunkv2l.indexing.settings import BuildSettings
+
+    _extend(index, movie, BuildSettings(speech="off", screen_text="on"), force, as_json)
 
 
 def _extend(index: str, movie: str | None, settings: BuildSettings, force: bool, as_json: bool) -> None:
@@ -73,4 +92,4 @@ def _extend(index: str, movie: str | None, settings: BuildSettings, force: bool,
         show_extended(report)
 
 
-CHANNEL_TOOLS: tuple[click.Command, ...] = (listen,)
+CHANNEL_TOOLS: tuple[click.Command, ...] = (listen, read)

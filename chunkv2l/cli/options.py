@@ -108,8 +108,15 @@ def output_options(command: F) -> F:
 
 
 def speech_options(command: F) -> F:
-    """Add the options that say how speech is recognised."""
+    """Add the options that say how speech and text on the screen are recognised."""
     for option in (
+        click.option(
+            "--screen-text",
+            type=click.Choice(("auto", "on", "off")),
+            default=defaults.SCREEN_TEXT,
+            show_default=True,
+            help="Whether text on the screen is read: auto where chunkv2l[screen] is installed.",
+        ),
         click.option(
             "--audio-track",
             type=click.IntRange(min=0),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from chunkv2l.cli.streams import emit, say
+from chunkv2l.cli.streams import emit, emit_json, say
 from chunkv2l.sanitize import plural, shorten
 
 if TYPE_CHECKING:
@@ -104,6 +104,30 @@ def show_index(file: IndexFile) -> None:
 def _show_tags(tags: Sequence[TagRow]) -> str:
     """Return a segment's tags behind its caption, marked as such; "" without any."""
     return f"  [tags: {', '.join(f'{tag.name} {100 * tag.p:.0f} %' for tag in tags)}]" if tags else ""
+
+
+def show_transcript(file: IndexFile, as_json: bool = False) -> None:
+    """Show what is said and written, a sentence a line.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    from chunkv2l.channels.sentences import join_sentences
+    from chunkv2l.channels.transcript import describe_sentence
+    from chunkv2l.errors import InputError
+
+    sentences = file.sentences() or join_sentences(file.cues())
+    if not sentences:
+        raise InputError(f"{file.path} holds nothing of what is said: chunkv2l listen {file.path} adds it.")
+    if as_json:
+        emit_json(
+            [
+                {"start": s.start, "end": s.end, "text": s.text, "source": s.source, "channel": s.channel}
+                for s in sentences
+            ]
+        )
+    else:
+        emit("\n".join(map(describe_sentence, sentences)))
 
 
 def _show_times(start: float, end: float, decimals: int) -> str:

@@ -29,17 +29,24 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     short_help="Show an index's segments.",
-    epilog=examples("chunkv2l show movie.idx", "chunkv2l show movie.idx --json | jq '.segments[].caption'"),
+    epilog=examples(
+        "chunkv2l show movie.idx",
+        "chunkv2l show movie.idx --transcript",
+        "chunkv2l show movie.idx --json | jq '.segments[].caption'",
+    ),
 )
 @index_argument
+@click.option("--transcript", is_flag=True, help="Show what is said and written instead, sentence by sentence.")
 @json_option
-def show(index: str, as_json: bool) -> None:
+def show(index: str, transcript: bool, as_json: bool) -> None:
     """Show the segments of INDEX, their captions, and what it was made from."""
     from chunkv2l.index.file import IndexFile
     from chunkv2l.index.overview import index_json
 
     with IndexFile(index) as file:
-        if as_json:
+        if transcript:
+            output.show_transcript(file, as_json)
+        elif as_json:
             streams.emit_json(index_json(file))
         else:
             output.show_index(file)
@@ -85,6 +92,7 @@ def verify(ctx: click.Context, index: str, sandbox: bool, as_json: bool) -> None
         "chunkv2l export movie.idx --segments 3,5-9 -o adapters --max-rank 64",
         'chunkv2l export movie.idx --policy route --question "What is on the table?" -o table',
         "chunkv2l export --base mini-lm                           # what mini's adapters load on",
+        "chunkv2l export movie.idx --srt movie.srt                # what is said, as subtitles",
     ),
 )
 @click.argument("index", type=click.Path(), required=False)
@@ -110,6 +118,8 @@ def verify(ctx: click.Context, index: str, sandbox: bool, as_json: bool) -> None
 )
 @click.option("--base-model", metavar="NAME", help="What the adapters say that they belong to.  [default: the model]")
 @click.option("--base", metavar="DIR", type=click.Path(), help="Write the frozen language model as a folder instead.")
+@click.option("--srt", metavar="FILE", type=click.Path(), help="Write what is said as a SubRip file instead.")
+@click.option("--vtt", metavar="FILE", type=click.Path(), help="Write what is said as a WebVTT file instead.")
 @click.option(
     "--model",
     metavar="MODEL",
@@ -122,6 +132,8 @@ def export(
     index: str | None,
     output: str | None,
     base: str | None,
+    srt: str | None,
+    vtt: str | None,
     model: str | None,
     hypernet: str | None,
     device: str,
@@ -137,6 +149,11 @@ def export(
 
         _export_base(base, ModelSpec(model or defaults.MODEL, hypernet, device), as_json)
         return
+    if srt is not None or vtt is not None:
+        if index is None or output is not None:
+            raise InputError("--srt and --vtt write what an INDEX says: name one, and leave -o out.")
+        _export_subtitles(index, srt, vtt, as_json)
+        return
     if index is None or output is None:
         raise InputError("Name an INDEX and a folder: chunkv2l export movie.idx -o adapters (or --base DIR).")
     from chunkv2l.ask import open_index
@@ -150,6 +167,30 @@ def export(
     for item in written:
         lost = f", relative error {item.error:.2g}" if item.error else ""
         streams.emit(f"{item.folder}  rank {item.rank}{lost}")
+
+
+def _export_subtitles(index: str, srt: str | None, vtt: str | None, as_json: bool) -> None:
+    from pathlib import Path
+
+    from chunkv2l.channels.transcript import choose_cues, write_srt, write_vtt
+    from chunkv2l.files import write_text
+    from chunkv2l.index.file import IndexFile
+
+    with IndexFile(index) as file:
+        cues = choose_cues(file.cues(), "heard")
+    if not cues:
+        raise InputError(f"{index} holds nothing of what is said: chunkv2l listen {index} adds it.")
+    files = [(path, write) for path, write in ((srt, write_srt), (vtt, write_vtt)) if path is not None]
+    for path, write in files:
+        try:
+            write_text(Path(path), write(cues))
+        except OSError as error:
+            raise InputError(f"{path} can't be written ({error.strerror}).") from error
+    if as_json:
+        streams.emit_json([{"file": path, "cues": len(cues)} for path, _ in files])
+    else:
+        for path, _ in files:
+            streams.emit(f"{path}: what is said, {len(cues)} cues.")
 
 
 def _export_base(folder: str, spec: ModelSpec, as_json: bool) -> None:

@@ -57,6 +57,7 @@ def examine(spec: ModelSpec) -> Iterator[Finding]:
     yield from trials.try_readers()
     yield guard("cache", cache)
     yield guard("speech", find_speech)
+    yield guard("screen text", find_screen_text)
     if spec.name is None:
         yield from weights()
     else:
@@ -127,6 +128,16 @@ def cache() -> Finding:
     free = shutil.disk_usage(existing).free
     text = f"{root} holds {used / 1e6:.0f} MB, {free / 1e9:.1f} GB are free."
     return Finding("cache", "ok" if free > _ENOUGH_SPACE else "note", text)
+
+
+def find_screen_text() -> Finding:
+    """Say whether text on the screen can be read."""
+    from chunkv2l.screen_text import is_installed
+
+    if not is_installed():
+        text = "rapidocr isn't installed, so text on the screen isn't read: pip install 'chunkv2l[screen]'."
+        return Finding("screen text", "note", text)
+    return Finding("screen text", "ok", f"rapidocr {installed_version('rapidocr')}, with its models.")
 
 
 def find_speech() -> Finding:

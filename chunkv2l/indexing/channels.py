@@ -21,6 +21,7 @@ from chunkv2l.index.writer import Writer
 from chunkv2l.indexing.progress import BuildReport, Progress, Run
 from chunkv2l.indexing.sentences import store_sentences
 from chunkv2l.indexing.settings import BuildSettings
+from chunkv2l.screen_text import wants_screen_text
 from chunkv2l.speech import choose_recogniser
 from chunkv2l.speech.audio import choose_audio_track
 from chunkv2l.video.notes import Notes
@@ -66,7 +67,15 @@ def plan_recognitions(info: MovieInfo, settings: BuildSettings, has_subtitles: b
     name = choose_recogniser(settings.speech, track is not None, has_subtitles)
     if name is not None and track is not None:
         planned.append(_plan_listening(info, settings.speech == "auto", name, settings.audio_track))
+    if wants_screen_text(settings.screen_text):
+        planned.append(_plan_reading(info))
     return tuple(planned)
+
+
+def _plan_reading(info: MovieInfo) -> PlannedRecognition:
+    from chunkv2l.screen_text.reading import ScreenReading
+
+    return PlannedRecognition("read", {"recogniser": "rapidocr"}, True, lambda: ScreenReading(info))
 
 
 def _plan_listening(info: MovieInfo, is_automatic: bool, name: str, number: int | None) -> PlannedRecognition:
@@ -136,7 +145,7 @@ def add_channels(
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> BuildReport:
-    """Add what is said (`settings.speech`) to a finished index, or go on with that after an interruption.
+    """Add what is said (`settings.speech`) or written (`settings.screen_text`) to a finished index, or go on with that.
 
     Args:
         movie: the index's; that it is has been checked.

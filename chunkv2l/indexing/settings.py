@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, SPEECH
+from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, SCREEN_TEXT, SPEECH
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import USER_DETECTOR
 from chunkv2l.video.settings import SegmentationSettings
@@ -25,6 +25,7 @@ class BuildSettings(SegmentationSettings):
         encoding: of the subtitle file, as Python names it; None finds it out.
         speech: "off", "auto" (`speech.choose_recogniser`), or a recogniser's name. An index records what was heard
             beside the settings, since it can be added to one that is there.
+        screen_text: "off", "on", or "auto", where it is installed; recorded like speech.
         audio_track: FFmpeg's number of the audio stream to listen to; None for the one that players play.
 
     Raises:
@@ -36,6 +37,7 @@ class BuildSettings(SegmentationSettings):
     subtitles: str | Path | None = "auto"
     encoding: str | None = None
     speech: str = SPEECH
+    screen_text: str = SCREEN_TEXT
     audio_track: int | None = None
 
     def __post_init__(self) -> None:

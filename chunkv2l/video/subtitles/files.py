@@ -16,6 +16,7 @@ from chunkv2l.sanitize import one_line
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.subtitles.cues import Cue, parse
 from chunkv2l.video.subtitles.encoding import decode
+from chunkv2l.video.subtitles.streams import choose_subtitle_stream, read_stream
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def take_subtitles(
     """Read the subtitles that a build takes, and say so in a warning.
 
     Args:
-        choice: the file; "auto" for the one beside the movie; None for none.
+        choice: the file; "auto" for the one beside the movie, or else a text stream inside it; None for none.
         encoding, notes: as for `read_subtitles`.
 
     Raises:
@@ -141,7 +142,7 @@ def take_subtitles(
     """
     path = find_sidecar(movie) if choice == "auto" else None if choice is None else Path(choice)
     if path is None:
-        return None
+        return _take_stream(movie, Notes() if notes is None else notes) if choice == "auto" else None
     try:
         subtitles = read_subtitles(path, encoding, notes)
     except InputError as error:
@@ -152,3 +153,19 @@ def take_subtitles(
     count = len(subtitles.cues)
     logger.warning("Subtitles are taken from %s: %d cue%s.", subtitles.name, count, "" if count == 1 else "s")
     return subtitles
+
+
+def _take_stream(movie: Path, notes: Notes) -> Subtitles | None:
+    """Read the text stream inside a movie; None where there is none, or nothing in it."""
+    stream = choose_subtitle_stream(movie)
+    if stream is None:
+        return None
+    problems: list[str] = []
+    cues, sha256 = read_stream(movie, stream, problems)
+    if not cues:
+        return None
+    name = one_line(f"stream {stream} of {movie.name}")
+    for problem in problems[:WARNINGS]:
+        notes.add("subtitles", f"{name}, {problem}")
+    logger.warning("Subtitles are taken from %s: %d cue%s.", name, len(cues), "" if len(cues) == 1 else "s")
+    return Subtitles(name, sha256, cues)
