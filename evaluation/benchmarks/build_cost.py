@@ -30,7 +30,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.container import choose_video_stream, open_container, origin, packets
 from chunkv2l.video.probe import probe
 from evaluation.common import results, table
-from evaluation.common.options import captions_option, device_option, hypernet_option, out_option
+from evaluation.common.options import PICTURES_ONLY, captions_option, device_option, hypernet_option, out_option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def measure(movie: Path, model: str, hypernet: str | None, device: str, **option
 
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = perf_counter(), process_time()
-        report = build(movie, Path(folder) / "a.idx", model=loaded, progress=progress, **options)
+        report = build(movie, Path(folder) / "a.idx", model=loaded, progress=progress, **{**PICTURES_ONLY, **options})
         wall, cpu = perf_counter() - wall, process_time() - cpu
     gpu = None
     if loaded.vlm.device.type == "cuda":

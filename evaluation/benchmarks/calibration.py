@@ -99,7 +99,7 @@ def judge_movie(path: Path, queries: Path, model: Model, folder: Path) -> dict[s
     if path.suffix != ".idx":
         index_path = folder / f"{path.stem}.idx"
         folder.mkdir(parents=True, exist_ok=True)
-        chunkv2l.build(path, index_path, model=model)
+        chunkv2l.build(path, index_path, model=model, speech="off", screen_text="off")
         path = index_path
     said, right, absent = [], [], []
     rows = qvhighlights.read_queries(queries)

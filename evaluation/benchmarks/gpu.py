@@ -73,7 +73,7 @@ def built(movie: Path, out: Path, model: Model, captions: bool) -> dict[str, Any
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     started = perf_counter()
-    report: BuildReport = build(movie, out, model=model, captions=captions, force=True)
+    report: BuildReport = build(movie, out, model=model, captions=captions, force=True, speech="off", screen_text="off")
     seconds = perf_counter() - started
     duration = report.movie["duration"]
     stages = {name: spent for name, spent in report.stages.items() if name != "load" and spent > 0}
@@ -195,7 +195,16 @@ def _asked(
     if build["segments"] < segments:
         path = work / "equal.idx"
         seconds = max(1.0, int(100 * 60 * build["minutes"] / segments) / 100)
-        chunkv2l.build(movie, path, model=model, captions=False, force=True, detector=f"fixed:{seconds:g}")
+        chunkv2l.build(
+            movie,
+            path,
+            model=model,
+            captions=False,
+            force=True,
+            detector=f"fixed:{seconds:g}",
+            speech="off",
+            screen_text="off",
+        )
     fresh = iter(latency.questions())
     with as_before(model), chunkv2l.open(path, model) as index:
         answers = [index.ask(question, budget=budget) for question in _CHECKED]

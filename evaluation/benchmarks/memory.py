@@ -24,7 +24,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import Progress, peak_memory
 from chunkv2l.video.probe import probe
-from evaluation.common.options import captions_option, json_option
+from evaluation.common.options import PICTURES_ONLY, captions_option, json_option
 
 if TYPE_CHECKING:
     from chunkv2l.models import Model
@@ -67,7 +67,9 @@ def measure(movie: Path, model: str | Model, early: float, **options: Any) -> Gr
     marks: dict[float, int] = {}
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        report = build(movie, Path(folder) / "a.idx", model=model, progress=_watch(marks, early), **options)
+        report = build(
+            movie, Path(folder) / "a.idx", model=model, progress=_watch(marks, early), **{**PICTURES_ONLY, **options}
+        )
     minutes = report.movie["duration"] / 60
     if early not in marks or 0.0 not in marks:
         raise ChunkV2LError(f"The movie's {minutes:.1f} minutes end before the mark at {early:g}: make it longer.")

@@ -76,7 +76,7 @@ def movie_lines(model: Model, movie: Path, queries: Path, folder: Path) -> Lines
     asked = qvhighlights.read_queries(queries)
     if movie.suffix != ".idx":
         out = folder / "movie.idx"
-        chunkv2l.build(movie, out, model=model)
+        chunkv2l.build(movie, out, model=model, speech="off", screen_text="off")
         movie = out
     predicted, true = [], []
     with chunkv2l.open(movie, model=model) as index:

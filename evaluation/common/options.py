@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.decorators import FC
@@ -16,6 +16,9 @@ from evaluation.common.results import OUT
 CACHE = Path(__file__).parents[1] / "cache"
 
 Decorator = Callable[[FC], FC]
+
+PICTURES_ONLY: Final = {"speech": "off", "screen_text": "off"}
+"""Options of builds whose figures are of the pictures alone, whatever is installed."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 device_option = click.option("--device", default="auto", show_default=True)

@@ -50,7 +50,7 @@ def build_and_die(movie: str, out: str, death: dict[str, Any]) -> None:
 
     if "call" in death:
         setattr(os, death["call"], die)
-    build(movie, out, model=fake_model(delay=DELAY), detector=DETECTOR, progress=watch)
+    build(movie, out, model=fake_model(delay=DELAY), detector=DETECTOR, progress=watch, speech="off", screen_text="off")
 
 
 def main() -> None:

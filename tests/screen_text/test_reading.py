@@ -58,10 +58,9 @@ def cues(steps: Sequence[RecognitionStep]) -> list[tuple[float, float, str]]:
 def test_a_text_is_a_cue_while_it_is_shown() -> None:
     recogniser = FakeTextRecogniser()
     steps = list(read_steps(frames([150, 50, 50, 150, 100]), recogniser))
-    assert cues(steps) == [
-        (pytest.approx(10.0, abs=0.7), pytest.approx(30.0, abs=0.7), "Agenda results, outlook"),
-        (pytest.approx(40.0, abs=0.7), pytest.approx(50.0), "Costs by department"),
-    ]
+    assert [text for _, _, text in cues(steps)] == ["Agenda results, outlook", "Costs by department"]
+    times = [time for start, end, _ in cues(steps) for time in (start, end)]
+    assert times == pytest.approx([10.0, 30.0, 40.0, 50.0], abs=0.7)
     assert recogniser.count == 4 and steps[-1].done == pytest.approx(50.0)
 
 

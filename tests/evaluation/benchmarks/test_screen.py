@@ -30,5 +30,5 @@ def test_texts_are_drawn_the_same_for_a_seed() -> None:
         generator = random.Random(1)
         ground = make_grounds(None, generator)[2]
         pictures.append(draw_text(ground, ["Agenda", "Results"], 16, generator))
-    assert np.array_equal(*pictures) and pictures[0].shape == (SIZE[1], SIZE[0], 3)
+    assert np.array_equal(pictures[0], pictures[1]) and pictures[0].shape == (SIZE[1], SIZE[0], 3)
     assert not np.array_equal(pictures[0], make_grounds(None, random.Random(1))[2])
