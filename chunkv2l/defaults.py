@@ -23,7 +23,7 @@ CODES: Final = "int8"
 CODE_FORMATS: Final = ("fp32", "fp16", "int8")
 
 SCREEN_TEXT: Final = "auto"
-"""Whether text on the screen is read: where it is installed."""
+"""Reading of text on the screen: wherever its recogniser is installed."""
 SPEECH: Final = "auto"
 """The recogniser, where it is installed, there is sound, and no subtitles are given."""
 RECOGNISER: Final = "base"
