@@ -68,6 +68,8 @@ class SpanJson(BaseModel):
 class AnswerJson(BaseModel):
     """An answer, as `chunkv2l ask --json` prints it."""
 
+    model_config = ConfigDict(extra="allow")
+
     question: str
     answer: str
     spans: list[SpanJson]
@@ -76,6 +78,8 @@ class AnswerJson(BaseModel):
     model: str
     visual_tokens: int
     timing: dict[str, float]
+    quotes: list[dict[str, Any]] = []
+    text_tokens: int = 0
     notes: list[str] = []
     route: dict[str, Any] | None = None
 

@@ -77,6 +77,7 @@ export class AnswerView {
     this.root.removeAttribute("aria-busy");
     const seconds = answer.timing.total_s - answer.timing.load_s;
     this.below.replaceChildren(
+      ...(answer.quotes ?? []).map((quote) => make("p.note", {}, make("span.quiet", {}, interval(quote)), make("span", {}, `“${quote.text}”`))),
       ...(answer.notes ?? []).map((note) => make("p.note", {}, note)),
       make("p.quiet", {}, `Policy ${answer.policy}, ${seconds.toFixed(2)} s, ${answer.visual_tokens} visual tokens`),
       ...(answer.route ? [explain(answer)] : []),
