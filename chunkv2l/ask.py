@@ -39,7 +39,7 @@ from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import parse_budget
-from chunkv2l.query.restriction import restrict_graph
+from chunkv2l.query.restriction import describe_swap, restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
 
@@ -450,6 +450,7 @@ class Index:
         limit = parse_budget(budget)
         graph, within = restrict_graph(self.graph, parsed.relation)
         notes = describe_unread(parsed.unread, within is not None)
+        notes += describe_swap(parsed.relation, within, self.segments[-1].end)
         request = read_channel(parsed) if policy is None else None
         channels = {sentence.channel for sentence in self.file.sentences()}
         if request is not None and request.channel not in channels:

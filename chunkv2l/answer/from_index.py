@@ -22,9 +22,9 @@ def answer_from_index(
         segments: all of the movie's, in order of time.
         within: the time range that the question names, in seconds.
     """
-    start, end = segments[0].start, segments[-1].end
+    start, end = (segments[0].start, segments[-1].end) if within is None else within
     if parsed.fact == "length":
-        return clock(end), (_span_between(segments, start, end),)
+        return clock(end - start), (_span_between(segments, start, end),)
     if parsed.fact == "start":
         return clock(start), (_span_between(segments, start, start),)
     if parsed.fact == "end":

@@ -5,19 +5,25 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias
 
+from chunkv2l.query.time_parsing import read_part
+from chunkv2l.query.time_ranges import TimeRange
+
 Fact: TypeAlias = Literal["length", "start", "end"]
 
-_MOVIE = r"(?:the |this |that )?(?:whole |entire |full )?(?:video|movie|film|clip|footage|recording|episode)"
+_MOVIE = r"(?:the |this |that |my |our )?(?:whole |entire |full )?(?:video|movie|film|clip|footage|recording|episode)"
+_AMOUNT = r"(?:,? in (?:seconds|minutes|hours|total))"
 _LENGTH = r"(?:length|duration|run(?:ning)? ?time)"
 _LASTS = r"(?:last|run|take|go on|long|is|have|has|contain|altogether|in total|total)"
 _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
-    ("length", rf"how long (?:is|was|does|did|will) {_MOVIE}(?: {_LASTS})*"),
+    ("length", rf"how long(?:{_AMOUNT})? (?:is|was|does|did|will) {_MOVIE}(?: {_LASTS})*"),
+    ("length", rf"how long {_MOVIE} (?:is|was|lasts|runs|takes|goes on)"),
     (
         "length",
         rf"(?:what|how much) (?:is|was) (?:the )?(?:total |full )?{_LENGTH} of {_MOVIE}",
     ),
     ("length", rf"(?:what is )?{_MOVIE}'s (?:total )?{_LENGTH}"),
     ("length", rf"(?:the )?(?:total )?{_LENGTH} of {_MOVIE}"),
+    ("length", rf"{_MOVIE} {_LENGTH}"),
     ("length", rf"what is the (?:total |full |overall )?(?:(?:video|movie|film|clip) )?{_LENGTH}"),
     (
         "length",
@@ -30,7 +36,18 @@ _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
     ("end", rf"(?:when|what) is the (?:very )?end(?: time)? of {_MOVIE}"),
 )
 _PATTERNS: Final = tuple((fact, re.compile(pattern, re.IGNORECASE)) for fact, pattern in _FACTS)
-_POLITE: Final = re.compile(r"(?:please |(?:can|could) you )?(?:tell me |say )", re.IGNORECASE)
+_POLITE: Final = re.compile(r"(?:please |(?:can|could|do) you )*(?:(?:tell me|say|know) )?", re.IGNORECASE)
+_OF_PART: Final[tuple[tuple[Fact, str], ...]] = (
+    ("length", r"how long (?:is|was) (?P<part>.+)"),
+    ("length", r"how long (?:does|did|will) (?P<part>.+) (?:last|take|run)"),
+    ("length", rf"(?:what is )?the {_LENGTH} of (?P<part>.+)"),
+    ("start", r"(?:when|at (?:what|which) time|what time) (?:does|did|will) (?P<part>.+) (?:start|begin)"),
+    ("start", r"(?:when|where|what) is the (?:start|beginning)(?: time)? of (?P<part>.+)"),
+    ("end", r"(?:when|at (?:what|which) time|what time) (?:does|did|will) (?P<part>.+) (?:end|stop|finish)"),
+    ("end", r"(?:when|at (?:what|which) time|what time) is (?P<part>.+) over"),
+    ("end", r"(?:when|where|what) is the end(?: time)? of (?P<part>.+)"),
+)
+_PART_PATTERNS: Final = tuple((fact, re.compile(pattern, re.IGNORECASE)) for fact, pattern in _OF_PART)
 
 
 def parse_fact(text: str) -> Fact | None:
@@ -42,6 +59,28 @@ def parse_fact(text: str) -> Fact | None:
     Args:
         text: without its question mark, contractions written out.
     """
-    polite = _POLITE.match(text)
-    plain = text[polite.end() :] if polite else text
+    plain = _strip(text)
     return next((fact for fact, pattern in _PATTERNS if pattern.fullmatch(plain)), None)
+
+
+def parse_part_fact(text: str) -> tuple[Fact, TimeRange] | None:
+    """Return what a question asks about a part of the movie as such, and that part; None for any other question.
+
+    >>> parse_part_fact("When does the second minute start")[0], parse_part_fact("When does the second half-time start")
+    ('start', None)
+
+    Args:
+        text: as for `parse_fact`.
+    """
+    plain = _strip(text)
+    for fact, pattern in _PART_PATTERNS:
+        if (match := pattern.fullmatch(plain)) and (part := read_part(match["part"])) is not None:
+            return fact, part
+    return None
+
+
+def _strip(text: str) -> str:
+    """Return a question without polite words around it, and without the unit in which it wants the length."""
+    polite = _POLITE.match(text)
+    text = text[polite.end() :] if polite else text
+    return re.sub(rf"(?:{_AMOUNT}|,? please)$", "", text, flags=re.IGNORECASE)

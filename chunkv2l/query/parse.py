@@ -13,7 +13,7 @@ from typing import Literal
 
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
-from chunkv2l.query.movie_facts import Fact, parse_fact
+from chunkv2l.query.movie_facts import Fact, parse_fact, parse_part_fact
 from chunkv2l.query.relations import Relation, RelationMatch, clause, take_order
 from chunkv2l.query.time_parsing import find_unread, take_time_range
 from chunkv2l.sanitize import strip_invisible
@@ -27,7 +27,10 @@ Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "state
 _AUXILIARY = re.compile(AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
 _CONTRACTION = re.compile(r"\b(when|what|who|where|how)['’](?:s|re)\b", re.IGNORECASE)
 _MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?)"
-_HAPPENS = r"(?:happens|happened|(?:is|was) (?:happening|going on))"
+_HAPPENS = (
+    r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
+    r"(?:is|was) (?:happening|going on|occurring|taking place))"
+)
 _JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
 
 # Each lead is a way to begin a question, with the kind of answer that it asks for. The first that matches is taken off,
@@ -49,11 +52,19 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
 _LEADS = tuple((re.compile(pattern + r"(?![\w'’])[,:]?\s*", re.IGNORECASE), kind) for pattern, kind in _PATTERNS)
 
 _SHOW = re.compile(
-    r"(?:(?:please )?(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go to)(?: me| us| out)?)?"
-    r"(?: ?\b(?:everything|all)(?: that happens| there is)?)?",
+    r"(?:(?:please|(?:can|could|would|will) you|(?:i|we)(?:'d| would) (?:like|love) to|(?:i|we) want to|let (?:me|us)"
+    r"|let's)\b ?)*"
+    r"(?:\b(?:play|show|watch|view|see|open|display|clip|cut|extract|get|give|go|jump|take|bring|start|begin|skip)"
+    r"(?: me| us| out| only| just| to)*)?"
+    r"(?: ?\b(?:everything|all)(?: that happens| there is)?)?"
+    r"(?: ?\b(?:(?:of|from) )?(?:the |this )?(?:whole |entire )?(?:movie|video|film|clip|footage|recording|it))?"
+    r"(?: please)?",
     re.IGNORECASE,
 )
 """The rest of a question that asks to be shown a time range, without the range."""
+
+_NUMBER = re.compile(r"[\d.,:]+")
+"""An anchor that is a time without a unit: "after 90"."""
 
 _GENERIC = frozenset(
     re.findall(
@@ -112,13 +123,18 @@ def parse(question: str) -> Parsed:
     def read_plain(part: str) -> tuple[str, Kind]:
         return _read_plain(part, marked)
 
+    def read_beside_range(part: str) -> tuple[str, Kind]:
+        return ("", "when") if _SHOW.fullmatch(part) else read_plain(part)
+
     fact = parse_fact(text)
     if fact is not None:
         return Parsed("", "what", fact=fact)
-    reading = take_time_range(text, read_plain)
+    if (part_fact := parse_part_fact(text)) is not None:
+        return Parsed("", "what", Relation("within", time_range=part_fact[1]), fact=part_fact[0])
+    reading = take_time_range(text, read_beside_range)
     remaining = reading.text
     order = take_order(remaining, read_plain)
-    if order is not None and not _is_something(clause(order.anchor)):
+    if order is not None and (not _is_something(clause(order.anchor)) or _NUMBER.fullmatch(order.anchor)):
         order = None
     unread = reading.unread + find_unread(f"{order.left}, {order.anchor}" if order else remaining)
     if order is None and reading.time_range is None:

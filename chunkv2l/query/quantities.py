@@ -144,6 +144,16 @@ def bare_unit() -> pp.ParserElement:
     )
 
 
+def unit_and_more() -> pp.ParserElement:
+    """Return an element for one unit without a number and a smaller amount, "minute, thirty seconds": its seconds."""
+    joint = pp.Suppress(pp.Regex(r",? ?and(?!\w)|,"))
+    smaller = number() + pp.Suppress(pp.Opt("-"))
+    return (
+        (match_words("minute").set_parse_action(lambda: [60.0]) + joint + smaller + unit("s"))
+        | (match_words("hour").set_parse_action(lambda: [3600.0]) + joint + smaller + unit("m", "s"))
+    ).set_parse_action(lambda tokens: [tokens[0] + tokens[1] * tokens[2]])
+
+
 _SECOND_OF_TIME: Final = r"(?= ?(?:$|[,;:]|and a half|in(?:to)? |before |after |from |later|left|long))"
 _FIXED: Final = (
     r"(?:a )?half(?: of)?[ -](?:an? )?(?P<half>second|minute|hour)(?![\w'])"
@@ -197,7 +207,10 @@ def duration(joined_by_and: bool = True) -> pp.ParserElement:
     return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ _minute_thirty() ^ total
 
 
-_TIME_GOES_ON: Final = r"(?= ?(?:$|[,;:?-]|(?:to|until|till?|through|and|into|mark|before|after)(?!\w)))"
+_TIME_GOES_ON: Final = (
+    r"(?= ?(?:$|[,;:?-]|(?:to|until|till?|through|and|into|in|mark|point|before|after|from|past)(?!\w)"
+    r"|(?:of|around) (?:the )?(?:\d|minute|start|beginning|end|middle)))"
+)
 """Words that may follow the seconds of "one minute thirty"; with other words, thirty is their number."""
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.graph import segments, select_interval
+from chunkv2l.graph import INSTANT, segments, select_interval
 from chunkv2l.query.relations import Relation
-from chunkv2l.query.time_ranges import END
 from chunkv2l.timecode import clock
 
 if TYPE_CHECKING:
@@ -18,15 +17,35 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
     """Return the part of the segment graph that a question is about, and its times (seconds) if it isn't all of it.
 
     Raises:
-        NothingFound: the movie doesn't last that long.
+        NothingFound: the movie doesn't last that long, or nothing of it fits.
     """
     if relation is None or relation.time_range is None:
         return graph, None
     length = graph.nodes[segments(graph)[-1]]["end"]
-    begin = relation.time_range.start.at(length)
-    if relation.time_range.end != END:  # the ends may be named the wrong way round
-        begin = min(begin, relation.time_range.end.at(length))
-    if begin >= length and relation.time_range.start.seconds > 0:
+    time_range = relation.time_range
+    begin, finish = time_range.start.at(length), time_range.end.at(length)
+    if time_range.is_unordered:
+        begin, finish = min(begin, finish), max(begin, finish)
+    if begin >= length and (time_range.start.seconds > 0 or time_range.end.seconds > 0):
         raise NothingFound(f"The video lasts {clock(length)}, so there is nothing at or after {clock(begin)}.")
-    start, end = relation.time_range.resolve(length)
+    if finish < 0 or (finish == 0 and begin < 0):
+        raise NothingFound(f"The video lasts {clock(length)}, so that would be before its start.")
+    if begin > finish + INSTANT:
+        raise NothingFound(
+            f"The video lasts {clock(length)}: nothing of it is after {clock(begin)} and before {clock(finish)}."
+        )
+    start, end = time_range.resolve(length)
     return select_interval(graph, start, end), (start, end)
+
+
+def describe_swap(relation: Relation | None, within: tuple[float, float] | None, length: float) -> tuple[str, ...]:
+    """Return a sentence if two times of a question stand the wrong way round in a movie so long, seconds."""
+    time_range = None if relation is None else relation.time_range
+    if time_range is None or within is None or not time_range.is_unordered:
+        return ()
+    if time_range.start.at(length) <= time_range.end.at(length) + INSTANT:
+        return ()
+    return (
+        f"The times in the question are the wrong way round; the part from {clock(within[0])} to "
+        f"{clock(within[1])} was taken.",
+    )

@@ -26,10 +26,11 @@ import pyparsing as pp
 
 from chunkv2l.query import quantities
 from chunkv2l.query.quantities import element, match_words
+from chunkv2l.query.time_hints import HINT
 from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
 
-SCANNED: Final = 240
-"""Characters at each end of a long text that are scanned for times."""
+SCANNED: Final = 160
+"""Characters before and behind a hint at a time that are scanned in a long text; no time is worded longer."""
 NEAR: Final = 10.0
 """Seconds that "right before" and "just after" a time reach."""
 
@@ -58,11 +59,16 @@ def _to_moment(expression: pp.ParserElement) -> pp.ParserElement:
 # ---- words
 
 _MOVIE = r"(?:movie|video|film|clip|footage|recording|show|episode|tape|vid)"
-_OF_MOVIE = rf"(?:of|in|into|through|from|within) (?:the |this |that |my |our )?(?:whole |entire |full )?{_MOVIE}"
+_OF_MOVIE = (
+    rf"(?:(?:of|in|into|through|from|within) (?:the |this |that |my |our )?(?:whole |entire |full )?{_MOVIE}"
+    r"|of it(?= ?(?:$|[,;:?])))"
+)
 _QUESTION = r"(?:what|who|where|which|how|when|is|are|was|were|do|does|did|has|have|can)"
 _BREAK = rf"(?= ?(?:$|[,;:.]|{_QUESTION}\b))"
 """Follows an "in" that ends a time: "30 seconds in, what happens?", not "30 seconds in the water"."""
 _BEGIN, _FINISH = r"beginning|start|opening|outset", r"end|ending"
+_THE_MOVIE = rf"(?:it|(?:the |this |that )?{_MOVIE})"
+_STARTS, _ENDS = r"(?:starts|begins|has (?:started|begun))", r"(?:ends|finishes|stops|is over|has ended)"
 _MIDDLE = r"middle|mid-?point|half-?way (?:point|mark)|middle point"
 
 _the = pp.Opt(match_words("the"))
@@ -82,7 +88,9 @@ _extent = _length ^ _one_unit ^ _share
 
 # ---- points
 
-_edge = _constant(f"the (?:very )?(?:{_FINISH})", END) | _constant(f"the (?:very )?(?:{_BEGIN})", START)
+_final_edge = _constant(f"the (?:very )?(?:{_FINISH})|{_THE_MOVIE} {_ENDS}", END)
+_initial_edge = _constant(f"the (?:very )?(?:{_BEGIN})|{_THE_MOVIE} {_STARTS}", START)
+_edge = _final_edge | _initial_edge
 _bare_edge = _constant("end", END) | _constant("start|beginning", START)
 _centre = _constant(f"(?:the )?(?:very |exact )?(?:{_MIDDLE})", Moment(share=0.5))
 _clock = _the + _to_moment(quantities.clock_time()) + pp.Opt(_mark)
@@ -104,12 +112,15 @@ _unit_clock = quantities.unit("s", "m", "h").suppress() + _clock
 _named = pp.Suppress(
     pp.Regex(r"(?:t|ts|sec|time|time ?stamp|time ?code|position) ?(?:[=:]|is|of|at)? ?(?=\d)|@ ?(?=\d)")
 ) + (_clock ^ _length ^ _rule(quantities.number(), lambda seconds: Moment(seconds=seconds)))
-_marked = _the + _extent + _mark
+_marked = _the + _extent + _mark ^ _rule(
+    _the + quantities.ordinal() + pp.Suppress(pp.Opt("-")) + _one_unit + _mark,
+    lambda number, unit: unit.scaled(number),
+)
 _from_edge = _rule(
     (_length ^ _share)
     + match_words("before|from|until|till|to|prior to|short of|off|away from|left (?:to|until|till|before)")
-    + _constant(f"the (?:very )?(?:{_FINISH})", END)
-    | (_length ^ _share) + match_words("after|from|past|since|into") + _constant(f"the (?:very )?(?:{_BEGIN})", START),
+    + _final_edge
+    | (_length ^ _share) + match_words("after|from|past|since|into") + _initial_edge,
     lambda extent, edge: edge - extent if edge == END else edge + extent,
 )
 _inside = (_length ^ _share) + pp.Suppress(
@@ -176,7 +187,7 @@ def _within(part: Part, whole: TimeRange) -> TimeRange:
     return part(whole)
 
 
-_part_extent = _extent ^ _to_moment(quantities.clock_time())
+_part_extent = _extent ^ _to_moment(quantities.clock_time()) ^ _to_moment(quantities.unit_and_more())
 _window = pp.Opt(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
 _is_first = match_words("(?:very )?(?:first|1st|opening|initial|starting|beginning)")
 _is_last = match_words("(?:very )?(?:last|final|closing|ending|concluding)")
@@ -191,6 +202,8 @@ _part = (
     _rule(_is_first + _part_extent, _first)
     ^ _rule(_is_last + _part_extent, _last)
     ^ _rule(_is_middle + _part_extent, _middle)
+    ^ _rule(match_words("former|front|earlier") + _share, _first)
+    ^ _rule(match_words("latter|back|later") + _share, _last)
     ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
     ^ _nth_unit
 ) + _window
@@ -204,12 +217,31 @@ _in_unit = _rule(
     lambda unit, count: TimeRange(Moment(seconds=unit * max(count - 1, 0.0)), Moment(seconds=unit * max(count, 1.0))),
 )
 _dash = pp.Suppress(pp.Regex(r"-+|to(?!\w)|until(?!\w)|till?(?!\w)|thr(?:ough|u)(?!\w)|up to(?!\w)|and(?!\w)"))
-_pair = _rule(_explicit + _dash + _explicit, TimeRange)
+
+
+def _two_times(first: Moment, last: Moment) -> TimeRange:
+    return TimeRange(first, last, is_unordered=True)
+
+
+_pair = _rule(_explicit + _dash + _explicit, _two_times)
 _bounds = _pair ^ _in_unit
 """An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2"."""
+_SOME_PART = r"(?:part|portion|section|bit|stretch|stages?)"
+_third = (
+    _rule(match_words(f"(?:very )?(?:early|earlier|first|opening|initial) {_SOME_PART}"), lambda: _share_of(0.0, 1 / 3))
+    | _rule(match_words(f"(?:middle|central|mid) {_SOME_PART}"), lambda: _share_of(1 / 3, 2 / 3))
+    | _rule(
+        match_words(f"(?:very )?(?:late|later|latter|last|closing|final) {_SOME_PART}"), lambda: _share_of(2 / 3, 1)
+    )
+)
+"""A vague part, which is one only of something: "the early part of the video"."""
 _piece = (_part ^ _edge_part).set_name("part")
 _inner = _rule(_piece + pp.Opt(_of_movie), lambda part: part(TimeRange()))
-_part_of_part = _inner ^ _rule(_piece + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+_part_of_part = (
+    _inner
+    ^ _rule(_third + _of_movie, lambda part: part(TimeRange()))
+    ^ _rule((_piece ^ _third) + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+)
 _part_alone = _rule(_part + pp.Opt(_of_movie), lambda part: part(TimeRange())) ^ _rule(
     _part + match_words("of|in|within") + _the + (_bounds ^ _inner), _within
 )
@@ -257,6 +289,23 @@ def _leave_out(time_range: TimeRange | str, remaining: TimeRange | str | None = 
     return NOT_ONE_RANGE
 
 
+@dataclass(frozen=True)
+class _Also:
+    """A second range that a restriction names beside its first."""
+
+    range: TimeRange | str
+
+
+def _restrict(time_range: TimeRange | str, more: TimeRange | str | _Also | None = None) -> TimeRange | str:
+    """Return a range without what is excluded of it, or with a second one that it adjoins."""
+    if not isinstance(more, _Also):
+        return _leave_out(time_range, more)
+    if isinstance(time_range, str) or isinstance(more.range, str):
+        return NOT_ONE_RANGE
+    first, last = time_range, more.range
+    return TimeRange(first.start, last.end) if first.end == last.start and first.end != first.start else NOT_ONE_RANGE
+
+
 def _consecutive(unit: float, *numbers: float) -> TimeRange | str:
     if any(after != before + 1 for before, after in pairwise(numbers)):
         return NOT_ONE_RANGE
@@ -273,8 +322,13 @@ def _around(extent: Moment, moment: Moment) -> TimeRange:
     return TimeRange(moment - extent, moment + extent)
 
 
+_WAY = r"(?:of the way )?(?:through|in(?:to)?)(?: it)?"
+_MORE = r"(?:more|longer) than|over|at least"
+_LESS = r"(?:less|not more|no more) than|at most|under"
+_PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up)|passes|elapse"
 _units = quantities.unit("s", "m", "h")
-_joint = pp.Suppress(pp.Regex(r"(?:-+|(?:and|to|until|till?|through|thru)(?!\w))(?: the(?!\w))?"))
+_joint = pp.Suppress(pp.Regex(r"(?:-+|(?:and|(?:up )?(?:to|until|till?)|through|thru)(?!\w))(?: the(?!\w))?"))
+_to = pp.Suppress(pp.Regex(r"-+|(?:to|until|till?)(?!\w)"))
 _number = quantities.number()
 _shared_unit = (
     _rule(
@@ -282,15 +336,31 @@ _shared_unit = (
     )
     ^ _rule(_the + _units + _number + _joint + _number, lambda unit, a, b: (a * unit, b * unit))
 ) + pp.Opt(_mark)
+_inwards = pp.Suppress(pp.Regex(rf"in(?:to it)?(?!\w){_BREAK}"))
 _numbers = _rule(
-    _shared_unit + pp.Opt(_of_movie), lambda pair: TimeRange(Moment(seconds=pair[0]), Moment(seconds=pair[1]))
+    _shared_unit + pp.Opt(_of_movie | _inwards),
+    lambda pair: _two_times(Moment(seconds=pair[0]), Moment(seconds=pair[1])),
+) ^ _rule(
+    _the + quantities.ordinal() + _joint + quantities.ordinal() + _one_unit + _mark,
+    lambda first, last, unit: _two_times(unit.scaled(first), unit.scaled(last)),
 )
 _percents = _rule(
     _number + pp.Suppress(pp.Opt("%")) + _joint + quantities.fraction() + pp.Opt(_of_movie),
-    lambda low, high: TimeRange(Moment(share=low / 100), Moment(share=high)),
+    lambda low, high: _two_times(Moment(share=low / 100), Moment(share=high)),
+) ^ _rule(
+    quantities.fraction()
+    + _joint
+    + quantities.fraction()
+    + (_mark | match_words(_WAY) | _of_movie)
+    + pp.Opt(_of_movie),
+    lambda low, high: _two_times(Moment(share=low), Moment(share=high)),
 )
 _ordinals = _rule(
-    _the + quantities.ordinal() + _joint + quantities.ordinal() + (_one_unit ^ _share),
+    _the
+    + quantities.ordinal()
+    + _joint
+    + quantities.ordinal()
+    + (_one_unit ^ _to_moment(quantities.unit("s", "m", "h")) ^ _share),
     lambda first, last, unit: _spanning(_nth(first, unit)(TimeRange()), _nth(last, unit)(TimeRange())),
 )
 _from = match_words("(?:in )?between|(?:starting |beginning )?from|starting at|beginning at")
@@ -298,9 +368,13 @@ _onwards = match_words(
     r"on(?: from there)?|onwards?|forwards?|and (?:later|after|onwards?|beyond)|or later|(?:un)?til?l? the end|"
     r"to the end"
 )
-_after_words = match_words("after|past|beyond|following|later than|since|not before|no earlier than|no sooner than")
+_after_words = match_words(
+    "(?:at|on|from) (?:or|and) after|after|past|beyond|following|later than|since|not before|no earlier than|"
+    "no sooner than"
+)
 _before_words = match_words(
-    "before|until|till|til|up (?:to|until|till)|upto|prior to|earlier than|no later than|not after|by|ahead of"
+    "(?:at|on) or before|before|until|till|til|up (?:to|until|till)|upto|prior to|earlier than|no later than|not after|"
+    "by|ahead of"
 )
 _up_to = match_words("until|till?|up (?:to|until|till)|upto")
 _including = match_words("(?:until|till?|up (?:to|until|till)|upto|through) and including")
@@ -317,13 +391,23 @@ _before_phrase = (
     ^ _rule(match_words("through") + _end_of_part, _before)
     ^ _rule(_up_to + _the + _beginning_part, lambda part: part)
     ^ _rule(_before_words + _point, _before)
+    ^ _rule(match_words("through|thru") + _explicit, _before)
     ^ _rule(_before_words + _the + _part_of_part, _before)
 )
 _after_phrase = (
     _rule(_after_words + (_end_of_part ^ _start_of_part), _after)
-    ^ _rule(_after_words + _point, _after)
+    ^ _rule(_after_words + pp.Opt(match_words(_MORE)) + _point, _after)
     ^ _rule(_after_words + _the + _part_of_part, _after)
 )
+_in_part = _rule(
+    (_length ^ _share ^ _halfway) + match_words("(?:of the way )?(?:into|through|in)") + _the + (_bounds ^ _inner),
+    lambda extent, part: part.start + part.measure(extent),
+) ^ _rule(
+    _length + _constant("after|past|into", 1.0) + (_end_of_part ^ _start_of_part)
+    | _length + _constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
+    lambda extent, sign, moment: moment + extent.scaled(sign),
+)
+_sharp = pp.Opt(match_words("sharp|exactly|precisely|on the dot"))
 _both = pp.Suppress(pp.Opt(pp.Regex(r",? ?(?:but|and|yet|,)(?!\w)")))
 _nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment"
 _in_words = match_words("in|during|within|over|throughout|for|inside|through|across|of|from")
@@ -345,8 +429,9 @@ _listed_units = (
 )
 
 _phrase = (
-    _rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), TimeRange)
-    ^ _rule(_from + _point + _joint + _point, TimeRange)
+    _rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
+    ^ _rule(_from + _point + _joint + _point, _two_times)
+    ^ _rule(_from + _the + _short_length + _joint + (_marked ^ _inside), _two_times)
     ^ _rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
     ^ _rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
     ^ _listed_units
@@ -364,6 +449,13 @@ _phrase = (
         + (_explicit ^ (_edge + pp.Opt(_of_movie))),
         lambda extent, moment: _first(extent)(_after(moment)),
     )
+    ^ _rule(
+        match_words("(?:show|play|give|watch|see)(?: me| us)?")
+        + (_length ^ _one_unit)
+        + match_words("before|prior to|until|leading up to")
+        + (_explicit ^ (_edge + pp.Opt(_of_movie))),
+        lambda extent, moment: _last(extent)(_before(moment)),
+    )
     ^ pp.Opt(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
     ^ pp.Opt(_in_words) + _pair
     ^ _rule(
@@ -375,6 +467,11 @@ _phrase = (
         lambda r: TimeRange(r.start, END),
     )
     ^ _rule(_explicit + _onwards, _after)
+    ^ _rule(match_words("starting|beginning") + (_inside ^ _halfway_in ^ _shifted ^ _from_edge), _after)
+    ^ _rule(match_words(_MORE) + _inside, _after)
+    ^ _rule(match_words(_LESS) + _inside, _before)
+    ^ _rule(match_words("once|as soon as|after") + _point + match_words(_PASSED), _after)
+    ^ _rule(match_words("before") + _point + match_words(_PASSED), _before)
     ^ _rule(_after_phrase + _both + _before_phrase, _overlap)
     ^ _rule(_before_phrase + _both + _after_phrase, lambda before, after: _overlap(after, before))
     ^ _after_phrase
@@ -386,14 +483,27 @@ _phrase = (
     ^ _rule(
         match_words(f"(?:{_nearly}) (?:before|prior to)") + _point, lambda m: TimeRange(m - Moment(seconds=NEAR), m)
     )
-    ^ _rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway), _at)
+    ^ _rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
     ^ _rule(
-        pp.Opt(match_words("at|around|about")) + (_inside ^ _halfway_in ^ _shifted ^ _from_edge) + pp.Opt(_of_movie),
+        pp.Opt(match_words("at|around|about"))
+        + _about
+        + (_inside ^ _halfway_in ^ _shifted ^ _from_edge ^ _in_part)
+        + pp.Opt(_of_movie)
+        + _sharp,
         _at,
     )
-    ^ _rule(match_words("(?:go|jump|skip|seek|move|fast[ -]forward|rewind|scrub) to") + _point, _at)
+    ^ _rule(match_words("when|as|while|just as|right when") + _final_edge, lambda _: TimeRange().part(0.9, 1.0))
+    ^ _rule(match_words("when|as|while|just as|right when") + _initial_edge, lambda _: TimeRange().part(0.0, 0.1))
     ^ _rule(
-        match_words("with") + (_length ^ _share) + match_words("left|remaining|to go|still to go"),
+        match_words("(?:go|jump|skip|seek|move|fast[ -]?forward|rewind|scrub|take me|bring me|navigate)(?: back)? to")
+        + (_point ^ _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()).start)),
+        _at,
+    )
+    ^ _rule(
+        match_words("with|when (?:there (?:is|are)|it has|the (?:movie|video) has)(?: only| just)?")
+        + _about
+        + (_length ^ _share)
+        + match_words("left|remaining|(?:still )?to go"),
         lambda e: _at(END - e),
     )
     ^ pp.Opt(_in_words) + _the + _part_alone
@@ -412,7 +522,7 @@ _phrase = (
             _constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
             | _constant("before|leading up to|preceding|prior to|until", False)
         )
-        + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _part_of_part),
+        + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part),
         _beside,
     )
     ^ _rule(
@@ -421,23 +531,59 @@ _phrase = (
     ^ _rule(match_words(r"(?:very )?late(?:r)?(?: on)?") + _of_movie, lambda: TimeRange().part(2 / 3, 1.0))
 )
 _SCENE = r"(?:scene|shot|segment|clip)"
+_half_past = _rule(
+    pp.Opt(_at_words)
+    + match_words("half (?:past|to|after)|(?:a )?quarter (?:past|to|after)")
+    + _the
+    + (_point ^ _part_of_part ^ _bounds),
+    lambda _: NOT_ONE_RANGE,
+)
 _scene = _rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
 ) | _rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
 _bare = (_rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit).set_name("bare")
+_excluding = match_words(
+    r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|ignoring|skipping|without|"
+    r"leaving out|other than|apart from|aside from)"
+    r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?)"
+)
+_command = pp.Suppress(pp.Regex(r"(?:(?<!.)|(?<=please )|(?<=[.;] ))(?=\w)"))
+"""The beginning of a sentence, where a verb is a command: "Skip the first minute", not "when they skip a minute"."""
+_EVERYTHING = r"(?: (?:everything|anything|all|what happens|the part|what is))?"
+_skip = _command + match_words(rf"(?:skip|ignore|exclude|omit|disregard|leave out|forget(?: about)?){_EVERYTHING}")
 _excluded = _rule(
-    match_words(
-        r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|ignoring|skipping|without|"
-        r"leaving out|other than|apart from|aside from)"
-        r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?)"
-    )
-    + (_phrase ^ _the + (_bounds ^ _part_of_part)),
+    (_excluding | _skip) + (_phrase ^ _the + (_bounds ^ _part_of_part)),
     _complement,
 )
-_limited = _rule(_phrase + pp.Opt(pp.Suppress(pp.Opt(",")) + _excluded), _leave_out)
+_SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
+_lead = pp.Opt(
+    match_words(
+        r"(?:somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
+        rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
+        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?)"
+        r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
+    )
+)
+_join = pp.Suppress(pp.Regex(r",? ?(?:and|or|as well as|plus)(?: also)?(?!\w)"))
+_more_phrases = _join + (_phrase ^ _rule(_explicit + pp.Empty(), _at) ^ _the + _part_of_part)
+_start_at = _rule(
+    _command + match_words("(?:start|begin|resume|continue|play on)(?: playing| watching)? (?:at|from|with)") + _point,
+    _after,
+)
+_limited = _lead + _rule(
+    _phrase + pp.Opt(pp.Suppress(pp.Opt(",")) + _excluded ^ _rule(_more_phrases, _Also)), _restrict
+) ^ _rule(
+    pp.Opt(_in_words)
+    + match_words("the")
+    + (_is_first | _is_last | quantities.ordinal().suppress())
+    + _join
+    + _the
+    + (_is_last + _extent | _is_first + _extent),
+    lambda _: NOT_ONE_RANGE,
+)
 _begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?=[\w~@½⅓⅔¼¾⅛])"))
 _phrases = _begins_word + (
-    _rule(_excluded ^ (_limited | _scene), lambda time_range: (time_range, False))
+    _rule(_excluded ^ _half_past ^ _start_at ^ (_limited | _scene), lambda time_range: (time_range, False))
     ^ _rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
@@ -471,14 +617,22 @@ def _scan(grammar: pp.ParserElement, folded: str) -> Iterator[tuple[pp.ParseResu
 
 
 def _windows(folded: str) -> list[tuple[int, str]]:
-    """Return the parts of a text that are scanned, each with its offset: all of it, or both ends of a long one.
+    """Return the parts of a text that are scanned, each with its offset: of a long one, what is around hints at times.
 
-    A scan takes some milliseconds for each ten words, and the longest texts would take seconds.
+    A scan takes some milliseconds for each ten words.
     """
     if len(folded) <= 2 * SCANNED:
         return [(0, folded)]
-    first, last = folded[:SCANNED].rsplit(" ", 1)[0], folded[-SCANNED:].split(" ", 1)[-1]
-    return [(0, first), (len(folded) - len(last), last)]
+    borders: list[tuple[int, int]] = []
+    for match in HINT.finditer(folded):
+        start, end = max(0, match.start() - SCANNED), min(len(folded), match.end() + SCANNED)
+        start = folded.rfind(" ", 0, start) + 1
+        end = len(folded) if (blank := folded.find(" ", end)) < 0 else blank
+        if borders and start <= borders[-1][1]:
+            borders[-1] = (borders[-1][0], end)
+        else:
+            borders.append((start, end))
+    return [(start, folded[start:end]) for start, end in borders]
 
 
 _QUOTATION = re.compile(
@@ -513,11 +667,17 @@ def find_phrases(text: str) -> list[Phrase]:
 
 
 _limit = match_words(
-    "(?:in|within|during|for|over)(?: the)?(?: (?:first|next|last))?|(?:less|no more|no later) than|up to|under"
+    "(?:in|within|during|for|over)(?: the)?(?: (?:first|next|last))?|(?:less|no more|not more|no later) than|up to|"
+    "at most|under"
 )
 _least = match_words("(?:more|later|earlier) than|at least|over")
 _offset = _begins_word + (
-    _rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
+    _rule(pp.Opt(_from) + _shared_unit, lambda pair: (min(pair), max(pair)))
+    ^ _rule(
+        _from + _short_length + _joint + _length ^ _short_length + _to + _length,
+        lambda low, high: (min(low.seconds, high.seconds), max(low.seconds, high.seconds)),
+    )
+    ^ _rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
     ^ _rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
     ^ _rule(_least + _length, lambda extent: (extent.seconds, math.inf))
 )
@@ -536,7 +696,12 @@ def find_offset(text: str) -> tuple[int, tuple[float, float] | None]:
 
 
 _quantity = _begins_word + (
-    pp.Suppress(pp.Regex(r"half past(?: \w+)?|(?:a )?quarter (?:past|to)(?: \w+)?|\w+ o'clock|at (?:noon|midnight)"))
+    pp.Suppress(
+        pp.Regex(
+            r"half past(?: \w+)?|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
+            r"|\w+ o'clock|at (?:noon|midnight)"
+        )
+    )
     ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|\d+(?::\d+)+|frames? \d+"))
     ^ pp.Suppress(pp.Regex(r"(?:at|around|about|by|until|till|before|after|from|since) \d{1,3}(?:\.\d+)?(?= ?(?:$|,))"))
     ^ pp.Suppress(

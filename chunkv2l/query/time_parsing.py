@@ -11,18 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from chunkv2l.query.bare_names import AUXILIARIES
+from chunkv2l.query.time_hints import HINT
 from chunkv2l.query.time_ranges import TimeRange
 
 if TYPE_CHECKING:
     from chunkv2l.query.time_grammar import Phrase
 
-_HINT = re.compile(
-    r"\d|[½⅓⅔¼¾⅛]|\b(?:milli)?(?:sec|second|min|minute|hr|hour)s?\b|\b(?:half|third|quarter|fourth|fifth|sixth|eighth|"
-    r"tenth)s?\b|way\b|\b(?:begin|start|open|end|finish|clos|mid|cent(?:er|re)|outset|initial|first|last|final|early|late)"
-    r"|percent|per cent|o['’]clock|noon\b|midnight\b",
-    re.IGNORECASE,
-)
-"""Every phrase of the grammar, and every quantity, has one of these."""
 _FILLER = r"(?:please|and|so|then|now|ok|okay|well|hey|hi|tell me|can you tell me|exactly|again|right there|there)"
 _AHEAD = re.compile(rf"(?:{_FILLER}[ ,]*)*", re.IGNORECASE)
 _BEHIND = re.compile(rf"[ ,.:;!?]*(?:{_FILLER}[ ,.:;!?]*)*", re.IGNORECASE)
@@ -63,7 +57,7 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
     Args:
         text: without its question mark.
     """
-    if not _HINT.search(text):
+    if not HINT.search(text):
         return Reading(text)
     from chunkv2l.query.time_grammar import find_phrases
 
@@ -81,9 +75,25 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
     return Reading(text)
 
 
+def read_part(text: str) -> TimeRange | None:
+    """Return the part of a movie that a text is the name of, and nothing else: "the second minute", "the first half".
+
+    >>> read_part("the second minute of the video") is not None, read_part("the second half of the apple")
+    (True, None)
+    """
+    if not HINT.search(text):
+        return None
+    from chunkv2l.query.time_grammar import find_phrases
+
+    prefix = "in " if text.lower().startswith("the ") else "in the "
+    phrases = find_phrases(prefix + text)
+    is_part = len(phrases) == 1 and (phrases[0].start, phrases[0].end) == (0, len(prefix + text))
+    return phrases[0].range if is_part else None
+
+
 def find_unread(text: str) -> tuple[str, ...]:
     """Return the times and durations that a text still names, as it words them."""
-    if not _HINT.search(text):
+    if not HINT.search(text):
         return ()
     from chunkv2l.query.time_grammar import find_phrases, find_quantities
 
@@ -99,7 +109,7 @@ def split_offset(text: str) -> tuple[str, tuple[float, float] | None]:
     >>> split_offset("What happens ten seconds"), split_offset("What happens within a minute")
     (('What happens', (10.0, 10.0)), ('What happens', (0.0, 60.0)))
     """
-    if not _HINT.search(text):
+    if not HINT.search(text):
         return text, None
     from chunkv2l.query.time_grammar import find_offset
 
@@ -109,7 +119,7 @@ def split_offset(text: str) -> tuple[str, tuple[float, float] | None]:
 
 def _order(text: str, phrase: Phrase) -> int:
     """Return 0 for a phrase at the beginning of a text, 1 for one at its end, 2 for one in between."""
-    if _AHEAD.fullmatch(text, 0, phrase.start) and re.match(r"$|[,:;]? ", text[phrase.end :]):
+    if _AHEAD.fullmatch(text, 0, phrase.start) and re.match(r"$|[,:;.!]? ", text[phrase.end :]):
         return 0
     return 1 if _BEHIND.fullmatch(text, phrase.end) else 2
 
@@ -124,7 +134,7 @@ def _fits_inside(text: str, phrase: Phrase) -> bool:
 
 def _without(text: str, phrase: Phrase) -> str:
     ahead = re.sub(r"[ ,]+$", "", text[: phrase.start])
-    behind = re.sub(r"^[ ,:;]+", "", text[phrase.end :])
+    behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[phrase.end :])
     ahead = "" if _AHEAD.fullmatch(ahead) else ahead
     behind = "" if _BEHIND.fullmatch(behind) else behind
     return f"{ahead} {behind}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -33,10 +33,15 @@ START, END = Moment(), Moment(1.0)
 
 @dataclass(frozen=True)
 class TimeRange:
-    """The interval that a question is restricted to; a point in time where both ends are equal."""
+    """The interval that a question is restricted to; a point in time where both ends are equal.
+
+    Attributes:
+        is_unordered: its ends were named as two times, which may stand the wrong way round: "from 3:00 to 2:00".
+    """
 
     start: Moment = START
     end: Moment = END
+    is_unordered: bool = field(default=False, compare=False)
 
     def resolve(self, length: float) -> tuple[float, float]:
         """Return (start, end) in seconds of a movie so long: within it, start ≤ end."""

@@ -34,6 +34,10 @@ def _index(tmp_path: Path, model: FakeModel) -> Index:
         ("Show me the last minute of the video", "From 4:08 to 5:08.", (248, 308)),
         ("Show me 1:02", "From 1:00.0 to 1:04.0.", (60, 64)),
         ("Show me 4:00 to 9:00", "From 4:00 to 5:08.", (240, 308)),
+        ("How long is the first half?", "2:34", (0, 154)),
+        ("How long is the sixth minute?", "0:08", (300, 308)),
+        ("When does the second minute start?", "1:00", (60, 64)),
+        ("When does the first half end?", "2:34", (152, 156)),
     ],
 )
 def test_the_index_answers_itself(
@@ -50,6 +54,20 @@ def test_the_index_answers_itself(
 def test_a_range_that_the_movie_does_not_have_is_a_sentence(index: Index) -> None:
     with pytest.raises(NothingFound, match="lasts 5:08, so there is nothing at or after 6:00"):
         index.ask("Show me 6:00 to 7:00")
+    for question in ("What happens ten minutes before the end?", "What happens before the last ten minutes?"):
+        with pytest.raises(NothingFound, match="lasts 5:08, so that would be before its start"):
+            index.ask(question)
+    with pytest.raises(NothingFound, match="lasts 5:08: nothing of it is after 3:00 and before 2:34"):
+        index.ask("What happens after 3:00 but before the second half?")
+    with pytest.raises(NothingFound, match="nothing at or after 9:00"):
+        index.ask("When does the tenth minute start?")
+
+
+@pytest.mark.parametrize("question", ["Show me 50% to 1:00", "What happens from 2:34 to 1:00?"])
+def test_times_the_wrong_way_round_change_places_with_a_note(index: Index, question: str) -> None:
+    result = index.ask(question)
+    assert result.route is not None and result.route.within == (60, 154)
+    assert result.notes == ("The times in the question are the wrong way round; the part from 1:00 to 2:34 was taken.",)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +76,7 @@ def test_a_range_that_the_movie_does_not_have_is_a_sentence(index: Index) -> Non
         ("What happens at half past two?", '"half past two" was not understood .* the whole video was searched'),
         (
             "When does it rain from 0:10 to 0:20 or after 1:00?",
-            '"from 0:10 to 0:20" was not understood .* not used',
+            '"from 0:10 to 0:20 or after 1:00" was not understood .* the whole video was searched',
         ),
         ("What happens at 2:75?", '"2:75" was not understood'),
     ],

@@ -502,7 +502,7 @@ def test_other_questions_ask_for_more_than_a_range(question: str) -> None:
         ("What's the running time?", "length"),
         ("What is the video length?", "length"),
         ("What is the length of the rope?", None),
-        ("Tell me how long the video is", None),
+        ("Tell me how long the video is", "length"),
         ("When does the video start?", "start"),
         ("At what time does the movie begin?", "start"),
         ("When does the video end?", "end"),

@@ -1,0 +1,401 @@
+"""More wordings of times: questions, the range that each is restricted to in a movie of 306.08 s, and what is none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from chunkv2l.query.parse import MAX_QUESTION, parse
+
+LENGTH = 306.08
+
+# question, statement that is looked for, start, end
+RANGES = [
+    ("Between 0:45 and 1:15, does anyone run?", "Anyone run.", 45, 75),
+    ("What goes on from minute one to minute two?", "", 60, 120),
+    ("Is there a cat anywhere from 1:10 up to 1:50?", "A cat.", 70, 110),
+    ("When does a dog bark between the one-minute and the three-minute mark?", "A dog bark.", 60, 180),
+    ("Who sings between the 30 and the 60 second mark?", "Sings.", 30, 60),
+    ("What happens from 90 s to 2 min?", "", 90, 120),
+    ("What happens between 1m and 2m15s?", "", 60, 135),
+    ("What can be seen from 1:00 thru 1:30?", "", 60, 90),
+    ("When is a rabbit visible, from 2:00 to 3:00?", "A rabbit.", 120, 180),
+    ("From 2:00 to 3:00 when is a rabbit visible?", "A rabbit.", 120, 180),
+    ("What happens in the interval 1:00-1:30?", "", 60, 90),
+    ("What happens in the interval from 1:00 to 1:30?", "", 60, 90),
+    ("What happens during 1:00 to 1:30?", "", 60, 90),
+    ("What happens during the period between 1:00 and 1:30?", "", 60, 90),
+    ("What happens [1:00 - 1:30]?", "", 60, 90),
+    ("What happens (1:00-1:30)?", "", 60, 90),
+    ("What happens between 1:00 and 1:30 exactly?", "", 60, 90),
+    ("What happens somewhere between 1:00 and 1:30?", "", 60, 90),
+    ("When does the dog bark between 2 and 3 minutes in?", "The dog bark.", 120, 180),
+    ("When does the dog bark between two minutes and three minutes into the video?", "The dog bark.", 120, 180),
+    ("What happens between the first and the second minute mark?", "", 60, 120),
+    ("What happens in the 3rd and 4th minutes?", "", 120, 240),
+    ("What happens in the third and fourth minutes?", "", 120, 240),
+    ("What happens between 0:10 and halfway?", "", 10, 153.04),
+    ("What happens between 25% and 75%?", "", 76.52, 229.56),
+    ("What happens from a quarter to three quarters of the way through?", "", 76.52, 229.56),
+    ("What happens between 100 and 120 s?", "", 100, 120),
+    ("What happens from second 100 to second 120?", "", 100, 120),
+    ("What happens 1:00 to 2:00?", "", 60, 120),
+    ("What happens 1:00 till 2:00?", "", 60, 120),
+    ("What happens between 00:01:00 and 00:02:00?", "", 60, 120),
+    ("What happens between 1 min 10 s and 1 min 20 s?", "", 70, 80),
+    ("What happens between one minute ten and one minute twenty?", "", 70, 80),
+    ("Between one and two minutes, what does the cat do?", "The cat do.", 60, 120),
+    ("When does a dog bark from the second minute on?", "A dog bark.", 60, 306.08),
+    ("When does a dog bark from 1:30 to the end?", "A dog bark.", 90, 306.08),
+    ("When does a dog bark from 1:30 until the very end?", "A dog bark.", 90, 306.08),
+    ("When does a dog bark beyond the 2:00 mark?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark following the first minute?", "A dog bark.", 60, 306.08),
+    ("When does a dog bark any time after 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark at any point after 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark sometime after the two minute mark?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark after 2:00 in the video?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark once 2:00 has passed?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark for the rest of the video after 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark no earlier than 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark at or after 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark beginning at 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark starting two minutes in?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark in the remainder after the first minute?", "A dog bark.", 60, 306.08),
+    ("When does a dog bark after more than two minutes?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark more than two minutes in?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark before the 2:00 mark?", "A dog bark.", 0, 120),
+    ("When does a dog bark in the time before 2:00?", "A dog bark.", 0, 120),
+    ("When does a dog bark no later than 1:30?", "A dog bark.", 0, 90),
+    ("When does a dog bark within the first 100 s?", "A dog bark.", 0, 100),
+    ("When does a dog bark at or before 1:30?", "A dog bark.", 0, 90),
+    ("When does a dog bark less than a minute in?", "A dog bark.", 0, 60),
+    ("When does a dog bark at any time before 1:30?", "A dog bark.", 0, 90),
+    ("When does a dog bark from the start up to 1:30?", "A dog bark.", 0, 90),
+    ("When does a dog bark up to the 90 second mark?", "A dog bark.", 0, 90),
+    ("When does a dog bark through 1:30?", "A dog bark.", 0, 90),
+    ("When does a dog bark until one minute before the end?", "A dog bark.", 0, 246.08),
+    ("When does a dog bark prior to the halfway mark?", "A dog bark.", 0, 153.04),
+    ("What happens at the very beginning?", "", 0, 30.608),
+    ("What happens at second 45?", "", 45, 45),
+    ("What happens at the 45th second?", "", 44, 45),
+    ("What happens at forty-five seconds?", "", 45, 45),
+    ("What happens at the 2 minute 15 second mark?", "", 135, 135),
+    ("What happens at the 2:15 point?", "", 135, 135),
+    ("What happens at 2:15 in the video?", "", 135, 135),
+    ("What happens at 2:15 into the video?", "", 135, 135),
+    ("What is shown at timestamp 00:02:15?", "", 135, 135),
+    ("What is happening at 135 sec?", "", 135, 135),
+    ("What's happening at 135s?", "", 135, 135),
+    ("What happens at 2 min 15 sec?", "", 135, 135),
+    ("What happens at 2min15s?", "", 135, 135),
+    ("What happens at 2m 15s?", "", 135, 135),
+    ("What happens exactly two minutes in?", "", 120, 120),
+    ("What happens about two minutes in?", "", 120, 120),
+    ("What happens roughly two and a half minutes in?", "", 150, 150),
+    ("What happens two minutes and fifteen seconds in?", "", 135, 135),
+    ("At two minutes fifteen seconds, what happens?", "", 135, 135),
+    ("At the two and a half minute mark, what happens?", "", 150, 150),
+    ("What happens a quarter of the way through?", "", 76.52, 76.52),
+    ("What happens three quarters of the way through the video?", "", 229.56, 229.56),
+    ("What happens three-quarters through?", "", 229.56, 229.56),
+    ("What happens one third in?", "", 102.027, 102.027),
+    ("What happens at the halfway mark?", "", 122.432, 183.648),
+    ("What happens 10 seconds before the end of the video?", "", 296.08, 296.08),
+    ("What happens 10 seconds before it ends?", "", 296.08, 296.08),
+    ("What happens ten seconds before the video ends?", "", 296.08, 296.08),
+    ("What happens 10 seconds after it starts?", "", 10, 10),
+    ("What happens ten seconds after the video starts?", "", 10, 10),
+    ("What happens a minute after the beginning?", "", 60, 60),
+    ("What happens with ten seconds remaining?", "", 296.08, 296.08),
+    ("What happens when there are ten seconds left?", "", 296.08, 296.08),
+    ("What happens 20 seconds after the 1:00 mark?", "", 80, 80),
+    ("What happens 20 seconds past minute 1?", "", 80, 80),
+    ("What happens 20 seconds before 3:00?", "", 160, 160),
+    ("What happens at 0:05?", "", 5, 5),
+    ("What happens at 3:00 sharp?", "", 180, 180),
+    ("What's at 1:23?", "", 83, 83),
+    ("Where is the man at 1:23?", "The man.", 83, 83),
+    ("Who is there at 1:23?", "", 83, 83),
+    ("What does the screen show at 1:23?", "The screen show.", 83, 83),
+    ("What happens in the first ninety seconds?", "", 0, 90),
+    ("What happens in the first 1.5 minutes?", "", 0, 90),
+    ("What happens in the first 1 min 30 s?", "", 0, 90),
+    ("What happens in the first one and a half minutes?", "", 0, 90),
+    ("What happens in the first quarter of an hour?", "", 0, 306.08),
+    ("What happens in the first three minutes?", "", 0, 180),
+    ("What happens in the last three quarters of a minute?", "", 261.08, 306.08),
+    ("What happens in the last two minutes of the clip?", "", 186.08, 306.08),
+    ("What happens in the final 5 seconds?", "", 301.08, 306.08),
+    ("In the final few seconds, what happens?", "", 303.08, 306.08),
+    ("What happens in the last couple of seconds?", "", 304.08, 306.08),
+    ("What happens in the very last second?", "", 305.08, 306.08),
+    ("What happens in the very first second?", "", 0, 1),
+    ("What happens in the first half?", "", 0, 153.04),
+    ("What happens in the latter half?", "", 153.04, 306.08),
+    ("What happens in the former half?", "", 0, 153.04),
+    ("What happens in the 2nd half?", "", 153.04, 306.08),
+    ("What happens in the last half?", "", 153.04, 306.08),
+    ("What happens in the back half of the video?", "", 153.04, 306.08),
+    ("What happens in the middle of the film?", "", 122.432, 183.648),
+    ("What happens in the middle minute?", "", 123.04, 183.04),
+    ("What happens in the middle half?", "", 76.52, 229.56),
+    ("What happens in the second third?", "", 102.027, 204.053),
+    ("What happens in the last fifth?", "", 244.864, 306.08),
+    ("What happens in the fourth quarter?", "", 229.56, 306.08),
+    ("What happens in the first 20 percent?", "", 0, 61.216),
+    ("What happens in the last 20 % of it?", "", 244.864, 306.08),
+    ("What happens in the fifth minute?", "", 240, 300),
+    ("What happens in the sixth minute?", "", 300, 306.08),
+    ("What happens in the 4th minute of the movie?", "", 180, 240),
+    ("What happens throughout the third minute?", "", 120, 180),
+    ("What happens at some point in the third minute?", "", 120, 180),
+    ("What happens in the first half of the second minute?", "", 60, 90),
+    ("What happens in the second half of the first minute?", "", 30, 60),
+    ("What happens in the last half of the second minute?", "", 90, 120),
+    ("What happens in the last third of the first half?", "", 102.027, 153.04),
+    ("What happens in the last ten seconds of the first half?", "", 143.04, 153.04),
+    ("What happens in the first 30 seconds of the last minute?", "", 246.08, 276.08),
+    ("What happens at the start of the third minute?", "", 120, 126),
+    ("What happens in the middle of the second minute?", "", 84, 96),
+    ("What happens halfway through the second minute?", "", 90, 90),
+    ("What happens 10 seconds into the second minute?", "", 70, 70),
+    ("What happens 10 seconds before the end of the second minute?", "", 110, 110),
+    ("What happens in the 20 seconds following 2:00?", "", 120, 140),
+    ("What happens in the 20 seconds leading up to 2:00?", "", 100, 120),
+    ("What happens during the minute after 1:00?", "", 60, 120),
+    ("What happens for a minute after 1:00?", "", 60, 120),
+    ("What happens within a minute of 2:00?", "", 60, 180),
+    ("What happens within a minute after 2:00?", "", 120, 180),
+    ("What happens within 30 seconds before 2:00?", "", 90, 120),
+    ("What happens in the two minutes before the end?", "", 186.08, 306.08),
+    ("What happens in the minute following the first minute?", "", 60, 120),
+    ("What happens right at 2:00?", "", 120, 120),
+    ("What happens right at the end?", "", 275.472, 306.08),
+    ("What happens just before the end?", "", 296.08, 306.08),
+    ("What happens shortly after 1:00?", "", 60, 70),
+    ("What happens shortly before the halfway point?", "", 143.04, 153.04),
+    ("What happens after 1:00 and until 2:00?", "", 60, 120),
+    ("What happens since 1:00 up to 2:00?", "", 60, 120),
+    ("What happens not before 1:00 and not after 2:00?", "", 60, 120),
+    ("What happens later than 1:00 but earlier than 2:00?", "", 60, 120),
+    ("What happens past 1:00 but before the last minute?", "", 60, 246.08),
+    ("Ignoring the first minute, when does a dog bark?", "A dog bark.", 60, 306.08),
+    ("Ignore the first minute. When does a dog bark?", "A dog bark.", 60, 306.08),
+    ("Skip the first 30 seconds and tell me what happens.", "", 30, 306.08),
+    ("Excluding the last 30 seconds, what happens?", "", 0, 276.08),
+    ("Apart from the first minute, when does a dog bark?", "A dog bark.", 60, 306.08),
+    ("Everything but the last minute: what happens?", "", 0, 246.08),
+    ("Leaving out the first ten seconds, what happens?", "", 10, 306.08),
+    ("When does a dog bark except for the last minute?", "A dog bark.", 0, 246.08),
+    ("When does a dog bark other than in the first minute?", "A dog bark.", 60, 306.08),
+    ("When does a dog bark, excluding the first half?", "A dog bark.", 153.04, 306.08),
+    ("What happens in the 30 seconds starting at 1:00?", "", 60, 90),
+    ("What happens for 30 seconds from 1:00?", "", 60, 90),
+    ("What happens starting at 1:00 for half a minute?", "", 60, 90),
+    ("Within one minute thirty of 2:00, what happens?", "", 30, 210),
+    ("What happens in the first minute, thirty seconds?", "", 0, 90),
+    ("What happens in the last minute and ten seconds?", "", 236.08, 306.08),
+    ("What happens in the first hour?", "", 0, 306.08),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "statement", "start", "end"), RANGES, ids=[row[0] for row in RANGES])
+def test_a_wording_restricts_a_question(question: str, statement: str, start: float, end: float) -> None:
+    parsed = parse(question)
+    assert parsed.relation is not None and parsed.relation.time_range is not None
+    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+    assert parsed.statement == statement and parsed.unread == ()
+
+
+# question for a range and no more, start, end
+SHOWN = [
+    ("Show me the second minute", 60, 120),
+    ("Show me the first half", 0, 153.04),
+    ("Show the last 15 seconds", 291.08, 306.08),
+    ("Show me from 1:00 to 1:30", 60, 90),
+    ("Show me what happens from 1:00 to 1:30", 60, 90),
+    ("Show 1 minute before the end", 246.08, 306.08),
+    ("Show me 30 seconds before 2:00", 90, 120),
+    ("Show me 30 seconds after 2:00", 120, 150),
+    ("Show me the 30 seconds after 2:00", 120, 150),
+    ("Show me 1:00", 60, 60),
+    ("Show me minute three", 120, 180),
+    ("Show me the third minute of the video", 120, 180),
+    ("Show me the part from 1:00 to 2:00", 60, 120),
+    ("Show me the part between 1:00 and 2:00", 60, 120),
+    ("Show me the section from 1:00 to 2:00", 60, 120),
+    ("Show me the first ten seconds of the second minute", 60, 70),
+    ("Can you show me the last minute?", 246.08, 306.08),
+    ("Could you play the first 20 seconds?", 0, 20),
+    ("Play the video from 2:00", 120, 306.08),
+    ("Play the video from 2:00 to 2:30", 120, 150),
+    ("Give me the first 5 seconds of the movie", 0, 5),
+    ("Cut out 1:00-1:30", 60, 90),
+    ("Clip from 1:00 to 1:30", 60, 90),
+    ("Extract the second half", 153.04, 306.08),
+    ("I want to see the first minute", 0, 60),
+    ("Let me see the first minute", 0, 60),
+    ("I'd like to watch the last 30 seconds", 276.08, 306.08),
+    ("Start at 2:00", 120, 306.08),
+    ("Skip to 3:00", 180, 180),
+    ("Take me to 3:00", 180, 180),
+    ("Skip the first minute", 60, 306.08),
+    ("Show everything except the first minute", 60, 306.08),
+    ("Show me everything before 2:00", 0, 120),
+    ("Show me everything after the first two minutes", 120, 306.08),
+    ("Display 1:00–1:10", 60, 70),
+    ("the second half", 153.04, 306.08),
+    ("first minute", 0, 60),
+    ("last 20 seconds", 286.08, 306.08),
+    ("between 1:00 and 2:00", 60, 120),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "start", "end"), SHOWN, ids=[row[0] for row in SHOWN])
+def test_a_wording_asks_to_be_shown_a_range(question: str, start: float, end: float) -> None:
+    parsed = parse(question)
+    assert parsed.asks_for_range and parsed.relation is not None and parsed.relation.time_range is not None
+    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+
+
+# question, fact, start and end of the part that it is about
+PART_FACTS = [
+    ("When does the second minute start?", "start", 60, 120),
+    ("When does the second half begin?", "start", 153.04, 306.08),
+    ("When does the first half end?", "end", 0, 153.04),
+    ("When does the last minute begin?", "start", 246.08, 306.08),
+    ("At what time does the third quarter start?", "start", 153.04, 229.56),
+    ("When is the end of the first half?", "end", 0, 153.04),
+    ("When is the start of the second minute?", "start", 60, 120),
+    ("How long is the first half?", "length", 0, 153.04),
+    ("How long is the sixth minute?", "length", 300, 306.08),
+    ("How long is the first quarter of the video?", "length", 0, 76.52),
+    ("How long does the first half last?", "length", 0, 153.04),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "fact", "start", "end"), PART_FACTS, ids=[row[0] for row in PART_FACTS])
+def test_facts_about_a_part(question: str, fact: str, start: float, end: float) -> None:
+    parsed = parse(question)
+    assert parsed.fact == fact and parsed.relation is not None and parsed.relation.time_range is not None
+    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+
+
+UNREAD = [
+    "What happens at the 2.30 mark?",
+    "What happens at half past the third minute?",
+    "What happens at a quarter past two?",
+    "What happens at noon?",
+    "What happens at 7 a.m.?",
+    "What happens at 10 o'clock?",
+    "What happens at 1:99?",
+    "What happens at 61:75?",
+    "What happens in the first 20 frames?",
+    "What happens at frame 1200?",
+    "What happens in the first few moments?",
+    "What happens in the last five blinks?",
+    "What happens at 12.5?",
+    "What happens around 90?",
+    "What happens after 90?",
+    "What happens outside the middle minute?",
+    "What happens except between 1:00 and 2:00?",
+    "What happens every 30 seconds?",
+    "What happens in the first and last minute?",
+    "What happens at the beginning and at the end?",
+    "What happens at 1:00 and 2:00?",
+    "What happens at 1:00 or 2:00?",
+    "What happens in minutes 1, 3 and 5?",
+    "What happens at midnight?",
+    "What happens before 7?",
+    "What happens 5 seconds ago?",
+    "What happens in 10 seconds?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("question", UNREAD)
+def test_a_time_that_is_no_range_is_reported(question: str) -> None:
+    parsed = parse(question)
+    assert parsed.unread and (parsed.relation is None or not parsed.relation.restricts)
+
+
+OFFSETS = [
+    ("What happens 5 seconds before a dog barks?", "before", (5, 5)),
+    ("What happens five seconds after the dog barks?", "after", (5, 5)),
+    ("5 s after the dog barks, what does the man do?", "after", (5, 5)),
+    ("What happens a minute after a dog barks?", "after", (60, 60)),
+    ("What happens at most 10 seconds after a dog barks?", "after", (0, 10)),
+    ("What happens at least 10 seconds before a dog barks?", "before", (10, math.inf)),
+    ("What happens in the minute after a dog barks?", "after", (0, 60)),
+    ("What happens half a minute after the dog barks?", "after", (30, 30)),
+    ("What happens 1m30s after the dog barks?", "after", (90, 90)),
+    ("When does a man jump 10 seconds after a dog barks?", "after", (10, 10)),
+    ("What happens up to 20 seconds before a dog barks?", "before", (0, 20)),
+    ("What happens no more than 20 seconds before a dog barks?", "before", (0, 20)),
+    ("What happens between 5 and 10 seconds after a dog barks?", "after", (5, 10)),
+    ("What happens 5 to 10 seconds after a dog barks?", "after", (5, 10)),
+    ("What happens 5-10 seconds after a dog barks?", "after", (5, 10)),
+    ("What happens two minutes and ten seconds after a dog barks?", "after", (130, 130)),
+    ("What happens in the 10 seconds after a dog barks in the first half?", "after", (0, 10)),
+    ("What happens in the first half 10 seconds after a dog barks?", "after", (10, 10)),
+    ("What happens right after a dog barks?", "after", None),
+    ("What happens just before a dog barks?", "before", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "kind", "offset"), OFFSETS, ids=[row[0] for row in OFFSETS])
+def test_wordings_of_distances_from_an_event(question: str, kind: str, offset: tuple[float, float] | None) -> None:
+    parsed = parse(question)
+    assert parsed.relation is not None and parsed.unread == ()
+    assert (parsed.relation.kind, parsed.relation.offset) == (kind, offset)
+
+
+NO_TIMES = [
+    "When does the man take second place?",
+    "When do the first two men arrive?",
+    "When does the last runner finish?",
+    "When is the second half of the apple eaten?",
+    "When does he ride a half pipe?",
+    "When does a man reach the end of the tunnel?",
+    "When does the middle child cry?",
+    "When does a woman open the first door?",
+    "When is the 5 km sign shown?",
+    "When does a team score 3 goals?",
+    "When do 60 people stand up?",
+    "When is the number 10 on a shirt?",
+    "When is the 12 m board shown?",
+    "When does the train at the front start?",
+    "When does the show end with fireworks?",
+    "When do two of three quarters fall on the floor?",
+    "When does he put a quarter in the machine?",
+    "When does the final whistle blow?",
+    "When does the opening ceremony begin?",
+    "When is a cat in the middle of two dogs?",
+    "When does the 2020 election poster appear?",
+    "When does the man start at the end of the queue?",
+    "When does she say \"two minutes to go\"?",
+    "When does a sign read 'back in 5 minutes'?",
+    "When is a first aid kit shown?",
+    "When does the second hand tick?",
+    "When do three men walk through a third door?",
+    "When does the early bird catch a worm?",
+    "When does the 4 by 100 relay happen?",
+    "When does he do a half turn?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("question", NO_TIMES)
+def test_such_words_are_no_time(question: str) -> None:
+    parsed = parse(question)
+    assert parsed.unread == () and (parsed.relation is None or not parsed.relation.restricts)
+
+
+@pytest.mark.parametrize("ahead", [0, 600, 1200, 1700])
+def test_a_time_anywhere_in_a_long_question_is_read(ahead: int) -> None:
+    words = "the man who walks his brown dog along a quiet street and says hello to all of them "
+    before, behind = (words * 40)[:ahead].rsplit(" ", 1)[0], (words * 40)[: MAX_QUESTION - 100 - ahead]
+    question = f"What does {before} do between 1:00 and 2:00 with {behind}?"
+    parsed = parse(question)
+    assert parsed.relation is not None and parsed.relation.time_range is not None
+    assert parsed.relation.time_range.resolve(LENGTH) == (60, 120) and parsed.unread == ()
+    assert parse(question.replace("between 1:00 and 2:00", "at 5 pm")).unread == ("5 pm",)
