@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -88,7 +89,7 @@ def show_traceback() -> None:
 def say(text: str) -> None:
     """Print lines for people on stderr; where that fails, they are lost."""
     try:
-        click.echo(escape_invisible(text), err=True)
+        click.echo(escape_invisible(_replace_bytes(text)), err=True)
     except OSError:
         _discard(sys.stderr)
 
@@ -99,7 +100,7 @@ def emit(text: str) -> None:
     Raises:
         ChunkV2LError: stdout is closed, or can't be written to.
     """
-    _write(escape_invisible(text))
+    _write(escape_invisible(_replace_bytes(text)))
 
 
 def emit_json(value: Any, indent: int | None = 2) -> None:
@@ -111,6 +112,11 @@ def emit_json(value: Any, indent: int | None = 2) -> None:
     ascii_only = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, allow_nan=False)
     _write(escape_invisible(text, lambda character: json.dumps(character)[1:-1]))
+
+
+def _replace_bytes(text: str) -> str:
+    """Return a text in which bytes of a file's name that aren't UTF-8 are "�", as in an index's own words."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def flush() -> None:

@@ -58,7 +58,7 @@ BATCH: Final = 32
 """Segments that are captioned together and stored in one transaction: what a build that is killed loses at most."""
 AHEAD: Final = BATCH
 """Segments that are read ahead of the model."""
-LENGTH_TOLERANCE: Final = 1.0
+LENGTH_TOLERANCE: Final = 0.01
 """Seconds by which the length that a header says may be off before the index says the one that was read."""
 
 

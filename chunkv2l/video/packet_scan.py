@@ -25,6 +25,8 @@ TOLERANCE: Final = Fraction(1, 1000)
 _BACKS: Final = (0.0, 15.0, math.inf)  # seconds before the start that are sought, until a key frame is met
 _MARGIN: Final = 1  # seconds behind the end in which pictures may be coded that are shown before others of the stretch
 _RETRIES: Final = 8  # times in a row that the demuxer may fail
+_BACK: Final = Fraction(1, 10)  # seconds by which times to decode, which ascend, go back where the clock does
+_LONGER: Final = 0.1  # seconds by which more was read than the header says where the clock jumps, perhaps
 _SAME_JUMP: Final = 2  # seconds by which a jump of the sound's clock may differ from one of the pictures'
 _UNINDEXED: Final = frozenset({"mpeg", "mpegvideo", "h264", "hevc", "vvc", "m4v", "h263", "h261", "av1", "obu", "ivf"})
 """FFmpeg's formats without an index of times, or without times: these are read from their beginning."""
@@ -100,7 +102,10 @@ class PacketClock:
             has_jumped = (
                 decoded is not None
                 and self._decoded is not None
-                and is_torn(float(decoded + self.shift), float(self._decoded), self._duration)
+                and (
+                    decoded + self.shift < self._decoded - _BACK
+                    or is_torn(float(decoded + self.shift), float(self._decoded), self._duration)
+                )
             )
             expected = self._last + self._step
         time = stamp + self.shift
@@ -125,7 +130,9 @@ def scan(info: MovieInfo, start: float, end: float, length: float, lead: float =
     Raises:
         ChunkV2LError: reading fails.
     """
-    is_doubtful = info.container in _UNINDEXED or abs(length - info.duration) > 1.0 or end > info.duration + 1.0
+    is_doubtful = (
+        info.container in _UNINDEXED or not -1.0 < length - info.duration < _LONGER or end > info.duration + 1.0
+    )
     start = start - lead
     for back in (math.inf,) if is_doubtful else _BACKS:
         seek = Fraction(start - back) if back < start else None
@@ -147,7 +154,7 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
         step = Fraction(1 / info.fps).limit_denominator(100_000)
         clock = PacketClock(step, info.duration, is_start=seek is None)
         for packet in read_packets(source, info, seek, [video]):
-            shown, decoded = _times(packet, video)
+            shown, decoded = _times(packet, video, info)
             stamp = shown if shown is not None else decoded
             time = (
                 None
@@ -179,8 +186,10 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
     return Scan(seek, tuple(pictures), last, tuple(jumps), bool(pictures) and pictures[0].is_key)
 
 
-def _times(packet: Any, stream: Any) -> tuple[int | None, int | None]:
+def _times(packet: Any, stream: Any, info: MovieInfo) -> tuple[int | None, int | None]:
     """Return when a packet is shown and when it is decoded, ticks; what is shown in coded order needs no first time."""
+    if info.has_coded_order:
+        return None if stream.codec_context.has_b_frames else packet.dts, packet.dts
     if packet.pts is None and not stream.codec_context.has_b_frames:
         return packet.dts, packet.dts
     return packet.pts, packet.dts
@@ -250,7 +259,8 @@ def read_mended(
     first, number = scanned.pictures[0].number, -1
     for packet in read_packets(source, info, scanned.seek, [video, *sounds]):
         clock, base = clocks[packet.stream.index], Fraction(packet.time_base)
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        is_coded = info.has_coded_order and packet.stream.index == video.index
+        stamp = packet.pts if packet.pts is not None and not is_coded else packet.dts
         time = (
             None
             if stamp is None

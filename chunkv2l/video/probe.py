@@ -29,11 +29,12 @@ from chunkv2l.video.container import (
     origin,
     packets,
 )
-from chunkv2l.video.refusals import explain_animation, explain_encryption, lacks_index
+from chunkv2l.video.refusals import explain_animation, explain_encryption, explain_list, lacks_index
 
 _USUAL_FPS = 25.0  # where a file says nothing
 _FAST_FPS = 121.0  # a mean rate above is doubted
 _RATE_PACKETS = 500  # packets from which a mean rate is measured
+_RAW_CODECS = {"h264", "hevc", "vvc"}  # streams of these may come without a container
 _PATIENCE = 500  # packets that may fail before the first picture
 _LONGEST = 30 * 86_400.0  # seconds; a header that promises more has a broken clock
 _NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
@@ -56,6 +57,7 @@ class MovieInfo:
         stored_width, stored_height: pixels as stored.
         pixels: FFmpeg's name of the format of a decoded picture.
         container: FFmpeg's name of the file's format.
+        has_coded_order: the file says only when its pictures are decoded, not when they are shown (H.264 in AVI).
         stream: FFmpeg's number of the video stream that is read.
         video_streams: all that could be read.
         size, modified: bytes, and the time of the last change in nanoseconds, when the file was probed.
@@ -75,6 +77,7 @@ class MovieInfo:
     stored_height: int
     pixels: str
     container: str = ""
+    has_coded_order: bool = False
     stream: int = 0
     video_streams: tuple[StreamInfo, ...] = ()
     size: int = 0
@@ -117,7 +120,8 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
         raise InputError(_explain_failure(path, error)) from error
     with container:
         if container.format.name in _NOT_MOVIES:
-            raise InputError(f"{path} is not a movie: it looks like {container.format.long_name}.")
+            known = explain_list(path)
+            raise InputError(known or f"{path} is not a movie: it looks like {container.format.long_name}.")
         video = choose_video_stream(container, stream)
         if video is None:
             raise InputError(_explain_no_pictures(path, container))
@@ -125,7 +129,9 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
         start = origin(container, video)
         base = Fraction(video.time_base)
         fps = _mean_fps(path, video)
-        time = max(0.0, float(first.pts * base - start)) if first.pts is not None else 0.0
+        has_coded_order = container.format.name == "avi" and video.codec_context.name in _RAW_CODECS
+        stamp = None if has_coded_order else first.pts
+        time = max(0.0, float(stamp * base - start)) if stamp is not None else 0.0
         end = _end_of_pictures(container, video, start, fps)
         duration = max(end, time + 1 / fps)
         if duration > _LONGEST:
@@ -149,6 +155,7 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
             stored_height=first.height,
             pixels=first.format.name,
             container=container.format.name,
+            has_coded_order=has_coded_order,
             stream=video.index,
             video_streams=tuple(list_video_streams(container)),
             size=status.st_size,
@@ -199,7 +206,7 @@ def _explain_failure(path: Path, error: Exception) -> str:
             f"{path} is cut off: its table of contents, which is written last, is missing; "
             "the recording or download did not finish. Get the whole file, or repair it with a tool for that."
         )
-    known = explain_animation(path) or explain_encryption(path)
+    known = explain_animation(path) or explain_encryption(path) or explain_list(path)
     return known or f"{path} is not a movie that can be read ({_reason(error)})."
 
 
@@ -252,7 +259,7 @@ def _explain_undecodable(path: Path, stream: Any, failure: Exception | None) -> 
 
 def _mean_fps(path: Path, stream: Any) -> float:
     """Return the mean frames a second. Some headers hold a clock's rate there (1000): then it is measured."""
-    rate = float(stream.average_rate or 0)
+    rate = float((stream.guessed_rate if _lacks_times(path, stream) else stream.average_rate) or 0)
     if 0.001 <= rate <= _FAST_FPS:
         return rate
     stamps: list[int] = []
@@ -265,6 +272,19 @@ def _mean_fps(path: Path, stream: Any) -> float:
         measured = (len(stamps) - 1) / float((stamps[-1] - stamps[0]) * Fraction(stream.time_base))
         return min(max(measured, 0.001), 1000.0)
     return _USUAL_FPS
+
+
+def _lacks_times(path: Path, stream: Any) -> bool:
+    """Return whether a stream's packets have no times: then FFmpeg's mean rate is its default, and the coded one true.
+
+    That is so of raw H.264 and HEVC.
+    """
+    if stream.codec_context.name not in _RAW_CODECS or stream.duration:
+        return False
+    with open_container(path) as container, suppress(av.FFmpegError):
+        for packet in islice(packets(container, container.streams[stream.index]), 2):
+            return packet.pts is None and packet.dts is None
+    return False
 
 
 def _end_of_pictures(container: Any, stream: Any, start: Fraction, fps: float) -> float:

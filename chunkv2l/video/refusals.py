@@ -68,6 +68,18 @@ def lacks_index(path: Path) -> bool:
     return bool(names) and names[0] in (b"ftyp", b"mdat", b"free", b"wide", b"skip") and b"moov" not in names
 
 
+def explain_list(path: Path) -> str | None:
+    """Return a sentence if a file is a playlist, which names other files to be read, or None."""
+    if not looks_like_list(path):
+        return None
+    head = _read_head(path).lower()
+    is_encrypted = (b"#ext-x-key" in head and b"method=none" not in head) or b"contentprotection" in head
+    encrypted = ", and its pieces are encrypted (DRM)" if is_encrypted else ""
+    return (
+        f"{path} is not a movie but a playlist: it only names other files{encrypted}. Get the stream as one file first."
+    )
+
+
 def looks_like_list(path: Path) -> bool:
     """Return whether a file's beginning has the mark of a playlist: a text that names other files to be read."""
     head = _read_head(path).lower()

@@ -29,7 +29,8 @@ from chunkv2l.video.segmenter import Segmenter
 from chunkv2l.video.settings import SegmentationSettings
 
 _AHEAD = 8  # scanned frames that may wait
-_MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before or after the header's end
+_MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header's end until some are missing
+_SHORTER, _LONGER = 1.0, 0.3  # seconds by which they may end before (sound may go on) and after it without a note
 
 
 class CutSegment(NamedTuple):
@@ -123,7 +124,7 @@ def cut(
         if end < info.duration * 0.98 - _MISSING:
             promised = f"although the file promises {info.duration:.2f} s"
             notes.add("length", f"The pictures end at {end:.2f} s, {promised}: the rest is missing.")
-        elif end > info.duration * 1.02 + _MISSING:
+        elif not -_SHORTER < end - info.duration < _LONGER:
             notes.add("length", f"The movie lasts {end:.2f} s, although the file says {info.duration:.2f} s.")
         for segment in segmenter.finish(end):
             yield CutSegment(segment, *sampler.take(segment))

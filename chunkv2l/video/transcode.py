@@ -17,6 +17,7 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.video.container import origin
 from chunkv2l.video.packet_scan import Scan, read_mended
 from chunkv2l.video.probe import MovieInfo
+from chunkv2l.video.readers.timestamps import CodedOrder
 
 ENCODERS: Final[Mapping[str, tuple[str, str]]] = {"webm": ("libvpx-vp9", "libopus")}
 """FFmpeg's encoders of pictures and of sound, by container; H.264 and AAC in the others."""
@@ -57,13 +58,19 @@ def encode(source: Any, target: Any, info: MovieInfo, scanned: Scan, start: floa
         raise ChunkV2LError(f"This PyAV can't encode with {error}: name the clip .mkv, without --reencode.") from error
     video.thread_type = "AUTO"
 
+    order = CodedOrder() if info.has_coded_order else None
+
     def shown(frame: Any, stream: Any) -> float | None:
         stamp = frame.pts if frame.pts is not None else frame.dts
+        if order is not None and stream.index == video.index:
+            stamp = order.pop(frame)
         return None if stamp is None else float(stamp * Fraction(stream.time_base) - zero)
 
     for _, time, packet in read_mended(source, info, scanned, sounds, start - _WARM_UP):
         track = tracks[packet.stream.index]
         if not track.is_done:
+            if order is not None and track is pictures and packet.size:
+                order.push(packet)
             for frame in _decode(packet.stream, packet):
                 track.add(frame, shown(frame, packet.stream))
         is_late = time is not None and time > end + PATIENCE

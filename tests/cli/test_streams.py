@@ -184,5 +184,15 @@ def test_json_escapes_them_and_keeps_the_value(text: str, capsys: pytest.Capture
     assert escape_invisible(printed) == printed and json.loads(printed) == {"text": text}
 
 
+def test_bytes_of_names_that_are_no_letters_are_shown_as_an_index_shows_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = os.fsdecode(b"lat\xe9in.idx")
+    streams.emit(name)
+    streams.say(name)
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == "lat\ufffdin.idx\n"
+
+
 def test_stripping_keeps_words_apart() -> None:
     assert strip_invisible("When\u200b is\u2028it\x0b?") == "When is it ?"

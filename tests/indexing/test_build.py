@@ -533,6 +533,17 @@ def test_an_index_says_the_length_that_was_read(tmp_path: Path, model: FakeModel
     assert make(joined_movie, tmp_path / "a.idx", model).nothing_to_do
 
 
+def test_a_length_that_is_off_by_less_than_a_second_is_corrected_with_a_note(tmp_path: Path, model: FakeModel) -> None:
+    """A program stream has no length in its header: FFmpeg estimates it from the rate of the last bytes."""
+    path = write(tmp_path / "a.vob", [image for seed in range(4) for image in scene(seed, 50)], codec="mpeg2video")
+    header = probe(path).duration
+    report = build(path, model=model)
+    with IndexFile(report.index) as index:
+        assert index.meta.movie["duration"] == index.segments[-1].end == pytest.approx(8.0)
+    assert 0.3 < abs(header - 8.0) < 2.0
+    assert [note.kind for note in report.notes] == ["length"] and "lasts 8.00 s, although" in report.notes[0].text
+
+
 def test_tags_are_stored_and_enter_no_prompt(movie: Path, tmp_path: Path) -> None:
     """What is asked of the language model, while building and asking, is the same token for token without them."""
     prompts, plain, tagged = [], fake_model(), fake_model()

@@ -35,6 +35,20 @@ def test_an_encrypted_mp4(tmp_path: Path, flags: str) -> None:
     assert "is encrypted" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("#EXT-X-TARGETDURATION:6\n#EXTINF:6,\na.ts\n#EXT-X-ENDLIST", "only names other files. Get"),
+        ('#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://x"\n#EXTINF:6,\na.ts', "its pieces are encrypted"),
+        ("#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8", "only names other files. Get"),
+    ],
+)
+def test_a_playlist(tmp_path: Path, lines: str, words: str) -> None:
+    path = tmp_path / "a.m3u8"
+    path.write_text(f"#EXTM3U\n{lines}\n")
+    assert "not a movie but a playlist" in refusal(path) and words in refusal(path)
+
+
 def scramble_transport_stream(data: bytes, number: int) -> bytes:
     """Set the scrambling flag of one stream's packets, and change their bytes."""
     scrambled = bytearray(data)

@@ -201,6 +201,12 @@ def jumped(folder: Path, name: str) -> Path:
     return join(folder / name, first, counted(folder / "second.ts", 100, sound=(0.0, 4.0)))
 
 
+def stepping_back(folder: Path, name: str) -> Path:
+    """The second recording's clock begins half a second before the first one's end."""
+    first = counted(folder / "first.ts", 100, start=60.0)
+    return join(folder / name, first, counted(folder / "second.ts", 100, start=63.5))
+
+
 def without_its_end(folder: Path, name: str) -> Path:
     """An edit list shows only half of the pictures, from the 13th on."""
     data = bytearray(counted(folder / name).read_bytes())
@@ -226,6 +232,7 @@ DIFFICULT: dict[str, tuple[Callable[[Path], Path], list[tuple[float, float]], st
     "repeated pictures": (fixture("repeated_pictures.ogv"), [(0.5, 2.0), (10.0, 11.5)], ""),
     "raw stream": (lambda f: counted(f / "m.h264"), [(0.5, 2.0), (5.0, 6.0)], "no times of their own"),
     "B-frames in AVI": (lambda f: counted(f / "m.avi", codec="mpeg4"), [(0.5, 2.0), (5.0, 5.9)], ""),
+    "H.264 in AVI": (lambda f: counted(f / "m.avi"), [(0.5, 2.0), (5.0, 5.9)], "no times of their own"),
     "motion JPEG": (
         lambda f: counted(f / "m.avi", codec="mjpeg", pix_fmt="yuvj420p", options={}),
         [(0.5, 2.0), (5.0, 6.0)],
@@ -244,6 +251,7 @@ DIFFICULT: dict[str, tuple[Callable[[Path], Path], list[tuple[float, float]], st
         "clock jumps",
     ),
     "a clock that goes back": (lambda f: jumped(f, "m.ts"), [(0.5, 2.0), (3.0, 5.0), (6.0, 7.5)], "clock jumps"),
+    "a clock that steps back": (lambda f: stepping_back(f, "m.ts"), [(0.5, 2.0), (5.0, 7.0)], "clock jumps"),
     "open groups": (
         lambda f: counted(f / "m.mkv", options={"x264-params": "open-gop=1:bframes=3:keyint=25"}),
         [(1.3, 2.6), (5.0, 6.0)],

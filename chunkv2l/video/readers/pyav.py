@@ -26,7 +26,7 @@ from chunkv2l.video.container import is_flush, open_container, origin, packets
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, shown_width, turns
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
-from chunkv2l.video.readers.timestamps import Clock, DamageLog
+from chunkv2l.video.readers.timestamps import Clock, CodedOrder, DamageLog
 
 if TYPE_CHECKING:
     import torch
@@ -123,6 +123,7 @@ class PyAVReader:
     ) -> None:
         self._info, self.gpu = info, gpu
         self._notes = Notes() if notes is None else notes
+        self._has_encrypted = False
         self._open()
 
     def _open(self) -> None:
@@ -143,7 +144,7 @@ class PyAVReader:
         scalers = Scalers()
         damage = DamageLog(start, self._notes)
         clock = Clock(self._info, start, self._notes)
-        for stamp, raw in self._decode_from(start, damage):
+        for stamp, raw, shown_for in self._decode_from(start, damage):
             time = clock.read(stamp)
             if time is None:
                 continue
@@ -153,7 +154,7 @@ class PyAVReader:
                 damage.record_good(time)
             if time >= start - 1e-6:
                 width = shown_width(raw.width, self._stream)
-                yield AVFrame(time, float((raw.duration or 0) * self._base), width, raw, scalers)
+                yield AVFrame(time, float((shown_for or 0) * self._base), width, raw, scalers)
         damage.close()
 
     def close(self) -> None:
@@ -161,11 +162,23 @@ class PyAVReader:
 
     def _stamp(self, item: Any) -> float | None:
         """Return when a packet or a raw frame is shown by the file's clock, seconds on the timeline."""
-        stamp = item.pts if item.pts is not None else item.dts
+        has_shown = item.pts is not None and not self._info.has_coded_order
+        return self._to_seconds(item.pts if has_shown else item.dts)
+
+    def _note_encryption(self, time: float | None) -> None:
+        """Note the first picture that is encrypted, in a movie whose beginning isn't."""
+        if not self._has_encrypted:
+            where = "" if time is None else f" from {max(0.0, time):.2f} s on"
+            self._notes.add(
+                "pictures", f"Pictures{where} are encrypted (DRM), and left out: get a copy without encryption."
+            )
+        self._has_encrypted = True
+
+    def _to_seconds(self, stamp: int | None) -> float | None:
         return None if stamp is None else float(stamp * self._base - self._origin)
 
-    def _decode_from(self, start: float, damage: DamageLog) -> Iterator[tuple[float | None, Any]]:
-        """Yield stamps (seconds) and raw frames, from the one on screen at `start` or from one before it."""
+    def _decode_from(self, start: float, damage: DamageLog) -> Iterator[tuple[float | None, Any, int | None]]:
+        """Yield stamps (seconds), raw frames and durations (ticks), from the frame on screen at `start` or before."""
         backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]  # seconds before `start`
         for back in backs:
             if back < start:
@@ -185,13 +198,14 @@ class PyAVReader:
                 yield from frames
                 return
 
-    def _decode(self, damage: DamageLog) -> Iterator[tuple[float | None, Any]]:
-        """Yield stamps and raw frames; packets that fail are counted and passed over.
+    def _decode(self, damage: DamageLog) -> Iterator[tuple[float | None, Any, int | None]]:
+        """Yield stamps, raw frames and their durations; packets that fail are counted and passed over.
 
         An empty packet repeats the picture before it (Theora, and AVI captures, write these while nothing moves).
         """
         failures = 0
-        repeats: list[float] = []  # stamps, ascending, of empty packets whose picture isn't decoded yet
+        repeats: list[tuple[float, int]] = []  # stamps, ascending, and durations of empty packets, not yet repeated
+        order = CodedOrder() if self._info.has_coded_order else None
         last: Any = None
         while True:
             try:
@@ -199,21 +213,26 @@ class PyAVReader:
                     failures = 0
                     if not packet.size and not is_flush(packet):
                         if (stamp := self._stamp(packet)) is not None:
-                            insort(repeats, stamp)
+                            insort(repeats, (stamp, packet.duration or 0))
                         continue
+                    if packet.size and packet.has_sidedata("encryption_info"):
+                        self._note_encryption(self._stamp(packet))
+                        continue
+                    if order is not None and packet.size:
+                        order.push(packet)
                     try:
                         frames = packet.decode()
                     except av.FFmpegError:
                         damage.record_bad()
                         continue
                     for frame in frames:
-                        stamp = self._stamp(frame)
-                        while repeats and last is not None and stamp is not None and repeats[0] < stamp:
-                            yield repeats.pop(0), last
-                        yield stamp, frame
+                        stamp = self._stamp(frame) if order is None else self._to_seconds(order.pop(frame))
+                        while repeats and last is not None and stamp is not None and repeats[0][0] < stamp:
+                            yield repeats[0][0], last, repeats.pop(0)[1]
+                        yield stamp, frame, frame.duration
                         last = frame
-                for stamp in repeats if last is not None else ():
-                    yield stamp, last
+                for stamp, duration in repeats if last is not None else ():
+                    yield stamp, last, duration
                 return
             except av.FFmpegError as error:  # the demuxer fails: try again behind this position
                 damage.record_bad()

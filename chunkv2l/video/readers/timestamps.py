@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections import deque
+from typing import Any
 
 from chunkv2l.sanitize import plural
 from chunkv2l.video.notes import Notes
@@ -12,6 +15,8 @@ MAX_HOLD = 12 * 3600.0
 """Seconds that one picture may stay on screen: a night."""
 _OUT_OF_ORDER = 1.0  # seconds: a stamp that goes back by less belongs to a frame out of order
 _BEYOND_END = 60.0  # seconds beyond the header's end that a gap may reach
+_BEHIND = 3  # frames in a row, ascending, that lie behind the one before them: the clock went back
+_LONG_GAP = 90.0  # seconds without a picture that are worth a note
 _QUIET = 1.0  # seconds of good pictures that end a damaged interval
 
 
@@ -25,13 +30,40 @@ def is_torn(time: float, last: float, duration: float) -> bool:
     return not last - _OUT_OF_ORDER <= time <= latest
 
 
+class CodedOrder:
+    """Times of frames in files that say only when a picture is decoded, as AVI does of H.264.
+
+    FFmpeg takes the times to decode for the times to show, in which B pictures would run backwards. Frames leave the
+    decoder in the order in which they are shown, so each takes the earliest time that is left.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[int] = deque()  # ticks at which packets are decoded whose frames are to come
+        self._delay: int | None = None  # packets that the decoder takes before it gives the first frame
+
+    def push(self, packet: Any) -> None:
+        """Take note of a packet that goes into the decoder."""
+        if packet.dts is not None:
+            self._waiting.append(packet.dts)
+
+    def pop(self, frame: Any) -> int | None:
+        """Return when the next frame that leaves the decoder is shown, ticks; None where the file doesn't say."""
+        if frame.dts is not None:
+            ahead = bisect_right(self._waiting, frame.dts)
+            self._delay = ahead if self._delay is None else self._delay
+            for _ in range(min(ahead - self._delay, len(self._waiting) - 1)):  # lost: it could not be decoded
+                self._waiting.popleft()
+        return self._waiting.popleft() if self._waiting else None
+
+
 class Clock:
     """Turns the stamps of a movie's frames, in order, into times on its timeline.
 
     Gaps are time: a recorder with a variable frame rate writes no frame while nothing moves, and the picture before a
     gap stays on screen. But after a damaged stamp, or where recordings were joined without new stamps, one picture
     would stay for years, or time would run backwards. There, the next frame is taken to follow one frame interval
-    later, and a note names the time.
+    later, and a note names the time. A frame or two that lie behind the one before them are out of order, and dropped;
+    more are where the clock went back.
 
     Args:
         start: where reading starts, seconds. Jumps before it are mended without a note.
@@ -41,6 +73,7 @@ class Clock:
         self._info, self._start = info, start
         self._notes = Notes() if notes is None else notes
         self._last, self._shift = -1.0, 0.0
+        self._behind: list[float] = []  # stamps of the frames just dropped because they lie behind the last one
 
     def read(self, stamp: float | None) -> float | None:
         """Return when a frame is shown, seconds, later than the frame before; None if it is out of order.
@@ -56,8 +89,21 @@ class Clock:
                 self._note_jump()
                 self._shift = (self._last + step if self._last >= 0 else 0.0) - stamp
             time = stamp + self._shift
+        if stamp is not None and -1e-3 <= time <= self._last:
+            self._behind = [*self._behind, stamp] if not self._behind or stamp > self._behind[-1] else [stamp]
+            if len(self._behind) < _BEHIND:
+                return None
+            self._note_jump()
+            self._shift = self._last + step - self._behind[0]
+            time = stamp + self._shift
+        self._behind = []
         if time <= self._last or time < -1e-3:
             return None
+        if self._last >= self._start and time - self._last > _LONG_GAP:
+            text = (
+                f"Between {self._last:.2f} and {time:.2f} s the file has no picture: the one before is taken to stay."
+            )
+            self._notes.add("clock", text)
         self._last = max(time, 0.0)
         return self._last
 

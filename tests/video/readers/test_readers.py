@@ -247,7 +247,7 @@ def test_a_repeat_waits_for_the_picture_that_it_repeats(tmp_path: Path, monkeypa
         for packet in packets(container, stream):
             yield packet
             if packet.size:
-                yield SimpleNamespace(size=0, pts=packet.pts + 20, dts=packet.dts)  # Matroska's ticks are milliseconds
+                yield SimpleNamespace(size=0, pts=packet.pts + 20, dts=packet.dts, duration=20)  # milliseconds
 
     monkeypatch.setattr("chunkv2l.video.readers.pyav.packets", with_repeats)
     doubled = list(read_frames(info))

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import read_frames
 from chunkv2l.video.readers.decord import decord_installed
-from chunkv2l.video.readers.timestamps import MAX_HOLD, Clock
+from chunkv2l.video.readers.timestamps import MAX_HOLD, Clock, CodedOrder
 from chunkv2l.video.segmentation import detect
 from chunkv2l.video.settings import SegmentationSettings
 from tests.helpers.media import scene, write
@@ -38,9 +40,12 @@ def read(stamps: Iterable[float | None], duration: float = 10.0, start: float = 
 def test_gaps_are_time(caplog: pytest.LogCaptureFixture) -> None:
     stamps = [0.0, 0.04, 30.0, 90.5, 91.0]
     assert read(stamps, duration=91.04) == stamps
+    assert not caplog.messages
     night = [0.0, 11.9 * 3600, 23.8 * 3600]
     assert read(night, duration=DAY) == night
-    assert not caplog.messages
+    assert caplog.messages[0] == (
+        "Between 0.00 and 42840.00 s the file has no picture: the one before is taken to stay."
+    )
 
 
 def test_no_gap_reaches_far_beyond_the_headers_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,6 +73,46 @@ def test_a_clock_that_is_set_back_goes_on() -> None:
 
 def test_frames_out_of_order_and_before_the_start_are_not_shown() -> None:
     assert read([-0.08, 0.0, 0.08, 0.04, 0.08, 0.12]) == [None, 0.0, 0.08, None, None, 0.12]
+
+
+def test_a_clock_that_goes_back_by_less_than_a_second_loses_no_time(caplog: pytest.LogCaptureFixture) -> None:
+    assert read([0.0, 0.4, 0.8, 0.3, 0.34, 0.38, 0.42]) == [0.0, 0.4, 0.8, None, None, 0.92, 0.96]
+    assert caplog.messages == ["The movie's clock jumps at 0.80 s; what follows is taken to go on there."]
+
+
+class Coded:
+    """A packet or a frame with the time at which it is decoded."""
+
+    def __init__(self, dts: int | None) -> None:
+        self.dts = dts
+
+
+def test_frames_take_the_times_of_their_packets_in_order() -> None:
+    order = CodedOrder()
+    times = []
+    for number in range(10):  # a decoder that gives a frame for the packet two before; the fifth packet is lost
+        order.push(Coded(number))
+        if number >= 2 and number != 6:
+            times.append(order.pop(Coded(number)))
+    times += [order.pop(Coded(None)), order.pop(Coded(None)), order.pop(Coded(None))]
+    assert times == [0, 1, 2, 3, 5, 6, 7, 8, 9, None]
+
+
+def test_avi_with_b_frames_shows_every_picture(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.avi", scene(1, 60), options={"bf": "3"})
+    assert [frame.time for frame in read_frames(probe(path))] == pytest.approx([n / 25 for n in range(60)])
+
+
+def test_a_raw_stream_has_the_rate_that_it_is_coded_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.h264"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for image in scene(1, 60):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(video.encode())
+    assert probe(path).fps == 30.0 and probe(path).duration == pytest.approx(2.0)
+    assert [frame.time for frame in read_frames(probe(path))] == pytest.approx([n / 30 for n in range(60)])
 
 
 def test_frames_without_a_stamp_follow_each_other() -> None:
@@ -130,7 +175,8 @@ def test_a_broken_clock_makes_no_day_of_one_picture(
 def test_a_gap_of_hours_stays_and_is_split(reader: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     segments = detect(broken(tmp_path / "a.mkv", 5 * 3600.0), SegmentationSettings(reader=reader))
     assert segments[-1].end == pytest.approx(5 * 3600 + 3, abs=0.05)
-    assert len(segments) >= 5 * 3600 / 16 and not caplog.messages
+    (message,) = caplog.messages
+    assert len(segments) >= 5 * 3600 / 16 and "the file has no picture" in message
 
 
 def test_thousands_of_cuts_reported_at_once(tmp_path: Path) -> None:
