@@ -21,7 +21,7 @@ _FLASH: Final = 0.1  # seconds of a cue that only bridges two others
 _ROLLING_SHARE: Final = 0.5  # of the cues that touch the one before them: more, and the file's captions roll
 _ROLLING_LINES: Final = 8  # lines of a cue that are compared with those of the one before
 
-_TIME = r"-?(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,:;](\d{1,9}))?"
+_TIME = r"-?(?:(\d{1,4}) ?: ?)?(\d{1,2}) ?: ?(\d{1,2})(?: ?[.,:;] ?(\d{1,9}))?"  # translators put spaces into times
 _ARROW = r"(?:[-–—−]{1,5}\s?(?:>|&gt;)|→|⟶)"
 _TIMES = re.compile(rf"\s*{_TIME}\s*{_ARROW}\s*{_TIME}(?:\s.*)?", re.DOTALL)
 _ARROWS = re.compile(_ARROW)
@@ -160,7 +160,7 @@ def _raw_cues(text: str, problems: list[str]) -> Iterator[_RawCue]:
 
 def _looks_like_times(line: str) -> bool:
     """Return True if a line begins or ends like a line of times, but isn't any."""
-    return bool(re.match(r"\s*\d{1,4}:\d{1,2}.*-->|\s*-->\s*\d{1,4}:", line))
+    return bool(re.match(r"\s*\d{1,4} ?: ?\d{1,2}.*-->|\s*-->\s*\d{1,4} ?:", line))
 
 
 def _without_name(block: list[str], is_vtt: bool, has_text: bool) -> list[str]:

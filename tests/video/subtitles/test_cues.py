@@ -65,6 +65,12 @@ def test_what_is_often_missing() -> None:
     assert texts("1\n00:00:01,000 --> 00:00:02,000\nHe turns -> there.\n1984\n\n") == ["He turns -> there. 1984"]
 
 
+@pytest.mark.parametrize("times", ["00: 00: 01, 500 --> 00: 00: 02, 000", "00:00:01 ,500 -- > 00:00:02 ,000"])
+def test_spaces_within_times_as_translators_put_them(times: str) -> None:
+    problems: list[str] = []
+    assert parse(f"1\n{times}\nHello.\n", problems) == [Cue(1.5, 2.0, "Hello.")] and problems == []
+
+
 def test_overlapping_cues_are_ordered_by_their_start_and_told_once() -> None:
     cue = "00:00:0{},000 --> 00:00:0{},000\n{}\n\n"
     content = cue.format(4, 9, "Later.") + cue.format(1, 6, "First.") + cue.format(2, 3, "Inside.") * 2
