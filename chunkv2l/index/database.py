@@ -27,10 +27,12 @@ from chunkv2l.sanitize import quoted
 READING_SECONDS: Final = 3.0
 """CPU seconds that one reading may take; those of 100,000 segments take less than one."""
 CHECK_SECONDS: Final = 600.0
-"""CPU seconds that checking a whole file may take, which may have gigabytes."""
+"""CPU seconds that checking a whole file may take at the most, which may have gigabytes."""
+_CHECK_BYTES: Final = 1 << 20  # bytes that checking reads in a CPU second, at the least
 SIDECARS: Final = ("-journal", "-wal", "-shm")
 """Endings of the files that SQLite puts beside a database while it is written."""
 _STEPS: Final = 4000  # of SQLite's machine between two looks at the clock: some 50 µs
+_BUDGET, _SIGNAL = "budget", "signal"  # why a reading was stopped
 _LONGEST: Final = 80 << 20  # bytes of a value, the largest code with its header included
 _HOLES: Final = 64 << 20  # bytes of a file that may be holes
 
@@ -57,10 +59,11 @@ class Database:
         self._lock = threading.RLock()
         self._is_open = True
         self._end = 0.0
+        self._stopped: str | None = None
         uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro{'&immutable=1' if finished else ''}"
         with explain_damage(path):
             self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5, check_same_thread=False)
-        self._connection.set_progress_handler(self._is_budget_spent, _STEPS)
+        self._connection.set_progress_handler(self._watch().__next__, _STEPS)
         self.limit_values(_LONGEST)
         try:
             with self.reading():
@@ -101,6 +104,11 @@ class Database:
         """Refuse changes of temporary tables, too, from now on."""
         self._connection.execute("PRAGMA query_only = ON")
 
+    @property
+    def check_seconds(self) -> float:
+        """Return the CPU seconds that checking the whole file may take."""
+        return min(CHECK_SECONDS, READING_SECONDS + self.bytes / _CHECK_BYTES)
+
     @contextlib.contextmanager
     def reading(self, seconds: float = READING_SECONDS) -> Iterator[None]:
         """Give the file to one thread for a reading; what is wrong in it becomes a sentence.
@@ -115,18 +123,32 @@ class Database:
         with self._lock, explain_damage(self.path):
             if not self._is_open:
                 raise ChunkV2LError(f"{self.path} has been closed: open it again.")
-            self._end = time.thread_time() + seconds
+            self._end, self._stopped = time.thread_time() + seconds, None
             try:
                 yield
-            except sqlite3.OperationalError as error:
-                if "interrupted" not in str(error):
-                    raise
-                if not self._is_budget_spent():  # Ctrl+C was heard inside of SQLite
+            except sqlite3.Error as error:  # full-text search has other words for an interruption
+                if self._stopped == _BUDGET:
+                    raise Malformed("reading it takes longer than an index of its size can take") from error
+                if self._stopped == _SIGNAL or "interrupted" in str(error):
                     raise KeyboardInterrupt from error
-                raise Malformed("reading it takes longer than an index of its size can take") from error
+                raise
+            if self._stopped == _SIGNAL:
+                raise KeyboardInterrupt
 
-    def _is_budget_spent(self) -> bool:
-        return time.thread_time() > self._end
+    def _watch(self) -> Iterator[bool]:
+        """Yield for SQLite whether to stop: the budget is spent, or Ctrl+C was heard.
+
+        A generator, as Python raises KeyboardInterrupt where it goes on, which is inside of `try`; in a function it
+        would be in front of it, and SQLite's caller would never know.
+        """
+        while True:
+            try:
+                while True:
+                    if time.thread_time() > self._end:
+                        self._stopped = self._stopped or _BUDGET
+                    yield self._stopped is not None
+            except KeyboardInterrupt:
+                self._stopped = _SIGNAL
 
     def check_structure(self, most: int, quick: bool = False) -> list[str]:
         """Let SQLite check its pages and tables, in a thread, so that Ctrl+C is heard meanwhile.
@@ -142,7 +164,7 @@ class Database:
 
         def check() -> None:
             try:
-                with self.reading(CHECK_SECONDS):
+                with self.reading(self.check_seconds):
                     lines = self.execute(f"PRAGMA {'quick' if quick else 'integrity'}_check({most})").fetchall()
                     findings.extend(quoted(line) for (line,) in lines if line != "ok")
             except (InputError, KeyboardInterrupt) as error:

@@ -216,11 +216,13 @@ class IndexFile:
         """
         count, most = len(self.sentences()), 2 * MAX_KEY + HEADER_ROOM
         with self._database.reading():
-            (present,) = self._database.execute(
-                "SELECT count(*) FROM (SELECT 1 FROM sentences WHERE vector IS NOT NULL LIMIT ?)", (count,)
-            ).fetchone()
-        if not present:
-            return None
+            sizes = self._database.execute(
+                "SELECT length(vector) FROM sentences WHERE vector IS NOT NULL ORDER BY id LIMIT ?", (count,)
+            ).fetchall()
+            if not sizes:
+                return None
+            if any(size > most for (size,) in sizes) or sum(size for (size,) in sizes) > self._database.bytes:
+                raise Malformed("it is too small for that many sentences' vectors")
         vectors: list[Tensor] = []
         for number in range(count):
             with self._database.reading():

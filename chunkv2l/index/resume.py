@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from chunkv2l.errors import InputError
-from chunkv2l.index.database import CHECK_SECONDS, Database, name_blob
+from chunkv2l.index.database import Database, name_blob
 from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.meta import Meta, read_meta
 from chunkv2l.index.rows import MAX_TAG, MAX_TAGS, check_chapters, check_segments, check_tags
@@ -91,7 +91,7 @@ def _check_search_is_empty(database: Database) -> None:
 def _check_digests(database: Database, meta: Meta) -> None:
     recorded = meta.extra.get(KEY, {})
     for table, columns in COLUMNS.items():
-        with database.reading(CHECK_SECONDS):
+        with database.reading(database.check_seconds):
             digest = extend_digest("", database.execute(f"SELECT {columns} FROM {table} ORDER BY id"))
             if not isinstance(recorded, dict) or recorded.get(table, "") != digest:
                 raise Malformed(f"its {table} aren't those that were stored")

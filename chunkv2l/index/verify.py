@@ -19,7 +19,7 @@ from PIL import Image
 
 from chunkv2l.channels.cues import SOURCES, ChannelCue
 from chunkv2l.errors import InputError
-from chunkv2l.index.database import CHECK_SECONDS, Database
+from chunkv2l.index.database import Database
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.rows import SegmentRow
 from chunkv2l.index.schema import Malformed, apply_migrations
@@ -123,7 +123,7 @@ def _check_search(path: Path, segments: tuple[SegmentRow, ...]) -> list[str]:
         with (
             contextlib.closing(Database(path)) as database,
             contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
-            database.reading(CHECK_SECONDS),
+            database.reading(database.check_seconds),
         ):
             _index_texts(fresh, segments)
             for connection in (database.connection, fresh):

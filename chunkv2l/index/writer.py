@@ -27,7 +27,8 @@ from chunkv2l.index.digests import KEY, extend_digest
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING, MAX_NOTES
 from chunkv2l.index.resume import check_part
-from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, apply_migrations, part_path
+from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, Malformed, apply_migrations, part_path
+from chunkv2l.index.validation import check_schema
 from chunkv2l.sanitize import canonical_json
 
 logger = logging.getLogger(__name__)
@@ -144,6 +145,10 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._prepare(connection)
+        except Malformed as error:
+            logger.warning("%s can't be gone on with (%s): starting over.", self.path, error)
+            self._remove(connection)
+            return self._open()
         except sqlite3.Error as error:
             connection.close()
             raise _opening_error(error, self.out) from error
@@ -163,6 +168,7 @@ class Writer:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make or bring up to date the tables; Malformed where those of an earlier version aren't what they were."""
         if not self.path.exists():
             raise InputError(f"Another build of {self.out} finished just now: run the command again.")
         application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
@@ -175,6 +181,7 @@ class Writer:
         elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION or _is_wal(connection):
             raise InputError(f"{self.path} isn't an unfinished index of this version: remove it and build again.")
         elif version < SCHEMA_VERSION:
+            check_schema(connection, version)
             apply_migrations(connection, version)
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
@@ -188,10 +195,13 @@ class Writer:
 
     def discard(self) -> None:
         """Remove the .part and unlock."""
+        self._remove(self._connection)
+
+    def _remove(self, connection: sqlite3.Connection) -> None:
         if os.name == "nt":
-            self.close()  # Windows removes no open file
+            connection.close()  # Windows removes no open file
         self.path.unlink(missing_ok=True)  # while locked: whoever else holds the old file finds its name gone
-        self.close()
+        connection.close()
 
     def read_meta(self) -> dict[str, Any]:
         """Return the meta table, values decoded from JSON."""

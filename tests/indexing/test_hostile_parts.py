@@ -102,6 +102,8 @@ def scribble(path: Path) -> None:
         lambda path: change(path, "CREATE TRIGGER t AFTER INSERT ON segments BEGIN UPDATE segments SET mu = 1; END"),
         lambda path: change(path, "CREATE VIEW v AS SELECT * FROM segments"),
         lambda path: change(path, "DROP TABLE similar"),
+        lambda path: change(path, "PRAGMA user_version = 1"),
+        lambda path: change(path, "PRAGMA user_version = 1", "CREATE VIEW v AS SELECT * FROM segments"),
         lambda path: change(path, "UPDATE words_config SET v = NULL"),
         scribble,
     ],
