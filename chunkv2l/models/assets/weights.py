@@ -18,6 +18,7 @@ from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write, check_safetensors
+from chunkv2l.sanitize import quoted
 
 SCALE = ".scale"
 MAX_FILE: Final = 512 << 20
@@ -119,11 +120,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} can't be read as a safetensors file ({error}): fetch it again.") from None
+        raise InputError(f"{path} can't be read as a safetensors file ({quoted(error)}): fetch it again.") from None
     try:
         return unpack(tensors), metadata
     except InputError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+        raise InputError(f"{path} is damaged: {quoted(error)}") from None
 
 
 def _axes(shape: torch.Size) -> list[int]:

@@ -27,6 +27,7 @@ from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
 from chunkv2l.models.mini.vlm import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
 from chunkv2l.models.model import Available, Comparison, Model
 from chunkv2l.models.sentence import minilm
+from chunkv2l.sanitize import quoted
 
 SHIPPED: Final = Path(__file__).parent
 READER, HYPERNET = "reader.safetensors", "hypernet.safetensors"
@@ -196,7 +197,7 @@ def reads_tags(path: Path) -> bool:
         with safe_open(path, framework="pt") as file:
             return (file.metadata() or {}).get(TAGS) == "true"
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} can't be read as a safetensors file ({error}): fetch it again.") from None
+        raise InputError(f"{path} can't be read as a safetensors file ({quoted(error)}): fetch it again.") from None
 
 
 def adapt(language: Mapping[str, Tensor], path: Path) -> Connector:
@@ -215,7 +216,7 @@ def adapt(language: Mapping[str, Tensor], path: Path) -> Connector:
         connector = read_connector(_strip_prefix(state, "connector."), language["model.embed_tokens.weight"].shape[1])
         merge(language, _strip_prefix(state, "lora."))
     except InputError as error:
-        raise InputError(f"{path} isn't a reader of mini's: {error}") from None
+        raise InputError(f"{path} isn't a reader of mini's: {quoted(error)}") from None
     return connector
 
 
@@ -289,7 +290,7 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
         try:
             keys = _build_keys(_strip_prefix(state, "keys."))
         except InputError as error:
-            raise InputError(f"{path} has keys that can't be used: {error}") from None
+            raise InputError(f"{path} has keys that can't be used: {quoted(error)}") from None
     c = network.config
     if (c.num_layers, c.hidden_size, c.intermediate_size) != SIZES:
         raise InputError(

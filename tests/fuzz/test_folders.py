@@ -1,0 +1,16 @@
+"""`make fuzz` for model folders, and a second of it in the default run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.fuzz_folders import Target
+from tests.fuzz.harness import fuzz
+
+
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.fuzz)])
+def test_any_model_folder_is_refused_or_read(tmp_path: Path, seconds: float) -> None:
+    target = fuzz(Target(tmp_path), seconds)
+    assert target.refused > 20 and target.read > 0
