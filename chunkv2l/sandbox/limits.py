@@ -58,15 +58,25 @@ def set_limits(limits: Limits) -> None:
         return
     import resource
 
+    limit_memory(limits.memory)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime) + 1
     for resource_number, value in (
-        (resource.RLIMIT_DATA, _data_bytes() + limits.memory),
         (resource.RLIMIT_CPU, spent + limits.seconds),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
     ):
+        with suppress(ValueError, OSError):  # a stricter limit is in force already
+            resource.setrlimit(resource_number, (value, value))
+
+
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has now, and leave none of them in a file when it crashes."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for resource_number, value in ((resource.RLIMIT_DATA, _data_bytes() + more), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # a stricter limit is in force already
             resource.setrlimit(resource_number, (value, value))
 

@@ -2,21 +2,47 @@
 
 The arrays' bytes go into a file in memory; the other side gets its descriptor and reads it at once. Through a pipe they
 would come 64 KB at a time, and a thread that shares its interpreter with a busy one waits for each piece. What is
-received is unpickled: the other side must be a process that this one started.
+received is unpickled, and the other side may be taken over by the movie that it reads: only numbers, texts, arrays and
+the values of `chunkv2l.video` come out, and nothing else is called.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import socket
 import struct
+from collections.abc import Iterable
+from dataclasses import is_dataclass
 from typing import Any, Final
 
 import numpy as np
 
 AVAILABLE: Final = hasattr(os, "memfd_create")
 _LENGTH: Final = struct.Struct("!Q")
+_MOST: Final = 64 << 20  # bytes of a message without its arrays
+_OF_NUMPY: Final = frozenset(
+    (
+        *(("numpy", name) for name in ("dtype", "ndarray")),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    )
+)
+"""The names in pickled arrays and numbers; NumPy 2 has renamed its core."""
+
+
+class _Values(pickle.Unpickler):
+    """Refuses every name but those of arrays, and of dataclasses and named tuples that reading a movie makes."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _OF_NUMPY:
+            return super().find_class(module, name)
+        if module.startswith("chunkv2l.video.") and "." not in name:
+            value = super().find_class(module, name)
+            if isinstance(value, type) and (is_dataclass(value) or hasattr(value, "_fields")):
+                return value
+        raise pickle.UnpicklingError(f"{module}.{name} is no value")
 
 
 def send(connection: socket.socket, message: object) -> None:
@@ -42,12 +68,15 @@ def receive(connection: socket.socket) -> Any:
     """Return the next object; its arrays share one writable buffer.
 
     Raises:
-        EOFError: the other side has ended.
+        EOFError: the other side has ended, or sent something else than values.
     """
     start, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     try:
         start += _read_exactly(connection, _LENGTH.size - len(start))
-        head, sizes = pickle.loads(_read_exactly(connection, *_LENGTH.unpack(start)))
+        (length,) = _LENGTH.unpack(start)
+        if length > _MOST or not descriptors:
+            raise EOFError("the other side has sent something else")
+        head, sizes = _load(_read_exactly(connection, length))
         buffer = np.empty(sum(sizes), np.uint8).data
         with open(descriptors.pop(), "rb", buffering=0) as file:
             if buffer and file.readinto(buffer) != len(buffer):
@@ -59,7 +88,14 @@ def receive(connection: socket.socket) -> Any:
     for size in sizes:
         arrays.append(buffer[offset : offset + size])
         offset += size
-    return pickle.loads(head, buffers=arrays)
+    return _load(head, arrays)
+
+
+def _load(data: bytes, arrays: Iterable[memoryview] = ()) -> Any:
+    try:
+        return _Values(io.BytesIO(data), buffers=arrays).load()
+    except pickle.UnpicklingError as error:
+        raise EOFError(f"the other side has sent something else: {error}") from error
 
 
 def _read_exactly(connection: socket.socket, count: int) -> bytes:

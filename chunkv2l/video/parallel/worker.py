@@ -23,6 +23,7 @@ from typing import IO, Final, Literal
 import cv2
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.sandbox.limits import limit_memory
 from chunkv2l.video.child import end_with_parent
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Note, Notes
@@ -33,6 +34,8 @@ from chunkv2l.video.settings import SegmentationSettings
 GO_ON: Final = b"+"
 HEARTBEAT: Final = 5.0
 """Seconds between signs of life."""
+MEMORY: Final = 8 << 30
+"""Bytes that reading may take on the CPU besides frames that are kept: sixty of 8192 × 4320 pixels of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def serve(requests: IO[bytes], outbox: Outbox) -> None:
     task: Task = pickle.load(requests)
     end_with_parent(task.parent)
     Thread(target=_send_heartbeats, args=(outbox,), daemon=True).start()
+    if task.resources.gpu is None:
+        limit_memory(MEMORY + task.resources.room)
     if task.core is not None:
         os.sched_setaffinity(0, {task.core})
     cv2.setNumThreads(0)

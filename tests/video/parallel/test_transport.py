@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
 
+from chunkv2l.video.clip import Clip
+from chunkv2l.video.detectors import Segment
+from chunkv2l.video.notes import Note
 from chunkv2l.video.parallel import transport as parcels
+from chunkv2l.video.parallel.worker import Message
+from chunkv2l.video.segmentation import CutSegment
 
 pytestmark = pytest.mark.skipif(not parcels.AVAILABLE, reason="no files in memory here")
 
@@ -59,4 +66,49 @@ def test_the_other_side_ends(ends: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(EOFError):
         parcels.receive(ends[1])
     with pytest.raises(EOFError):
+        parcels.receive(ends[1])
+
+
+class Call:
+    """Pickled as a call of something."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(os.mkdir, "planted"),
+        Call(eval, "open('planted', 'w')"),
+        Call(np.load, "planted", None, True),
+        Call(pickle.loads, pickle.dumps(Call(os.mkdir, "planted"))),
+        Call(parcels.send, None, None),
+    ],
+)
+def test_nothing_that_is_received_is_called(
+    ends: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EOFError, match="something else"):
+        sent(ends, [call])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_of_movies_arrive(ends: tuple[socket.socket, socket.socket]) -> None:
+    clip = Clip((np.zeros((2, 3, 3), np.uint8),), (0.0,), 1.5, 25.0)
+    segment = CutSegment(Segment(0.0, 1.5), clip, np.ones((4, 5, 3), np.uint8)[:, ::2])
+    message = Message("segment", segment, Note("cut", "A flash."))
+    (again,) = sent(ends, message)
+    assert isinstance(again, Message) and again.segment is not None and again.note == message.note
+    assert again.segment.segment == segment.segment and np.array_equal(again.segment.clip.frames[0], clip.frames[0])
+    assert np.array_equal(again.segment.thumbnail, segment.thumbnail)
+
+
+def test_a_message_without_end_is_refused(ends: tuple[socket.socket, socket.socket]) -> None:
+    ends[0].sendall((1 << 40).to_bytes(8, "big"))
+    with pytest.raises(EOFError, match="something else"):
         parcels.receive(ends[1])
