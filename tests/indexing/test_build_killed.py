@@ -21,8 +21,9 @@ from chunkv2l.indexing import chapter_codes as grouping
 from chunkv2l.indexing.build import build
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.indexes import rows_of
-from tests.helpers.killed_builds import DELAY, DETECTOR, batches_of_eight
+from tests.helpers.killed_builds import DELAY, DETECTOR, batches_of_eight, build_with, install_channels
 from tests.helpers.movies import block_movie
+from tests.helpers.speech import write_talk
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 Deaths = list[tuple[Path, dict[str, Any]]]
@@ -50,9 +51,13 @@ def undisturbed(movie: Path) -> tuple[dict[str, Any], float]:
     return rows_of(report.index), time.perf_counter() - started
 
 
-def killed(movie: Path, deaths: Deaths) -> list[str]:
+def killed(movie: Path, deaths: Deaths, channels: Path | None = None) -> list[str]:
     """Builds that die; what became of each."""
-    task = {"movie": str(movie), "deaths": [(str(out), death) for out, death in deaths]}
+    task = {
+        "movie": str(movie),
+        "channels": channels and str(channels),
+        "deaths": [(str(out), death) for out, death in deaths],
+    }
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.killed_builds"],
         input=json.dumps(task),
@@ -139,3 +144,29 @@ def test_killed_fifty_times_at_random(movie: Path, tmp_path: Path, undisturbed: 
     rows, seconds = undisturbed
     deaths = at_random(tmp_path, 50, 1, seconds)
     check_random(movie, deaths, killed(movie, deaths), rows)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_killed_a_hundred_times_with_all_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captions, subtitles, speech, tags, chapters: whatever was stored when the process died, the rows are the same."""
+    channels = tmp_path / "channels"
+    install_channels(monkeypatch, channels)
+    movie = write_talk(tmp_path / "talk.mkv", [(float(second), second + 1.0) for second in range(1, 55, 3)], 56.0)
+    started = time.perf_counter()
+    rows = rows_of(build_with(movie, tmp_path / "whole.idx", channels, DELAY).index)
+    seconds = time.perf_counter() - started
+    assert all(rows[table] for table in ("segments", "chapters", "cues", "sentences", "tags"))
+    assert {row[4] for row in rows["cues"]} == {"given", "heard"}
+    (tmp_path / "builds").mkdir()
+    deaths = at_random(tmp_path / "builds", 75, 2, seconds)
+    fates = killed(movie, deaths, channels)
+    assert fates.count("killed") >= 100
+    unfinished = 0
+    for out in dict.fromkeys(out for out, _ in deaths):
+        if not out.exists():
+            unfinished += 1
+            build_with(movie, out, channels, 0.0)
+        assert rows_of(out) == rows and verify(out) == []
+        assert [path.name for path in out.parent.iterdir()] == [out.name]
+    assert unfinished > 20
