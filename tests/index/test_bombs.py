@@ -167,11 +167,15 @@ def test_ctrl_c_is_heard(tmp_path: Path, table: str, what: str) -> None:
         text=True,
         cwd=ROOT,
     )
-    assert process.stdout is not None and process.stdout.readline() == "reading\n"
-    time.sleep(0.3)
-    spent = cpu_seconds(process.pid)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=100)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "reading\n"
+        time.sleep(0.3)
+        spent = cpu_seconds(process.pid)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=100)
+    finally:
+        process.kill()
+        process.wait()
     assert out and "Traceback" not in errors, errors
     if spent is not None:
         assert float(out) - spent < HEARD
