@@ -22,12 +22,14 @@ from torch import Tensor
 
 from chunkv2l.errors import InputError
 from chunkv2l.files import check_safetensors, read_json
-from chunkv2l.sanitize import quoted
+from chunkv2l.sanitize import is_finite, quoted
 
 LLAMA = "model.layers.{i}.mlp.down_proj"
 SMOLVLM = "model.text_model.layers.{i}.mlp.down_proj"
-KEY = re.compile(r"(?P<before>.*?)(?P<block>\d{1,4})\.(?P<after>[^0-9]*)\.lora_(?P<factor>[AB])\.weight")
+KEY = re.compile(r"(?P<before>.*?)(?P<block>0|[1-9][0-9]{0,3})\.(?P<after>[^0-9]*)\.lora_(?P<factor>[AB])\.weight")
 MAX_RANK = 1 << 16
+MAX_ALPHA = 1e6
+PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_FILE = 16 << 30  # bytes
 UNREAD = ("use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save")
 
@@ -103,13 +105,15 @@ def load(folder: str | os.PathLike[str]) -> Factors:
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{file} can't be read ({error}).") from None
+        raise InputError(f"{file} can't be read ({quoted(error)}).") from None
     blocks: dict[str, dict[int, Tensor]] = {"A": {}, "B": {}}
     modules = set()
     for key, tensor in tensors.items():
         match = KEY.fullmatch(key)
-        if match is None or tensor.ndim != 2:
+        if match is None or tensor.ndim != 2 or not match["after"].rpartition(".")[2].isidentifier():
             raise InputError(f"{file} isn't a LoRA of one linear module per block: {quoted(key)}.")
+        if tensor.dtype not in PRECISIONS or not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{file} has values that aren't finite numbers of 16 to 64 bits: {quoted(key)}.")
         modules.add((match["before"], match["after"]))
         blocks[match["factor"]][int(match["block"])] = tensor
     count = len(blocks["A"])
@@ -120,8 +124,9 @@ def load(folder: str | os.PathLike[str]) -> Factors:
         b = torch.stack([blocks["B"][block].T for block in range(count)])
     except RuntimeError:
         raise InputError(f"{file} has blocks of different shapes.") from None
-    if a.shape[1] != config["r"]:
-        raise InputError(f"{file} has {a.shape[1]} ranks, its configuration {config['r']}.")
+    for ranks in (a.shape[1], b.shape[1]):
+        if ranks != config["r"]:
+            raise InputError(f"{file} has {ranks} ranks, its configuration {config['r']}.")
     rank = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
     return Factors(a, b.contiguous(), config["lora_alpha"] / rank, modules.pop()[1].rsplit(".", 1)[-1])
 
@@ -138,6 +143,6 @@ def _config(folder: Path) -> dict[str, Any]:
         if config.get(name):
             raise InputError(f"{file} asks for {name}, which chunkv2l's adapters don't have.")
     r, alpha = config.get("r"), config.get("lora_alpha")
-    if type(r) is not int or not 1 <= r <= MAX_RANK or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise InputError(f"{file} has no usable r and lora_alpha: {r!r}, {alpha!r}.")
+    if type(r) is not int or not 1 <= r <= MAX_RANK or not is_finite(alpha) or abs(alpha) > MAX_ALPHA:
+        raise InputError(f"{file} has no usable r and lora_alpha: {quoted(repr(r))}, {quoted(repr(alpha))}.")
     return config

@@ -163,6 +163,15 @@ KEY = "base_model.model.model.layers.{}.mlp.down_proj.lora_{}.weight"
         (lambda t: t.update({KEY.format(1, "A"): torch.zeros(8, 161)}), "different shapes"),
         (lambda t: t.update({KEY.format(1, "A"): torch.zeros(8)}), "one linear module per block"),
         (lambda t: t.update(head=torch.zeros(8, 1)), "one linear module per block: head"),
+        (lambda t: t.update({KEY.format("00", "A"): torch.zeros(8, 160)}), "every block from 0 on"),
+        (lambda t: t.update({KEY.format("\u0663", "A"): torch.zeros(8, 160)}), "one linear module per block"),
+        (lambda t: t.update({KEY.replace("down_proj", "\x1b[31m").format(0, "A"): torch.zeros(8, 160)}), "per block"),
+        (lambda t: t.update({KEY.format(0, "A"): torch.full((8, 160), torch.nan)}), "aren't finite numbers"),
+        (lambda t: t.update({KEY.format(0, "A"): torch.ones(8, 160).to(torch.int64)}), "aren't finite numbers"),
+        (
+            lambda t: t.update({key: torch.zeros(64, 5) for key in list(t) if "lora_B" in key}),
+            "has 5 ranks, its configuration 8",
+        ),
     ],
 )
 def test_other_tensors_are_refused(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], says: str) -> None:
@@ -183,6 +192,9 @@ def test_other_tensors_are_refused(tmp_path: Path, change: Callable[[dict[str, T
         ({"r": 4}, "has 8 ranks, its configuration 4"),
         ({"r": 0}, "no usable r"),
         ({"lora_alpha": None}, "no usable r and lora_alpha"),
+        ({"lora_alpha": 10**400}, "no usable r and lora_alpha"),
+        ({"lora_alpha": True}, "no usable r and lora_alpha"),
+        ({"lora_alpha": 1e300}, "no usable r and lora_alpha"),
     ],
 )
 def test_other_configurations_are_refused(tmp_path: Path, values: dict[str, object], says: str) -> None:
