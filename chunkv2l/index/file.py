@@ -221,7 +221,7 @@ class IndexFile:
             ).fetchall()
             if not sizes:
                 return None
-            if any(size > most for (size,) in sizes) or sum(size for (size,) in sizes) > self._database.bytes:
+            if sum(min(size, most) for (size,) in sizes) > self._database.bytes:
                 raise Malformed("it is too small for that many sentences' vectors")
         vectors: list[Tensor] = []
         for number in range(count):
