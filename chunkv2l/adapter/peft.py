@@ -142,7 +142,8 @@ def _config(folder: Path) -> dict[str, Any]:
     for name in UNREAD:
         if config.get(name):
             raise InputError(f"{file} asks for {name}, which chunkv2l's adapters don't have.")
-    r, alpha = config.get("r"), config.get("lora_alpha")
+    r: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
     if type(r) is not int or not 1 <= r <= MAX_RANK or not is_finite(alpha) or abs(alpha) > MAX_ALPHA:
         raise InputError(f"{file} has no usable r and lora_alpha: {quoted(repr(r))}, {quoted(repr(alpha))}.")
     return config
