@@ -18,11 +18,13 @@ def ctrl_c_reaches_the_tests() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(autouse=True)
-def builds_listen_only_where_a_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let "auto" find no recogniser: whether one is installed is no business of other tests."""
-    monkeypatch.setattr("chunkv2l.speech.choice.is_installed", lambda: False)
-    monkeypatch.setattr("chunkv2l.screen_text.choice.is_installed", lambda: False)
+@pytest.fixture(autouse=True, scope="session")
+def builds_listen_only_where_a_test_says_so() -> Iterator[None]:
+    """Let "auto" find no recogniser: whether one is installed is no business of other tests, nor of what they share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chunkv2l.speech.choice.is_installed", lambda: False)
+        patch.setattr("chunkv2l.screen_text.choice.is_installed", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)
