@@ -4,8 +4,8 @@
 
 Reads `STEM.npz` and `STEM.jsonl` of the sets below from DATA. A fifth of each set's photographs goes to `STEM_dev`, the
 others to `STEM_train`, by a hash of their file names. Of Caltech-101's names 50 are kept aside whole, in
-`caltech101_new`; photographs with these names are left out of the other sets too, which are written to OUT under their
-own names.
+`caltech101_new`, which is split in the same way, for a last stage that learns these names too; photographs with these
+names are left out of the other sets, which are written to OUT under their own names.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def main(data: Path, out: Path) -> None:
         dev = [i for i in kept if number_of(rows[i]["file"]) % 5 == 0]
         write_set(out / f"{name}_train", jpegs, rows, sorted(set(kept) - set(dev)))
         write_set(out / f"{name}_dev", jpegs, rows, dev)
-        write_set(out / f"{name}_new", jpegs, rows, sorted(set(range(len(rows))) - set(kept)))
+        spared = sorted(set(range(len(rows))) - set(kept))
+        spared_dev = [i for i in spared if number_of(rows[i]["file"]) % 5 == 0]
+        write_set(out / f"{name}_new", jpegs, rows, spared)
+        write_set(out / f"{name}_new_train", jpegs, rows, sorted(set(spared) - set(spared_dev)))
+        write_set(out / f"{name}_new_dev", jpegs, rows, spared_dev)
     lowered = {name.lower() for name in new}
     for name in WHOLE:
         jpegs, rows = read_set(data / name)
