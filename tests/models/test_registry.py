@@ -14,6 +14,7 @@ from chunkv2l.defaults import MODELS
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, ModelSpec
 from chunkv2l.models.assets import hub
+from chunkv2l.models.mini import classifier
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini import load as mini_model
 from chunkv2l.models.registry import LOADERS, find_device, loaders
@@ -77,6 +78,8 @@ def test_what_is_available(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (own / "config.json").write_text("{}")
     (own / smolvlm.PUBLISHED["smolvlm2-500m"].checkpoint).write_bytes(b"")
     tiny_mini_files.frozen(monkeypatch, empty / "other")
+    assert [item.here for item in models.available()] == [False, False, False]  # the classifier is missing
+    classifier.folder().mkdir()
     assert [item.here for item in models.available()] == [mini_model.is_folder(mini_model.SHIPPED), False, False]
     monkeypatch.setenv("CHUNKV2L_CACHE", str(empty / "cache"))
     assert [item.here for item in models.available()] == [False, True, False]
@@ -100,9 +103,10 @@ def test_fetching(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(mini_frozen, "fetch", fetch)
     monkeypatch.setattr(minilm, "fetch", fetch)
-    assert models.fetch_model("mini", empty).text == f"mini is in {empty} and {empty}."
+    monkeypatch.setattr(classifier, "fetch", fetch)
+    assert models.fetch_model("mini", empty).text == f"mini is in {empty}, {empty} and {empty}."
     assert models.fetch_model("mini").here
-    assert asked == [empty, empty, None, None]
+    assert asked == [empty, empty, empty, None, None, None]
 
 
 def test_importing_the_registry_loads_no_torch() -> None:

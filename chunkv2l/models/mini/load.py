@@ -94,7 +94,8 @@ class MiniLoader:
         folders = [mini_frozen.fetch(source), minilm.fetch(source)]
         if reads_tags(SHIPPED / READER):
             folders.append(classifier.fetch(source))
-        return Available(name, True, f"{name} is in {' and '.join(map(str, folders))}.", _TERMS)
+        *others, last = map(str, folders)
+        return Available(name, True, f"{name} is in {', '.join(others)} and {last}.", _TERMS)
 
     def compare(self, name: str, model: Model) -> Sequence[Comparison]:
         return ()
