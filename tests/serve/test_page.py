@@ -433,13 +433,15 @@ def test_the_theme_can_be_chosen_and_stays(visit: Visit) -> None:
 
 def test_a_build_is_begun_watched_and_cancelled(browser: Any, tmp_path: Path) -> None:
     block_movie(tmp_path / "new.mp4", (2.0,) * 80)
-    with running(make_service(tmp_path, model=fake_model(delay=0.02))) as site:
+    model = fake_model(delay=0.25)  # a minute, however slow the page is
+    with running(make_service(tmp_path, model=model)) as site:
         page = Visit(browser, site).page
         page.goto("/")
         page.get_by_role("button", name="Build index of new.mp4").click()
         page.get_by_text(re.compile(r"\d+ %, \d+ segments, \d:\d\d left")).wait_for(timeout=60_000)
         page.reload()  # whoever comes later sees it, too
         page.get_by_role("button", name="Cancel").click()
+        model.vlm.delay = 0.0
         page.get_by_role("button", name="Go on building of new.mp4").click(timeout=60_000)
         page.locator(".card a", has_text="new.mp4").click(timeout=120_000)
         page.wait_for_selector(".segment")
