@@ -19,6 +19,7 @@ import networkx as nx
 
 from chunkv2l import policies
 from chunkv2l.answer.answer import Answer, PartialAnswer, Route, Timing, describe_count, describe_moment
+from chunkv2l.answer.certainty import is_unsure
 from chunkv2l.answer.channels import (
     choose_quotes,
     describe_lacking,
@@ -113,6 +114,7 @@ class _Routed:
         hits: {segment: relevance} of full-text search, where the policy used it.
         follows_order: the policy went along the order in time that the question names.
         scorings: of each statement that was looked for.
+        key_evidence: of the statement that the answer rests on (`Scoring.key_evidence`).
     """
 
     weights: Mapping[Node, float]
@@ -122,6 +124,7 @@ class _Routed:
     hits: Mapping[int, float]
     follows_order: bool
     scorings: tuple[Scoring, ...]
+    key_evidence: float | None
 
 
 class Index:
@@ -285,6 +288,7 @@ class Index:
         partial_answer = PartialAnswer(spans, not_there, text or "")
         if progress is not None:
             progress(partial_answer)
+        unsure = False
         if text is None:
             with timer("compose"):
                 adapter = self.compose(routed.weights)
@@ -294,6 +298,7 @@ class Index:
                 prompt, text_tokens = self._quote_into(prompt, asked)
             with timer("generate"):
                 text, first_token_at = self._generate(prompt, adapter, partial_answer, progress)
+            unsure = not text_tokens and is_unsure(routed.key_evidence)
         timing = Timing(
             load_s=load_s,
             route_s=routed_at - started,
@@ -321,6 +326,7 @@ class Index:
             notes=asked.notes,
             prompt=prompt,
             text_tokens=text_tokens,
+            unsure=unsure,
         )
 
     def follow_up(
@@ -496,7 +502,8 @@ class Index:
         if follows_order:  # the answer is beside the segments that were scored, so it gets their share of "there"
             scores = {node: weight * (1.0 - (not_there or 0.0)) for node, weight in segment_weights.items()}
         scorings = (scoring, *scoring.others)
-        return _Routed(weights, segment_weights, scores, not_there, scoring.hits, follows_order, scorings)
+        evidence = decisive.key_evidence()
+        return _Routed(weights, segment_weights, scores, not_there, scoring.hits, follows_order, scorings, evidence)
 
     def _find_spans(self, asked: _Asked, routed: _Routed) -> tuple[Span, ...]:
         """Return the spans that answer the question, or that the answer's text comes from."""

@@ -34,6 +34,8 @@ POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapt
 """The built-in policies."""
 BUDGET: Final = 48
 """Segments that are scored for a question."""
+UNSURE_BELOW: Final = 5.5
+"""Key evidence below which a generated answer is unsure (docs/measurements.md#unsure-answers)."""
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8642

@@ -35,6 +35,7 @@ COMMANDS = {
     "random-smolvlm": "evaluation.movies.random_smolvlm",
     "report": "evaluation.report.report",
     "serving": "evaluation.benchmarks.serving",
+    "unsure": "evaluation.benchmarks.unsure",
 }
 
 

@@ -17,6 +17,7 @@ import torch
 import chunkv2l
 from chunkv2l import ask as asking
 from chunkv2l.adapter.algebra import concat
+from chunkv2l.answer import certainty
 from chunkv2l.answer.answer import Answer, PartialAnswer, describe_moment
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans
 from chunkv2l.ask import Index
@@ -28,8 +29,9 @@ from chunkv2l.query.parse import statement
 from chunkv2l.query.query import Query
 from chunkv2l.timecode import between
 from tests.helpers import indexes
-from tests.helpers.fake_vlm import FakeModel, fake_model
+from tests.helpers.fake_vlm import HIDDEN, FakeModel, fake_model
 from tests.helpers.frames2lora import MODEL, hypernet_file
+from tests.helpers.keyed import by_words, random_keys, unit_keys
 from tests.helpers.written import CAPTIONS, random_codes, write_index
 
 WHEN = "When does a dog catch the ball?"
@@ -283,6 +285,7 @@ def test_json_has_exactly_these_keys(index: Index) -> None:
             "answer",
             "spans",
             "not_there",
+            "unsure",
             "policy",
             "model",
             "visual_tokens",
@@ -292,6 +295,26 @@ def test_json_has_exactly_these_keys(index: Index) -> None:
         assert all(list(span) == ["start", "end", "score", "segments"] for span in values["spans"])
         assert values["visual_tokens"] == 0 and values["question"] == question and values["model"] == "fake"
         assert 0 <= values["not_there"] <= 1
+
+
+@pytest.mark.parametrize(("threshold", "unsure"), [(-100.0, False), (100.0, True)])
+def test_text_about_what_no_key_is_near_is_unsure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, unsure: bool
+) -> None:
+    keyed = replace(fake_model(), keys=random_keys(HIDDEN), sentences=by_words, calibration=Calibration(key=3.0))
+    monkeypatch.setattr(certainty, "UNSURE_BELOW", threshold)
+    path = write_index(tmp_path / "movie.idx", random_codes(6), model=keyed, keys=unit_keys(6))
+    with Index(path, keyed) as index:
+        answer, plain = index.ask(WHAT), index.ask(WHAT, policy="mean")
+        moments = index.ask(WHEN)
+    assert answer.unsure is unsure and answer.to_json()["unsure"] is unsure
+    assert answer.answer and not answer.answer.startswith("Unsure"), "the text itself is what was generated"
+    assert not plain.unsure, "a policy that asks the router nothing knows nothing of it"
+    assert not moments.unsure, "moments have a probability each"
+
+
+def test_without_keys_nothing_is_unsure(index: Index) -> None:
+    assert not index.ask(WHAT).unsure
 
 
 def test_times_add_up(tmp_path: Path) -> None:

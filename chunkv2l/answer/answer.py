@@ -58,6 +58,7 @@ class Answer:
         prompt: the text that the model generated from; "" where nothing was generated.
         quotes: what is said or written, word for word, where the answer consists of that.
         text_tokens: tokens of what is said or written that the prompt held: the policy `quote` alone puts it there.
+        unsure: the answer is generated text about something that the video may well not show (`answer.certainty`).
     """
 
     question: str
@@ -73,6 +74,7 @@ class Answer:
     prompt: str = field(default="", repr=False, compare=False)
     quotes: tuple[Quote, ...] = ()
     text_tokens: int = 0
+    unsure: bool = False
 
     def to_json(self, explain: bool = False) -> dict[str, Any]:
         """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
@@ -84,6 +86,7 @@ class Answer:
             "answer": self.answer,
             "spans": [span.to_json() for span in self.spans],
             "not_there": self.not_there,
+            "unsure": self.unsure,
             "policy": self.policy,
             "model": self.model,
             "visual_tokens": self.visual_tokens,

@@ -24,10 +24,11 @@ LINE_EVERY = 10.0
 
 def show_answer(answer: Answer, explain: bool = False) -> None:
     """Show an answer: text and spans on stdout, with its route if `explain`; notes, policy and time on stderr."""
+    from chunkv2l.answer.certainty import mark_unsure
     from chunkv2l.answer.explain import explain_answer
     from chunkv2l.timecode import between
 
-    lines = [answer.answer]
+    lines = [mark_unsure(answer.answer, answer.unsure)]
     for span in answer.spans:
         found_by = f"  {', '.join(span.channels)}" if span.channels else ""
         text = f": “{shorten(span.text, 80)}”" if span.text else ""

@@ -22,7 +22,7 @@ from chunkv2l.graph import Node, groups, members, pick_evenly
 from chunkv2l.query.query import Query
 from chunkv2l.routing import candidates
 from chunkv2l.routing.candidates import WITH_KEYS, WITHOUT_KEYS, Choice, number_sources
-from chunkv2l.routing.probability import AnyNode, probabilities, relative_maxima
+from chunkv2l.routing.probability import AnyNode, evidence, probabilities, relative_maxima
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.routing.trace import Candidate, StatementTrace
 
@@ -136,6 +136,20 @@ class Scoring:
     def probabilities(self) -> tuple[dict[int, float], float | None]:
         """Return p of the segments scored so far, and p(not there), which is None when none was."""
         return self._segment_p()
+
+    def key_evidence(self) -> float | None:
+        """Return what the key that is nearest to the statement adds to a segment's z, the highest of all segments.
+
+        None where nothing was scored, or where keys don't count.
+        """
+        calibration = self._router.model.calibration
+        if not self.nats or not calibration.key:
+            return None
+        similarity = self._key_similarities()
+        if similarity is None:
+            return None
+        nearest = max(similarity[node] for node in self._graph if isinstance(node, int))
+        return evidence(0.0, nearest, self.tokens, calibration)
 
     def candidates(self, weights: Mapping[Node, float] | None = None) -> tuple[Candidate, ...]:
         """Return everything that was scored, likeliest first, segments before chapters.

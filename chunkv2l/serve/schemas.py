@@ -74,6 +74,7 @@ class AnswerJson(BaseModel):
     answer: str
     spans: list[SpanJson]
     not_there: float | None
+    unsure: bool
     policy: str
     model: str
     visual_tokens: int

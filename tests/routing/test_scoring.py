@@ -13,7 +13,7 @@ from torch import Tensor
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, segment_graph
 from chunkv2l.models import Calibration
-from chunkv2l.routing.probability import evidences, probabilities
+from chunkv2l.routing.probability import evidence, evidences, probabilities
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import MIN_PROSPECT, Budget, Scoring
 from tests.helpers.fake_vlm import HIDDEN, FakeModel, fake_model
@@ -272,6 +272,35 @@ def test_only_a_part_of_the_movie_may_be_asked_about() -> None:
     assert question.segments == 10 and question.search() == {12: 1.0}
     with pytest.raises(InputError, match="node 3"):
         question.score([3])
+
+
+def test_key_evidence_is_that_of_the_nearest_key() -> None:
+    movie = Movie(12, keyed(kappa=3.0))
+    question = movie.scoring(4)
+    assert question.key_evidence() is None  # nothing is scored yet
+    question.score(range(12))
+    calibration = movie.model.calibration
+    assert question.key_evidence() == pytest.approx(
+        evidence(0.0, max(movie.similarity()), question.tokens, calibration)
+    )
+
+
+def test_key_evidence_is_of_the_part_asked_about() -> None:
+    movie = Movie(12, keyed(kappa=3.0))
+    nearest = max(range(12), key=movie.similarity().__getitem__)
+    part = segment_graph(pieces(12)).subgraph([node for node in range(12) if node != nearest])
+    question = Scoring(movie.router(), TEXT, Budget(None), lambda _: [], part)
+    question.score(part.nodes)
+    second = sorted(movie.similarity())[-2]
+    value = question.key_evidence()
+    assert value == pytest.approx(evidence(0.0, second, question.tokens, movie.model.calibration))
+
+
+@pytest.mark.parametrize("model", [fake_model(), keyed(kappa=0.0)])
+def test_without_keys_that_count_there_is_no_key_evidence(model: FakeModel) -> None:
+    question = Movie(6, model).scoring(None)
+    question.score(range(6))
+    assert question.key_evidence() is None
 
 
 def test_a_damaged_chapter_is_named() -> None:

@@ -71,9 +71,10 @@ export class AnswerView {
 
   /** Show the whole answer. */
   finish(answer) {
-    this.text(answer.answer);
+    const said = answer.unsure ? `Unsure: ${answer.answer}` : answer.answer;
+    this.text(said);
     this.said.classList.remove("growing");
-    this.status.textContent = `${answer.answer} ${this.spans.length} moments.`;
+    this.status.textContent = `${said} ${this.spans.length} moments.`;
     this.root.removeAttribute("aria-busy");
     const seconds = answer.timing.total_s - answer.timing.load_s;
     this.below.replaceChildren(
