@@ -170,17 +170,18 @@ def read_questions() -> Iterator[str]:
 
 def _piped_lines(stream: TextIO) -> Iterator[str]:
     """Yield a pipe's lines, each cut off at MAX_LINE characters."""
-    _detect_utf16(stream)
+    _detect_encoding(stream)
     while line := stream.readline(MAX_LINE):
         yield line
         while line and not line.endswith("\n"):
             line = stream.readline(MAX_LINE)
 
 
-def _detect_utf16(stream: TextIO) -> None:
-    """Let a stream decode UTF-16, if the bytes begin with its byte order mark."""
+def _detect_encoding(stream: TextIO) -> None:
+    """Let a stream end lines at CR, too, and decode UTF-16, if the bytes begin with its byte order mark."""
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BufferedReader):
         return
+    stream.reconfigure(newline=None)
     if stream.buffer.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
         stream.reconfigure(encoding="utf-16", errors="replace")
 

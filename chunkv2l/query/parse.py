@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
@@ -231,16 +231,21 @@ def spoken(statement: str) -> str:
     return match["words"] if match else ""
 
 
+_FULL_WIDTH: Final = {0xFF01 + i: 0x21 + i for i in range(0x5E)}
+"""Full-width forms of ASCII, which East Asian keyboards type."""
+
+
 def clean_question(question: str) -> str:
     """Return a question as text that a tokenizer takes.
 
     What wasn't valid UTF-8 on the way here becomes "?". What pipes and copied text bring along is left out: a byte
-    order mark, zero-width letters, control characters and marks of writing direction.
+    order mark, zero-width letters, control characters and marks of writing direction. Full-width figures, letters and
+    signs ("２：００") become the usual ones.
 
     Raises:
         InputError: it is empty, or too long.
     """
-    question = strip_invisible(question.encode(errors="replace").decode()).strip()
+    question = strip_invisible(question.encode(errors="replace").decode()).translate(_FULL_WIDTH).strip()
     if not question:
         raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
     if len(question) > MAX_QUESTION:

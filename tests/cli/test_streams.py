@@ -89,7 +89,7 @@ def test_with_all_streams_closed_no_file_gets_their_numbers(index: str, tmp_path
 
 def asked(index: str, piped: bytes, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> tuple[int, list[dict[str, Any]]]:
     monkeypatch.setattr("chunkv2l.models.load_model", lambda *_, **__: fake_model(), raising=False)
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(piped)), encoding="utf-8"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(piped)), "utf-8", newline="\n"))
     code = cli.run(["ask", index, "--json"])
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -98,6 +98,7 @@ def asked(index: str, piped: bytes, monkeypatch: pytest.MonkeyPatch, capsys: Any
     "piped",
     [
         b"\xef\xbb\xbfWhen is there a car?\r\nWhen is there coffee?\r\n",
+        b"When is there a car?\rWhen is\0 there coffee?\r",
         "When is there a car?\nWhen is there coffee?".encode("utf-16"),
         "When is there a car?\nWhen is there coffee?\n".encode("utf-16-be").join((b"\xfe\xff", b"")),
         "When is\u200b there a c\u200dar?\n\u2060\n  \ufeff \nWhen\u00a0is there cof\u00adfee?\n".encode(),

@@ -217,6 +217,7 @@ def test_what_is_said(text: str, words: str) -> None:
         ("When does\na dog\x00 bark?\r\n", "When does\na dog bark?"),
         ("\u0645\u06cc\u200c\u062f\u0648\u062f", "\u0645\u06cc\u200c\u062f\u0648\u062f"),
         ("a dog \udcff", "a dog ?"),
+        ("What happens at ２：００？", "What happens at 2:00?"),
     ],
 )
 def test_invisible_letters_are_left_out(question: str, cleaned: str) -> None:

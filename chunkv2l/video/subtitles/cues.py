@@ -28,7 +28,7 @@ _ARROWS = re.compile(_ARROW)
 _WORD_TIME = re.compile(r"<\d{1,2}:\d{2}[\d:.]*>")
 _TAG = re.compile(
     r"</?(?:b|i|u|s|c|v|font|lang|ruby|rt|rp|span|p|div|em|strong|strike|br|big|small|sub|sup|tt|center|a|q)"
-    r"(?=[\s.>/:])[^<>]*>|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}",
+    r"(?=[\s.>/:])(?:[^<>\"]*(?:\"[^\"<]*\"[^<>\"]*)*>|[^<>]*>)|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}",
     re.IGNORECASE,
 )
 """Tags that writers of subtitles use; other words in angle brackets are text."""

@@ -144,6 +144,7 @@ def test_an_empty_line_behind_the_times_loses_no_text() -> None:
         ("<John> speaks <sighs>", "<John> speaks <sighs>"),
         ("<b >bold</b > <I>it</I> &copy; 2026 &Eacute;", "bold it © 2026 É"),
         ("♪ ♪ [MUSIC]", "♪ ♪ [MUSIC]"),
+        ('<font face="A > B">odd quote</font> a<b>c</b>d <i "open>x', "odd quote acd x"),
         ("Tom &amp; Jerry &#233; &lt;b&gt;", "Tom & Jerry é <b>"),
     ],
 )
