@@ -42,6 +42,10 @@ class Recognition(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]: ...
 
+    def is_possible(self, state: Mapping[str, Any], end: float) -> bool:
+        """Tell whether a state from a file is one that a step of a movie that ends at `end` could have left."""
+        ...
+
     def steps(self, state: Mapping[str, Any] | None) -> Iterator[RecognitionStep]:
         """Yield the steps behind the one that left a state, or all; the same steps follow the same state."""
         ...

@@ -24,7 +24,7 @@ from chunkv2l.files import local_path
 from chunkv2l.index.cue_rows import MAX_CUES, MAX_WORDS_JSON, check_cues, check_sentences
 from chunkv2l.index.database import SIDECARS, Database, name_blob
 from chunkv2l.index.fts import make_fts_query
-from chunkv2l.index.meta import Meta, read_meta, rebuild_command
+from chunkv2l.index.meta import LISTENING, Meta, read_meta, rebuild_command
 from chunkv2l.index.rows import (
     MAX_SIMILAR,
     MAX_TAG,
@@ -39,7 +39,7 @@ from chunkv2l.index.rows import (
     check_subtitles,
     check_tags,
 )
-from chunkv2l.index.schema import MAX_SEGMENTS, READ_TAGS, SCHEMA_VERSION, Malformed, add_missing_tables
+from chunkv2l.index.schema import MAX_SEGMENTS, READ_CUES, READ_TAGS, SCHEMA_VERSION, Malformed, add_missing_tables
 from chunkv2l.index.tag_search import TagSearch
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key, read_sentence_vector
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
@@ -76,6 +76,8 @@ class IndexFile:
                     add_missing_tables(self._database.connection, version)
                 self._database.forbid_changes()
                 self.meta = self._read_meta()
+                if finished and LISTENING in self.meta.extra:
+                    raise Malformed("a recogniser hasn't ended, as in an unfinished index")
                 self._form = CodeForm(self.meta.code_shape, self.meta.codes)
                 self._database.limit_values(max(self._form.bytes + HEADER_ROOM, 1 << 20))
                 self.segments: tuple[SegmentRow, ...] = self._read_segments()
@@ -185,11 +187,8 @@ class IndexFile:
     @cached_property
     def _cues(self) -> tuple[ChannelCue, ...]:
         with self._database.reading():
-            rows = self._database.execute(
-                "SELECT start, end, CASE WHEN length(text) <= ? THEN text END, source, confidence, "
-                "CASE WHEN length(words) <= ? THEN words END FROM cues ORDER BY id LIMIT ?",
-                (MAX_TEXT, MAX_WORDS_JSON, MAX_CUES),
-            )
+            values = {"text": MAX_TEXT, "words": MAX_WORDS_JSON, "count": MAX_CUES}
+            rows = self._database.execute(READ_CUES, values)
             cues = check_cues(rows, self._database.bytes)
         subtitles = (ChannelCue(row.start, row.end, row.text, "given") for row in self._read_subtitles())
         return (*subtitles, *cues)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkv2l.channels.cues import SOURCES
 from chunkv2l.defaults import CODE_FORMATS, DETECTORS, MODELS, READERS
 from chunkv2l.index.schema import Malformed
 from chunkv2l.sanitize import is_finite, is_line
@@ -208,6 +209,7 @@ def _check_meta(values: dict[str, Any]) -> Meta:
         raise Malformed("files of a kind that a model doesn't have")
     if values["settings"].get("codes") not in CODE_FORMATS:
         raise Malformed("codes of an unknown kind")
+    _check_channels(values.get(CHANNELS, {}), values.get(LISTENING, {}))
     known = {"movie", "model", "identity", "settings", "code_shape", "segments", "own", "notes"}
     return Meta(
         movie=_check_movie(values["movie"]),
@@ -229,6 +231,22 @@ def _check_movie(movie: dict[str, Any]) -> dict[str, Any]:
     if any(not is_finite(number) or number < 0 for number in numbers) or movie["duration"] > MAX_SECONDS:
         raise Malformed("the movie has a size or a duration that no movie has")
     return movie
+
+
+def _check_channels(channels: object, listening: object) -> None:
+    """Check recognisers by the sources of their cues, and the states of those that haven't ended."""
+    for values in (channels, listening):
+        if not isinstance(values, dict) or not values.keys() <= set(SOURCES):
+            raise Malformed("recognisers of cues that there aren't")
+        if not all(isinstance(value, dict) for value in values.values()):
+            raise Malformed("a recogniser without a description")
+    assert isinstance(listening, dict)
+    for begun in listening.values():
+        done = begun.get("done")
+        if not (isinstance(begun.get("identity"), dict) and is_finite(done) and 0 <= done <= MAX_SECONDS):
+            raise Malformed("a recogniser without a description, or that is nowhere in the movie")
+        if not isinstance(begun.get("state"), dict | None):
+            raise Malformed("a recogniser's state that is none")
 
 
 def _check_shape(shape: list[Any]) -> tuple[int, int, int]:

@@ -7,11 +7,12 @@ import sqlite3
 from pathlib import Path
 
 from chunkv2l.errors import InputError
+from chunkv2l.index.cue_rows import MAX_CUES, MAX_WORDS_JSON, check_cues
 from chunkv2l.index.database import Database, name_blob
 from chunkv2l.index.digests import COLUMNS, KEY, extend_digest
 from chunkv2l.index.meta import Meta, read_meta
 from chunkv2l.index.rows import MAX_TAG, MAX_TAGS, check_chapters, check_segments, check_tags
-from chunkv2l.index.schema import READ_TAGS, Malformed, apply_migrations
+from chunkv2l.index.schema import READ_CUES, READ_TAGS, Malformed, apply_migrations
 from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_schema, check_version, count_segments
@@ -62,6 +63,7 @@ def _check_rows(database: Database, meta: Meta) -> None:
             ),
             database.bytes,
         )
+        _check_cues(database)
         check_tags(database.execute(READ_TAGS, {"max": MAX_TAG, "count": MAX_TAGS * count + 1}), count)
         chapters = database.execute("SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (count + 1,)).fetchall()
         if chapters:
@@ -73,6 +75,18 @@ def _check_rows(database: Database, meta: Meta) -> None:
     for number in range(len(chapters)):
         with database.reading():
             _check_code(database, "chapters", number, form)
+
+
+def _check_cues(database: Database) -> None:
+    """Check the cues, whose numbers those that are added follow."""
+    count, last = database.execute(
+        "SELECT count(*), max(id) FROM (SELECT id FROM cues LIMIT ?)", (MAX_CUES,)
+    ).fetchone()
+    if count and last != count - 1:
+        raise Malformed("cues that don't follow each other")
+    check_cues(
+        database.execute(READ_CUES, {"text": MAX_TEXT, "words": MAX_WORDS_JSON, "count": MAX_CUES}), database.bytes
+    )
 
 
 def _check_search_is_empty(database: Database) -> None:

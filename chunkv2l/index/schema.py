@@ -57,6 +57,12 @@ READ_TAGS: Final = (
 )
 """Query of `rows.check_tags`' rows."""
 
+READ_CUES: Final = (
+    "SELECT start, end, CASE WHEN length(text) <= :text THEN text END, source, confidence, "
+    "CASE WHEN length(words) <= :words THEN words END FROM cues ORDER BY id LIMIT :count"
+)
+"""Query of `cue_rows.check_cues`' rows."""
+
 SchemaRow = tuple[str, str, str | None]
 """A row of sqlite_master: type, name, SQL."""
 

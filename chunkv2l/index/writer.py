@@ -267,7 +267,7 @@ class Writer:
         rows = _cue_rows(0, cues)
         with self._transaction() as connection:
             stored = connection.execute("SELECT * FROM cues WHERE source = 'given' ORDER BY id").fetchall()
-            if stored != rows:
+            if stored != rows or connection.execute("SELECT 1 FROM subtitles LIMIT 1").fetchone():
                 for table in ("cues", "sentences", "subtitles"):
                     connection.execute(f"DELETE FROM {table}")
                 connection.execute("DELETE FROM meta WHERE key IN (?, ?)", CHANNEL_KEYS)
@@ -465,7 +465,7 @@ def _opening_error(error: sqlite3.Error, out: Path) -> ChunkV2LError:
     part = part_path(out)
     if "locked" in str(error):
         return InputError(f"Another build is writing {out} now: wait for it, or choose another -o.")
-    if "not a database" in str(error) or "malformed" in str(error):
+    if any(words in str(error) for words in ("not a database", "malformed", "unsupported file format")):
         return InputError(f"{part} isn't an unfinished index that can be resumed: remove it and build again.")
     if "readonly" in str(error) or "unable to open" in str(error):
         return InputError(f"Can't write {part} ({error}): choose another place with -o.")

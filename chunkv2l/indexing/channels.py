@@ -103,7 +103,8 @@ def _store_recognition(writer: Writer, recognition: Recognition, run: Run) -> No
     source, identity = recognition.source, dict(recognition.identity)
     states, (_, end) = _read_states(writer), writer.stored()[-1]
     begun = states.get(source)
-    if begun is None or begun.get("identity") != identity:
+    state = None if begun is None else begun["state"]
+    if begun is None or begun["identity"] != identity or not (state is None or recognition.is_possible(state, end)):
         begun = {"identity": identity, "state": None, "done": 0.0}
         channels = _without(writer.read_meta().get(CHANNELS, {}), source)
         writer.drop_cues(source, {LISTENING: {**states, source: begun}, CHANNELS: channels})
@@ -115,6 +116,8 @@ def _store_recognition(writer: Writer, recognition: Recognition, run: Run) -> No
             cues = [clip_cue(cue, end) for cue in step.cues if cue.start < end]
             writer.write_cues(cues, {LISTENING: {**_read_states(writer), source: state}})
             tell(step.done)
+            if step.done >= end:  # sound may go on for hours, and no cue of it is kept
+                break
     channels = {**writer.read_meta().get(CHANNELS, {}), source: identity}
     writer.write_cues((), {CHANNELS: channels, LISTENING: _without(_read_states(writer), source)})
 

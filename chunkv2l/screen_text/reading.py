@@ -44,6 +44,11 @@ class ScreenReading:
         """Recogniser and its version, with which its models come."""
         return {"recogniser": "rapidocr", "version": metadata.version("rapidocr")}
 
+    def is_possible(self, state: Mapping[str, Any], end: float) -> bool:
+        """See `Recognition`."""
+        minute = state.get("minute")
+        return len(state) == 1 and type(minute) is int and 0 < minute <= end / STEP + 1
+
     def steps(self, state: Mapping[str, Any] | None) -> Iterator[RecognitionStep]:
         """See `Recognition`; states are {"minute": the next step's}."""
         first = 0 if state is None else int(state["minute"])

@@ -21,6 +21,10 @@ Samples = NDArray[np.float32]
 _TOLERANCE: Final = 0.1
 """Seconds by which a frame's stamp may be off before silence is put in or sound is left out."""
 _BLOCK: Final = 10 * RATE
+MIN_RATE: Final = 2000
+"""Samples a second of the slowest sound that is decoded; nobody can be understood in it."""
+MAX_FRAME: Final = 60
+"""Seconds of the longest frame that is decoded; coded sound has a tenth of a second in one."""
 _RETRIES: Final = 8  # times in a row that the demuxer may fail
 
 
@@ -65,7 +69,7 @@ def _describe(stream: Any) -> AudioTrack:
 def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Samples]:
     """Yield the sound from time 0 on, float32 in [-1, 1], in blocks of some seconds; silence where there is none.
 
-    Packets that can't be decoded leave silence.
+    Packets that can't be decoded leave silence, as do frames that would fill the memory (`MIN_RATE`, `MAX_FRAME`).
 
     Args:
         duration: of the movie, seconds; a stamp far behind it is not believed.
@@ -74,11 +78,17 @@ def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Sa
         stream: Any = container.streams[track.number]
         stream.thread_type = "AUTO"
         base, start = Fraction(stream.time_base), origin(container, stream)
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        resampler, layout = _make_resampler(), None
         position = 0  # samples yielded
         for frame in _decode(container, stream):
             stamp = None if frame.pts is None else float(frame.pts * base - start)
             frame.pts = None  # its place is counted here, not by the resampler
+            if frame.sample_rate < MIN_RATE or frame.samples > MAX_FRAME * frame.sample_rate:
+                continue
+            frame_layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if layout not in (None, frame_layout):  # recordings change from one channel to two, and back
+                resampler = _make_resampler()
+            layout = frame_layout
             pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
             samples: Samples = np.concatenate([np.zeros(0, np.float32), *pieces])
             if stamp is not None and stamp <= duration + 60:
@@ -92,6 +102,10 @@ def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Sa
             position += len(samples)
             if len(samples):
                 yield samples
+
+
+def _make_resampler() -> Any:
+    return av.AudioResampler(format="flt", layout="mono", rate=RATE)
 
 
 def _decode(container: Any, stream: Any) -> Iterator[Any]:

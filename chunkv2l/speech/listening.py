@@ -24,6 +24,8 @@ WINDOW: Final = 120 * RATE
 """Samples of a window at most."""
 SEARCHED: Final = 20 * RATE
 """Samples at the end of a window in which the quietest moment is looked for."""
+MAX_LANGUAGE: Final = 16
+"""Letters of a language's name in a state."""
 _FRAME: Final = RATE // 20  # samples whose loudness is compared
 _SMOOTHED: Final = 8  # frames
 
@@ -61,6 +63,12 @@ class Listening:
         """Recogniser, weights and track."""
         name = self.name if not Path(self.name).is_dir() else Path(self.name).name
         return {"recogniser": name, "weights": weights_hash(self.folder), "track": self.track.number}
+
+    def is_possible(self, state: Mapping[str, Any], end: float) -> bool:
+        """See `Recognition`."""
+        sample, language = state.get("sample"), state.get("language")
+        is_sample = type(sample) is int and 0 < sample <= end * RATE + WINDOW
+        return len(state) == 2 and is_sample and isinstance(language, str) and len(language) <= MAX_LANGUAGE
 
     def steps(self, state: Mapping[str, Any] | None) -> Iterator[RecognitionStep]:
         """See `Recognition`; states are {"sample": the next window's first, "language": so far}."""

@@ -71,7 +71,7 @@ class Whisper:
     def _transcribe(self, speech: Samples, language: str) -> tuple[Iterable[Any], Any]:
         segments, info = self._model.transcribe(
             speech,
-            language=language or None,
+            language=language if language in self._model.supported_languages else None,
             beam_size=1,
             temperature=0.0,
             condition_on_previous_text=False,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,8 @@ import torch
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import CHANNELS
+from chunkv2l.index.meta import CHANNELS, LISTENING
+from chunkv2l.index.resume import check_part
 from chunkv2l.index.schema import part_path
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.build import build
@@ -19,10 +24,11 @@ from chunkv2l.indexing.channels import add_channels
 from chunkv2l.indexing.progress import BuildReport, Progress
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.speech import choose_recogniser, listening
-from chunkv2l.speech.audio import RATE
+from chunkv2l.speech.audio import RATE, AudioTrack
 from tests.helpers.fake_vlm import fake_model
-from tests.helpers.indexes import rows_of
-from tests.helpers.speech import install_fake_recogniser, write_talk
+from tests.helpers.indexes import rows_of, sign_part, write_index
+from tests.helpers.media import plain, write
+from tests.helpers.speech import FakeRecogniser, install_fake_recogniser, write_talk
 
 BURSTS = [(float(second), second + 1.0) for second in range(1, 40, 3)]
 SPOKEN = "1\n00:00:01,000 --> 00:00:02,000\nGood morning.\n"
@@ -173,3 +179,115 @@ def test_without_the_extra_auto_is_off_and_a_name_is_an_error(movie: Path, monke
     assert heard(make(movie).index) == []
     with pytest.raises(InputError, match=r"faster-whisper, which isn't installed: pip install 'chunkv2l\[speech\]'"):
         make(movie, speech="base")
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def plant(key: str, value: Any) -> Callable[[Path], None]:
+    """Return a function that puts a meta value into a file."""
+    return lambda path: change(path, f"INSERT OR REPLACE INTO meta VALUES ('{key}', '{json.dumps(value)}')")
+
+
+def plant_state(state: Any) -> Callable[[Path], None]:
+    """Return a function that puts a state of the recogniser into what an interrupted build left."""
+
+    def harm(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            (text,) = connection.execute("SELECT value FROM meta WHERE key = 'listening'").fetchone()
+        begun = json.loads(text)
+        begun["heard"]["state"] = state
+        plant(LISTENING, begun)(path)
+
+    return harm
+
+
+def plant_signed(statement: str) -> Callable[[Path], None]:
+    """Return a function that changes rows of what an interrupted build left, with digests that go with them."""
+
+    def harm(path: Path) -> None:
+        change(path, statement)
+        sign_part(path)
+
+    return harm
+
+
+MALFORMED = [
+    plant(CHANNELS, [1]),
+    plant(CHANNELS, "x"),
+    plant(CHANNELS, {"heard": 5}),
+    plant(LISTENING, [1]),
+    plant(LISTENING, {"heard": 5}),
+    plant(LISTENING, {"x": {}}),
+    plant(LISTENING, {"heard": {"identity": {}, "state": None, "done": "x"}}),
+]
+UNFINISHED = plant(LISTENING, {"heard": {"identity": {}, "state": None, "done": 0}})
+STATES: list[dict[str, Any]] = [
+    {},
+    {"sample": "x", "language": ""},
+    {"sample": -5, "language": ""},
+    {"sample": 10**15, "language": ""},
+    {"sample": 16000.5, "language": ""},
+    {"sample": 16000, "language": 5},
+    {"sample": 16000, "language": "x" * 99},
+]
+PLANTED = [
+    "UPDATE cues SET words = 'x' WHERE id = 0",
+    "UPDATE cues SET source = 'x' WHERE id = 0",
+    "UPDATE cues SET text = char(27) WHERE id = 0",
+    "UPDATE cues SET id = id + 1000",
+]
+
+
+def test_what_is_planted_of_recognisers_and_cues_doesnt_stay(movie: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(movie, out=tmp_path / "stopped.idx", progress=StopAt("speech", 2))
+    left, whole = part_path(tmp_path / "stopped.idx").read_bytes(), rows_of(make(movie).index)
+    for number, harm in enumerate([*MALFORMED, *map(plant_signed, PLANTED)]):
+        copy = tmp_path / f"{number}.part"
+        copy.write_bytes(left)
+        harm(copy)
+        assert check_part(copy) is not None, number
+    out = tmp_path / "a.idx"
+    for harm in (plant_state(STATES[3]), plant_signed("INSERT INTO subtitles VALUES (0, 0.0, 1.0, 'planted')")):
+        part_path(out).write_bytes(left)
+        harm(part_path(out))
+        assert rows_of(make(movie, out=out).index) == whole
+        out.unlink()
+
+
+def test_states_that_no_step_leaves_are_told(tmp_path: Path) -> None:
+    listened = listening.Listening(tmp_path, AudioTrack(1, "aac", ""), "base", tmp_path, 40.0)
+    assert listened.is_possible({"sample": 16000, "language": "en"}, 40.0)
+    assert not any(listened.is_possible(state, 40.0) for state in STATES)
+
+
+def test_an_index_with_recognisers_that_cant_be_is_refused(tmp_path: Path) -> None:
+    sound = write_index(tmp_path / "sound.idx").read_bytes()
+    for number, harm in enumerate([*MALFORMED, UNFINISHED]):
+        index = tmp_path / f"{number}.idx"
+        index.write_bytes(sound)
+        harm(index)
+        with pytest.raises(InputError, match=r"is damaged or was tampered with: .*recogniser"):
+            IndexFile(index)
+
+
+def test_sound_that_goes_on_behind_the_pictures_isnt_listened_to(
+    movie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+
+    class Counting(FakeRecogniser):
+        def recognise(self, samples: Any, start: float, language: str) -> Any:
+            starts.append(start)
+            return super().recognise(samples, start, language)
+
+    monkeypatch.setattr(listening, "Whisper", Counting)
+    report = make(write(tmp_path / "long.mkv", plain((90, 90, 90), 100), sound=(0.0, 60.0)))
+    with IndexFile(report.index) as index:
+        end = index.segments[-1].end
+        assert end < 10 and all(cue.end <= end for cue in index.cues())
+    assert 1 <= len(starts) <= 2

@@ -139,6 +139,14 @@ def test_force_throws_away_what_was_left(
     assert report.resumed == 0 and rows_of(report.index) == whole
 
 
+def test_a_part_of_an_unknown_format_is_to_be_removed(movie: Path, part: Path, model: FakeModel) -> None:
+    data = bytearray(part.read_bytes())
+    data[44:48] = (5).to_bytes(4, "big")  # SQLite's formats of schemas end with 4
+    part.write_bytes(data)
+    with pytest.raises(InputError, match="remove it and build again"):
+        make(movie, part.with_name("a.idx"), model)
+
+
 @pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\0" + b"\xff" * 5000])
 def test_files_of_others_are_left_alone(movie: Path, tmp_path: Path, model: FakeModel, content: bytes) -> None:
     part = part_path(tmp_path / "a.idx")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.speech.audio import RATE, Samples, choose_audio_track, read_samples
+from chunkv2l.speech.audio import MAX_FRAME, RATE, Samples, choose_audio_track, read_samples
 from tests.helpers.media import plain, write
 from tests.helpers.speech import hear_bursts, write_talk
 
@@ -48,3 +51,35 @@ def test_a_track_is_chosen_by_its_number(tmp_path: Path) -> None:
     assert track is not None and str(track) == "1 (aac)"
     with pytest.raises(InputError, match=r"no audio stream 0; the streams that --audio-track takes are: 1 \(aac\)"):
         choose_audio_track(path, 0)
+
+
+@pytest.mark.parametrize(("rate", "size"), [(1, 1000), (1, 200_000), (8000, 8000 * MAX_FRAME + 1)])
+def test_frames_that_would_fill_the_memory_are_left_out(tmp_path: Path, rate: int, size: int) -> None:
+    path = tmp_path / "slow.nut"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, size), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = rate, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    track = choose_audio_track(path)
+    assert track is not None and list(read_samples(path, track, 10.0)) == []
+
+
+def test_sound_whose_channels_change_is_read_on(tmp_path: Path) -> None:
+    data = b""
+    for layout, channels, first in (("mono", 1, 0), ("stereo", 2, 2)):
+        path = tmp_path / f"{layout}.ts"
+        with av.open(str(path), "w") as container:
+            stream: Any = container.add_stream("aac", rate=RATE, layout=layout)
+            for number in range(2 * RATE // 1000):
+                tone = 0.5 * np.sin((np.arange(1000) + 1000 * number) * 2 * np.pi * 440 / RATE)
+                frame = av.AudioFrame.from_ndarray(np.tile(tone.astype(np.float32), (channels, 1)), "fltp", layout)
+                frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+                frame.pts = first * RATE + 1000 * number
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        data += path.read_bytes()
+    (tmp_path / "both.ts").write_bytes(data)
+    bursts = hear_bursts(read(tmp_path / "both.ts", 10.0))
+    assert bursts[0][0] < 0.2 and bursts[-1][1] > 3.5
