@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from hypothesis import strategies as st
+from torch import Tensor
 
+from chunkv2l.channels.cues import ChannelCue, Sentence, Word
 from chunkv2l.errors import InputError
 from chunkv2l.graph import groups, segment_graph, segments
 from chunkv2l.index.file import IndexFile
@@ -33,6 +36,8 @@ SLOWEST = 5.0
 MEMORY = 512 << 20
 """Bytes that it may take."""
 
+NEVER_FILLED = ("subtitles",)
+"""Tables that only earlier versions filled."""
 COLUMNS = [
     *[("meta", name) for name in ("key", "value")],
     *[("segments", name) for name in "id start end caption speech code mu key thumbnail".split()],  # noqa: SIM905
@@ -40,6 +45,7 @@ COLUMNS = [
     *[("subtitles", name) for name in ("id", "start", "end", "text")],
     *[("cues", name) for name in ("id", "start", "end", "text", "source", "confidence", "words")],
     *[("sentences", name) for name in ("id", "start", "end", "text", "source", "vector")],
+    *[("tags", name) for name in ("id", "segment", "name", "p")],
     *[("similar", name) for name in ("a", "b", "cosine")],
     *[("words_data", name) for name in ("id", "block")],
     *[("words_idx", name) for name in ("segid", "term", "pgno")],
@@ -47,6 +53,17 @@ COLUMNS = [
     *[("words_config", name) for name in ("k", "v")],
     *[("sqlite_master", name) for name in ("type", "name", "tbl_name", "rootpage", "sql")],
 ]
+
+CUES = (
+    ChannelCue(4.0, 5.5, "The rocket starts.", "heard", 0.875, (Word(4.0, 4.5, "The"), Word(4.5, 5.5, "rocket"))),
+    ChannelCue(9.0, 12.0, "PLATFORM 9", "read", 0.75),
+)
+
+
+def encode(sentences: Sequence[Sentence]) -> Tensor:
+    """Return vectors as a sentence encoder makes them: of length 1."""
+    return torch.eye(len(sentences))
+
 
 values = st.one_of(
     st.none(),
@@ -87,9 +104,17 @@ sql_mutations = st.one_of(
                 "INSERT INTO words (words) VALUES ('delete-all')",
                 "INSERT INTO chapters SELECT id + 2, id, id, code FROM segments",
                 "INSERT INTO subtitles SELECT id + 2, start, end, caption FROM segments",
+                "INSERT INTO cues SELECT id + 20, start, end, caption, 'read', 1.0, '[]' FROM segments",
+                "INSERT INTO sentences SELECT id + 20, start, end, text, source, vector FROM sentences",
+                "INSERT INTO tags SELECT id + 20, segment, name || '!', p FROM tags",
+                "UPDATE sentences SET vector = (SELECT key FROM segments WHERE id = 0)",
+                "UPDATE cues SET words = '[[0,9000000,\"late\"]]'",
+                "UPDATE tags SET segment = 4 - segment",
                 "INSERT INTO similar SELECT id, id + 1, 0.5 FROM segments WHERE id > 1",
                 "DROP TABLE similar",
+                "DROP TABLE tags",
                 "PRAGMA user_version = 1",
+                "PRAGMA user_version = 3",
                 "UPDATE segments SET key = code",
             ]
         ),
@@ -112,10 +137,15 @@ class Target:
                 chapters=[(0, 1), (2, 4)],
                 similar=[(0, 2, 0.5), (1, 4, 0.25)],
                 subtitles=[(0.5, 1.5, "Hello!"), (1.0, 9.0, "A dog?")],
+                cues=CUES,
+                tags={0: (("dog", 0.5), ("grass", 0.25)), 3: (("rocket", 0.75),)},
+                encoder=encode,
             )
             for kind in ("fp32", "fp16", "int8")
         ]
         self.refused = self.read = 0
+        for sound in self.sounds:
+            check_tables(sound)
 
     def cases(self) -> list[Case]:
         several = st.lists(sql_mutations, max_size=3), st.lists(byte_mutations, max_size=4)
@@ -148,6 +178,17 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.refused + self.read} files: {self.refused} refused, {self.read} read"
+
+
+def check_tables(path: Path, empty: Sequence[str] = ()) -> None:
+    """Check that no table of today's schema is empty but those named, and that each of its columns is mutated."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'words%'")
+        for (table,) in names.fetchall():
+            columns = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+            assert columns <= {column for of, column in COLUMNS if of == table}, table
+            row = connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()
+            assert row is not None or table in (*NEVER_FILLED, *empty), table
 
 
 def mutate(path: Path, in_sql: list[Any], in_bytes: list[Any]) -> None:
@@ -232,6 +273,8 @@ def read_all(path: Path) -> None:
         assert all(s.start <= s.end for s in index.subtitles())
         assert all(s.start <= s.end and 0 <= s.confidence <= 1 for s in index.cues())
         assert all(s.start <= s.end for s in index.sentences())
+        for tags in index.tags():
+            assert all(0 < tag.p <= 1 and tag.name.isprintable() for tag in tags)
         index.sentence_vectors()
         for i in range(count):
             assert index.thumbnail(i).startswith(b"\xff\xd8\xff")

@@ -21,13 +21,14 @@ from chunkv2l.index.schema import part_path
 from chunkv2l.index.verify import verify
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import Progress
-from tests.fuzz.fuzz_index import byte_mutations, mutate, sql_mutations
+from tests.fuzz.fuzz_index import byte_mutations, check_tables, mutate, sql_mutations
 from tests.fuzz.harness import Case, main
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.indexes import rows_of
+from tests.helpers.killed_builds import SUBTITLES, TAGS
 from tests.helpers.movies import block_movie
 
-STOPS = ("captions", "write", "chapters")
+STOPS = ("captions", "write", "chapters", "sentences")
 """Stages before which the builds were interrupted that left the .parts."""
 
 
@@ -36,10 +37,14 @@ class Target:
 
     def __init__(self, folder: Path) -> None:
         self.movie = block_movie(folder / "blocks.mp4", seconds=(2.0,) * 36)
+        self.movie.with_suffix(".srt").write_text(SUBTITLES)
         self.model = fake_model()
+        self.model.vlm.tags = TAGS
         self.out = folder / "mutated.idx"
         self.parts = [self._interrupt(folder / f"{stage}.idx", stage) for stage in STOPS]
-        self.rows = rows_of(build(self.movie, folder / "whole.idx", model=self.model, detector="fixed:2").index)
+        whole = build(self.movie, folder / "whole.idx", model=self.model, detector="fixed:2").index
+        check_tables(whole, empty=("similar",))
+        self.rows = rows_of(whole)
         self.finished = self.refused = 0
 
     def _interrupt(self, out: Path, stage: str) -> Path:
