@@ -121,12 +121,13 @@ def test_a_vector_of_another_length_is_refused(path: Path) -> None:
 
 def test_given_cues_stay_with_what_was_heard_since(tmp_path: Path) -> None:
     given = [ChannelCue(10.0, 12.0, "Given.", "given")]
+    begun = {"heard": {"identity": {}, "done": 5.0, "state": None}}
     with Writer(tmp_path / "a.idx") as writer:
         writer.write(meta=origin())
         writer.write_given(given, "")
-        writer.write_cues(HEARD, {LISTENING: {"heard": 5}})
+        writer.write_cues(HEARD, {LISTENING: begun})
         writer.write_given(given, "")
-        assert writer.cues() == (*given, *HEARD) and writer.read_meta()[LISTENING] == {"heard": 5}
+        assert writer.cues() == (*given, *HEARD) and writer.read_meta()[LISTENING] == begun
     with Writer(tmp_path / "a.idx") as writer:  # its rows are digested as they should be
         writer.write_cues(READ, {CHANNELS: {}})
         writer.drop_cues("heard", {LISTENING: {}})
