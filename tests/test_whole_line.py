@@ -20,7 +20,7 @@ from chunkv2l.index.file import IndexFile
 from tests.helpers import frames2lora, tiny_smolvlm
 
 ROOT = Path(__file__).parents[1]
-KEYS = ["question", "answer", "spans", "not_there", "policy", "model", "visual_tokens", "timing"]
+KEYS = ["question", "answer", "spans", "not_there", "unsure", "policy", "model", "visual_tokens", "timing"]
 
 
 @pytest.fixture(scope="module")
