@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 
 from chunkv2l.errors import InputError
 
+FORMATS: Final = (
+    # files of cameras, players, broadcasters and the web
+    *("asf", "avi", "flv", "gxf", "live_flv", "lxf", "matroska", "mov", "mpeg", "mpegts", "mpjpeg", "mxf", "nsv"),
+    *("nut", "nuv", "ogg", "pva", "rm", "smjpeg", "swf", "ty", "wtv", "yuv4mpegpipe"),
+    *("dhav", "hxvs", "ifv", "ivr", "kux", "luodat", "mxg"),
+    # coded pictures without a container
+    *("av1", "avs2", "avs3", "cavsvideo", "dirac", "dnxhd", "dv", "h261", "h263", "h264", "hevc", "ivf", "m4v"),
+    *("mjpeg", "mpegvideo", "obu", "vc1", "vvc"),
+    # pictures
+    *("apng", "gif", "bmp_pipe", "jpeg_pipe", "png_pipe", "tiff_pipe", "webp_pipe"),
+    # sound, which is told from other files that are no movies
+    *("aac", "flac", "mp3", "wav"),
+)
+"""FFmpeg's names of the formats that are read. None of them opens another file than the one that it is in, as do lists
+(`concat`, `hls`, `dash`, `imf`, `sdp`), numbered pictures (`image2`), and what looks for its other half beside it
+(`vobsub`, `mlv`)."""
+_OPTIONS: Final = {
+    "format_whitelist": ",".join(FORMATS),
+    "protocol_whitelist": "file",
+    "enable_drefs": "0",  # QuickTime's tracks that lie in another file
+}
 _LATE_STREAMS = 64  # streams that may be announced on the way
 _SCANNED_PACKETS = 2000  # packets that are counted to tell moving pictures from a still
 _SCANNED_BYTES = 64 << 20
@@ -34,13 +56,18 @@ class StreamInfo:
 
 
 def open_container(path: Path, hwaccel: Any = None) -> Any:
-    """Open a local file with FFmpeg's demuxer, which may open nothing else, whatever the name or the content says.
+    """Open a local file with one of FFmpeg's demuxers that open nothing else, whatever the name or the content says.
 
     Args:
         hwaccel: PyAV's `HWAccel` for decoding on a GPU.
+
+    Raises:
+        av.ArgumentError: the file's format isn't among `FORMATS`, or it is a pipe or a folder.
+        av.FFmpegError: it can't be opened.
     """
-    options = {"protocol_whitelist": "file"}
-    return av.open(f"file:{path}", options=options, metadata_errors="replace", hwaccel=hwaccel)
+    if path.exists() and not path.is_file():
+        raise av.ArgumentError(errno.EINVAL, "Not a regular file", str(path))
+    return av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:

@@ -37,7 +37,6 @@ _RATE_PACKETS = 500  # packets from which a mean rate is measured
 _RAW_CODECS = {"h264", "hevc", "vvc"}  # streams of these may come without a container
 _PATIENCE = 500  # packets that may fail before the first picture
 _LONGEST = 30 * 86_400.0  # seconds; a header that promises more has a broken clock
-_NOT_MOVIES = {"tty", "hls", "concat", "dash", "ffmetadata", "sdp", "imf", "lavfi"}  # text, and lists of other files
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,6 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
     except (av.FFmpegError, ValueError) as error:
         raise InputError(_explain_failure(path, error)) from error
     with container:
-        if container.format.name in _NOT_MOVIES:
-            known = explain_list(path)
-            raise InputError(known or f"{path} is not a movie: it looks like {container.format.long_name}.")
         video = choose_video_stream(container, stream)
         if video is None:
             raise InputError(_explain_no_pictures(path, container))
@@ -206,8 +202,11 @@ def _explain_failure(path: Path, error: Exception) -> str:
             f"{path} is cut off: its table of contents, which is written last, is missing; "
             "the recording or download did not finish. Get the whole file, or repair it with a tool for that."
         )
-    known = explain_animation(path) or explain_encryption(path) or explain_list(path)
-    return known or f"{path} is not a movie that can be read ({_reason(error)})."
+    if known := explain_animation(path) or explain_encryption(path) or explain_list(path):
+        return known
+    if isinstance(error, av.ArgumentError):  # none of `container.FORMATS`, as texts are
+        return f"{path} is not a movie, or its format is none that is read here: convert it to an MP4 first."
+    return f"{path} is not a movie that can be read ({_reason(error)})."
 
 
 def _reason(error: Exception) -> str:

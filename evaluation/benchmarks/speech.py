@@ -29,6 +29,7 @@ from chunkv2l.speech import fetch_recogniser
 from chunkv2l.speech.audio import RATE, Samples, choose_audio_track, read_samples
 from chunkv2l.speech.listening import listen
 from chunkv2l.speech.recogniser import Whisper
+from chunkv2l.video.container import open_container
 from chunkv2l.video.probe import probe
 from evaluation.common import results
 from evaluation.common.options import json_option, out_option
@@ -87,7 +88,7 @@ def read_clips(folder: Path) -> list[TranscribedClip]:
 
 def _read_wave(path: Path) -> Samples:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-    with av.open(str(path)) as container:
+    with open_container(path) as container:
         frames = (piece for frame in container.decode(audio=0) for piece in resampler.resample(frame))
         return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
 

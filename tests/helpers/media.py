@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -176,3 +177,38 @@ def write_streams(path: Path, *streams: tuple[Sequence[Image], float, bool], cod
                 container.mux(out.encode(frame))
             container.mux(out.encode())
     return path
+
+
+def refer_elsewhere(path: Path, folder: str, name: str) -> Path:
+    """Have the tracks of an MP4, whose `moov` box comes last, lie in another file: an alias of QuickTime's.
+
+    Args:
+        folder: in which the other file is.
+        name: of the other file.
+    """
+    absolute = f"{folder}/{name}".encode()
+    alias = bytearray(150)  # a header; letters of fixed length; then pairs of kind, length and text
+    volume, file = folder.encode()[:27], name.encode()[:63]
+    alias[8 : 10 + len(volume)] = bytes([0, len(volume)]) + volume
+    alias[44 : 51 + len(file)] = bytes(6) + bytes([len(file)]) + file
+    for kind, text in ((2, absolute), (18, absolute), (0, folder.encode())):
+        alias += struct.pack(">HH", kind, len(text)) + text + b"\0" * (len(text) % 2)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + bytes(alias)
+    data = path.read_bytes()
+    path.write_bytes(_with_references(data, entry))
+    return path
+
+
+def _with_references(boxes: bytes, entry: bytes) -> bytes:
+    """Return boxes in which every list of references (`dref`) has this entry alone."""
+    out, at = b"", 0
+    while at < len(boxes):
+        size, name = struct.unpack_from(">I4s", boxes, at)
+        body = boxes[at + 8 : at + size]
+        if name == b"dref":
+            body = struct.pack(">II", 0, 1) + entry
+        elif name in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+            body = _with_references(body, entry)
+        out += struct.pack(">I4s", 8 + len(body), name) + body
+        at += size
+    return out

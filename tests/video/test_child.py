@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_decord_reads_nothing_that_it_may_take_for_a_list(tmp_path: Path, text: 
     info.path.write_bytes(content.ljust(376, b"\n") + info.path.read_bytes())
     with pytest.raises(ReaderError, match="list of other files"):
         DecordReader(info)
+
+
+@needs_decord
+@pytest.mark.parametrize("name", ["a%d.png", "a%03d.jpg", "a%*.bmp"])
+def test_decord_reads_no_series_of_pictures(tmp_path: Path, name: str) -> None:
+    """Of such a movie FFmpeg 4 reads other files alone."""
+    info = probe(write(tmp_path / "a.mkv", scene(1, 5)))
+    with pytest.raises(ReaderError, match="pattern of other files' names"):
+        DecordReader(replace(info, path=info.path.rename(tmp_path / name)))
 
 
 def wait_until_gone(number: int) -> bool:

@@ -250,7 +250,7 @@ def test_sound_only(tmp_path: Path) -> None:
 
 def test_subtitles_only(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
-    assert "no video stream" in refused(tmp_path / "a.srt")
+    assert "is not a movie" in refused(tmp_path / "a.srt")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ class DecordReader:
             raise ReaderError("decord can't choose among several video streams.")
         if looks_like_list(info.path):
             raise ReaderError(f"decord may take {info.path} for a list of other files.")
+        if "%" in str(info.path):  # with an ending of pictures
+            raise ReaderError(f"decord may take the name {info.path} for a pattern of other files' names.")
         if not decord_installed():
             raise ReaderError("decord is not installed.")
         self._info, self._notes = info, notes
