@@ -285,7 +285,7 @@ class Index:
         spans, not_there = self._merge_channels(asked, self._find_spans(asked, routed), routed.not_there, timer)
         text, prompt, text_tokens = _say_spans(asked, routed, spans, not_there), "", 0
         composed_at = first_token_at = perf_counter()
-        partial_answer = PartialAnswer(spans, not_there, text or "")
+        partial_answer = PartialAnswer(spans, not_there, text or "", asked.within)
         if progress is not None:
             progress(partial_answer)
         unsure = False
@@ -400,7 +400,7 @@ class Index:
             text = say_moment(describe_moment(spans[0], scores.not_there, asked.within is not None), spans[0])
         routed_s = perf_counter() - started
         if progress is not None:
-            progress(PartialAnswer(spans, scores.not_there, text))
+            progress(PartialAnswer(spans, scores.not_there, text, asked.within))
         timing = Timing(load_s, routed_s, 0.0, perf_counter() - started, load_s + perf_counter() - started)
         seconds = tuple(timer.seconds.items())
         route = Route(asked.parsed.relation, asked.within, asked.budget, looks=(), weights=(), seconds=seconds)

@@ -158,7 +158,7 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
     """Draw each segment's score as a bar over the time axis, the moments with a picture in colour."""
     segments = index.segments
     start, end = segments[0].start, segments[-1].end
-    within = answer.route.within if answer.route is not None else None
+    within = answer.within
     best = set(shown[0].segments) if shown else set()
     good = {number for span in shown[1:] for number in span.segments}
     top = max([100 * score for score in scores.values()] + [100 * (answer.not_there or 0.0), 1.0])

@@ -554,3 +554,4 @@ def test_absence_is_said_of_the_part_that_was_asked_about(tmp_path: Path) -> Non
     said = "seems not to be in that part of this video; the likeliest moment there is from "
     assert answer.answer.startswith(f"It {said}") and count.answer.startswith(f"0 times: it {said}")
     assert all(span.end > 28 for span in (*answer.spans, *count.spans))
+    assert answer.within == count.within == (28, 48) and answer.to_json()["within"] == [28, 48]

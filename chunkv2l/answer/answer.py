@@ -50,7 +50,8 @@ class Answer:
     Attributes:
         answer: text; for "When …" the best span in words.
         spans: for "When …" the moments, best first; otherwise what the text came from.
-        not_there: the probability that no segment shows it; None where the policy asked the router nothing.
+        not_there: the probability that no segment shows it (of the part asked about, `within`); None where the policy
+            asked the router nothing.
         policy: the policy's name.
         visual_tokens: always 0.
         route: how it was found.
@@ -76,10 +77,15 @@ class Answer:
     text_tokens: int = 0
     unsure: bool = False
 
+    @property
+    def within(self) -> tuple[float, float] | None:
+        """The part of the movie that the question is about, seconds; None for all of it."""
+        return None if self.route is None else self.route.within
+
     def to_json(self, explain: bool = False) -> dict[str, Any]:
         """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
 
-        "quotes", "text_tokens" and "notes" are there only where there are some, "route" only with `explain`.
+        "within", "quotes", "text_tokens" and "notes" are there only where there are some, "route" only with `explain`.
         """
         values: dict[str, Any] = {
             "question": self.question,
@@ -92,6 +98,8 @@ class Answer:
             "visual_tokens": self.visual_tokens,
             "timing": asdict(self.timing),
         }
+        if self.within is not None:
+            values["within"] = list(self.within)
         if self.quotes:
             values["quotes"] = [asdict(quote) for quote in self.quotes]
         if self.text_tokens:
@@ -108,13 +116,14 @@ class PartialAnswer:
     """An answer while it is made.
 
     Attributes:
-        spans, not_there: as in `Answer`; they are known before the text.
+        spans, not_there, within: as in `Answer`; they are known before the text.
         text: what is generated so far.
     """
 
     spans: tuple[Span, ...]
     not_there: float | None
     text: str = ""
+    within: tuple[float, float] | None = None
 
 
 def describe_moment(span: Span, not_there: float | None, within: bool = False) -> str:

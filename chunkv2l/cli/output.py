@@ -34,7 +34,8 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
         text = f": “{shorten(span.text, 80)}”" if span.text else ""
         lines.append(f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %{found_by}{text}")
     if answer.not_there is not None:
-        lines.append(f"  {'not in the video':<19} {100 * answer.not_there:3.0f} %")
+        absent = "not in the video" if answer.within is None else "not in that part"
+        lines.append(f"  {absent:<19} {100 * answer.not_there:3.0f} %")
     if explain:
         lines += ["", *explain_answer(answer)]
     emit("\n".join(lines))

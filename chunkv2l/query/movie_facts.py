@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias
 
-from chunkv2l.query.time_parsing import read_part
-from chunkv2l.query.time_ranges import TimeRange
+from chunkv2l.query.time_parsing import read_part, read_range
+from chunkv2l.query.time_ranges import END, START, TimeRange
 
 Fact: TypeAlias = Literal["length", "start", "end"]
 
@@ -47,6 +47,27 @@ _OF_PART: Final[tuple[tuple[Fact, str], ...]] = (
     ("end", r"(?:when|at (?:what|which) time|what time) is (?P<part>.+) over"),
     ("end", r"(?:when|where|what) is the end(?: time)? of (?P<part>.+)"),
 )
+_HOW_LONG = r"how (?:long|much(?: time)?|many (?:seconds|minutes|hours))"
+_HOW_MUCH = rf"(?:{_HOW_LONG}|how much of (?:{_MOVIE}|it))"
+_IS = r"(?:is|are|was|were|do|does|did|will|has|have)(?: (?:it|there|that))?"
+_LEFT = (
+    rf"(?:{_IS} )?(?:{_MOVIE} )?(?:have |has )?(?:left|remain(?:s|ing)?|(?:still |yet )?to (?:go|come|play))"
+    rf"(?: (?:of|in|on) (?:{_MOVIE}|it))?(?: (?:until|till?|to|before) (?:the end|it ends)(?: of {_MOVIE})?)?"
+    rf"|(?:{_IS} )?(?:until|till?|to|before) (?:the end|it ends)(?: of {_MOVIE})?"
+)
+_GONE = rf"(?:{_IS} )?(?:{_MOVIE} )?(?:passed|elapsed|gone(?: by)?|over|played)"
+_SPANS: Final = tuple(
+    (measure, re.compile(pattern, re.IGNORECASE))
+    for measure, pattern in (
+        ("left", rf"{_HOW_MUCH} (?:{_LEFT}) (?P<range>.+)"),
+        ("left", rf"(?P<range>.+?),? {_HOW_MUCH} (?:{_LEFT})"),
+        ("gone", rf"{_HOW_MUCH} (?:{_GONE}) (?P<range>.+)"),
+        ("gone", rf"(?P<range>.+?),? {_HOW_MUCH} (?:{_GONE})"),
+        ("length", rf"{_HOW_LONG} (?:{_IS} )?(?P<range>(?:from|between) .+)"),
+        ("length", rf"{_HOW_LONG} {_IS} (?:passes|(?:pass|elapse|lie)) (?P<range>(?:from|between) .+)"),
+    )
+)
+"""Questions for a length between times: of the movie after a time, before it, or from one time to another."""
 _PART_PATTERNS: Final = tuple((fact, re.compile(pattern, re.IGNORECASE)) for fact, pattern in _OF_PART)
 
 
@@ -66,6 +87,8 @@ def parse_fact(text: str) -> Fact | None:
 def parse_part_fact(text: str) -> tuple[Fact, TimeRange] | None:
     """Return what a question asks about a part of the movie as such, and that part; None for any other question.
 
+    "How much is left after 0:08?" asks for the length of what is after it.
+
     >>> parse_part_fact("When does the second minute start")[0], parse_part_fact("When does the second half-time start")
     ('start', None)
 
@@ -76,7 +99,18 @@ def parse_part_fact(text: str) -> tuple[Fact, TimeRange] | None:
     for fact, pattern in _PART_PATTERNS:
         if (match := pattern.fullmatch(plain)) and (part := read_part(match["part"])) is not None:
             return fact, part
+    for measure, pattern in _SPANS:
+        if (match := pattern.fullmatch(plain)) and (time_range := read_range(match["range"])) is not None:
+            return "length", _measured(measure, time_range)
     return None
+
+
+def _measured(measure: str, time_range: TimeRange) -> TimeRange:
+    """Return the range whose length is asked for: what is left at a time, what is gone by then, or the range itself."""
+    if measure == "length":
+        return time_range
+    moment = time_range.end if time_range.start == START else time_range.start
+    return TimeRange(moment, END) if measure == "left" else TimeRange(START, moment)
 
 
 def _strip(text: str) -> str:

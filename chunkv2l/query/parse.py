@@ -16,7 +16,7 @@ from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trai
 from chunkv2l.query.movie_facts import Fact, parse_fact, parse_part_fact
 from chunkv2l.query.relations import Relation, RelationMatch, clause, take_order
 from chunkv2l.query.time_parsing import find_unread, take_time_range
-from chunkv2l.sanitize import strip_invisible
+from chunkv2l.sanitize import shorten, strip_invisible
 
 MAX_QUESTION = 2000
 """Characters."""
@@ -31,6 +31,7 @@ _HAPPENS = (
     r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
     r"(?:is|was) (?:happening|going on|occurring|taking place))"
 )
+_SUMMARY = r"(?:short |brief )?(?:summary|description|overview|recap)"
 _JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
 
 # Each lead is a way to begin a question, with the kind of answer that it asks for. The first that matches is taken off,
@@ -41,6 +42,8 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (rf"(?:at |in |during )?(?:what|which) {_MOMENT}{_JOIN}(?= {AUXILIARIES}\b)", "when"),
     (r"(?:show me|find)", "when"),
     (r"(?:tell me|describe|name|list|explain|summari[sz]e)", "what"),
+    (rf"(?:give me|write|make) (?:an? |the )?{_SUMMARY}(?: of)?", "what"),
+    (rf"(?:an? |the )?{_SUMMARY} of", "what"),
     (r"when", "when"),
     (r"where", "where"),
     (r"(?:who|whom|whose)", "who"),
@@ -69,9 +72,9 @@ _NUMBER = re.compile(r"[\d.,:]+")
 _GENERIC = frozenset(
     re.findall(
         r"\w+",
-        """a about all clip do doing entire film footage going happen happened happening happens here i in it its movie
-        of on one overall recording scene see seen shown take takes that the there thing things this to us video visible
-        we whole you""",
+        """a about all being clip come comes do doing entire film footage going happen happened happening
+        happens here i in it its movie next of on one overall recording scene see seen shown take takes that
+        the there thing things this to us video visible we whole you""",
     )
 )
 """A question that has only such words left asks about the movie as a whole: there is nothing to look for."""
@@ -243,11 +246,13 @@ def clean_question(question: str) -> str:
     signs ("２：００") become the usual ones.
 
     Raises:
-        InputError: it is empty, or too long.
+        InputError: it is empty, has no words, or is too long.
     """
     question = strip_invisible(question.encode(errors="replace").decode()).translate(_FULL_WIDTH).strip()
     if not question:
         raise InputError(f'The question is empty; ask for example "{EXAMPLE}".')
+    if not re.search(r"\w", question):
+        raise InputError(f'The question "{shorten(question)}" has no words in it; ask for example "{EXAMPLE}".')
     if len(question) > MAX_QUESTION:
         raise InputError(f"The question has {len(question)} characters; {MAX_QUESTION} are the most.")
     return question

@@ -218,7 +218,8 @@ def _minute_thirty() -> pp.ParserElement:
     """Return an element for minutes and seconds without the word "seconds", "one minute thirty": its seconds."""
     seconds = element(rf"(?:(?P<digits>[1-5]?\d)|(?P<words>{_SMALL}))(?![\w'.:]){_TIME_GOES_ON}", _small_seconds)
     seconds.add_condition(lambda tokens: tokens[0] < 60)
-    return (number() + unit("m") + seconds).set_parse_action(lambda tokens: [tokens[0] * tokens[1] + tokens[2]])
+    minutes = number() + unit("m") | element(r"a (?=minute)", lambda _: 1.0) + unit("m")
+    return (minutes + seconds).set_parse_action(lambda tokens: [tokens[0] * tokens[1] + tokens[2]])
 
 
 def _small_seconds(match: re.Match[str]) -> float:

@@ -17,7 +17,7 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
     """Return the part of the segment graph that a question is about, and its times (seconds) if it isn't all of it.
 
     Raises:
-        NothingFound: the movie doesn't last that long, or nothing of it fits.
+        NothingFound: the movie doesn't last that long, or the range is empty.
     """
     if relation is None or relation.time_range is None:
         return graph, None
@@ -35,6 +35,11 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
             f"The video lasts {clock(length)}: nothing of it is after {clock(begin)} and before {clock(finish)}."
         )
     start, end = time_range.resolve(length)
+    if start == end and not time_range.is_point:
+        raise NothingFound(
+            f"The part of the video that the question is about is empty: it starts and ends at {clock(start)}. "
+            f'Ask for a moment ("at {clock(start)}") or for a part with some length ("in the first ten seconds").'
+        )
     return select_interval(graph, start, end), (start, end)
 
 

@@ -63,7 +63,7 @@ def _to_moment(expression: pp.ParserElement) -> pp.ParserElement:
 _MOVIE = r"(?:movie|video|film|clip|footage|recording|show|episode|tape|vid)"
 _OF_MOVIE = (
     rf"(?:(?:of|in|into|through|from|within) (?:the |this |that |my |our )?(?:whole |entire |full )?{_MOVIE}"
-    r"|of it(?= ?(?:$|[,;:?])))"
+    r"|(?:of|in) it(?= ?(?:$|[,;:?])))"
 )
 _QUESTION = r"(?:what|who|where|which|how|when|is|are|was|were|do|does|did|has|have|can)"
 _BREAK = rf"(?= ?(?:$|[,;:.]|{_QUESTION}\b))"
@@ -83,19 +83,38 @@ _about = pp.Opt(
 
 # ---- extents: lengths
 
-_length = _to_moment(quantities.duration())
+_or_so = pp.Opt(match_words("or so|or thereabouts"))
+_length = _to_moment(quantities.duration()) + _or_so
 _one_unit = _to_moment(quantities.bare_unit())
 _share = _rule(quantities.fraction(), lambda share: Moment(share=share))
 _extent = _length ^ _one_unit ^ _share
 
 # ---- points
 
+_BEFORE_SIGN = (
+    "from",
+    "between",
+    "and",
+    "to",
+    "until",
+    "till",
+    "at",
+    "around",
+    "about",
+    "near",
+    "by",
+    "after",
+    "before",
+)
+_is_signed = pp.Regex("|".join(rf"(?<=(?<!\w){word} )" for word in _BEFORE_SIGN) + "|(?<!.)")
+_minus = pp.Suppress(_is_signed + pp.Regex(r"-(?=[\d½⅓⅔¼¾⅛])|(?:minus|negative)(?= )"))
+"""A sign: "from -5 to 3 seconds", not the dash of "1:00 -2:00" or of a word."""
 _final_edge = _constant(f"the (?:very )?(?:{_FINISH})|{_THE_MOVIE} {_ENDS}", END)
 _initial_edge = _constant(f"the (?:very )?(?:{_BEGIN})|{_THE_MOVIE} {_STARTS}", START)
 _edge = _final_edge | _initial_edge
 _bare_edge = _constant("end", END) | _constant("start|beginning", START)
 _centre = _constant(f"(?:the )?(?:very |exact )?(?:{_MIDDLE})", Moment(share=0.5))
-_clock = _the + _to_moment(quantities.clock_time()) + pp.Opt(_mark)
+_clock = _the + _to_moment(quantities.clock_time()) + pp.Opt(_mark) + _or_so
 
 
 def _count_units(*names: str) -> pp.ParserElement:
@@ -132,7 +151,9 @@ _HALF_WAY = r"(?:half|mid)-?way"
 _halfway = _constant(_HALF_WAY, Moment(share=0.5))
 _halfway_in = _constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it)?{_BREAK})", Moment(share=0.5))
 _percent = _rule(quantities.percentage(), lambda share: Moment(share=share))
-_exact = _percent ^ _clock ^ _counted ^ _counted_twice ^ _unit_clock ^ _named ^ _marked
+_unsigned = _percent ^ _clock ^ _counted ^ _counted_twice ^ _unit_clock ^ _named ^ _marked
+_signed = _rule(_minus + (_clock ^ _length), lambda moment: moment.scaled(-1.0))
+_exact = _unsigned ^ _signed
 _shifted = _rule(
     _length + _constant("after|past|later than|from", 1.0) + _exact
     | _length + _constant("before|prior to|earlier than", -1.0) + _exact,
@@ -259,7 +280,7 @@ def _spanning(first: Moment | TimeRange, last: Moment | TimeRange) -> TimeRange:
 
 
 def _at(moment: Moment) -> TimeRange:
-    return TimeRange(moment, moment)
+    return TimeRange(moment, moment, is_point=True)
 
 
 def _after(moment: Moment | TimeRange) -> TimeRange:
@@ -270,8 +291,18 @@ def _before(moment: Moment | TimeRange) -> TimeRange:
     return TimeRange(START, moment.start if isinstance(moment, TimeRange) else moment)
 
 
-def _overlap(after: TimeRange, before: TimeRange) -> TimeRange | str:
-    return after.overlap(before) or NOT_ONE_RANGE
+def _overlap(after: TimeRange, before: TimeRange) -> TimeRange:
+    return TimeRange(after.start, before.end)
+
+
+def _right_after(moment: Moment | TimeRange) -> TimeRange:
+    start = _after(moment).start
+    return TimeRange(start, start + Moment(seconds=NEAR))
+
+
+def _right_before(moment: Moment | TimeRange) -> TimeRange:
+    end = _before(moment).end
+    return TimeRange(end - Moment(seconds=NEAR), end)
 
 
 def _complement(excluded: TimeRange | str) -> TimeRange | str:
@@ -332,9 +363,11 @@ _units = quantities.unit("s", "m", "h")
 _joint = pp.Suppress(pp.Regex(r"(?:-+|(?:and|(?:up )?(?:to|until|till?)|through|thru)(?!\w))(?: the(?!\w))?"))
 _to = pp.Suppress(pp.Regex(r"-+|(?:to|until|till?)(?!\w)"))
 _number = quantities.number()
+_signed_number = _rule(_minus + _number, lambda number: -number) | _number
 _shared_unit = (
     _rule(
-        _the + _number + _joint + _number + pp.Suppress(pp.Opt("-")) + _units, lambda a, b, unit: (a * unit, b * unit)
+        _the + _signed_number + _joint + _signed_number + pp.Suppress(pp.Opt("-")) + _units,
+        lambda a, b, unit: (a * unit, b * unit),
     )
     ^ _rule(_the + _units + _number + _joint + _number, lambda unit, a, b: (a * unit, b * unit))
 ) + pp.Opt(_mark)
@@ -371,12 +404,13 @@ _onwards = match_words(
     r"to the end"
 )
 _after_words = match_words(
-    "(?:at|on|from) (?:or|and) after|after|past|beyond|following|later than|since|not before|no earlier than|"
+    "(?:at|on|from) (?:or|and) after|after|past|beyond|following|follows|later than|since|not before|no earlier than|"
     "no sooner than"
 )
 _before_words = match_words(
-    "(?:at|on) or before|before|until|till|til|up (?:to|until|till)|upto|prior to|earlier than|no later than|not after|"
-    "by|ahead of"
+    "(?:at|on) or before|before|until|till|til|up (?:to|until|till)|upto|prior to|"
+    "precedes|preceding|earlier than|no later than|not after|by|ahead of|"
+    "(?:ending|finishing|stopping) (?:at|by|before|with)"
 )
 _up_to = match_words("until|till?|up (?:to|until|till)|upto")
 _including = match_words("(?:until|till?|up (?:to|until|till)|upto|through) and including")
@@ -409,11 +443,16 @@ _in_part = _rule(
     | _length + _constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
     lambda extent, sign, moment: moment + extent.scaled(sign),
 )
+_plus_minus = pp.Suppress(pp.Opt(",") + pp.Regex(r"\+ ?/ ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)"))
 _sharp = pp.Opt(match_words("sharp|exactly|precisely|on the dot"))
 _both = pp.Suppress(pp.Opt(pp.Regex(r",? ?(?:but|and|yet|,)(?!\w)")))
-_nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment"
-_in_words = match_words("in|during|within|over|throughout|for|inside|through|across|of|from")
+_nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment|a (?:little|bit|short (?:time|while))|briefly"
+_COURSE = r"(?:in|over|during|throughout|within|for) the (?:whole |entire )?(?:course|duration|length|span|space) of"
+_in_words = match_words(rf"{_COURSE}|in|during|within|over|throughout|for|inside|through|across|of|from")
 _at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa|as of)")
+
+_early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
+_late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
 
 _listed_units = (
     pp.Opt(match_words("in|during|within|over|throughout|for|across"))
@@ -460,6 +499,7 @@ _phrase = (
     )
     ^ pp.Opt(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
     ^ pp.Opt(_in_words) + _pair
+    ^ _rule(_at_words + _explicit + _to + _explicit, _two_times)
     ^ _rule(
         (match_words("from|since|starting (?:at|from|with)|beginning (?:at|from|with)")) + _point + pp.Opt(_onwards),
         _after,
@@ -479,12 +519,14 @@ _phrase = (
     ^ _after_phrase
     ^ _before_phrase
     ^ _rule(
-        match_words(f"(?:{_nearly}) (?:after|past|following)") + _point,
-        lambda m: TimeRange(m, m + Moment(seconds=NEAR)),
+        match_words(f"(?:{_nearly}) (?:after|past|following)") + (_point ^ _the + _part_of_part ^ _end_of_part),
+        _right_after,
     )
     ^ _rule(
-        match_words(f"(?:{_nearly}) (?:before|prior to)") + _point, lambda m: TimeRange(m - Moment(seconds=NEAR), m)
+        match_words(f"(?:{_nearly}) (?:before|prior to)") + (_point ^ _the + _part_of_part ^ _start_of_part),
+        _right_before,
     )
+    ^ match_words("well|long|a (?:good |long )?while|much") + (_after_phrase ^ _before_phrase)
     ^ _rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
     ^ _rule(
         pp.Opt(match_words("at|around|about"))
@@ -508,6 +550,13 @@ _phrase = (
         + match_words("left|remaining|(?:still )?to go"),
         lambda e: _at(END - e),
     )
+    ^ _rule(
+        match_words("with") + _about + _share + match_words(f"(?:of )?{_THE_MOVIE} (?:left|remaining|to go)"),
+        lambda share: _at(END - share),
+    )
+    ^ _rule(
+        match_words(f"when {_THE_MOVIE} is") + _about + _share + match_words("over|through|done|gone|finished|in"), _at
+    )
     ^ pp.Opt(_in_words) + _the + _part_alone
     ^ _in_words + match_words("the") + _part_of_part
     ^ _at_words + _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()))
@@ -515,6 +564,12 @@ _phrase = (
     ^ _at_words + match_words("the") + _rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
     ^ _in_words + _the + _in_unit + pp.Opt(_of_movie)
     ^ _rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
+    ^ _rule(
+        pp.Opt(match_words("in|within")) + _plus_minus + _length + match_words("of|from|around|about|at") + _point,
+        _around,
+    )
+    ^ _rule(_length + match_words("(?:on |to )?either side of") + _point, _around)
+    ^ _rule(pp.Opt(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
     ^ _rule(
         pp.Opt(match_words("in|during|within|for|over"))
         + _the
@@ -528,9 +583,10 @@ _phrase = (
         _beside,
     )
     ^ _rule(
-        match_words(r"(?:very )?early(?: on)?") + (_of_movie | match_words("on")), lambda: TimeRange().part(0.0, 1 / 3)
+        _early + _of_movie | match_words(r"(?:very |quite |fairly )?early on"), lambda: TimeRange().part(0.0, 1 / 3)
     )
-    ^ _rule(match_words(r"(?:very )?late(?:r)?(?: on)?") + _of_movie, lambda: TimeRange().part(2 / 3, 1.0))
+    ^ _rule(_late + _of_movie | match_words(r"(?:very |quite |fairly )?late on"), lambda: TimeRange().part(2 / 3, 1.0))
+    ^ _rule(match_words(r"(?:much |a (?:bit|little) )?later on"), lambda: NOT_ONE_RANGE)
 )
 _SCENE = r"(?:scene|shot|segment|clip)"
 _half_past = _rule(
@@ -560,7 +616,7 @@ _excluded = _rule(
 _SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
 _lead = pp.Opt(
     match_words(
-        r"(?:somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
+        r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
         rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
         rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?)"
         r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
@@ -583,13 +639,17 @@ _limited = _lead + _rule(
     + (_is_last + _extent | _is_first + _extent),
     lambda _: NOT_ONE_RANGE,
 )
-_begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?=[\w~@½⅓⅔¼¾⅛])"))
+_begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@±+½⅓⅔¼¾⅛])"))
+"""The beginning of a word or a figure without a sign before it."""
 _phrases = _begins_word + (
     _rule(_excluded ^ _half_past ^ _start_at ^ (_limited | _scene), lambda time_range: (time_range, False))
     ^ _rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
 """Words that may not follow a phrase: "at the end of the line" is no time."""
+_GOES_ON = re.compile(r"\bfor (?:just |only )?$")
+_LENGTH_ALONE = re.compile(r"(?:about|around|near|close to|circa)(?!\w)(?! the\b)")
+"""A phrase that, behind "for", is the length of an event: "for about a minute"."""
 _DISTANCE = re.compile(rf"\b(?:{'|'.join(quantities.UNIT_WORDS.values())})\.? (?:after|before|later|earlier|ago)\b")
 """Words behind a phrase that is the distance from an event: "about ten seconds after a dog barks"."""
 
@@ -652,12 +712,20 @@ def _as_range(yielded: TimeRange | str) -> TimeRange | None:
     return yielded if isinstance(yielded, TimeRange) else None
 
 
+def _with_brackets(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the characters of a phrase with the brackets around it: "(between 1:00 and 2:00)"."""
+    is_enclosed = start > 0 and text[start - 1 : start] + text[end : end + 1] in ("()", "[]", "{}")
+    return (start - 1, end + 1) if is_enclosed else (start, end)
+
+
 def find_phrases(text: str) -> list[Phrase]:
     """Return the phrases for time ranges in a text, in order, the longest of those that begin alike."""
     folded = quantities.fold(text)
     quoted = find_quotations(text)
     phrases = (
-        Phrase(_as_range(tokens[0][0]), start, end, tokens[0][1]) for tokens, start, end in _scan(_phrases, folded)
+        Phrase(_as_range(tokens[0][0]), *_with_brackets(folded, start, end), tokens[0][1])
+        for tokens, start, end in _scan(_phrases, folded)
+        if not _GOES_ON.search(folded, 0, start) or not _LENGTH_ALONE.match(folded, start, end)
     )
     return [
         phrase
@@ -697,14 +765,45 @@ def find_offset(text: str) -> tuple[int, tuple[float, float] | None]:
     return len(text), None
 
 
-_quantity = _begins_word + (
-    pp.Suppress(
+_UNIT_ALONE = (
+    r"(?:at (?:the )?|on the )(?:minute|hour|second)"
+    r"|(?:in|during|within|after|before|until|till|since|from|by) (?:the )?(?:minute|hour)|every (?:minute|hour|second)"
+)
+"""A unit of time without a number, at a question's end."""
+_LONG_UNIT = r"(?:day|night|week|month|year)"
+_TIME_WORD = r"(?:on|in|at|during|by|after|before|until|till|since|from|throughout)(?: the)?"
+_ends = pp.Regex(r"(?= ?(?:$|[,;:]))")
+_ends_or_of = pp.Regex(r"(?= ?(?:$|[,;:]|of\b))")
+_long_unit = pp.Suppress(
+    match_words(_TIME_WORD)
+    + (
+        (quantities.ordinal() | match_words("last|final")) + match_words(_LONG_UNIT)
+        | match_words(_LONG_UNIT) + pp.Opt(match_words("number")) + _number
+    )
+    + _ends_or_of
+)
+"""Days, weeks and longer, numbered: "on day two", "in the first week"."""
+_number_alone = pp.Suppress(
+    (
+        match_words("between|from") + _signed_number + _joint + _signed_number
+        | match_words("(?:in|during|within|over|for|throughout|after|before) the (?:very )?(?:first|last|final)")
+        + _number
+    )
+    + _ends
+)
+"""Numbers without a unit, at a question's end: "between 5 and 10", "in the first 20"."""
+_quantity = (_begins_word | pp.Suppress(pp.Regex(r"(?<![^\s(])(?=-\d)"))) + (
+    _long_unit
+    ^ _number_alone
+    ^ pp.Suppress(pp.Regex(rf"(?:{_UNIT_ALONE})(?= ?(?:$|[,;:]))"))
+    ^ pp.Suppress(
         pp.Regex(
-            r"half past(?: \w+)?|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
+            r"(?:0th|zeroth) \w+|an? (?:second|minute|hour) or (?:two|three|more)|half past(?: \w+)?"
+            r"|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
             r"|\w+ o'clock|at (?:noon|midnight)"
         )
     )
-    ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|\d+(?::\d+)+|frames? \d+"))
+    ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|-?\d+(?::\d+)+|frames? \d+"))
     ^ pp.Suppress(pp.Regex(r"(?:at|around|about|by|until|till|before|after|from|since) \d{1,3}(?:\.\d+)?(?= ?(?:$|,))"))
     ^ pp.Suppress(
         pp.Regex(
@@ -713,17 +812,37 @@ _quantity = _begins_word + (
         + _number
         + pp.Regex(r"-?[a-z]+")
     )
-    ^ pp.Suppress(quantities.duration())
+    ^ pp.Suppress(pp.Opt("-") + quantities.duration())
 )
+
+
+_LASTING = re.compile(
+    r"(?<!happens)(?<!happening)(?<!going on)(?<!goes on)(?<!place)(?<=[\w'\"]) for (?:(?:about|around|almost|nearly|"
+    r"roughly|approximately|exactly|only|just|another|some|up to|over|under|at least|at most|"
+    r"(?:no )?(?:more|less|longer) than) )*$"
+)
+"""Words before the length of an event."""
+_INDEFINITE = re.compile(r"\ban? $")
+_ATTRIBUTE = re.compile(
+    rf"[ -](?!(?:{_SPAN}|mark|point|in|into|after|before|from|later|earlier|ago|long|left|remaining|to|of)\b)[a-z]"
+)
+"""A noun behind a length that describes it."""
 
 
 def find_quantities(text: str) -> list[tuple[int, int]]:
     """Return where a text names a time or a duration: (start, end) characters of each, in order.
 
-    "A minute" and "100 m", which mostly mean something else, don't count.
+    "A minute" and "100 m", which mostly mean something else, don't count, nor does the length of an event or a thing:
+    "when does a man run for ten seconds", "a 30-second ad".
     """
     folded = quantities.fold(text)
     spans = [(start, end) for _, start, end in _scan(_quantity, folded)]
     quoted = find_quotations(text)
     spans = [(a, b) for a, b in spans if not any(start < b and a < end for start, end in quoted)]
-    return [(start, end) for start, end in spans if not re.fullmatch(r"an? \w+|[\d.,]+ ?m", folded[start:end])]
+    return [
+        (start, end)
+        for start, end in spans
+        if not re.fullmatch(r"an? \w+|[\d.,]+ ?m", folded[start:end])
+        and not _LASTING.search(folded, 0, start)
+        and not (_INDEFINITE.search(folded, 0, start) and _ATTRIBUTE.match(folded, end))
+    ]

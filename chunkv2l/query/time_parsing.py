@@ -81,14 +81,18 @@ def read_part(text: str) -> TimeRange | None:
     >>> read_part("the second minute of the video") is not None, read_part("the second half of the apple")
     (True, None)
     """
+    return read_range(f"in {text}" if text.lower().startswith("the ") else f"in the {text}")
+
+
+def read_range(text: str) -> TimeRange | None:
+    """Return the time range that a text is, and nothing else: "after 0:08", "between 1:00 and 2:30"; else None."""
     if not HINT.search(text):
         return None
     from chunkv2l.query.time_grammar import find_phrases
 
-    prefix = "in " if text.lower().startswith("the ") else "in the "
-    phrases = find_phrases(prefix + text)
-    is_part = len(phrases) == 1 and (phrases[0].start, phrases[0].end) == (0, len(prefix + text))
-    return phrases[0].range if is_part else None
+    phrases = find_phrases(text)
+    is_range = len(phrases) == 1 and (phrases[0].start, phrases[0].end) == (0, len(text))
+    return phrases[0].range if is_range else None
 
 
 def find_unread(text: str) -> tuple[str, ...]:

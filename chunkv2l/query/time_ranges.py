@@ -37,11 +37,13 @@ class TimeRange:
 
     Attributes:
         is_unordered: its ends were named as two times, which may stand the wrong way round: "from 3:00 to 2:00".
+        is_point: a point in time is meant. Without that, a range whose ends are equal is empty: "before 0:00".
     """
 
     start: Moment = START
     end: Moment = END
     is_unordered: bool = field(default=False, compare=False)
+    is_point: bool = field(default=False, compare=False)
 
     def resolve(self, length: float) -> tuple[float, float]:
         """Return (start, end) in seconds of a movie so long: within it, start ≤ end."""

@@ -124,8 +124,8 @@ def create_api(service: Service) -> APIRouter:
     async def ask(movie_id: str, body: AskRequest, request: Request) -> Response:
         """Return the answer as `chunkv2l ask --json` prints it.
 
-        With `Accept: text/event-stream`, events tell it while it is made: `moments` (spans and not_there), `text` (what
-        is generated so far), and at last `answer` (all of it) or `error`.
+        With `Accept: text/event-stream`, events tell it while it is made: `moments` (spans, not_there, and within:
+        the part asked about), `text` (what is generated so far), and at last `answer` (all of it) or `error`.
         """
         movie, question = await open_movie(movie_id), service.parse(body.to_question())
         if "text/event-stream" in request.headers.get("accept", ""):
@@ -172,7 +172,7 @@ async def tell(steps: AsyncIterator[PartialAnswer | Answer], explain: bool) -> A
                 return
             if text is None:
                 moments = [span.to_json() for span in step.spans]
-                yield event("moments", {"spans": moments, "not_there": step.not_there})
+                yield event("moments", {"spans": moments, "not_there": step.not_there, "within": step.within})
             if step.text and step.text != text:
                 yield event("text", {"text": step.text})
             text = step.text

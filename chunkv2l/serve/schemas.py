@@ -79,6 +79,7 @@ class AnswerJson(BaseModel):
     model: str
     visual_tokens: int
     timing: dict[str, float]
+    within: tuple[float, float] | None = None
     quotes: list[dict[str, Any]] = []
     text_tokens: int = 0
     notes: list[str] = []

@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 INSTRUCTIONS = """Ask long videos that were indexed by chunkv2l. list_videos says which there are; search_moments finds
 when something is seen, in one video or in all; ask_video answers a question about one. Moments come with the
-probability that each is the right one, and not_there is the probability that the video doesn't show it: say so when it
-is the largest. The model that answers is small: trust its times more than its sentences, and look at get_frame before
+probability that each is the right one, and not_there is the probability that the video doesn't show it, or where a
+question names a time range, that this part of the video (within) doesn't: say so when it is the largest. The model that answers is small: trust its times more than its sentences, and look at get_frame before
 you rely on them."""
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -59,11 +59,15 @@ class Moment(BaseModel):
 
 
 class Moments(BaseModel):
-    """The moments that a search came up with, likeliest first, and how probable it is that a video shows none."""
+    """The moments that a search came up with, likeliest first, and how probable it is that a video shows none.
+
+    Where the query names a time range, `within` has the part of each video, in seconds, that it is about.
+    """
 
     query: str
     moments: list[Moment]
     not_there: dict[str, float | None]
+    within: dict[str, tuple[float, float]] = {}
 
 
 class TranscriptCue(BaseModel):
@@ -126,6 +130,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         entries = [find(video)] if video else [one for one in service.catalogue.entries() if one.index is not None]
         moments: list[Moment] = []
         not_there: dict[str, float | None] = {}
+        within: dict[str, tuple[float, float]] = {}
         for entry in entries[:MOST_VIDEOS]:
             try:
                 movie = await asyncio.to_thread(service.catalogue.open, entry.id)
@@ -135,12 +140,14 @@ def create_tools(service: Service) -> MCPServer[Any]:
                     raise
                 continue  # the others may be sound
             not_there[entry.id] = answer.not_there
+            if answer.within is not None:
+                within[entry.id] = answer.within
             moments += [
                 Moment(video=entry.id, start=span.start, end=span.end, time=between(span), probability=span.score)
                 for span in answer.spans
             ]
         moments.sort(key=lambda moment: -moment.probability)
-        return Moments(query=query, moments=moments[:limit], not_there=not_there)
+        return Moments(query=query, moments=moments[:limit], not_there=not_there, within=within)
 
     @server.tool(title="Ask a video", annotations=READS)
     @_with_sentences

@@ -126,6 +126,8 @@ def test_ask_prints_an_answer_on_stdout_and_how_on_stderr(index: str, capsys: py
     lines = printed.out.splitlines()
     assert lines[0].startswith(("From ", "It seems not")) and len(lines) >= 6 and "not in the video" in lines[-1]
     assert "(route, fake, no visual tokens" in printed.err and "Error" not in printed.err
+    assert cli.run(["ask", index, f"In the first 5 seconds, {WHEN.lower()}"]) == 0
+    assert "not in that part" in capsys.readouterr().out
 
 
 def test_ask_json_is_the_answers(index: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,7 +224,7 @@ def test_invisible_letters_are_left_out(question: str, cleaned: str) -> None:
     assert clean_question(question) == cleaned
 
 
-@pytest.mark.parametrize("question", ["", " \n", "\ufeff", "\u200b\u200b", "a" * 2001])
+@pytest.mark.parametrize("question", ["", " \n", "\ufeff", "\u200b\u200b", "a" * 2001, "?", "… ??", "\u2754"])
 def test_no_question(question: str) -> None:
     with pytest.raises(InputError):
         clean_question(question)

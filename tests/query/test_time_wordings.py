@@ -197,6 +197,44 @@ RANGES = [
     ("What happens in the first minute, thirty seconds?", "", 0, 90),
     ("What happens in the last minute and ten seconds?", "", 236.08, 306.08),
     ("What happens in the first hour?", "", 0, 306.08),
+    # times before the movie's start
+    ("What happens from -5 to 3 seconds?", "", 0, 3),
+    ("What happens from −5 to 3 seconds?", "", 0, 3),
+    ("What happens between minus ten seconds and 0:20?", "", 0, 20),
+    ("What happens from -0:10 to the end?", "", 0, 306.08),
+    ("What happens from 10 - 20 seconds?", "", 10, 20),
+    # vague words
+    ("When does a dog bark early on?", "A dog bark.", 0, 102.027),
+    ("Early on, who sings?", "Sings.", 0, 102.027),
+    ("Who sings quite early in the film?", "Sings.", 0, 102.027),
+    ("When does a dog bark early in it?", "A dog bark.", 0, 102.027),
+    ("When does a dog bark late on?", "A dog bark.", 204.053, 306.08),
+    ("When does a dog bark a little after 1:00?", "A dog bark.", 60, 70),
+    ("When does a dog bark a bit before 1:00?", "A dog bark.", 50, 60),
+    ("When does a dog bark well after 1:00?", "A dog bark.", 60, 306.08),
+    ("When does a dog bark only after 2:00?", "A dog bark.", 120, 306.08),
+    ("When does a dog bark right after the opening minute?", "A dog bark.", 60, 70),
+    ("When does a dog bark just before the last minute?", "A dog bark.", 236.08, 246.08),
+    ("When does a dog bark around 1:20 or so?", "A dog bark.", 80, 80),
+    ("When does a dog bark a minute or so in?", "A dog bark.", 60, 60),
+    ("When does a dog bark with half the video left?", "A dog bark.", 153.04, 153.04),
+    ("When does a dog bark when the movie is a third over?", "A dog bark.", 102.027, 102.027),
+    # about a time
+    ("When does a dog bark +/- 5 seconds around 1:00?", "A dog bark.", 55, 65),
+    ("When does a dog bark at 1:00 plus or minus five seconds?", "A dog bark.", 55, 65),
+    ("When does a dog bark ten seconds either side of 2:00?", "A dog bark.", 110, 130),
+    # other words around
+    ("What happens over the course of the first two minutes?", "", 0, 120),
+    ("What happens in the space of the last minute?", "", 246.08, 306.08),
+    ("When does she leave, ending at 1:10?", "She leave.", 0, 70),
+    ("[1:00-2:00] When does she leave?", "She leave.", 60, 120),
+    ("When does she leave (between 30 and 50 seconds)?", "She leave.", 30, 50),
+    ("What is he doing at 0:30-0:40?", "He doing.", 30, 40),
+    ("What happens at a minute thirty?", "", 90, 90),
+    ("What precedes 1:00?", "", 0, 60),
+    ("What follows 2:00?", "", 120, 306.08),
+    ("What comes after the two minute mark?", "", 120, 306.08),
+    ("Give me a summary of the first half.", "", 0, 153.04),
 ]  # fmt: skip
 
 
@@ -272,6 +310,14 @@ PART_FACTS = [
     ("How long is the sixth minute?", "length", 300, 306.08),
     ("How long is the first quarter of the video?", "length", 0, 76.52),
     ("How long does the first half last?", "length", 0, 153.04),
+    ("How many seconds are left after 0:08?", "length", 8, 306.08),
+    ("How much time is left at the two-minute mark?", "length", 120, 306.08),
+    ("After 1:00, how much of the video remains?", "length", 60, 306.08),
+    ("How many minutes are still to go after the first half?", "length", 153.04, 306.08),
+    ("How long is it until the end from 2:00?", "length", 120, 306.08),
+    ("How many seconds have passed at 0:08?", "length", 0, 8),
+    ("How long is it from 1:00 to 2:30?", "length", 60, 150),
+    ("How many seconds are there between 0:10 and 0:25?", "length", 10, 25),
 ]  # fmt: skip
 
 
@@ -310,6 +356,21 @@ UNREAD = [
     "What happens before 7?",
     "What happens 5 seconds ago?",
     "What happens in 10 seconds?",
+    "What happens in the last -5 seconds?",
+    "What happens -0:05?",
+    "When does a dog bark later on?",
+    "What happens at minute?",
+    "What happens at the hour?",
+    "What happens on the hour?",
+    "What happens every minute?",
+    "What happens on day two?",
+    "What happens on the second day?",
+    "What happens in week 3?",
+    "What happens between 5 and 10?",
+    "What happens from 5 to 10?",
+    "What happens in the first 20?",
+    "When does a dog bark a minute or two in?",
+    "What happens in the 0th minute?",
 ]  # fmt: skip
 
 
@@ -381,6 +442,16 @@ NO_TIMES = [
     "When does the early bird catch a worm?",
     "When does the 4 by 100 relay happen?",
     "When does he do a half turn?",
+    "When does a man run for 10 seconds?",
+    "When does a man run for more than ten seconds?",
+    "When does she wait for about a minute?",
+    "A man runs for ten seconds.",
+    "When does she run a 10 minute mile?",
+    "When does a 30-second ad play?",
+    "When do they come in second?",
+    "When is the day sunny?",
+    "When does a man wear a size -5 lens?",
+    "When does a dog follow the first man?",
 ]  # fmt: skip
 
 

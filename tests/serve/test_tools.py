@@ -106,6 +106,13 @@ def test_moments_are_searched_in_all_videos_or_in_one(tmp_path: Path) -> None:
         assert len(alone["not_there"]) == 1
 
 
+def test_what_is_asked_about_a_part_says_which_part(server: Running, movie: str) -> None:
+    question = "When does a dog run in the first 5 seconds?"
+    searched = call(server, "search_moments", query=question, video="movie.idx")
+    asked = call(server, "ask_video", video="movie.idx", question=question)
+    assert list(searched["within"].values()) == [asked["within"]] == [[0.0, 5.0]]
+
+
 def test_transcripts_are_cut_by_time(server: Running) -> None:
     whole = call(server, "get_transcript", video="movie")
     assert [cue["text"] for cue in whole["cues"]] == ["We begin <here> & now.", "A dog!"]

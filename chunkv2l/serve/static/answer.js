@@ -37,13 +37,13 @@ export class AnswerView {
   }
 
   /** Show the moments, best first. */
-  moments({ spans, not_there: notThere }) {
+  moments({ spans, not_there: notThere, within }) {
     this.spans = spans;
     const isAbsent = notThere !== null && notThere > (spans[0]?.score ?? 0);
     this.absent.hidden = notThere === null;
     if (notThere !== null) {
       this.absent.replaceChildren(
-        make(isAbsent ? "strong" : "span", {}, isAbsent ? "Probably not in this movie" : "Not in this movie"),
+        make(isAbsent ? "strong" : "span", {}, `${isAbsent ? "Probably not" : "Not"} in ${within ? "that part" : "this movie"}`),
         make("span", {}, percent(notThere)),
       );
     }

@@ -1,0 +1,71 @@
+"""Time ranges in a movie of 12 s: the part of the graph, and sentences for those that hold no time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from chunkv2l.errors import NothingFound
+from chunkv2l.graph import segment_graph, segments
+from chunkv2l.query.parse import parse
+from chunkv2l.query.restriction import restrict_graph
+
+
+@dataclass(frozen=True)
+class Piece:
+    start: float
+    end: float
+    caption: str = ""
+
+
+GRAPH = segment_graph([Piece(0, 5), Piece(5, 10), Piece(10, 12)])
+
+
+@pytest.mark.parametrize(
+    ("question", "numbers", "within"),
+    [
+        ("What happens?", [0, 1, 2], None),
+        ("What happens after 0:05?", [1, 2], (5, 12)),
+        ("What happens at 0:07?", [1], (7, 7)),
+        ("What happens at 0:00?", [0], (0, 0)),
+        ("What happens from -5 to 3 seconds?", [0], (0, 3)),
+        ("What happens in the first scene?", [0], (0, 0)),
+        ("What happens within 2 seconds of 0:05?", [0, 1], (3, 7)),
+    ],
+)
+def test_a_range_leaves_its_segments(question: str, numbers: list[int], within: tuple[float, float] | None) -> None:
+    graph, kept = restrict_graph(GRAPH, parse(question).relation)
+    assert segments(graph) == numbers and kept == within
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What happens before 0:00?",
+        "What happens until 0 seconds?",
+        "What happens before the start?",
+        "What happens after the end?",
+        "What happens in the last 0 seconds?",
+        "What happens in the first 0 %?",
+        "Show me the first 0 seconds",
+        "What happens from 0:05 to 0:05?",
+        "What happens 0:05-0:05?",
+        "What happens in the 0 seconds after 0:05?",
+        "What happens within 0 seconds of 0:05?",
+        "What happens after 0:05 and before 0:05?",
+        "What happens after 0:08 but before 0:05?",
+        "What happens after the first half and before the second half?",
+        "What happens at -5 seconds?",
+        "What happens just before the start?",
+        "What happens after 0:12?",
+        "What happens in the second minute?",
+        "How many seconds are left after 0:12?",
+        "How long is it from 0:05 to 0:05?",
+    ],
+)
+def test_a_range_without_time_in_it_is_a_sentence(question: str) -> None:
+    with pytest.raises(
+        NothingFound, match=r"The (video lasts 0:12|part of the video that the question is about is empty)"
+    ):
+        restrict_graph(GRAPH, parse(question).relation)
