@@ -57,7 +57,7 @@ def check_header(path: Path, newer: bool = False) -> int:
         raise InputError(
             f"{path} is from a newer chunkv2l (schema {version}, this one reads up to {SCHEMA_VERSION}): upgrade it."
         )
-    if version < 1 or header[18:20] != b"\x01\x01":
+    if version < 1 or header[19] > 1:  # the version to read it with: 2 needs a log beside the file
         raise InputError(f"{path} is damaged or was tampered with: its header isn't one that chunkv2l build writes.")
     return version
 

@@ -465,7 +465,8 @@ def _opening_error(error: sqlite3.Error, out: Path) -> ChunkV2LError:
     part = part_path(out)
     if "locked" in str(error):
         return InputError(f"Another build is writing {out} now: wait for it, or choose another -o.")
-    if any(words in str(error) for words in ("not a database", "malformed", "unsupported file format")):
+    is_damaged = any(words in str(error) for words in ("not a database", "malformed", "unsupported file format"))
+    if is_damaged or ("readonly" in str(error) and os.access(part, os.W_OK)):  # its header can say so, too
         return InputError(f"{part} isn't an unfinished index that can be resumed: remove it and build again.")
     if "readonly" in str(error) or "unable to open" in str(error):
         return InputError(f"Can't write {part} ({error}): choose another place with -o.")

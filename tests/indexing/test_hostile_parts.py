@@ -139,12 +139,32 @@ def test_force_throws_away_what_was_left(
     assert report.resumed == 0 and rows_of(report.index) == whole
 
 
-def test_a_part_of_an_unknown_format_is_to_be_removed(movie: Path, part: Path, model: FakeModel) -> None:
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (47, 5),  # SQLite's formats of schemas end with 4
+        (18, 3),  # versions to write it with end with 2
+    ],
+)
+def test_a_part_of_an_unknown_format_is_to_be_removed(
+    movie: Path, part: Path, model: FakeModel, place: int, value: int
+) -> None:
     data = bytearray(part.read_bytes())
-    data[44:48] = (5).to_bytes(4, "big")  # SQLite's formats of schemas end with 4
+    data[place] = value
     part.write_bytes(data)
     with pytest.raises(InputError, match="remove it and build again"):
         make(movie, part.with_name("a.idx"), model)
+
+
+def test_a_header_that_sqlite_goes_on_with_is_that_of_an_index(
+    movie: Path, part: Path, model: FakeModel, whole: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    """Found by fuzzing: the version to write a file with may be 0, and the finished index was refused for it."""
+    data = bytearray(part.read_bytes())
+    data[18] = 0
+    part.write_bytes(data)
+    report = make(movie, part.with_name("a.idx"), model)
+    assert report.resumed == 16 and rows_of(report.index) == whole and verify(report.index) == []
 
 
 @pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\0" + b"\xff" * 5000])
