@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from chunkv2l.cli import main as cli
 from chunkv2l.errors import InputError
 from chunkv2l.models.assets import hub
+from chunkv2l.models.assets.pins import UNKNOWN
 from chunkv2l.models.assets.wheels import Wheel
 from chunkv2l.speech import fetch_recogniser, find_recogniser, weights
-from chunkv2l.speech.weights import PACKAGED, weights_hash
+from chunkv2l.speech.weights import PACKAGED, PUBLISHED, weights_hash
 
 
 @pytest.fixture
@@ -76,10 +78,43 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_name_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("faster_whisper")
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub, "is_reachable", lambda: False)
     with pytest.raises(InputError, match=r"There is no speech recogniser 'nonsense': take base, tiny\.en, "):
         fetch_recogniser("nonsense")
     with pytest.raises(hub.NoHub, match="The speech recogniser large-v3-turbo isn't on this machine"):
         fetch_recogniser("large-v3-turbo")
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"), [("turbo", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"), ("a/b", "a/b")]
+)
+def test_those_of_a_hub_are_fetched_at_their_commits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, repository: str
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+    (tmp_path / "vocabulary.json").write_text("[]")
+    (tmp_path / "model.bin").write_bytes(b"weights")
+
+    def snapshot_download(repository: str, *, revision: str | None, **_: object) -> str:
+        asked.append((repository, revision))
+        return str(tmp_path)
+
+    monkeypatch.setenv("CHUNKV2L_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    pin = PUBLISHED["large-v3-turbo"][1] if name == "turbo" else UNKNOWN
+    if pin.files:
+        with pytest.raises(InputError, match=r"model\.bin isn't the file that chunkv2l expects of mobiuslabsgmbh/"):
+            fetch_recogniser(name)
+    else:
+        assert fetch_recogniser(name) == tmp_path
+    assert asked == [(repository, pin.revision)]
+
+
+def test_pins_are_commits_and_hashes() -> None:
+    for repository, pin in PUBLISHED.values():
+        assert hub.is_repository(repository) and pin.revision is not None
+        assert re.fullmatch("[0-9a-f]{40}", pin.revision)
+        assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in pin.files.values())
+    assert len({pin.revision for _, pin in PUBLISHED.values()}) == len(PUBLISHED)

@@ -15,6 +15,7 @@ from chunkv2l.hypernet.checkpoint import try_in_sandbox
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.assets import hub
 from chunkv2l.models.assets.cache import cache_root, known_sha256, sha256_of_all
+from chunkv2l.models.assets.pins import Pin
 from chunkv2l.models.calibration import UNFITTED
 from chunkv2l.models.model import Available, Comparison, Model
 from chunkv2l.models.sentence import minilm
@@ -251,7 +252,7 @@ def _published_folder(name: str, known: Published, fetch: bool) -> Path:
     if (local / "config.json").is_file():
         return local
     try:
-        return hub.folder(known.repository, _FILES, is_complete, fetch, known.revision)
+        return hub.folder(known.repository, _FILES, is_complete, fetch, Pin(known.revision))
     except hub.NoHub as error:
         raise _not_here(name, known, error) from None
 
@@ -261,7 +262,7 @@ def _released_checkpoint(name: str, known: Published, fetch: bool) -> Path:
     if local.is_file():
         return local
     try:
-        return hub.file(CHECKPOINTS, known.checkpoint, fetch)
+        return hub.file(CHECKPOINTS, known.checkpoint, fetch, try_in_sandbox)
     except hub.NoHub as error:
         raise _not_here(name, known, error) from None
 

@@ -396,4 +396,4 @@ def test_a_published_model_is_fetched_at_its_commit(name: str, tmp_path: Path, m
     (tmp_path / "hypernet.pt").write_bytes(b"")
     commit = smolvlm.PUBLISHED[name].revision
     assert smolvlm.find(name, str(tmp_path / "hypernet.pt"))[0] == tmp_path
-    assert len(commit) == 40 and asked == [(commit, True), (None, True), (commit, False)]
+    assert len(commit) == 40 and asked == [(commit, True), (commit, False)]
