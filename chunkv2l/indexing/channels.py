@@ -63,7 +63,7 @@ def plan_recognitions(info: MovieInfo, settings: BuildSettings, has_subtitles: b
         InputError: one was named that isn't installed, or an audio stream that isn't there.
     """
     planned: list[PlannedRecognition] = []
-    track = None if settings.speech == "off" else choose_audio_track(info.path, settings.audio_track)
+    track = None if settings.speech == "off" else choose_audio_track(info.path, settings.audio_track, info.stream)
     name = choose_recogniser(settings.speech, track is not None, has_subtitles)
     if name is not None and track is not None:
         planned.append(_plan_listening(info, settings.speech == "auto", name, settings.audio_track))
@@ -81,7 +81,7 @@ def _plan_reading(info: MovieInfo) -> PlannedRecognition:
 def _plan_listening(info: MovieInfo, is_automatic: bool, name: str, number: int | None) -> PlannedRecognition:
     from chunkv2l.speech.listening import Listening
 
-    track = choose_audio_track(info.path, number)
+    track = choose_audio_track(info.path, number, info.stream)
     assert track is not None
     identity = {"recogniser": Path(name).name if Path(name).is_dir() else name, "track": track.number}
     return PlannedRecognition(

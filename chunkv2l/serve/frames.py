@@ -10,7 +10,7 @@ from typing import Any, Final
 import av
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.container import open_container, origin
+from chunkv2l.video.container import open_container, timeline
 from chunkv2l.video.probe import probe
 
 MOST_DECODED: Final = 1500
@@ -31,11 +31,11 @@ def read_frame(movie: Path, seconds: float, stream: int | None = None) -> bytes:
     try:
         with open_container(movie) as container:
             video: Any = container.streams[info.stream]
-            target = seconds + origin(container, video)
-            container.seek(max(0, int(target / video.time_base)), stream=video)
+            line = timeline(container, video)
+            container.seek(max(0, line.ticks(seconds)), stream=video)
             shown = None
             for frame in islice(container.decode(video), MOST_DECODED):
-                if frame.time is not None and frame.time > target and shown is not None:
+                if frame.pts is not None and line.at(frame.pts) > seconds and shown is not None:
                     break
                 shown = frame
             if shown is not None:

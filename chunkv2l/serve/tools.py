@@ -33,8 +33,8 @@ T = TypeVar("T")
 INSTRUCTIONS = """Ask long videos that were indexed by chunkv2l. list_videos says which there are; search_moments finds
 when something is seen, in one video or in all; ask_video answers a question about one. Moments come with the
 probability that each is the right one, and not_there is the probability that the video doesn't show it, or where a
-question names a time range, that this part of the video (within) doesn't: say so when it is the largest. The model that answers is small: trust its times more than its sentences, and look at get_frame before
-you rely on them."""
+question names a time range, that this part of the video (within) doesn't: say so when it is the largest. The model
+that answers is small: trust its times more than its sentences, and look at get_frame before you rely on them."""
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 MOST_CUES = 2000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
-from chunkv2l.video.container import open_container, origin, packets
+from chunkv2l.video.container import list_fellows, list_scrambled, open_container, packets, timeline
 
 RATE: Final = 16_000
 """Samples a second, as Whisper takes them."""
@@ -40,8 +39,12 @@ class AudioTrack:
         return f"{self.number} ({', '.join(filter(None, (self.codec, self.language)))})"
 
 
-def choose_audio_track(movie: Path, number: int | None = None) -> AudioTrack | None:
+def choose_audio_track(movie: Path, number: int | None = None, pictures: int | None = None) -> AudioTrack | None:
     """Return the audio stream to listen to: the one with that number, or the one that players play; None without sound.
+
+    Args:
+        pictures: number of the video stream whose programme the sound is to be of, in a broadcast with several; sound
+            that is scrambled counts only where it is asked for.
 
     Raises:
         InputError: there is no audio stream of that number, or the file can't be opened.
@@ -49,6 +52,10 @@ def choose_audio_track(movie: Path, number: int | None = None) -> AudioTrack | N
     try:
         with open_container(movie) as container:
             streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+            if number is None:
+                fellows = streams if pictures is None else list_fellows(container, container.streams[pictures])
+                clear = {stream.index for stream in fellows} - list_scrambled(container)
+                streams = [stream for stream in streams if stream.index in clear]
             tracks = [_describe(stream) for stream in streams]
             defaults = [bool(stream.disposition & av.stream.Disposition.default) for stream in streams]
     except (av.FFmpegError, ValueError) as error:
@@ -77,11 +84,11 @@ def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Sa
     with open_container(movie) as container:
         stream: Any = container.streams[track.number]
         stream.thread_type = "AUTO"
-        base, start = Fraction(stream.time_base), origin(container, stream)
+        line = timeline(container, stream)
         resampler, layout = _make_resampler(), None
         position = 0  # samples yielded
         for frame in _decode(container, stream):
-            stamp = None if frame.pts is None else float(frame.pts * base - start)
+            stamp = None if frame.pts is None else float(line.at(frame.pts))
             frame.pts = None  # its place is counted here, not by the resampler
             if frame.sample_rate < MIN_RATE or frame.samples > MAX_FRAME * frame.sample_rate:
                 continue

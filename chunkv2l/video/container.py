@@ -14,6 +14,7 @@ from typing import Any, Final
 import av
 
 from chunkv2l.errors import InputError
+from chunkv2l.video.transport_stream import CLOCK_PERIOD, ClockJump, find_jumps, find_programmes, find_scrambled
 
 FORMATS: Final = (
     # files of cameras, players, broadcasters and the web
@@ -50,9 +51,11 @@ class StreamInfo:
     codec: str
     width: int
     height: int
+    is_scrambled: bool = False
 
     def __str__(self) -> str:
-        return f"{self.number} ({self.codec}, {self.width} × {self.height})"
+        scrambled = ", scrambled" if self.is_scrambled else ""
+        return f"{self.number} ({self.codec}, {self.width} × {self.height}{scrambled})"
 
 
 def open_container(path: Path, hwaccel: Any = None) -> Any:
@@ -92,8 +95,68 @@ def is_flush(packet: Any) -> bool:
     return not packet.size and packet.pts is None and packet.dts is None
 
 
-def origin(container: Any, stream: Any) -> Fraction:
-    """Return the time on the file's own clock, seconds, at which the movie's timeline starts."""
+@dataclass(frozen=True)
+class Timeline:
+    """The movie's timeline, by the ticks of one of its streams.
+
+    Attributes:
+        base: seconds of a tick.
+        origin: time on the file's own clock at which the timeline starts, seconds.
+        jumps: places where that clock goes forward though no time passes, in order; seconds from the origin on.
+    """
+
+    base: Fraction
+    origin: Fraction
+    jumps: tuple[ClockJump, ...] = ()
+
+    def at(self, ticks: int) -> Fraction:
+        """Return the time of a stamp, seconds on the timeline."""
+        time = ticks * self.base - self.origin
+        return time - sum((jump.by for jump in self.jumps if time > jump.at + jump.by / 2), Fraction(0))
+
+    def jump_times(self) -> tuple[float, ...]:
+        """Return the times of the jumps, seconds on the timeline."""
+        return tuple(float(jump.at - sum(other.by for other in self.jumps[:i])) for i, jump in enumerate(self.jumps))
+
+    def ticks(self, time: float | Fraction) -> int:
+        """Return the stamp of a time on the timeline, seconds."""
+        stamp = Fraction(time)
+        for jump in self.jumps:
+            if stamp > jump.at:
+                stamp += jump.by
+        return int((stamp + self.origin) / self.base)
+
+
+def timeline(container: Any, stream: Any) -> Timeline:
+    """Return the timeline of an open movie by one of its streams.
+
+    It starts where the file begins to play: at the earliest start of all streams, or of those of the same programme
+    where a transport stream has several, whose clocks may differ.
+    """
+    base = Fraction(stream.time_base)
+    if container.format.name != "mpegts":
+        return Timeline(base, _first_time(container, stream))
+    fellows = list_fellows(container, stream)
+    starts = [other.start_time * Fraction(other.time_base) for other in fellows if other.start_time is not None]
+    has_others = len(fellows) < len(container.streams)
+    start = min(starts) if has_others and starts else _first_time(container, stream)
+    pictures = next((other.id for other in fellows if other.type == "video"), None)
+    if pictures is None:
+        return Timeline(base, start)
+    jumps = find_jumps(_path(container), pictures, frozenset(other.id for other in fellows))
+    return Timeline(base, start, tuple(ClockJump((jump.at - start) % CLOCK_PERIOD, jump.by) for jump in jumps))
+
+
+def list_fellows(container: Any, stream: Any) -> list[Any]:
+    """Return the streams of the programme that a stream belongs to; all where a file has one programme."""
+    streams = list(container.streams)
+    programmes = find_programmes(_path(container)) if container.format.name == "mpegts" else ()
+    if len(programmes) < 2:
+        return streams
+    return [other for other in streams if other is stream or any({stream.id, other.id} <= ids for ids in programmes)]
+
+
+def _first_time(container: Any, stream: Any) -> Fraction:
     if container.start_time is not None:
         return Fraction(container.start_time, av.time_base)
     return Fraction(stream.start_time or 0) * Fraction(stream.time_base)
@@ -101,23 +164,25 @@ def origin(container: Any, stream: Any) -> Fraction:
 
 def list_video_streams(container: Any) -> list[StreamInfo]:
     """Return the video streams that a movie may be, in order; cover pictures and chapter pictures aren't among them."""
-    return [_describe(stream) for stream in _candidates(container)]
+    scrambled = list_scrambled(container)
+    return [_describe(stream, scrambled) for stream in _candidates(container)]
 
 
 def choose_video_stream(container: Any, number: int | None = None) -> Any | None:
     """Return the stream to read: the one with that number, or the one that players show; None where there is none.
 
-    Moving pictures come before a still, then the stream that is flagged as default, then the one with most pixels.
+    Clear streams come before scrambled ones, moving pictures before a still, then the stream that is flagged as
+    default, then the one with most pixels.
 
     Raises:
         InputError: there is no video stream of that number.
     """
-    candidates = _candidates(container)
+    candidates, scrambled = _candidates(container), list_scrambled(container)
     if number is not None:
         for stream in candidates:
             if stream.index == number:
                 return stream
-        choices = ", ".join(map(str, map(_describe, candidates))) or "none"
+        choices = ", ".join(str(_describe(stream, scrambled)) for stream in candidates) or "none"
         raise InputError(
             f"{_path(container)} has no video stream {number}; the streams that --stream takes are: {choices}."
         )
@@ -125,11 +190,17 @@ def choose_video_stream(container: Any, number: int | None = None) -> Any | None
         return candidates[0] if candidates else None
     moving = _find_moving(_path(container), [stream.index for stream in candidates])
 
-    def rank(stream: Any) -> tuple[bool, bool, bool, int]:
-        described = _describe(stream)
+    def rank(stream: Any) -> tuple[bool, bool, bool, bool, int]:
+        described = _describe(stream, scrambled)
         is_default = bool(stream.disposition & av.stream.Disposition.default)
         is_known = stream.codec_context is not None
-        return is_known, stream.index in moving, is_default, described.width * described.height
+        return (
+            is_known,
+            not described.is_scrambled,
+            stream.index in moving,
+            is_default,
+            described.width * described.height,
+        )
 
     return max(candidates, key=rank)
 
@@ -142,11 +213,19 @@ def _path(container: Any) -> Path:
     return Path(container.name.removeprefix("file:"))
 
 
-def _describe(stream: Any) -> StreamInfo:
-    context = stream.codec_context
+def list_scrambled(container: Any) -> frozenset[int]:
+    """Return FFmpeg's numbers of a broadcast's scrambled streams."""
+    if container.format.name != "mpegts":
+        return frozenset()
+    scrambled = find_scrambled(_path(container))
+    return frozenset(stream.index for stream in container.streams if stream.id in scrambled)
+
+
+def _describe(stream: Any, scrambled: frozenset[int]) -> StreamInfo:
+    context, is_scrambled = stream.codec_context, stream.index in scrambled
     if context is None:
-        return StreamInfo(stream.index, "unknown", 0, 0)
-    return StreamInfo(stream.index, context.name, context.width or 0, context.height or 0)
+        return StreamInfo(stream.index, "unknown", 0, 0, is_scrambled)
+    return StreamInfo(stream.index, context.name, context.width or 0, context.height or 0, is_scrambled)
 
 
 def _find_moving(path: Path, numbers: list[int]) -> set[int]:

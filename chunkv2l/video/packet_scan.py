@@ -16,7 +16,7 @@ from typing import Any, Final
 import av
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.container import is_flush, open_container, origin, packets
+from chunkv2l.video.container import Timeline, is_flush, open_container, packets, timeline
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers.timestamps import MAX_HOLD, is_torn
 
@@ -150,20 +150,16 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
     number = -1
     with open_container(info.path) as source:
         video = source.streams[info.stream]
-        base, zero = Fraction(video.time_base), origin(source, video)
+        line = timeline(source, video)
         step = Fraction(1 / info.fps).limit_denominator(100_000)
         clock = PacketClock(step, info.duration, is_start=seek is None)
         for packet in read_packets(source, info, seek, [video]):
             shown, decoded = _times(packet, video, info)
             stamp = shown if shown is not None else decoded
-            time = (
-                None
-                if stamp is None
-                else clock.read(stamp * base - zero, None if decoded is None else decoded * base - zero)
-            )
+            time = None if stamp is None else clock.read(line.at(stamp), None if decoded is None else line.at(decoded))
             if clock.shift != jumps[-1]:
                 jumps.append(clock.shift)
-            duration = (packet.duration or 0) * base
+            duration = (packet.duration or 0) * line.base
             if time is not None and not packet.is_discard:
                 last = max(last or time, time + (duration or step))
             if not packet.size:  # repeats the picture before it
@@ -176,7 +172,7 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
                 pictures = []
             elif seek is not None and not pictures:
                 continue
-            elif pictures and _is_beyond(packet, time, decoded, clock.shift, base, zero, end + _MARGIN):
+            elif pictures and _is_beyond(packet, time, decoded, clock.shift, line, end + _MARGIN):
                 return Scan(seek, tuple(pictures), None, tuple(jumps), pictures[0].is_key)
             pictures.append(
                 ScannedPicture(number, shown_time, duration, clock.shift, bool(packet.is_keyframe), is_shown)
@@ -188,6 +184,8 @@ def _scan_from(info: MovieInfo, seek: Fraction | None, start: Fraction, end: Fra
 
 def _times(packet: Any, stream: Any, info: MovieInfo) -> tuple[int | None, int | None]:
     """Return when a packet is shown and when it is decoded, ticks; what is shown in coded order needs no first time."""
+    if not info.has_clock:
+        return None, None
     if info.has_coded_order:
         return None if stream.codec_context.has_b_frames else packet.dts, packet.dts
     if packet.pts is None and not stream.codec_context.has_b_frames:
@@ -200,13 +198,12 @@ def _is_beyond(
     time: Fraction | None,
     decoded: int | None,
     shift: Fraction,
-    base: Fraction,
-    zero: Fraction,
+    line: Timeline,
     end: Fraction,
 ) -> bool:
     """Return whether neither this picture nor any behind it is shown before `end`."""
     if decoded is not None:  # Matroska has no such times: FFmpeg derives them, and sometimes too late
-        return decoded * base - zero + shift >= end and (time is None or time >= end)
+        return line.at(decoded) + shift >= end and (time is None or time >= end)
     return time is not None and packet.is_keyframe and time >= end
 
 
@@ -221,9 +218,8 @@ def read_packets(source: Any, info: MovieInfo, seek: Fraction | None, streams: S
     """
     if seek is not None:
         video = source.streams[info.stream]
-        stamp = int((seek + origin(source, video)) / Fraction(video.time_base))
         with suppress(av.FFmpegError):  # no index to seek in: from the beginning then
-            source.seek(stamp, stream=video)
+            source.seek(timeline(source, video).ticks(seek), stream=video)
     failures = 0
     while True:
         try:
@@ -251,26 +247,25 @@ def read_mended(
         The picture's number as in `scanned` (None for sound), its time in seconds (None where it has none), its packet.
     """
     video = source.streams[info.stream]
-    zero = origin(source, video)
+    lines = {stream.index: timeline(source, stream) for stream in (video, *sounds)}
     step = Fraction(1 / info.fps).limit_denominator(100_000)
     is_start = scanned.seek is None
     clocks = {video.index: PacketClock(step, info.duration, is_start=is_start)}
     clocks |= {sound.index: PacketClock(Fraction(0), info.duration, scanned.jumps, is_start) for sound in sounds}
     first, number = scanned.pictures[0].number, -1
     for packet in read_packets(source, info, scanned.seek, [video, *sounds]):
-        clock, base = clocks[packet.stream.index], Fraction(packet.time_base)
+        clock, line = clocks[packet.stream.index], lines[packet.stream.index]
         is_coded = info.has_coded_order and packet.stream.index == video.index
         stamp = packet.pts if packet.pts is not None and not is_coded else packet.dts
         time = (
             None
-            if stamp is None
-            else clock.read(stamp * base - zero, None if packet.dts is None else packet.dts * base - zero)
+            if stamp is None or not (info.has_clock or packet.stream.index != video.index)
+            else clock.read(line.at(stamp), None if packet.dts is None else line.at(packet.dts))
         )
-        shift = round(clock.shift / base)
         if packet.pts is not None:
-            packet.pts += shift
+            packet.pts = round((line.at(packet.pts) + clock.shift + line.origin) / line.base)
         if packet.dts is not None:
-            packet.dts += shift
+            packet.dts = round((line.at(packet.dts) + clock.shift + line.origin) / line.base)
         if packet.stream.index == video.index:
             number += bool(packet.size)
             if packet.size and number >= first:

@@ -22,12 +22,14 @@ from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
 from chunkv2l.video.container import (
     StreamInfo,
+    Timeline,
     choose_video_stream,
     is_flush,
+    list_scrambled,
     list_video_streams,
     open_container,
-    origin,
     packets,
+    timeline,
 )
 from chunkv2l.video.refusals import explain_animation, explain_encryption, explain_list, lacks_index
 
@@ -35,6 +37,7 @@ _USUAL_FPS = 25.0  # where a file says nothing
 _FAST_FPS = 121.0  # a mean rate above is doubted
 _RATE_PACKETS = 500  # packets from which a mean rate is measured
 _RAW_CODECS = {"h264", "hevc", "vvc"}  # streams of these may come without a container
+_CLOCKLESS = {"mpegvideo", "m4v", "h261", "h263", "vc1", "cavsvideo", "avs2", "avs3"}  # coded pictures, one by one
 _PATIENCE = 500  # packets that may fail before the first picture
 _LONGEST = 30 * 86_400.0  # seconds; a header that promises more has a broken clock
 
@@ -57,6 +60,9 @@ class MovieInfo:
         pixels: FFmpeg's name of the format of a decoded picture.
         container: FFmpeg's name of the file's format.
         has_coded_order: the file says only when its pictures are decoded, not when they are shown (H.264 in AVI).
+        has_clock: the file has times; of coded pictures without a container, those that FFmpeg makes up aren't read.
+        jumps: times at which the file's clock goes forward though no time passes, seconds on the timeline.
+        scrambled: FFmpeg's numbers of other streams, which are scrambled.
         stream: FFmpeg's number of the video stream that is read.
         video_streams: all that could be read.
         size, modified: bytes, and the time of the last change in nanoseconds, when the file was probed.
@@ -77,6 +83,9 @@ class MovieInfo:
     pixels: str
     container: str = ""
     has_coded_order: bool = False
+    has_clock: bool = True
+    jumps: tuple[float, ...] = ()
+    scrambled: tuple[int, ...] = ()
     stream: int = 0
     video_streams: tuple[StreamInfo, ...] = ()
     size: int = 0
@@ -92,6 +101,12 @@ class MovieInfo:
             f"{self.path.name} has {len(self.video_streams)} video streams: stream {chosen} is read. "
             f"--stream chooses another: {', '.join(others)}."
         )
+
+    def describe_scrambled(self) -> str:
+        """Return a sentence that says which streams are left out because they are scrambled."""
+        numbers = ", ".join(map(str, self.scrambled))
+        streams = f"stream {numbers} is" if len(self.scrambled) == 1 else f"the streams {numbers} are"
+        return f"Of {self.path.name}, {streams} scrambled, and left out: get a copy without encryption."
 
     def has_changed(self) -> bool:
         """Return whether the file has another size or time of change now, or is gone."""
@@ -122,13 +137,13 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
         if video is None:
             raise InputError(_explain_no_pictures(path, container))
         first = _first_frame(path, container, video)
-        start = origin(container, video)
-        base = Fraction(video.time_base)
+        clock = timeline(container, video)
         fps = _mean_fps(path, video)
+        has_clock = container.format.name not in _CLOCKLESS
         has_coded_order = container.format.name == "avi" and video.codec_context.name in _RAW_CODECS
-        stamp = None if has_coded_order else first.pts
-        time = max(0.0, float(stamp * base - start)) if stamp is not None else 0.0
-        end = _end_of_pictures(container, video, start, fps)
+        stamp = first.pts if has_clock and not has_coded_order else None
+        time = max(0.0, float(clock.at(stamp))) if stamp is not None else 0.0
+        end = _end_of_pictures(container, video, clock, fps)
         duration = max(end, time + 1 / fps)
         if duration > _LONGEST:
             raise InputError(
@@ -144,7 +159,7 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
             height=width if is_on_its_side else height,
             frames=video.frames or None,
             codec=video.codec_context.name,
-            origin=float(start),
+            origin=float(clock.origin),
             rotation=int(first.rotation),
             first=time,
             stored_width=first.width,
@@ -152,6 +167,9 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
             pixels=first.format.name,
             container=container.format.name,
             has_coded_order=has_coded_order,
+            has_clock=has_clock,
+            jumps=clock.jump_times(),
+            scrambled=tuple(sorted(list_scrambled(container) - {video.index})),
             stream=video.index,
             video_streams=tuple(list_video_streams(container)),
             size=status.st_size,
@@ -286,19 +304,21 @@ def _lacks_times(path: Path, stream: Any) -> bool:
     return False
 
 
-def _end_of_pictures(container: Any, stream: Any, start: Fraction, fps: float) -> float:
+def _end_of_pictures(container: Any, stream: Any, clock: Timeline, fps: float) -> float:
     """Return where the pictures end, seconds on the timeline: from the header, or else from the packets."""
-    base = Fraction(stream.time_base)
-    if stream.duration:
-        return float((stream.duration + (stream.start_time or 0)) * base - start)
-    if container.duration:
-        counted_from = start if "matroska" in container.format.name else 0  # it writes the last stamp, others a length
+    has_clock = container.format.name not in _CLOCKLESS
+    if stream.duration and has_clock:
+        return float(clock.at(stream.duration + (stream.start_time or 0)))
+    if container.duration and has_clock:
+        counted_from = (
+            clock.origin if "matroska" in container.format.name else 0
+        )  # it writes the last stamp, others a length
         return float(Fraction(container.duration, av.time_base) - counted_from)
     last = Fraction(0)  # a recording that was never closed: look at every packet, decode none
     unstamped = 0
     with suppress(av.FFmpegError), open_container(Path(container.name.removeprefix("file:"))) as fresh:
         for packet in packets(fresh, fresh.streams[stream.index]):
-            if packet.pts is not None:
-                last = max(last, (packet.pts + (packet.duration or 0)) * base - start)
-            unstamped += packet.pts is None and packet.size > 0
+            if packet.pts is not None and has_clock:
+                last = max(last, clock.at(packet.pts + (packet.duration or 0)))
+            unstamped += (packet.pts is None or not has_clock) and packet.size > 0
     return max(float(last), unstamped / fps)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from chunkv2l.video.transport_stream import find_scrambled
+
 _HEAD = 1 << 20  # bytes that are looked through
-_TS_PACKET = 188
-_TS_SYNC = 0x47
 _PACK_HEADER = b"\x00\x00\x01\xba"  # begins a MPEG program stream
 _VIDEO_PES = bytes([0, 0, 1, 0xE0])
 _ASF_ENCRYPTION = (  # GUIDs of the content encryption object and of the extended one
@@ -25,7 +25,7 @@ def explain_encryption(path: Path, stream: Any = None, packet: Any = None) -> st
     Args:
         stream, packet: its video stream and a packet of it, as PyAV has them, where there are any.
     """
-    if _has_encrypted_packet(stream, packet) or _has_encrypted_head(_read_head(path)):
+    if _has_encrypted_packet(stream, packet) or _has_encrypted_head(path, stream):
         return (
             f"{path} is encrypted (DRM or a scrambled broadcast): without its key its pictures can't be decoded. "
             "Get a copy without encryption."
@@ -98,12 +98,14 @@ def _has_encrypted_packet(stream: Any, packet: Any) -> bool:
     return context is not None and context.codec_tag in _ENCRYPTED_TAGS
 
 
-def _has_encrypted_head(head: bytes) -> bool:
+def _has_encrypted_head(path: Path, stream: Any) -> bool:
+    head = _read_head(path)
     if head[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF: Windows Media
         return any(guid in head[:65536] for guid in _ASF_ENCRYPTION)
     if head.startswith(_PACK_HEADER):
         return _is_scrambled_program_stream(head)
-    return _is_scrambled_transport_stream(head)
+    scrambled = find_scrambled(path)  # of a broadcast
+    return bool(scrambled) if stream is None else stream.id in scrambled
 
 
 def _is_scrambled_program_stream(head: bytes) -> bool:
@@ -115,24 +117,6 @@ def _is_scrambled_program_stream(head: bytes) -> bool:
             flags.append(bool(head[at + 6] & 0x30))
         at = head.find(_VIDEO_PES, at + 4)
     return _are_mostly_set(flags)
-
-
-def _is_scrambled_transport_stream(head: bytes) -> bool:
-    """Return whether most packets of the stream that has the most of them (the pictures) carry the scrambling flag."""
-    first = next((at for at in range(_TS_PACKET) if _is_synchronous(head, at)), None)
-    if first is None:
-        return False
-    flags: dict[int, list[bool]] = {}
-    for at in range(first, len(head) - 3, _TS_PACKET):
-        if head[at] == _TS_SYNC:
-            number = (head[at + 1] & 0x1F) << 8 | head[at + 2]
-            flags.setdefault(number, []).append(bool(head[at + 3] & 0xC0))
-    flags.pop(0x1FFF, None)  # packets that only fill
-    return _are_mostly_set(max(flags.values(), key=len, default=[]))
-
-
-def _is_synchronous(head: bytes, at: int) -> bool:
-    return len(head) > at + 4 * _TS_PACKET and all(head[at + n * _TS_PACKET] == _TS_SYNC for n in range(5))
 
 
 def _are_mostly_set(flags: list[bool]) -> bool:

@@ -96,6 +96,10 @@ def cut(
     info = probe(path, settings.stream)
     if settings.stream is None and (choice := info.describe_choice()):
         notes.add("stream", choice)
+    if info.scrambled:
+        notes.add("stream", info.describe_scrambled())
+    for time in info.jumps:
+        notes.add("clock", f"The movie's clock jumps at {time:.2f} s; what follows is taken to go on there.")
     lengths = (settings.min_length, settings.max_length)
     segmenter = Segmenter(detector, min(info.fps, DETECT_RATE), *lengths, part.start)
     end = 0.0

@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.video.container import origin
+from chunkv2l.video.container import timeline
 from chunkv2l.video.packet_scan import Scan, read_mended
 from chunkv2l.video.probe import MovieInfo
 from chunkv2l.video.readers.timestamps import CodedOrder
@@ -46,7 +46,7 @@ def encode(source: Any, target: Any, info: MovieInfo, scanned: Scan, start: floa
         ChunkV2LError: there is no picture, or this PyAV lacks the encoder.
     """
     video: Any = source.streams[info.stream]
-    zero = origin(source, video)
+    zero = timeline(source, video).origin
     names = ENCODERS.get(target.format.name.split(",")[0], ("libx264", "aac"))
     tracks: dict[int, _Pictures | _Sound] = {}
     try:
@@ -61,7 +61,10 @@ def encode(source: Any, target: Any, info: MovieInfo, scanned: Scan, start: floa
     order = CodedOrder() if info.has_coded_order else None
 
     def shown(frame: Any, stream: Any) -> float | None:
+        """Return when a frame is shown, seconds: its packet's stamp is mended already."""
         stamp = frame.pts if frame.pts is not None else frame.dts
+        if not info.has_clock and stream.index == video.index:
+            return None
         if order is not None and stream.index == video.index:
             stamp = order.pop(frame)
         return None if stamp is None else float(stamp * Fraction(stream.time_base) - zero)

@@ -22,7 +22,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
 from chunkv2l.sanitize import plural
 from chunkv2l.timecode import clock, precision
-from chunkv2l.video.container import open_container, origin, packets
+from chunkv2l.video.container import open_container, packets, timeline
 from chunkv2l.video.packet_scan import TOLERANCE, Scan, ScannedPicture, read_mended, scan
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
@@ -254,7 +254,7 @@ def _write_copy(
     suffix = next(suffix for suffix, name in FORMATS.items() if name == target.format.name)
     tracks = {stream.index: _add_copy(stream, target, suffix) for stream in (video, *sounds)}
     begin, final = min(picture.time for picture in pictures.values()), max(pictures)
-    late = end + PATIENCE + origin(source, video)
+    late = end + PATIENCE + timeline(source, video).origin
     last_stamps: dict[int, int] = {}
     done: set[int] = set()
     for number, time, packet in read_mended(source, info, scanned, sounds, float(begin)):

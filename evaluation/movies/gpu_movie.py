@@ -14,7 +14,7 @@ import av
 
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.files import atomic_write
-from chunkv2l.video.container import choose_video_stream, open_container, origin, packets
+from chunkv2l.video.container import choose_video_stream, open_container, packets, timeline
 from chunkv2l.video.probe import probe
 
 
@@ -48,7 +48,7 @@ def join(files: Sequence[Path], target: Path, seconds: float) -> None:
             with closing(open_container(file)) as given:
                 stream: Any = choose_video_stream(given)
                 copy = copy or made.add_stream_from_template(stream)
-                begin, last, step = origin(given, stream), 0.0, 0.0
+                begin, last, step = timeline(given, stream).origin, 0.0, 0.0
                 for packet in packets(given, stream):
                     if packet.dts is None:
                         continue

@@ -83,8 +83,8 @@ def write(
         video: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options or {})
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = pix_fmt
-        # MPEG-2 knows no clock but its frame rate
-        tick = 1 / video.codec_context.framerate if codec == "mpeg2video" else Fraction(1, CLOCK)
+        # MPEG-1 and MPEG-2 know no clock but their frame rate
+        tick = 1 / video.codec_context.framerate if codec in ("mpeg1video", "mpeg2video") else Fraction(1, CLOCK)
         video.time_base = video.codec_context.time_base = tick
         if aspect is not None:
             video.codec_context.sample_aspect_ratio = aspect

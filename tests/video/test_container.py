@@ -11,7 +11,7 @@ import pytest
 from chunkv2l.errors import InputError
 from chunkv2l.speech.audio import choose_audio_track
 from chunkv2l.video.clip import read_clip
-from chunkv2l.video.container import FORMATS, open_container, origin, packets
+from chunkv2l.video.container import FORMATS, open_container, packets, timeline
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Note, Notes
 from chunkv2l.video.probe import probe
@@ -167,5 +167,5 @@ def test_the_timeline_starts_with_the_earliest_stream(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", scene(1, 25), start=1.5, sound=(0.5, 3.0))
     with open_container(path) as container:
         stream = container.streams.video[0]
-        assert float(origin(container, stream)) == pytest.approx(0.5, abs=0.03)
+        assert float(timeline(container, stream).origin) == pytest.approx(0.5, abs=0.03)
         assert sum(bool(packet.size) for packet in packets(container, stream)) == 25

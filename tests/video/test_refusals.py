@@ -13,6 +13,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.video.probe import probe
 from chunkv2l.video.refusals import explain_animation, explain_encryption
 from tests.helpers.media import joined, scene, write
+from tests.helpers.transport import scramble
 
 FRAMES = joined(scene(number, 50) for number in range(2))
 CENC = {
@@ -49,19 +50,9 @@ def test_a_playlist(tmp_path: Path, lines: str, words: str) -> None:
     assert "not a movie but a playlist" in refusal(path) and words in refusal(path)
 
 
-def scramble_transport_stream(data: bytes, number: int) -> bytes:
-    """Set the scrambling flag of one stream's packets, and change their bytes."""
-    scrambled = bytearray(data)
-    for at in range(0, len(scrambled) - 187, 188):
-        if (scrambled[at + 1] & 0x1F) << 8 | scrambled[at + 2] == number:
-            scrambled[at + 3] |= 0x80
-            scrambled[at + 12 : at + 188] = bytes(byte ^ 0x5A for byte in scrambled[at + 12 : at + 188])
-    return bytes(scrambled)
-
-
 def test_a_scrambled_broadcast(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", FRAMES)
-    path.write_bytes(scramble_transport_stream(path.read_bytes(), 256))
+    path.write_bytes(scramble(path.read_bytes(), 256))
     assert "is encrypted" in refusal(path)
 
 

@@ -75,6 +75,8 @@ class DecordReader:
     def __init__(self, info: MovieInfo, side: int | None = None, notes: Notes | None = None) -> None:
         if len(info.video_streams) > 1:
             raise ReaderError("decord can't choose among several video streams.")
+        if info.jumps:
+            raise ReaderError("decord can't mend the clock of a transport stream.")
         if looks_like_list(info.path):
             raise ReaderError(f"decord may take {info.path} for a list of other files.")
         if "%" in str(info.path):  # with an ending of pictures

@@ -22,7 +22,7 @@ import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.video.container import is_flush, open_container, origin, packets
+from chunkv2l.video.container import is_flush, open_container, packets, timeline
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, shown_width, turns
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
@@ -138,7 +138,7 @@ class PyAVReader:
         stream.thread_type = "AUTO"
         self._stream = stream
         self._base = Fraction(stream.time_base)
-        self._origin = origin(self._container, stream)
+        self._timeline = timeline(self._container, stream)
 
     def frames(self, start: float = 0.0) -> Iterator[Frame]:
         scalers = Scalers()
@@ -175,16 +175,17 @@ class PyAVReader:
         self._has_encrypted = True
 
     def _to_seconds(self, stamp: int | None) -> float | None:
-        return None if stamp is None else float(stamp * self._base - self._origin)
+        return None if stamp is None or not self._info.has_clock else float(self._timeline.at(stamp))
 
     def _decode_from(self, start: float, damage: DamageLog) -> Iterator[tuple[float | None, Any, int | None]]:
         """Yield stamps (seconds), raw frames and durations (ticks), from the frame on screen at `start` or before."""
-        backs = [math.inf] if start <= self._info.first + 1e-6 else [0.0, 15.0, math.inf]  # seconds before `start`
+        backs = (
+            [math.inf] if start <= self._info.first + 1e-6 or not self._info.has_clock else [0.0, 15.0, math.inf]
+        )  # seconds before `start`
         for back in backs:
             if back < start:
                 try:
-                    stamp = int((Fraction(start - back) + self._origin) / self._base)
-                    self._container.seek(stamp, stream=self._stream)
+                    self._container.seek(self._timeline.ticks(start - back), stream=self._stream)
                 except av.FFmpegError:  # no index to seek in
                     continue
             elif back is not backs[0]:

@@ -6,14 +6,13 @@ import hashlib
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import av
 
 from chunkv2l.sanitize import one_line
-from chunkv2l.video.container import open_container, origin, packets
+from chunkv2l.video.container import open_container, packets, timeline
 from chunkv2l.video.subtitles.cues import Cue, parse
 
 TEXT_CODECS: Final = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
@@ -70,12 +69,12 @@ def read_stream(movie: Path, stream: SubtitleStream, problems: list[str]) -> tup
     letters = 0
     with suppress(av.FFmpegError, ValueError), open_container(movie) as container:
         track: Any = container.streams[stream.number]
-        base, start = Fraction(track.time_base), origin(container, track)
+        line = timeline(container, track)
         for packet in packets(container, track):
             if packet.pts is None or not packet.size:
                 continue
-            begin = float(packet.pts * base - start)
-            end = begin + float((packet.duration or 0) * base)
+            begin = float(line.at(packet.pts))
+            end = begin + float((packet.duration or 0) * line.base)
             text = _read_packet(packet)
             letters += len(text)
             if letters > MAX_LETTERS or len(blocks) >= MAX_CUES:
