@@ -121,9 +121,9 @@ def find_jumps(path: Path, pictures: int, streams: frozenset[int]) -> tuple[Cloc
 @lru_cache(maxsize=16)
 def _find_jumps(path: Path, size: int, _modified: int, pictures: int, streams: frozenset[int]) -> tuple[ClockJump, ...]:
     with path.open("rb") as file:
-        places = [size * number // _SAMPLES for number in range(_SAMPLES)] if size > _SAMPLES * _BLOCK else [0]
-        times = [(place, _time_at(file, place, streams)) for place in places]
-        known = [(place, time) for place, time in times if time is not None]
+        positions = [size * number // _SAMPLES for number in range(_SAMPLES)] if size > _SAMPLES * _BLOCK else [0]
+        times = [(position, _time_at(file, position, streams)) for position in positions]
+        known = [(position, time) for position, time in times if time is not None]
         if not known:
             return ()
         pieces = [(a, b, end - begin) for (a, begin), (b, end) in pairwise(known)]
@@ -139,7 +139,7 @@ def _search(file: BinaryIO, start: int, end: int, pictures: int, streams: frozen
     if end - start <= _LEAF:
         return _read_jumps(file, start, end, pictures, streams)
     middle = (start + end) // 2
-    first, centre, last = (_time_at(file, place, streams) for place in (start, middle, end))
+    first, centre, last = (_time_at(file, position, streams) for position in (start, middle, end))
     jumps: list[ClockJump] = []
     if first is not None and centre is not None and centre - first > _JUMP:
         jumps += _search(file, start, middle, pictures, streams)
@@ -148,11 +148,11 @@ def _search(file: BinaryIO, start: int, end: int, pictures: int, streams: frozen
     return jumps
 
 
-def _time_at(file: BinaryIO, place: int, streams: frozenset[int]) -> Fraction | None:
+def _time_at(file: BinaryIO, position: int, streams: frozenset[int]) -> Fraction | None:
     """Return the first time that some streams have behind a place of a file; None if there is none soon."""
     length = _BLOCK
     while length <= _MOST:
-        file.seek(place)
+        file.seek(position)
         block = file.read(length)
         for packet in _read_packets(block):
             if packet.stream in streams and (time := _presentation_time(packet)) is not None:
