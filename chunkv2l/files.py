@@ -35,6 +35,11 @@ _HOLES_FROM: Final = 1 << 20  # bytes; smaller files may lie in a file system's 
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
 """An address; as a Path it has lost one slash. A Windows drive has a single letter."""
+_HOST: Final = re.compile(
+    r"(?:www\d?\.[\w-]+|(?:[\w-]+\.)+(?:com|org|net|tv|be|io|edu|gov|info|app|dev))(?:\.[\w-]+)*(?::\d+)?/.*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""An address without its scheme: "www.example.com/x.mp4"."""
 _LIVE: Final = frozenset(("mms", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"))
 
 
@@ -59,6 +64,10 @@ def local_path(path: str | os.PathLike[str], noun: str) -> Path:
             raise InputError(f"{text} is an address: give the path alone, /{match[2]}.")
         action = "record" if scheme in _LIVE else "download"
         raise InputError(f"{text} is an address, not a local file: {action} it first, and give that file's path.")
+    if _HOST.fullmatch(text) and not os.path.lexists(text.split("/")[0]):
+        raise InputError(
+            f"{text} looks like an address, and only files are read: download it first, and give that file's path."
+        )
     return local
 
 

@@ -43,6 +43,15 @@ def escape_invisible(text: str, escape: Callable[[str], str] = ascii_escape) -> 
     return _invisible().sub(lambda match: escape(match[0]), text)
 
 
+def escape_line(text: str) -> str:
+    r"""Return a text as one line that shows what is there: line ends and tabs, as a file's name may have, are escapes.
+
+    >>> escape_line("a\tb.mp4\n")
+    'a\\tb.mp4\\n'
+    """
+    return escape_invisible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def canonical_json(value: Any) -> str:
     """Return a value as JSON with sorted keys, no spaces and no NaN, so that equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -15,6 +15,7 @@ from chunkv2l.files import (
     check_file,
     check_safetensors,
     load_from_file,
+    local_path,
     read_json,
     read_text,
     write_text,
@@ -154,3 +155,30 @@ def test_json_that_cant_be_read_is_a_sentence(content: bytes, tmp_path: Path) ->
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match="can't be read"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("https://www.example.com/x.mp4", "download it first"),
+        ("rtsp://camera/1", "record it first"),
+        ("file:///tmp/x.mp4", "give the path alone, /tmp/x.mp4"),
+        ("www.example.com/x.mp4", "looks like an address, and only files are read"),
+        ("WWW.example.co.uk:8080/x.mp4?a=1", "looks like an address"),
+        ("youtube.com/watch?v=1", "looks like an address"),
+        ("youtu.be/abc", "looks like an address"),
+        ("videos.example.org/a/b.mp4", "looks like an address"),
+        ("", "is empty"),
+    ],
+)
+def test_addresses_are_no_files(name: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        local_path(name, "movie")
+    assert words in str(caught.value)
+
+
+def test_folders_with_dots_are_no_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.example.com").mkdir()
+    for name in ("my.example.com/x.mp4", "season.1/x.mp4", "x.com", "a.b/c.mp4", "./www.example.com/x.mp4", "x.tv.mp4"):
+        assert local_path(name, "movie") == Path(name)

@@ -36,7 +36,7 @@ from chunkv2l.cli.output import ProgressBar, show_answer, show_report
 from chunkv2l.cli.serving import SERVING
 from chunkv2l.cli.tools import TOOLS
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.sanitize import shorten
+from chunkv2l.sanitize import escape_line, shorten
 
 if TYPE_CHECKING:
     from chunkv2l.ask import Index
@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         result = cli.main(arguments, prog_name="chunkv2l", standalone_mode=False)
     except click.ClickException as error:
         if isinstance(error, click.UsageError):
-            error = click.UsageError(shorten(error.format_message(), MAX_MESSAGE), error.ctx)
+            error = click.UsageError(escape_line(shorten(error.format_message(), MAX_MESSAGE)), error.ctx)
         with suppress(OSError):  # stderr is full
             error.show()
         return error.exit_code
@@ -91,11 +91,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         streams.show_traceback()
         if error.filename is None and error.errno in _CANT_WRITE:  # --help, which click prints
             raise ChunkV2LError(f"The result can't be written to standard output ({error.strerror}).") from error
-        streams.say(f"Error: {error}\n{FAULT}")
+        streams.say(f"Error: {error}", FAULT)
         return 1
     except Exception as error:
         streams.show_traceback()
-        streams.say(f"Error: {type(error).__name__}: {error}\n{FAULT}")
+        streams.say(f"Error: {type(error).__name__}: {error}", FAULT)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -370,7 +370,7 @@ def completion(shell: str) -> None:
 
     completion_class = get_completion_class(shell)
     assert completion_class is not None  # click.Choice allows no other shell
-    streams.emit(completion_class(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source())
+    streams.emit(*completion_class(cli, {}, "chunkv2l", "_CHUNKV2L_COMPLETE").source().splitlines())
 
 
 for _tool in (*TOOLS, *CHANNEL_TOOLS, *SERVING):

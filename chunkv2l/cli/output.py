@@ -28,7 +28,7 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
     from chunkv2l.answer.explain import explain_answer
     from chunkv2l.timecode import between
 
-    lines = [mark_unsure(answer.answer, answer.unsure)]
+    lines = mark_unsure(answer.answer, answer.unsure).split("\n")
     for span in answer.spans:
         found_by = f"  {', '.join(span.channels)}" if span.channels else ""
         text = f": “{shorten(span.text, 80)}”" if span.text else ""
@@ -38,7 +38,7 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
         lines.append(f"  {absent:<19} {100 * answer.not_there:3.0f} %")
     if explain:
         lines += ["", *explain_answer(answer)]
-    emit("\n".join(lines))
+    emit(*lines)
     for note in answer.notes:
         say(f"Note: {note}")
     timing = answer.timing
@@ -58,7 +58,7 @@ def show_report(report: BuildReport) -> None:
         f"in {report.seconds:.1f} s ({report.realtime.get('total', 0.0):.1f} × real time)."
     )
     if report.notes:
-        emit("\n".join(["To know:", *(f"  {note.text}" for note in report.notes)]))
+        emit("To know:", *(f"  {note.text}" for note in report.notes))
 
 
 def show_extended(report: BuildReport) -> None:
@@ -74,7 +74,7 @@ def show_extended(report: BuildReport) -> None:
     counts = [f"{plural(sum(cue.source == source for cue in cues), 'cue')} {source}" for source in SOURCES]
     emit(f"{report.index}: {', '.join(counts)}, in {report.seconds:.1f} s.")
     if report.notes:
-        emit("\n".join(["To know:", *(f"  {note.text}" for note in report.notes)]))
+        emit("To know:", *(f"  {note.text}" for note in report.notes))
 
 
 def show_index(file: IndexFile) -> None:
@@ -100,7 +100,7 @@ def show_index(file: IndexFile) -> None:
             lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
         times = _show_times(segment.start, segment.end, decimals)
         lines.append(f"{segment.id:5}  {times:<19} {segment.caption}{_show_tags(tags[segment.id])}".rstrip())
-    emit("\n".join(lines))
+    emit(*lines)
 
 
 def _show_tags(tags: Sequence[TagRow]) -> str:
@@ -129,7 +129,7 @@ def show_transcript(file: IndexFile, as_json: bool = False) -> None:
             ]
         )
     else:
-        emit("\n".join(map(describe_sentence, sentences)))
+        emit(*map(describe_sentence, sentences))
 
 
 def _show_times(start: float, end: float, decimals: int) -> str:

@@ -13,14 +13,14 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TextIO
 
 import click
 
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.sanitize import escape_invisible, strip_invisible
+from chunkv2l.sanitize import escape_invisible, escape_line, strip_invisible
 
 MAX_LINE: Final = 1 << 16
 """Characters of a piped line that are read; the rest of a longer line is skipped."""
@@ -75,7 +75,7 @@ class _StderrHandler(logging.Handler):
         text = record.getMessage()
         if "tqdm" in sys.modules and sys.stderr is not None:
             with suppress(OSError):
-                sys.modules["tqdm"].tqdm.write(escape_invisible(text), file=sys.stderr)
+                sys.modules["tqdm"].tqdm.write(escape_line(text), file=sys.stderr)
         else:
             say(text)
 
@@ -83,24 +83,29 @@ class _StderrHandler(logging.Handler):
 def show_traceback() -> None:
     """Print the current exception's traceback on stderr, if CHUNKV2L_DEBUG asks for it."""
     if is_debugging():
-        say(traceback.format_exc().rstrip())
+        say(*traceback.format_exc().rstrip().splitlines())
 
 
-def say(text: str) -> None:
+def say(*lines: str) -> None:
     """Print lines for people on stderr; where that fails, they are lost."""
     try:
-        click.echo(escape_invisible(_replace_bytes(text)), err=True)
+        click.echo(_join(lines), err=True)
     except OSError:
         _discard(sys.stderr)
 
 
-def emit(text: str) -> None:
-    """Print a result on stdout. A reader that has gone away (`| head`) ends the program without an error.
+def emit(*lines: str) -> None:
+    """Print the lines of a result on stdout. A reader that has gone away (`| head`) ends the program without an error.
 
     Raises:
         ChunkV2LError: stdout is closed, or can't be written to.
     """
-    _write(escape_invisible(_replace_bytes(text)))
+    _write(_join(lines))
+
+
+def _join(lines: Iterable[str]) -> str:
+    """Return lines as a text that shows what is in them; a line's own line ends and tabs are written as escapes."""
+    return "\n".join(escape_line(_replace_bytes(line)) for line in lines)
 
 
 def emit_json(value: Any, indent: int | None = 2) -> None:

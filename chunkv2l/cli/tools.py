@@ -229,7 +229,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     for item in listed:
         streams.emit(f"{item.name} ({'here' if item.here else 'not here'})")
         for text in filter(None, (item.text, item.terms)):
-            streams.emit(click.wrap_text(text, 100, "    ", "    "))
+            streams.emit(*click.wrap_text(text, 100, "    ", "    ").splitlines())
     streams.emit("Or a SmolVLM2 folder, or a hub's OWNER/NAME, with --hypernet FILE.")
 
 
@@ -261,7 +261,7 @@ def fetch(name: str, source: str | None) -> None:
     from chunkv2l.models import fetch_model
 
     fetched = fetch_model(name, source)
-    streams.emit("\n".join(filter(None, (fetched.text, fetched.terms))))
+    streams.emit(*"\n".join(filter(None, (fetched.text, fetched.terms))).splitlines())
 
 
 @click.command(

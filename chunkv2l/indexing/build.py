@@ -224,8 +224,16 @@ def _check_unchanged(writer: Writer, job: _Job) -> None:
         now = fingerprint(job.movie)
     except OSError:
         now = {"size": 0}
-    if {name: before[name] for name in now} == now and now["size"] <= WHOLE:
+    is_same = {name: before[name] for name in now} == now
+    if is_same and now["size"] <= WHOLE:
         return  # it was touched, its content is the same
+    if is_same and job.movie.stat().st_mtime_ns == job.info.modified:
+        job.notes.add(
+            "file",
+            f"{job.movie.name} was renamed, linked or changed while it was read. What was compared of it is the same; "
+            "build its index anew with --force if you have edited it.",
+        )
+        return
     writer.discard()
     raise InputError(
         f"{job.movie} has changed while it was read ({before['size']:,} bytes then, {now['size']:,} now): "

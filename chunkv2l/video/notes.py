@@ -19,8 +19,8 @@ class Note:
 
     Attributes:
         kind: "stream" (which video stream was chosen), "pictures" (some can't be decoded), "clock" (a jump was
-            mended), "length" (the pictures end elsewhere than the file says), "reader" (one was given up),
-            "subtitles" (an encoding was guessed, or cues were left out).
+            mended), "file" (it was touched while it was read), "length" (the pictures end elsewhere than the file
+            says), "reader" (one was given up), "subtitles" (an encoding was guessed, or cues were left out).
         text: a sentence.
     """
 

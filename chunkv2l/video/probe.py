@@ -65,7 +65,8 @@ class MovieInfo:
         scrambled: FFmpeg's numbers of other streams, which are scrambled.
         stream: FFmpeg's number of the video stream that is read.
         video_streams: all that could be read.
-        size, modified: bytes, and the time of the last change in nanoseconds, when the file was probed.
+        size, modified, changed: when the file was probed: bytes, the time of the last change, and the system's time of
+            the last change of content, name or rights, which nobody can set, nanoseconds.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class MovieInfo:
     video_streams: tuple[StreamInfo, ...] = ()
     size: int = 0
     modified: int = 0
+    changed: int = 0
 
     def describe_choice(self) -> str | None:
         """Return a sentence that says which of several video streams is read; None where there is only one."""
@@ -109,12 +111,15 @@ class MovieInfo:
         return f"Of {self.path.name}, {streams} scrambled, and left out: get a copy without encryption."
 
     def has_changed(self) -> bool:
-        """Return whether the file has another size or time of change now, or is gone."""
+        """Return whether the file has another size or time of change now, or is gone.
+
+        A file that was merely renamed, linked or made readable counts, too.
+        """
         try:
             status = self.path.stat()
         except OSError:
             return True
-        return (status.st_size, status.st_mtime_ns) != (self.size, self.modified)
+        return (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != (self.size, self.modified, self.changed)
 
 
 def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
@@ -174,6 +179,7 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
             video_streams=tuple(list_video_streams(container)),
             size=status.st_size,
             modified=status.st_mtime_ns,
+            changed=status.st_ctime_ns,
         )
 
 

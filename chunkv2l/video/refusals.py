@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from chunkv2l.video.transport_stream import find_scrambled
 
+MOST_PAGES: Final = 1000
+"""Pages of a TIFF file that are counted."""
 _HEAD = 1 << 20  # bytes that are looked through
 _PACK_HEADER = b"\x00\x00\x01\xba"  # begins a MPEG program stream
 _VIDEO_PES = bytes([0, 0, 1, 0xE0])
@@ -47,6 +50,23 @@ def explain_animation(path: Path) -> str | None:
     if head[:12] == b"\x00\x00\x00\x0cJXL \r\n\x87\n" or head[:2] == b"\xff\x0a":
         return f"{path} is a JPEG XL picture, which the FFmpeg inside PyAV can't decode: {_CONVERT}."
     return None
+
+
+def count_pages(path: Path) -> int:
+    """Return the number of pages of a TIFF file, up to `MOST_PAGES`; 1 for any other file."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] not in (b"II*\0", b"MM\0*"):
+            return 1
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        places: list[int] = []
+        at = int.from_bytes(head[4:8], order)
+        while at and at not in places and len(places) < MOST_PAGES:
+            places.append(at)
+            file.seek(at)
+            file.seek(12 * int.from_bytes(file.read(2), order), os.SEEK_CUR)  # the page's entries
+            at = int.from_bytes(file.read(4), order)
+    return max(1, len(places))
 
 
 def lacks_index(path: Path) -> bool:

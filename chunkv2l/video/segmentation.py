@@ -24,6 +24,7 @@ from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import STALL_TIMEOUT, read_frames
 from chunkv2l.video.readers.base import Image
+from chunkv2l.video.refusals import count_pages
 from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, scan
 from chunkv2l.video.segmenter import Segmenter
 from chunkv2l.video.settings import SegmentationSettings
@@ -96,6 +97,10 @@ def cut(
     info = probe(path, settings.stream)
     if settings.stream is None and (choice := info.describe_choice()):
         notes.add("stream", choice)
+    if (pages := count_pages(info.path) if info.container == "tiff_pipe" else 1) > 1:
+        notes.add(
+            "stream", f"Of the {pages} pages of {info.path.name} only the first is read: make a movie of them first."
+        )
     if info.scrambled:
         notes.add("stream", info.describe_scrambled())
     for time in info.jumps:

@@ -14,7 +14,7 @@ import pytest
 
 from chunkv2l.cli import main as cli
 from chunkv2l.cli import streams
-from chunkv2l.sanitize import escape_invisible, strip_invisible
+from chunkv2l.sanitize import escape_invisible, escape_line, strip_invisible
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.written import random_codes, write_index
 
@@ -162,7 +162,6 @@ def test_an_unreadable_stdin_is_a_sentence(
         ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
         ("a\u200bb\ufeff", r"a\u200bb\ufeff"),
         ("tag\U000e0041", r"tag\U000e0041"),
-        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
         ("Grüße, 日本語, می\u200cخواهم, 👩\u200d🚀", "Grüße, 日本語, می\u200cخواهم, 👩\u200d🚀"),
         ("ad\u200dmin", r"ad\u200dmin"),
         ("café\u200d", "caf\u00e9\\u200d"),
@@ -171,11 +170,20 @@ def test_an_unreadable_stdin_is_a_sentence(
 def test_what_has_no_width_or_turns_text_is_shown_as_an_escape(
     text: str, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert escape_invisible(text) == shown
+    assert escape_line(text) == escape_invisible(text) == shown
     streams.emit(text)
     streams.say(text)
     printed = capsys.readouterr()
     assert printed.out == printed.err == f"{shown}\n"
+
+
+def test_lines_stay_apart_and_a_names_own_line_ends_are_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    streams.emit("a\nb\tc.mp4: one line", "another")
+    streams.say("a\r\nb.mp4", "")
+    printed = capsys.readouterr()
+    assert printed.out == "a\\nb\\tc.mp4: one line\nanother\n" and printed.err == "a\\x0d\\nb.mp4\n\n".replace(
+        "x0d", "r"
+    )
 
 
 @pytest.mark.parametrize("text", ["mov\u202e4pm", "\x1b[31mred", "a\u200bb", "tag\U000e0041", "\udce9t\u00e9"])

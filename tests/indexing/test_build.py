@@ -507,7 +507,18 @@ def overwrite(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
-@pytest.mark.parametrize("change", [grow, overwrite, Path.unlink])
+def edit_in_secret(path: Path) -> None:
+    """Change one byte in place, and set the time of the last change back."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-40, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [grow, overwrite, edit_in_secret, Path.unlink])
 def test_a_movie_that_changes_while_it_is_read_is_not_indexed(
     change: Callable[[Path], object], movie: Path, tmp_path: Path, model: FakeModel
 ) -> None:
@@ -518,7 +529,16 @@ def test_a_movie_that_changes_while_it_is_read_is_not_indexed(
 
 def test_a_movie_that_is_touched_while_it_is_read_is_indexed(movie: Path, tmp_path: Path, model: FakeModel) -> None:
     report = build_while(lambda path: os.utime(path, ns=(1, 1)), movie, tmp_path, model)
-    assert report.segments == SEGMENTS
+    assert report.segments == SEGMENTS and report.notes == ()
+
+
+def test_a_large_movie_that_gets_another_link_is_indexed_with_a_note(
+    movie: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a large one samples are compared, so that what changed between them can't be known."""
+    monkeypatch.setattr("chunkv2l.indexing.build.WHOLE", 0)
+    report = build_while(lambda path: path.chmod(0o600), movie, tmp_path, model)
+    assert report.segments == SEGMENTS and [note.kind for note in report.notes] == ["file"]
 
 
 def test_an_index_says_the_length_that_was_read(tmp_path: Path, model: FakeModel) -> None:

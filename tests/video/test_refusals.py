@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -10,9 +11,13 @@ import pytest
 from PIL import Image
 
 from chunkv2l.errors import InputError
+from chunkv2l.video.frame_sampling import FrameSampling
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import probe
-from chunkv2l.video.refusals import explain_animation, explain_encryption
-from tests.helpers.media import joined, scene, write
+from chunkv2l.video.refusals import count_pages, explain_animation, explain_encryption
+from chunkv2l.video.segmentation import cut
+from chunkv2l.video.settings import SegmentationSettings
+from tests.helpers.media import at, joined, scene, whole, write
 from tests.helpers.transport import scramble
 
 FRAMES = joined(scene(number, 50) for number in range(2))
@@ -106,3 +111,27 @@ def test_animations_that_can_be_decoded_are_movies(tmp_path: Path) -> None:
     path = write(tmp_path / "a.apng", FRAMES[:20], codec="apng", pix_fmt="rgb24")
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == probe(path).fps * 0.8
+
+
+@pytest.mark.parametrize(("pages", "order"), [(1, "<"), (10, "<"), (3, ">")])
+def test_pages_of_a_tiff_are_counted_and_said(tmp_path: Path, pages: int, order: str) -> None:
+    path = tmp_path / "a.tiff"
+    pictures = [Image.new("RGB", (64, 48), (20 * page, 80, 80)) for page in range(pages)]
+    if order == "<":
+        pictures[0].save(path, save_all=True, append_images=pictures[1:])
+        notes = Notes(lambda note: None)
+        list(cut(path, FrameSampling(at(0.0), whole), SegmentationSettings(), notes=notes))
+        said = [note.text for note in notes]
+        sentence = "Of the 10 pages of a.tiff only the first is read: make a movie of them first."
+        assert said == ([sentence] if pages == 10 else [])
+    else:
+        directories = b"".join(struct.pack(">HI", 0, 14 + 6 * page) for page in range(pages - 1))
+        path.write_bytes(b"MM\0*" + struct.pack(">I", 8) + directories + struct.pack(">HI", 0, 0))
+    assert count_pages(path) == pages
+
+
+@pytest.mark.parametrize("data", [b"", b"II*", b"II*\0\x08\0\0\0\0\0\x08\0\0\0", b"II*\0\xff\xff\xff\xff"])
+def test_broken_tiffs_have_a_page(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.tiff"
+    path.write_bytes(data)
+    assert count_pages(path) == 1

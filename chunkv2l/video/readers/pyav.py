@@ -228,8 +228,10 @@ class PyAVReader:
                         continue
                     for frame in frames:
                         stamp = self._stamp(frame) if order is None else self._to_seconds(order.pop(frame))
-                        while repeats and last is not None and stamp is not None and repeats[0][0] < stamp:
-                            yield repeats[0][0], last, repeats.pop(0)[1]
+                        while repeats and stamp is not None and repeats[0][0] < stamp:
+                            repeated, duration = repeats.pop(0)
+                            if last is not None:  # before the first picture there is none to repeat
+                                yield repeated, last, duration
                         yield stamp, frame, frame.duration
                         last = frame
                 for stamp, duration in repeats if last is not None else ():

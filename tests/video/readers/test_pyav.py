@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from av.video.reformatter import VideoReformatter
 
+from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.readers import pyav, read_frames
 from chunkv2l.video.readers.base import Frame, ReaderError
@@ -99,3 +101,22 @@ def same(found: Sequence[Frame], expected: Sequence[Frame]) -> None:
         assert np.array_equal(one.small(64, 48), other.small(64, 48))
         for side in (None, 100):
             assert np.array_equal(one.picture(side), other.picture(side))
+
+
+@pytest.mark.parametrize("empty", [{5, 6, 7}, {0, 1, 2}, {0, 4, 29}])
+def test_empty_packets_repeat_the_picture_before_them(tmp_path: Path, empty: set[int]) -> None:
+    path = tmp_path / "a.nut"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        packets = [p for image in scene(1, 30) for p in video.encode(av.VideoFrame.from_ndarray(image, "rgb24"))]
+        for number, packet in enumerate(packets):
+            if number in empty:
+                filled, packet = packet, av.Packet(b"")
+                packet.pts, packet.dts, packet.time_base = filled.pts, filled.dts, filled.time_base
+                packet.stream = video
+            container.mux(packet)
+    notes = Notes(lambda note: None)
+    times = [frame.time for frame in read_frames(probe(path), notes=notes)]
+    first = min(set(range(30)) - empty)
+    assert times == pytest.approx([n / 25 for n in range(first, 30)]) and not list(notes)
