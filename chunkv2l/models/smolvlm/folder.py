@@ -248,7 +248,12 @@ def describe_folder(path: str | os.PathLike[str]) -> dict[str, str]:
     if after[0] != opening[0]:
         raise _not_plain(folder)
     for words in _WORDS:
-        tokenizer(after[0] + words + opening[1], add_special_tokens=False)  # within the limits of this process
+        try:
+            tokenizer(after[0] + words + opening[1], add_special_tokens=False)  # within the limits of this process
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InputError(f"{folder}: its tokenizer can't read a text ({quoted(_first_line(error))}).") from None
     return {"before": after[0], "after": after[1], "opening": opening[1]}
 
 
@@ -331,6 +336,17 @@ def _check_components(values: object, path: Path) -> None:
             regex = pattern.get("Regex", "") if isinstance(pattern, dict) else ""
             if not isinstance(regex, str) or (regex != _LETTER_CLASS and _QUANTIFIERS & set(regex)):
                 raise InputError(f"{path} splits texts at a pattern of its own, which SmolVLM2's doesn't.")
+    _check_unknown(_section(values, "model"), path)
+
+
+def _check_unknown(model: dict[str, Any], path: Path) -> None:
+    """Refuse a tokenizer that fails at the first letter which it doesn't know."""
+    unknown = model.get("unk_token", "<unk>" if model.get("type") == "WordLevel" else None)
+    vocabulary = model.get("vocab")
+    if unknown is None or not isinstance(vocabulary, dict):  # which tokenizers reads, or refuses
+        return
+    if not isinstance(unknown, str) or unknown not in vocabulary:
+        raise InputError(f"{path}: its token for what it doesn't know, {quoted(repr(unknown))}, isn't one of its own.")
 
 
 def _components(value: object) -> list[dict[str, Any]]:

@@ -182,6 +182,15 @@ def test_configurations_that_cant_be(folder: Path, edit: Callable[[Values], obje
         (lambda t: t["model"].update(vocab=7), "can't be read as a tokenizer"),
         (lambda t: t.update(added_tokens=t["added_tokens"] * 1000), "has 7000 added tokens, 4096 at most"),
         (lambda t: t["added_tokens"].pop(), "doesn't know <end_of_utterance>"),
+        (lambda values: values["model"].update(unk_token=None), "can't be read as a tokenizer"),
+        (lambda values: values["model"].pop("unk_token"), "can't be read as a tokenizer"),
+        (lambda values: values["model"].update(unk_token={}), "its token for what it doesn't know"),
+        (lambda values: values["model"].update(unk_token="<?>"), "its token for what it doesn't know, '<\\?>'"),
+        (lambda values: values["model"]["vocab"].pop("<unk>"), "its token for what it doesn't know, '<unk>'"),
+        (
+            lambda values: values.update(model={"type": "BPE", "vocab": {}, "merges": [], "unk_token": "<?>"}),
+            "its token for what it doesn't know",
+        ),
     ],
 )
 def test_tokenizers_that_smolvlm2_hasnt(folder: Path, edit: Callable[[Values], object], sentence: str) -> None:
