@@ -32,7 +32,11 @@ FORMATS: Final = (
 """FFmpeg's names of the formats that are read. None of them opens another file than the one that it is in, as do lists
 (`concat`, `hls`, `dash`, `imf`, `sdp`), numbered pictures (`image2`), and what looks for its other half beside it
 (`vobsub`, `mlv`)."""
+MAX_PIXELS: Final = 8192 * 4608
+"""Pixels of the largest picture that is decoded: 8K. A small file may say that it has a hundred times as many."""
+_LIMITS: Final = {"max_pixels": str(MAX_PIXELS)}
 _OPTIONS: Final = {
+    **_LIMITS,
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "file",
     "enable_drefs": "0",  # QuickTime's tracks that lie in another file
@@ -70,7 +74,11 @@ def open_container(path: Path, hwaccel: Any = None) -> Any:
     """
     if path.exists() and not path.is_file():
         raise av.ArgumentError(errno.EINVAL, "Not a regular file", str(path))
-    return av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
+    container = av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
+    for stream in container.streams.video:
+        if stream.codec_context is not None:
+            stream.codec_context.options = dict(_LIMITS)
+    return container
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:

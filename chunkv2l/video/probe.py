@@ -275,6 +275,8 @@ def _explain_undecodable(path: Path, stream: Any, failure: Exception | None) -> 
         return known
     if isinstance(failure, av.DecoderNotFoundError):
         return f"{path} is coded in a way that the FFmpeg inside PyAV can't decode; convert it first."
+    if isinstance(failure, av.ArgumentError):  # as of `container.MAX_PIXELS`
+        return f"{path} has a video stream, but its pictures are damaged or larger than 8K: make a smaller copy first."
     if failure is None:
         return f"{path} has a video stream without a single picture; the file is cut off or empty."
     return f"{path} has a video stream, but no picture of it can be decoded ({_reason(failure)}); the file is damaged."

@@ -22,14 +22,13 @@ from chunkv2l.video.detectors import Segment, make_detector
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import probe
-from chunkv2l.video.readers import STALL_TIMEOUT, read_frames
-from chunkv2l.video.readers.base import Image
+from chunkv2l.video.readers import AHEAD, ROOM_AHEAD, STALL_TIMEOUT, read_frames
+from chunkv2l.video.readers.base import Image, count_frames
 from chunkv2l.video.refusals import count_pages
 from chunkv2l.video.sampling import DETECT_RATE, KEPT_SIDE, ROOM, Sampler, scan
 from chunkv2l.video.segmenter import Segmenter
 from chunkv2l.video.settings import SegmentationSettings
 
-_AHEAD = 8  # scanned frames that may wait
 _MISSING = 2.0  # seconds (and 2 %) by which the pictures may end before the header's end until some are missing
 _SHORTER, _LONGER = 1.0, 0.3  # seconds by which they may end before (sound may go on) and after it without a note
 
@@ -118,7 +117,8 @@ def cut(
         notes=notes,
     )
     with Sampler(sampling.times, info.fps, resources.room) as sampler:
-        with BackgroundIterator(scan(frames, info, sampling), _AHEAD, name="scan") as scanned_frames:
+        depth = count_frames(info, ROOM_AHEAD, AHEAD)
+        with BackgroundIterator(scan(frames, info, sampling), depth, name="scan") as scanned_frames:
             for scanned in scanned_frames:
                 if scanned.time >= part.stop:
                     return False

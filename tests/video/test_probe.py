@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from chunkv2l.errors import InputError
 from chunkv2l.video.clip import read_clip
@@ -246,6 +248,27 @@ def test_a_list_of_other_files_opens_none_of_them(tmp_path: Path) -> None:
 
 def test_sound_only(tmp_path: Path) -> None:
     assert "sound but no video stream" in refused(write_sound(tmp_path / "a.m4a"))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_pictures_of_more_than_8k(tmp_path: Path, suffix: str) -> None:
+    """A picture of one colour takes hardly any bytes, whatever its size."""
+    path = tmp_path / f"a.{suffix}"
+    Image.new("1", (8192, 4608)).save(path, "PNG")
+    assert probe(path).width == 8192
+    if suffix == "mkv":
+        write(path, plain((0, 0, 0), 1, (8192, 4616)), codec="mjpeg", pix_fmt="yuvj420p")
+    else:
+        Image.new("1", (8192, 4616)).save(path, "PNG")
+    assert "its pictures are damaged or larger than 8K" in refused(path)
+
+
+def test_pictures_that_become_larger_than_8k_are_left_out(tmp_path: Path) -> None:
+    small, large = io.BytesIO(), io.BytesIO()
+    Image.new("1", (64, 48)).save(small, "PNG")
+    Image.new("1", (8192, 4616)).save(large, "PNG")
+    (tmp_path / "a.mp4").write_bytes(small.getvalue() + large.getvalue() + small.getvalue())
+    assert {frame.width for frame in read_frames(probe(tmp_path / "a.mp4"), "pyav")} == {64}
 
 
 def test_subtitles_only(tmp_path: Path) -> None:

@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 from chunkv2l.defaults import READER, READERS
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.background import BackgroundIterator, Stalled
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo
-from chunkv2l.video.readers.base import Frame, Opener, Reader, ReaderError
+from chunkv2l.video.readers.base import Frame, Opener, Reader, ReaderError, count_frames
 from chunkv2l.video.readers.decord import DecordReader, decord_installed
 from chunkv2l.video.readers.pyav import PyAVReader
 
 OPENERS: Mapping[str, Opener] = MappingProxyType({"pyav": PyAVReader, "decord": DecordReader})
 STALL_TIMEOUT = 60.0
 """Seconds without a picture after which a reader is given up."""
-_AHEAD = 8  # decoded frames that may wait
+AHEAD: Final = 8
+"""Decoded frames that may wait for the next thread."""
+ROOM_AHEAD: Final = 256 << 20
+"""Bytes that they may take."""
 _ON_GPU = "pyav on the GPU"
 
 
@@ -68,7 +72,8 @@ def read_frames(
     last: float | None = None
     for name, following in zip(names, [*names[1:], None], strict=True):
         begin = start if last is None else last
-        frames = _decode_ahead(partial(openers[name], info, side, notes), begin, stall_timeout)
+        depth = count_frames(info, ROOM_AHEAD, AHEAD)
+        frames = _decode_ahead(partial(openers[name], info, side, notes), begin, depth, stall_timeout)
         try:
             for frame in frames:
                 if last is None or frame.time > last + 1e-3:
@@ -92,7 +97,9 @@ def _order_readers(reader: str, openers: Mapping[str, Opener]) -> list[str]:
     return [reader, *(name for name in openers if name not in (reader, "decord"))]
 
 
-def _decode_ahead(open_reader: partial[Reader], start: float, timeout: float) -> Generator[Frame, None, None]:
+def _decode_ahead(
+    open_reader: partial[Reader], start: float, depth: int, timeout: float
+) -> Generator[Frame, None, None]:
     """Yield the frames of a reader that is opened, used and closed in a thread.
 
     Raises:
@@ -106,7 +113,7 @@ def _decode_ahead(open_reader: partial[Reader], start: float, timeout: float) ->
         finally:
             reader.close()
 
-    with BackgroundIterator(decode(), _AHEAD, name="decode", timeout=timeout) as frames:
+    with BackgroundIterator(decode(), depth, name="decode", timeout=timeout) as frames:
         try:
             yield from frames
         except Stalled:

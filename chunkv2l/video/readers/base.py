@@ -75,3 +75,12 @@ go. Raises ReaderError where that fails."""
 
 class ReaderError(ChunkV2LError):
     """This reader can't read the movie, or can't go on; another one may."""
+
+
+def count_frames(info: MovieInfo, room: int, most: int) -> int:
+    """Return how many decoded frames of a movie may be kept at a time: at least 1, at most `most`.
+
+    Args:
+        room: bytes that they may take; with 10 bits, a pixel takes three.
+    """
+    return max(1, min(most, room // (3 * info.stored_width * info.stored_height)))

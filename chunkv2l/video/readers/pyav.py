@@ -8,6 +8,7 @@ memory and starts later, so they are for processes that read a long movie togeth
 from __future__ import annotations
 
 import math
+import os
 import threading
 from bisect import insort
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from av.video.reformatter import VideoReformatter
 from chunkv2l.video.container import is_flush, open_container, packets, timeline
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, shown_width, turns
-from chunkv2l.video.readers.base import Frame, Image, ReaderError, fitted
+from chunkv2l.video.readers.base import Frame, Image, ReaderError, count_frames, fitted
 from chunkv2l.video.readers.timestamps import Clock, CodedOrder, DamageLog
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ GPU_OUTPUT: Final = "nv12"
 """Pixel format in which a GPU returns such pictures: the same bytes, the two colour planes interleaved."""
 GPU_MEMORY: Final = 1 << 30
 """Bytes of GPU memory that must be free for each process that decodes on it."""
+_MAX_THREADS = 16  # that FFmpeg starts by itself
+_ROOM_THREADS = 512 << 20  # bytes of the frames that FFmpeg's threads decode at a time
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
@@ -136,6 +139,9 @@ class PyAVReader:
             raise ReaderError(f"PyAV finds no stream {self._info.stream} in {self._info.path} any more.")
         stream: Any = self._container.streams[self._info.stream]
         stream.thread_type = "AUTO"
+        threads = count_frames(self._info, _ROOM_THREADS, _MAX_THREADS)
+        if threads <= (os.cpu_count() or 1):  # each decodes a frame of its own
+            stream.codec_context.thread_count = threads
         self._stream = stream
         self._base = Fraction(stream.time_base)
         self._timeline = timeline(self._container, stream)
