@@ -32,6 +32,7 @@ from chunkv2l.index.validation import check_schema
 from chunkv2l.sanitize import canonical_json
 
 logger = logging.getLogger(__name__)
+_UNREADABLE = (sqlite3.Error, UnicodeError)  # the latter where SQLite's message quotes the file
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Writer:
             with contextlib.closing(cls._connect(part)) as connection:
                 try:
                     connection.execute("BEGIN IMMEDIATE")
-                except sqlite3.Error as error:
+                except _UNREADABLE as error:
                     raise _opening_error(error, out) from error
 
     def _open(self) -> sqlite3.Connection:
@@ -149,7 +150,7 @@ class Writer:
             logger.warning("%s can't be gone on with (%s): starting over.", self.path, error)
             self._remove(connection)
             return self._open()
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             connection.close()
             raise _opening_error(error, self.out) from error
         except BaseException:
@@ -460,20 +461,22 @@ def _check_part_files(part: Path) -> None:
         raise InputError(f"Can't write {part} ({error.strerror}): choose another place with -o.") from error
 
 
-def _opening_error(error: sqlite3.Error, out: Path) -> ChunkV2LError:
+def _opening_error(error: Exception, out: Path) -> ChunkV2LError:
     """Say why a .part can't be opened for writing."""
     part = part_path(out)
     if "locked" in str(error):
         return InputError(f"Another build is writing {out} now: wait for it, or choose another -o.")
     is_damaged = any(words in str(error) for words in ("not a database", "malformed", "unsupported file format"))
-    if is_damaged or ("readonly" in str(error) and os.access(part, os.W_OK)):  # its header can say so, too
+    if (
+        is_damaged or isinstance(error, UnicodeError) or ("readonly" in str(error) and os.access(part, os.W_OK))
+    ):  # its header can say so, too
         return InputError(f"{part} isn't an unfinished index that can be resumed: remove it and build again.")
     if "readonly" in str(error) or "unable to open" in str(error):
         return InputError(f"Can't write {part} ({error}): choose another place with -o.")
     return write_error(error, part)
 
 
-def write_error(error: sqlite3.Error, path: Path) -> ChunkV2LError:
+def write_error(error: Exception, path: Path) -> ChunkV2LError:
     """Say what went wrong while writing, and what to do."""
     if "full" in str(error):
         return ChunkV2LError(

@@ -140,17 +140,21 @@ def test_force_throws_away_what_was_left(
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("where", "value"),
     [
         (47, 5),  # SQLite's formats of schemas end with 4
         (18, 3),  # versions to write it with end with 2
+        (b"CREATE TABLE segments", b"CREATE TABLX segm\x80nts"),  # of which SQLite's message is no UTF-8
     ],
 )
 def test_a_part_of_an_unknown_format_is_to_be_removed(
-    movie: Path, part: Path, model: FakeModel, place: int, value: int
+    movie: Path, part: Path, model: FakeModel, where: int | bytes, value: Any
 ) -> None:
     data = bytearray(part.read_bytes())
-    data[place] = value
+    if isinstance(where, int):
+        data[where] = value
+    else:
+        data = data.replace(where, value)
     part.write_bytes(data)
     with pytest.raises(InputError, match="remove it and build again"):
         make(movie, part.with_name("a.idx"), model)
