@@ -37,7 +37,7 @@ class Words(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What a selector makes of T statements and M segments.
+    """Hold what a selector makes of T statements and M segments.
 
     Attributes:
         evidence: how well segment m answers to statement t, [T, M], in the scale of logits.
@@ -86,8 +86,8 @@ class Selector(nn.Module):
     def compare(self, words: Words, slots: Tensor) -> Selection:
         """Return what `forward` does, from `slots` [M, L · r, 2 · size]."""
         normed = self._dropped(self.word_norm(words.states.float()))
-        asked, looked = self.word(normed).split(self.size, dim=-1)  # [T, S, size] each
-        keys, values = slots.split(self.size, dim=-1)  # [M, K, size] each
+        asked, looked = self.word(normed).chunk(2, dim=-1)  # [T, S, size] each
+        keys, values = slots.chunk(2, dim=-1)  # [M, K, size] each
         importance = self.importance(normed)[..., 0].masked_fill(words.mask == 0, -torch.inf).softmax(-1)  # [T, S]
         sharp, scale = self.log_scale.exp().unbind()
         fit = torch.einsum("tsc,mkc->tmsk", F.normalize(asked, dim=-1), F.normalize(keys, dim=-1)) * sharp
@@ -100,7 +100,7 @@ class Selector(nn.Module):
         sentence = torch.einsum("tsc,ts->tc", normed, importance)
         gates = about + (self.gate_word(sentence) + self.gate_bias.flatten())[:, None]
         gates = 1.0 + MOST_GATE * torch.tanh(gates / MOST_GATE)
-        return Selection(evidence, gates.unflatten(-1, (self.layers, self.rank)))
+        return Selection(evidence, gates.view(*gates.shape[:-1], self.layers, self.rank))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)

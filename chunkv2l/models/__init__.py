@@ -5,7 +5,7 @@ Importing this loads neither torch nor weights.
 
 from __future__ import annotations
 
-from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration
 from chunkv2l.models.model import Available, Model, ModelSpec
 from chunkv2l.models.registry import available, fetch_model, load_model
 
@@ -15,6 +15,7 @@ __all__ = [
     "Calibration",
     "Model",
     "ModelSpec",
+    "SelectorCalibration",
     "available",
     "fetch_model",
     "load_model",

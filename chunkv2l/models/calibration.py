@@ -1,10 +1,10 @@
-"""Hold the numbers of the router's score that are fitted for each model and stored with its weights."""
+"""Hold the numbers of the router's and the selector's scores that are fitted for each model and stored with it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -41,9 +41,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name in ("tau", "gamma", "beta", "key", "epsilon"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
+            _check_finite(name, getattr(self, name))
         if self.tau <= 0:
             raise InputError(f"A calibration's tau must be above 0, not {self.tau!r}.")
         if not isinstance(self.mu, bool):
@@ -60,13 +58,68 @@ class Calibration:
         Raises:
             InputError: no such JSON, an unknown name, or a value that can't be.
         """
-        try:
-            values: Any = parse_json(text)
-        except ValueError:
-            values = None
-        if not isinstance(values, Mapping) or not set(values) <= {field.name for field in fields(cls)}:
-            raise InputError(f"A calibration is JSON with tau, gamma, beta, mu, key and epsilon, not {text[:80]!r}.")
-        return cls(**values)
+        return cls(**_values(text, [field.name for field in fields(cls)]))
+
+
+@dataclass(frozen=True)
+class SelectorCalibration:
+    """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = κ · T^−ε · key_i + λ · evidence_i; see
+    `chunkv2l.hypernet.selector`.
+
+    Attributes:
+        key: κ, what the cosine of a segment's learned key and the statement's counts.
+        slots: λ > 0, what the selector's evidence counts.
+        beta: β; the larger, the more often "not there".
+        epsilon: ε, how the key's weight falls with a statement's tokens.
+
+    Raises:
+        InputError: a number that isn't finite, or λ not above 0.
+    """
+
+    key: float = 0.0
+    slots: float = 1.0
+    beta: float = 0.0
+    epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_finite(field.name, getattr(self, field.name))
+        if self.slots <= 0:
+            raise InputError(f"A calibration's slots must be above 0, not {self.slots!r}.")
+
+    @property
+    def form(self) -> Calibration:
+        """Return the same as a `Calibration` whose score is the evidence: τ = 1 / λ, γ = 0."""
+        return Calibration(tau=1.0 / self.slots, gamma=0.0, beta=self.beta, key=self.key, epsilon=self.epsilon)
+
+    def to_text(self) -> str:
+        """Return the calibration as one line of JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> SelectorCalibration:
+        """From what `to_text` wrote; what is left out has its default.
+
+        Raises:
+            InputError: no such JSON, an unknown name, or a value that can't be.
+        """
+        return cls(**_values(text, [field.name for field in fields(cls)]))
+
+
+def _check_finite(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
+
+
+def _values(text: str, names: Sequence[str]) -> Mapping[str, Any]:
+    """Return the values of a calibration's JSON, with no others than these names."""
+    try:
+        values: Any = parse_json(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, Mapping) or not set(values) <= set(names):
+        raise InputError(f"A calibration is JSON with {', '.join(names[:-1])} and {names[-1]}, not {text[:80]!r}.")
+    return values
 
 
 UNFITTED = Calibration()

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from chunkv2l.defaults import DEVICE
-from chunkv2l.models.calibration import Calibration
+from chunkv2l.models.calibration import Calibration, SelectorCalibration
 
 if TYPE_CHECKING:
     import torch
 
     from chunkv2l.hypernet import HypernetConfig, Hypernetwork
     from chunkv2l.hypernet.keys import Keys
+    from chunkv2l.hypernet.selector import Selector
     from chunkv2l.models.base import VLM
-    from chunkv2l.models.sentence.minilm import Sentences
+    from chunkv2l.models.sentence.minilm import EncodeWords, Sentences
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Model:
         identity: hashes and input settings; two models of one identity are the same. An index belongs to one.
         keys: learned keys, for a first look at many segments; None where none were trained.
         sentences: the sentence encoder: the keys' own, and that of what is said and written.
+        words: the same encoder's states of texts' words, for the selector.
+        selector: compares statements with segments' rank slots; None where none was trained.
+        selector_calibration: of its evidence.
     """
 
     name: str
@@ -56,6 +60,9 @@ class Model:
     identity: dict[str, str | int | float]
     keys: Keys | None = None
     sentences: Sentences | None = None
+    words: EncodeWords | None = None
+    selector: Selector | None = None
+    selector_calibration: SelectorCalibration = field(default_factory=SelectorCalibration)
 
 
 @dataclass(frozen=True)

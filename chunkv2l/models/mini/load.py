@@ -20,12 +20,13 @@ from chunkv2l.hypernet.keys import SENTENCE, Keys
 from chunkv2l.hypernet.released import MAX_FILE
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
-from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration
 from chunkv2l.models.mini import classifier, smollm2
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
 from chunkv2l.models.mini.vlm import FRAMES_PER_SECOND, MIN_FRAMES, MiniVLM, reading_precision
 from chunkv2l.models.model import Available, Comparison, Model
+from chunkv2l.models.selector_file import SELECTOR, read_calibration, read_selector
 from chunkv2l.models.sentence import minilm
 from chunkv2l.sanitize import quoted
 
@@ -122,8 +123,10 @@ def load(
     """Return `mini` with the trained parts of a folder.
 
     Args:
-        folder: with `reader.safetensors` and `hypernet.safetensors`; None for those that the package ships.
-        hypernet: a hypernetwork's file, instead of the folder's; see `read_hypernet`.
+        folder: with `reader.safetensors` and `hypernet.safetensors`, and maybe `selector.safetensors`; None for those
+            that the package ships.
+        hypernet: a hypernetwork's file, instead of the folder's; see `read_hypernet`. The folder's selector is then
+            left out.
 
     Raises:
         InputError: a file is missing or isn't what it should be.
@@ -165,12 +168,13 @@ def load(
         classifier=None if classifier_folder is None else lambda: classifier.load(classifier_folder).to(device),
         reads_tags=tagged,
     )
+    hypernet_sha256 = known_sha256(network_path)
     identity: dict[str, str | int | float] = {
         "family": "mini",
         "language": mini_frozen.LANGUAGE.sha256,
         "vision": mini_frozen.VISION.sha256,
         "reader": known_sha256(folder / READER),
-        "hypernet": known_sha256(network_path),
+        "hypernet": hypernet_sha256,
         "size": SIZE,
         "min_frames": MIN_FRAMES,
         "max_frames": MAX_FRAMES,
@@ -178,10 +182,25 @@ def load(
     }
     if looks:
         identity["classifier"] = classifier.WHEEL.sha256
+    selector, selector_calibration = None, SelectorCalibration()
+    if hypernet is None and sentences is not None and (folder / SELECTOR).is_file():
+        selector = read_selector(folder / SELECTOR, network.config, hypernet_sha256).to(device)
+        selector_calibration = read_calibration(folder)
     if keys is not None:
         keys = keys.to(device).eval().requires_grad_(False)
     network = with_exact_scaling(network).to(device).eval().requires_grad_(False)
-    return Model(name, vlm, network, calibration, identity, keys, sentences)
+    return Model(
+        name,
+        vlm,
+        network,
+        calibration,
+        identity,
+        keys,
+        sentences,
+        None if sentences is None else sentences.words,
+        selector,
+        selector_calibration,
+    )
 
 
 # --- the reader: connector and LoRA ----------------------------------------------------------------------------------

