@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import networkx as nx
+    import numpy as np
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 INSTANT: Final = 1e-6
 """Seconds: a point in time is an interval so short."""
 Node: TypeAlias = int | str
 """A node of the segment graph: a segment's number (int) or a chapter's name ("g0")."""
-
+Weight: TypeAlias = "float | NDArray[np.float32]"
+"""The weight of a node: a number, or one for each of its rank slots, [L, r]."""
 
 MOST_EDGES = 50_000
 """Pairs of similar chapters among which places are searched for: a day of movie has fewer, and more take minutes."""
@@ -176,14 +179,19 @@ def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
     return graph.subgraph([*sorted(chosen), *groups])
 
 
-def share_among_segments(graph: nx.DiGraph, weights: Mapping[Node, float]) -> dict[int, float]:
-    """Return weights of segments, in the order given: a chapter's is shared out among its members."""
+def share_among_segments(graph: nx.DiGraph, weights: Mapping[Node, Weight]) -> dict[int, float]:
+    """Return weights of segments, in the order given: a chapter's is shared among its members, slots are averaged."""
     shared: dict[int, float] = {}
     for node, weight in weights.items():
         inside = [node] if isinstance(node, int) else members(graph, node)
         for segment in inside:
-            shared[segment] = shared.get(segment, 0.0) + weight / len(inside)
+            shared[segment] = shared.get(segment, 0.0) + mean_weight(weight) / len(inside)
     return shared
+
+
+def mean_weight(weight: Weight) -> float:
+    """Return a weight as a number: the mean over its rank slots, where it has one for each."""
+    return weight if isinstance(weight, float | int) else float(weight.mean())
 
 
 def pick_evenly(values: Sequence[T], count: int) -> list[T]:

@@ -98,7 +98,8 @@ class Hypernetwork(nn.Module):
         Args:
             codes: [..., L, r, d], or fewer ranks with `slots`.
             slots: integers [..., L, ranks] or [ranks]: which of the r rank slots each rank vector came from, since
-                the scalers belong to slots. Without it the ranks are the first ones, in order.
+                the scalers belong to slots. Ranks may then be of several codes, and so more than r. Without it the
+                ranks are the first ones, in order.
 
         Returns:
             A [..., L, ranks, I], B [..., L, ranks, D].
@@ -113,7 +114,7 @@ class Hypernetwork(nn.Module):
                 f"not {list(codes.shape)}: they belong to another model."
             )
         ranks = codes.shape[-2]
-        if ranks > config.rank:
+        if slots is None and ranks > config.rank:
             raise InputError(f"A code has at most {config.rank} ranks, not {ranks}.")
         # Scaling the codes instead of the factors saves a pass over the factors.
         scaled = [codes * _at(table["down_proj"][0], slots, codes) for table in (self.scaler_A, self.scaler_B)]
