@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import networkx as nx
 
@@ -32,14 +32,14 @@ from chunkv2l.answer.channels import (
 from chunkv2l.answer.from_index import answer_from_index, describe_unread
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
 from chunkv2l.channels.cues import Channel
-from chunkv2l.defaults import BUDGET, MODELS
+from chunkv2l.defaults import AUTO_BUDGET, MODELS
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import INSTANT, Node, first_and_last, segment_graph, share_among_segments
+from chunkv2l.graph import INSTANT, Node, Weight, first_and_last, segment_graph, share_among_segments
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
-from chunkv2l.query.query import parse_budget
+from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
 from chunkv2l.query.restriction import describe_swap, restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
@@ -70,12 +70,13 @@ class _Asked:
     """A question, understood.
 
     Attributes:
-        budget: segments that may be scored; None for all.
+        limits: numbers of segments that may be scored.
         graph: the segment graph, or the part of it that the question is about.
         within: that part in seconds; None for the whole movie.
         said: the words that the question asks to hear, "" where it asks for none that subtitles have.
         request: the channel that the question names, of those that the index has; None for the pictures or for all.
         merges_channels: moments of all channels are the answer.
+        is_chosen: the policy was chosen by the question.
         notes: what in the question was not understood, or is not in the index, a sentence each.
     """
 
@@ -83,12 +84,13 @@ class _Asked:
     parsed: Parsed
     policy_name: str
     policy: Policy
-    budget: int | None
+    limits: Limits
     graph: nx.DiGraph
     within: tuple[float, float] | None
     said: str
     request: ChannelRequest | None
     merges_channels: bool
+    is_chosen: bool
     notes: tuple[str, ...]
 
     @property
@@ -108,16 +110,17 @@ class _Routed:
 
     Attributes:
         weights: {node: weight}, as the policy gave them.
-        segment_weights: those of chapters shared among their segments.
+        segment_weights: those of chapters shared among their segments, those of rank slots averaged.
         scores: the probability of each segment; empty where the policy asked the router nothing.
         not_there: the probability that no segment shows it; None likewise.
         hits: {segment: relevance} of full-text search, where the policy used it.
         follows_order: the policy went along the order in time that the question names.
         scorings: of each statement that was looked for.
         key_evidence: of the statement that the answer rests on (`Scoring.key_evidence`).
+        has_slots: weights are of rank slots.
     """
 
-    weights: Mapping[Node, float]
+    weights: Mapping[Node, Weight]
     segment_weights: Mapping[int, float]
     scores: Mapping[int, float]
     not_there: float | None
@@ -125,6 +128,12 @@ class _Routed:
     follows_order: bool
     scorings: tuple[Scoring, ...]
     key_evidence: float | None
+    has_slots: bool
+
+    @property
+    def is_compared(self) -> bool:
+        """Tell whether a selector compared segments."""
+        return any(scoring.compared for scoring in self.scorings)
 
 
 class Index:
@@ -251,7 +260,7 @@ class Index:
         question: str,
         policy: str | Policy | None = None,
         top_k: int | None = None,
-        budget: int | Literal["all"] | None = BUDGET,
+        budget: BudgetChoice = AUTO_BUDGET,
         progress: Callable[[PartialAnswer], None] | None = None,
     ) -> Answer:
         """Answer a question.
@@ -263,7 +272,8 @@ class Index:
             policy: a built-in's name, "FILE.py:function", or a function (graph, query) -> {node: weight}; None chooses
                 by the kind of question (`policies.choose`).
             top_k: segments to compose, for policies that take it; None leaves the policy's default.
-            budget: segments that may be scored; None or "all" for every one.
+            budget: segments that may be scored; None or "all" for every one. "auto" is 48 for the router, and none
+                where a selector compares segments instead (a number then scores so many of the best as well).
             progress: called when the moments are known, and after each token of the text; what it raises ends the
                 answering, and is passed on.
 
@@ -280,6 +290,7 @@ class Index:
             return self._answer_from_channel(asked, asked.request, progress)
         load_s = self._load()
         timer, started = StepTimer(), perf_counter()
+        asked = self._prefer_selector(asked, top_k)
         routed = self._route(asked, timer)
         routed_at = perf_counter()
         spans, not_there = self._merge_channels(asked, self._find_spans(asked, routed), routed.not_there, timer)
@@ -309,10 +320,11 @@ class Index:
         route = Route(
             relation=asked.parsed.relation,
             within=asked.within,
-            budget=asked.budget,
-            looks=tuple(scoring.trace(routed.weights) for scoring in routed.scorings if scoring.nats),
+            budget=asked.limits.rescored if routed.is_compared else asked.limits.scored,
+            looks=tuple(scoring.trace(routed.weights) for scoring in routed.scorings if scoring.is_used),
             weights=tuple(routed.weights.items()),
             seconds=tuple(timer.seconds.items()),
+            slots=self._count_slots(routed),
         )
         return Answer(
             asked.text,
@@ -332,7 +344,7 @@ class Index:
     def follow_up(
         self,
         question: str,
-        weights: Mapping[Node, float],
+        weights: Mapping[Node, Weight],
         adapter: Adapter | None = None,
         progress: Callable[[PartialAnswer], None] | None = None,
     ) -> Answer:
@@ -347,7 +359,7 @@ class Index:
             InputError: an empty question, or weights that can't be composed.
         """
         text = clean_question(question)
-        checked = policies.check(FOLLOW_UP, weights, self.graph)
+        checked = policies.check(FOLLOW_UP, weights, self.graph, self._slots)
         load_s = self._load()
         timer, started = StepTimer(), perf_counter()
         shared = share_among_segments(self.graph, checked)
@@ -368,7 +380,7 @@ class Index:
 
     def _answer_known(self, asked: _Asked, text: str, spans: tuple[Span, ...]) -> Answer:
         """Return an answer that the index gave, without a model."""
-        route = Route(asked.parsed.relation, asked.within, asked.budget, looks=(), weights=(), seconds=())
+        route = Route(asked.parsed.relation, asked.within, asked.limits.scored, looks=(), weights=(), seconds=())
         timing = Timing(load_s=0.0, route_s=0.0, compose_s=0.0, first_token_s=0.0, total_s=0.0)
         model = self.file.meta.model
         return Answer(asked.text, text, spans, None, "index", model, timing, route=route, notes=asked.notes)
@@ -403,7 +415,7 @@ class Index:
             progress(PartialAnswer(spans, scores.not_there, text, asked.within))
         timing = Timing(load_s, routed_s, 0.0, perf_counter() - started, load_s + perf_counter() - started)
         seconds = tuple(timer.seconds.items())
-        route = Route(asked.parsed.relation, asked.within, asked.budget, looks=(), weights=(), seconds=seconds)
+        route = Route(asked.parsed.relation, asked.within, asked.limits.scored, looks=(), weights=(), seconds=seconds)
         return Answer(
             asked.text,
             text,
@@ -453,7 +465,7 @@ class Index:
         """Parse a question, choose its policy, and restrict the graph to the time range that it names."""
         text = clean_question(question)
         parsed = parse_question(text)
-        limit = parse_budget(budget)
+        limits = parse_budget(budget)
         graph, within = restrict_graph(self.graph, parsed.relation)
         notes = describe_unread(parsed.unread, within is not None)
         notes += describe_swap(parsed.relation, within, self.segments[-1].end)
@@ -468,11 +480,18 @@ class Index:
             raise NothingFound(f"Nothing is {'said' if request.channel == 'heard' else 'written'}{part}.")
         said = self._words_said(parsed, graph) if policy is None and not channels else ""
         is_chosen = policy is None
-        if policy is None or (policy == "route" and not parsed.statement):
+        if policy is None or (policy in ("route", "select") and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
         merges = bool(channels) and is_chosen and name == "route" and parsed.kind in ("when", "statement")
-        return _Asked(text, parsed, name, function, limit, graph, within, said, request, merges, notes)
+        return _Asked(text, parsed, name, function, limits, graph, within, said, request, merges, is_chosen, notes)
+
+    def _prefer_selector(self, asked: _Asked, top_k: int | None) -> _Asked:
+        """Return a question whose policy wasn't named with `select` for `route`, where the model has a selector."""
+        if not asked.is_chosen or asked.policy_name != "route" or self.model.selector is None:
+            return asked
+        name, policy = policies.load(policies.choose(asked.parsed, bool(asked.said), selects=True), top_k)
+        return replace(asked, policy_name=name, policy=policy)
 
     def _has_sentences(self, channel: Channel, within: tuple[float, float] | None) -> bool:
         """Tell whether anything is said or written in a time range, or at all."""
@@ -488,26 +507,58 @@ class Index:
 
         parsed = asked.parsed
         search = partial(self._search, asked)
-        scoring = Scoring(self.router, parsed.statement, Budget(asked.budget), search, asked.graph, timer=timer)
+        scoring = Scoring(
+            self.router,
+            parsed.statement,
+            Budget(asked.limits),
+            search,
+            asked.graph,
+            excluded=parsed.excluded,
+            timer=timer,
+        )
         with timer("policy"):
             query = scoring.query(asked.text, parsed.kind, parsed.relation)
-            weights = policies.run(asked.policy_name, asked.policy, asked.graph, query)
+            weights = policies.run(asked.policy_name, asked.policy, asked.graph, query, self._slots)
         segment_weights = share_among_segments(asked.graph, weights)
-        if asked.wants_moments and len(segment_weights) == scoring.segments:
+        if asked.wants_moments and len(segment_weights) == scoring.segments and not scoring.compared:
             with timer("policy"):  # a policy that composes every segment hasn't said when: the router does
                 scoring.score(weights)
-        decisive = next((other for other in reversed(scoring.others) if other.nats), scoring)
+        decisive = next((other for other in reversed(scoring.others) if other.is_used), scoring)
         scores, not_there = decisive.probabilities()
         follows_order = asked.policy_name == "order" and policies.choose(parsed) == "order"
         if follows_order:  # the answer is beside the segments that were scored, so it gets their share of "there"
             scores = {node: weight * (1.0 - (not_there or 0.0)) for node, weight in segment_weights.items()}
-        scorings = (scoring, *scoring.others)
-        evidence = decisive.key_evidence()
-        return _Routed(weights, segment_weights, scores, not_there, scoring.hits, follows_order, scorings, evidence)
+        excluded = () if scoring.excluded is None else (scoring.excluded,)
+        return _Routed(
+            weights=weights,
+            segment_weights=segment_weights,
+            scores=scores,
+            not_there=not_there,
+            hits=scoring.hits,
+            follows_order=follows_order,
+            scorings=(scoring, *excluded, *scoring.others),
+            key_evidence=decisive.key_evidence(),
+            has_slots=any(not isinstance(weight, float) for weight in weights.values()),
+        )
+
+    @property
+    def _slots(self) -> tuple[int, int]:
+        """(L, r) of the index's codes."""
+        return self.file.meta.code_shape[:2]
+
+    def _count_slots(self, routed: _Routed) -> tuple[tuple[Node, tuple[int, ...]], ...]:
+        """Return how many rank slots of each node are composed, by layer; nothing where weights are numbers."""
+        from chunkv2l.hypernet.compose import count_kept
+
+        return tuple(count_kept(self._slots, routed.weights).items()) if routed.has_slots else ()
 
     def _find_spans(self, asked: _Asked, routed: _Routed) -> tuple[Span, ...]:
         """Return the spans that answer the question, or that the answer's text comes from."""
         relation, weights = asked.parsed.relation, routed.segment_weights
+        if routed.has_slots and routed.scores:  # gates say how, not how likely; a segment may count against the others
+            if asked.wants_moments:
+                return self._rank_moments(routed.scores, routed.scores)
+            weights = {node: weight for node, weight in weights.items() if weight > 0} or weights
         if asked.wants_moments:
             return self._rank_moments(weights, routed.scores or policies.shares(routed.hits or weights))
         if not routed.follows_order or asked.wants_count:
@@ -560,22 +611,24 @@ class Index:
         )
         return text.strip(), times[0] if times else perf_counter()
 
-    def compose(self, weights: Mapping[Node, float]) -> Adapter:
+    def compose(self, weights: Mapping[Node, Weight]) -> Adapter:
         """One adapter from weighted segments and groups: their ranks side by side, the hypernetwork's bias once, last.
 
         Args:
-            weights: {node: weight}, of any sign; nodes of weight 0 are left out.
+            weights: {node: weight}, of any sign; nodes of weight 0 are left out. A weight may be an array [L, r], one
+                number for each rank slot.
 
         Returns:
             A [L, R, I], B [L, R, D] with R = (nodes + 1) · r, or d + r where the nodes' ranks are more than d, a code's
-            width: the same effect in fewer ranks (`chunkv2l.hypernet.compose`).
+            width: the same effect in fewer ranks (`chunkv2l.hypernet.compose`). With weights of rank slots, R is
+            64 + r at most.
 
         Raises:
             InputError: unknown nodes, weights that aren't finite numbers, or none but 0.
         """
         from chunkv2l.hypernet.compose import compose
 
-        checked = policies.check("given", weights, self.graph)
+        checked = policies.check("given", weights, self.graph, self._slots)
         return compose(self.model.hypernet, self._codes, checked)
 
     def _check_user_files(self) -> None:

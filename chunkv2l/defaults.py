@@ -30,10 +30,24 @@ RECOGNISER: Final = "base"
 RECOGNISERS: Final = ("base", "tiny.en")
 """The speech recognisers that need no hub."""
 
-POLICIES: Final = ("route", "concat", "mean", "fts", "window", "diffuse", "chapters", "timeline", "order", "quote")
+POLICIES: Final = (
+    "select",
+    "route",
+    "concat",
+    "mean",
+    "fts",
+    "window",
+    "diffuse",
+    "chapters",
+    "timeline",
+    "order",
+    "quote",
+)
 """The built-in policies."""
 BUDGET: Final = 48
 """Segments that are scored for a question."""
+AUTO_BUDGET: Final = "auto"
+"""The budget where none is given: `BUDGET` for the router, and no segment scored where a selector compares them."""
 UNSURE_BELOW: Final = 5.5
 """Key evidence below which a generated answer is unsure (docs/measurements.md#unsure-answers)."""
 

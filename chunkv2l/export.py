@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from chunkv2l import policies
-from chunkv2l.defaults import BUDGET
+from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import write_text
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight
 from chunkv2l.policies import Policy
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
-from chunkv2l.query.query import parse_budget
+from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
 from chunkv2l.sanitize import number_range, quoted
 
 if TYPE_CHECKING:
@@ -43,12 +45,15 @@ class Exported:
     name: str
     folder: Path
     rank: int
-    weights: Mapping[Node, float]
+    weights: Mapping[Node, Weight]
     error: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the adapter as JSON has it: plain values only."""
-        weights = {str(node): weight for node, weight in self.weights.items()}
+        weights = {
+            str(node): weight if isinstance(weight, float | int) else weight.tolist()
+            for node, weight in self.weights.items()
+        }
         return {
             "name": self.name,
             "folder": self.folder.name,
@@ -92,7 +97,7 @@ def export_adapters(
     policy: str | Policy | None = None,
     question: str = "",
     top_k: int | None = None,
-    budget: int | Literal["all"] | None = BUDGET,
+    budget: BudgetChoice = AUTO_BUDGET,
     bias: bool = True,
     max_rank: int | None = None,
     precision: Precision = "fp32",
@@ -124,10 +129,10 @@ def export_adapters(
         raise InputError(f"Adapters are written as fp32, fp16 or bf16, not as {precision!r}.")
     if policy is None and (question or top_k is not None):
         raise InputError("Without --policy every segment is exported alone: a question or --top-k changes nothing.")
-    budget = parse_budget(budget)
+    limits = parse_budget(budget)
     _make(out)
     written = []
-    for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, budget, bias):
+    for name, weights, adapter in _adapters(index, numbers, policy, question, top_k, limits, bias):
         made, lost = _shaped(adapter, max_rank, precision)
         base = index.model.vlm.adapter_base
         try:
@@ -182,15 +187,15 @@ def _adapters(
     policy: str | Policy | None,
     question: str,
     top_k: int | None,
-    budget: int | None,
+    limits: Limits,
     bias: bool,
-) -> Iterator[tuple[str, dict[Node, float], Adapter]]:
+) -> Iterator[tuple[str, dict[Node, Weight], Adapter]]:
     """(name, weights, adapter), one at a time."""
     from chunkv2l.hypernet.compose import compose
 
     hypernet = index.model.hypernet
 
-    def composed(weights: Mapping[Node, float]) -> Adapter:
+    def composed(weights: Mapping[Node, Weight]) -> Adapter:
         return compose(hypernet, index.file.codes, weights, bias)
 
     if policy is None:
@@ -198,7 +203,7 @@ def _adapters(
         for number in segments:
             yield f"segment-{number:0{digits}d}", {number: 1.0}, composed({number: 1.0})
     else:
-        name, weights = _choose(index, segments, policy, question, top_k, budget)
+        name, weights = _choose(index, segments, policy, question, top_k, limits)
         yield f"composed-{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}", weights, composed(weights)
     if not bias:
         yield "bias", {}, hypernet.bias.detach()
@@ -210,8 +215,8 @@ def _choose(
     policy: str | Policy,
     question: str,
     top_k: int | None,
-    budget: int | None,
-) -> tuple[str, dict[Node, float]]:
+    limits: Limits,
+) -> tuple[str, dict[Node, Weight]]:
     """A policy's name and weights over some of an index's segments."""
     from chunkv2l.routing.scoring import Budget, Scoring
 
@@ -222,8 +227,9 @@ def _choose(
     def search(text: str) -> list[tuple[int, float]]:
         return [(number, score) for number, score in index.file.search(text, len(index)) if number in graph]
 
-    scoring = Scoring(index.router, parsed.statement, Budget(budget), search, graph)
-    return name, policies.run(name, function, graph, scoring.query(question, parsed.kind))
+    scoring = Scoring(index.router, parsed.statement, Budget(limits), search, graph, excluded=parsed.excluded)
+    slots = index.file.meta.code_shape[:2]
+    return name, policies.run(name, function, graph, scoring.query(question, parsed.kind), slots)
 
 
 def _shaped(adapter: Adapter, max_rank: int | None, precision: Precision) -> tuple[Adapter, float]:
@@ -246,7 +252,7 @@ def _described(item: Exported, index: Index) -> dict[str, Any]:
     """An entry of the manifest; a single segment's with its times and caption."""
     entry = item.to_json()
     numbers = [node for node in item.weights if isinstance(node, int)]
-    if len(numbers) == 1 and item.weights[numbers[0]] == 1.0:
+    if len(numbers) == 1 and np.all(item.weights[numbers[0]] == 1.0):
         row = index.segments[numbers[0]]
         entry |= {"start": row.start, "end": row.end, "caption": row.caption}
     return entry

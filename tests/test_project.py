@@ -18,7 +18,7 @@ import evaluation.__main__
 from chunkv2l import policies
 from chunkv2l.cli import main as cli
 from chunkv2l.graph import Node
-from chunkv2l.query.query import Query
+from chunkv2l.query.query import Query, Selected
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,6 +90,12 @@ def test_readme_policy_runs_from_its_file() -> None:
     class Scores:
         def score(self, nodes: object, limit: int | None = None) -> dict[Node, float]:
             return {0: 0.1, 1: 0.6, 2: 0.3}
+
+        def select(self, nodes: object) -> dict[int, Selected]:
+            raise NotImplementedError
+
+        def find(self, nodes: object, limit: int | None = None) -> dict[Node, float]:
+            raise NotImplementedError
 
         def search(self) -> dict[Node, float]:
             return {}

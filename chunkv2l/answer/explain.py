@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chunkv2l.answer.trace import Route
+from chunkv2l.graph import mean_weight
 from chunkv2l.routing.trace import Candidate, StatementTrace
 from chunkv2l.sanitize import plural
 from chunkv2l.timecode import between
 
 if TYPE_CHECKING:
     from chunkv2l.answer.answer import Answer
+
+BARS: Final = "·▁▂▃▄▅▆▇█"
+"""Signs for no slot to all."""
 
 
 def explain_answer(answer: Answer) -> list[str]:
@@ -25,9 +29,10 @@ def explain_answer(answer: Answer) -> list[str]:
     if not route.looks:
         lines.append("nothing was scored")
     scored = {candidate.node for trace in route.looks for candidate in trace.candidates}
-    unscored = [f"{node}: {weight:.3f}" for node, weight in route.weights if node not in scored]
+    unscored = [f"{node}: {mean_weight(weight):.3f}" for node, weight in route.weights if node not in scored]
     if unscored:
         lines.append(f"weights of nodes that weren't scored: {', '.join(unscored)}")
+    lines += _slot_lines(route)
     steps = ", ".join(f"{step} {1000 * seconds:.0f} ms" for step, seconds in route.seconds)
     lines.append(f"time: {steps}")
     return lines
@@ -45,23 +50,41 @@ def _relation_lines(route: Route) -> Iterator[str]:
 def _trace_lines(trace: StatementTrace, route: Route) -> Iterator[str]:
     budget = "all" if route.budget is None else route.budget
     absent = "" if trace.not_there is None else f"; not there {100 * trace.not_there:.0f} %"
+    compared = sum(candidate.evidence is not None for candidate in trace.candidates)
+    scored = sum(candidate.nats is not None for candidate in trace.candidates)
+    counts = f"{compared} compared, {scored} scored" if compared else f"{scored} scored"
     yield (
         f'looked for: "{trace.statement}" ({plural(trace.tokens, "token")}) among {plural(trace.segments, "segment")}; '
-        f"{len(trace.candidates)} scored, budget {budget}{absent}"
+        f"{counts}, budget {budget}{absent}"
     )
     if trace.candidates:
-        yield f"  {'rank':>4} {'node':>5}  {'time':<19} {'p':>6}  {'weight':>6}  {'S nats':>7}  {'key':>5}  found by"
+        evidence = f"  {'evidence':>8}" if compared else ""
+        columns = f"{'rank':>4} {'node':>5}  {'time':<19} {'p':>6}  {'weight':>6}{evidence}"
+        yield f"  {columns}  {'S nats':>7}  {'key':>5}  found by"
     for candidate in trace.candidates:
-        yield f"  {_row(candidate)}"
+        yield f"  {_row(candidate, bool(compared))}"
 
 
-def _row(candidate: Candidate) -> str:
+def _row(candidate: Candidate, with_evidence: bool) -> str:
     weight = f"{candidate.weight:.3f}" if candidate.weight else "–"
     key = "–" if candidate.key is None else f"{candidate.key:.2f}"
+    nats = "–" if candidate.nats is None else f"{candidate.nats:.2f}"
+    evidence = "–" if candidate.evidence is None else f"{candidate.evidence:.2f}"
     return (
         f"{candidate.rank:>4} {candidate.node:>5}  {_times(candidate.start, candidate.end):<19} "
-        f"{100 * candidate.p:4.1f} %  {weight:>6}  {candidate.nats:>7.2f}  {key:>5}  {', '.join(candidate.sources)}"
+        f"{100 * candidate.p:4.1f} %  {weight:>6}{f'  {evidence:>8}' if with_evidence else ''}  {nats:>7}  {key:>5}  "
+        f"{', '.join(candidate.sources)}"
     )
+
+
+def _slot_lines(route: Route) -> Iterator[str]:
+    """Yield, for each composed node, how many of its rank slots are kept, a bar for each layer from the first."""
+    most = max((max(counts) for _, counts in route.slots), default=0)
+    if most:
+        yield f"rank slots kept, by layer ({BARS[-1]} is {most}):"
+    for node, counts in route.slots:
+        bars = "".join(BARS[-(-count * (len(BARS) - 1) // most) if most else 0] for count in counts)
+        yield f"  {node:>5}  {bars}  {plural(sum(counts), 'slot')}"
 
 
 class _Interval:

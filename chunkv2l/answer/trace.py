@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight, mean_weight
 from chunkv2l.query.relations import Relation
 from chunkv2l.routing.trace import StatementTrace
 
@@ -17,26 +17,38 @@ class Route:
     Attributes:
         relation: order in time, None where the question has none.
         within: the time range that the question is restricted to, seconds; None for the whole movie.
-        budget: number of segments that might be scored; None for all.
+        budget: number of segments that might be scored; None for all. Where a selector compared segments, of these.
         looks: the statements that were looked for; none where the policy asked the router nothing.
         weights: (node, weight) as the policy gave them.
         seconds: (step, seconds) in the order in which the steps first came; a step within another counts for itself.
+        slots: (node, number of its rank slots that are composed, by layer), where weights are of rank slots.
     """
 
     relation: Relation | None
     within: tuple[float, float] | None
     budget: int | None
     looks: tuple[StatementTrace, ...]
-    weights: tuple[tuple[Node, float], ...]
+    weights: tuple[tuple[Node, Weight], ...]
     seconds: tuple[tuple[str, float], ...]
+    slots: tuple[tuple[Node, tuple[int, ...]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the route as `chunkv2l ask --json --explain` prints it: plain values only."""
+        """Return the route as `chunkv2l ask --json --explain` prints it: plain values only.
+
+        Weights of rank slots are under "slots", beside their mean, to four digits.
+        """
         return {
             "relation": None if self.relation is None else self.relation.to_json(),
             "within": None if self.within is None else list(self.within),
             "budget": self.budget,
             "looks": [trace.to_json() for trace in self.looks],
-            "weights": [{"node": node, "weight": weight} for node, weight in self.weights],
+            "weights": [_weight_to_json(node, weight) for node, weight in self.weights],
             "seconds": dict(self.seconds),
         }
+
+
+def _weight_to_json(node: Node, weight: Weight) -> dict[str, Any]:
+    values: dict[str, Any] = {"node": node, "weight": mean_weight(weight)}
+    if not isinstance(weight, float | int):
+        values["slots"] = [[round(float(value), 4) for value in layer] for layer in weight]
+    return values

@@ -42,7 +42,7 @@ class BudgetType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
     name = "N|all"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "all" or (isinstance(value, int) and value > 0):
+        if value in ("all", defaults.AUTO_BUDGET) or (isinstance(value, int) and value > 0):
             return value
         if isinstance(value, str) and value.isdecimal() and len(value) <= 18 and int(value) > 0:
             return int(value)
@@ -141,9 +141,9 @@ budget_option = click.option(
     "--budget",
     type=BudgetType(),
     metavar="N|all",
-    default=defaults.BUDGET,
-    show_default=True,
-    help="How many segments may be scored.",
+    default=defaults.AUTO_BUDGET,
+    help="How many segments may be scored; under the policy select, how many of the best.  "
+    f"[default: {defaults.BUDGET}; under select none]",
 )
 explain_option = click.option(
     "--explain", is_flag=True, help="Print how it was found, too: candidates, scores, weights, time by step."

@@ -3,7 +3,8 @@
 A policy is a plain function `policy(graph, query) -> {node: weight}`: `graph` is the segment graph (chunkv2l.graph),
 `query` the question with `query.score(nodes)` (the router) and `query.search()` (full text over captions and
 subtitles). Weights multiply the adapters of segments, or of groups (chapters, "g0" …); they may be negative; nodes left
-out weigh nothing. A keyword `top_k` makes a policy listen to --top-k.
+out weigh nothing. Where the model has a selector, `query.select(nodes)` compares instead of scoring, and a weight may
+also be an array [L, r]: one number for each rank slot of the node. A keyword `top_k` makes a policy listen to --top-k.
 
 Your own: `--policy path/to/file.py:function`, or the function itself from Python. Five lines are enough:
 
@@ -30,6 +31,7 @@ from chunkv2l.policies.built_in import (
     mean,
     quote,
     route,
+    select,
     shares,
     timeline,
     weighed,
@@ -55,6 +57,7 @@ __all__ = [
     "quote",
     "route",
     "run",
+    "select",
     "shares",
     "spread",
     "timeline",
@@ -63,17 +66,21 @@ __all__ = [
 ]
 
 
-def choose(question: Parsed, spoken: bool = False) -> str:
+def choose(question: Parsed, spoken: bool = False, selects: bool = False) -> str:
     """Return the name of the policy for a question.
 
     `order` for order in time ("what happens after …", "how many times …"), `timeline` where a question names nothing to
-    look for ("what is this movie about?"), `fts` for what is said, where subtitles have it, `route` for the rest.
+    look for ("what is this movie about?"), `fts` for what is said, where subtitles have it, `select` for the rest, or
+    `route` where the model has no selector.
 
     Args:
         spoken: the question asks for words that are said, and subtitles have some of them.
+        selects: the model has a selector.
     """
     if question.relation is not None and question.relation.kind != "within":
         return "order"
     if not question.statement:
         return "timeline"
-    return "fts" if spoken else "route"
+    if spoken:
+        return "fts"
+    return "select" if selects else "route"

@@ -8,11 +8,11 @@ from typing import Final, TypeAlias, TypeVar
 import networkx as nx
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.graph import Node, groups, members, neighbours, pick_evenly, segments
+from chunkv2l.graph import Node, Weight, groups, members, neighbours, pick_evenly, segments
 from chunkv2l.query.query import Query
 
 AnyNode = TypeVar("AnyNode", bound=Node)
-Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, float]]
+Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, Weight]]
 
 RESTART: Final = 0.5
 """Share of the router's probability that `diffuse` keeps where it is; the rest moves along edges."""
@@ -22,12 +22,35 @@ _STEPS: Final = 40  # 0.5^40 of the probability is still on its way then
 WEIGHT_EXPONENT: Final = 0.5
 """Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less
 (docs/measurements.md#weights-by-the-root-of-p)."""
+EXCLUDED_WEIGHT: Final = 0.25
+"""Weight, by the root of its p, of a segment that shows what a question excludes; it counts against the others."""
+MOST_EXCLUDED: Final = 2
+"""Segments that count against what is composed."""
 FIRST_CHAPTERS: Final = 3
 """Chapters that `chapters` looks into."""
 
 
+def select(graph: nx.DiGraph, query: Query, top_k: int = 8) -> dict[Node, Weight]:
+    """Weigh the rank slots of the selector's best `top_k` segments: gates times shares of √p. The default if it can.
+
+    The selector compares the question's statement with codes, so nothing is scored, and a question costs about the same
+    however long the movie is. Where a question excludes something ("a dog, but not a ball"), the segments that show it
+    best count against the others. A question that names nothing to look for gets `timeline`.
+    """
+    if not query.statement:
+        return dict(timeline(graph, query))
+    selected = query.select(segments(graph))
+    share = weighed({node: segment.p for node, segment in selected.items()}, top_k)
+    weights: dict[Node, Weight] = {node: share[node] * selected[node].gates for node in share}
+    if query.excluded:
+        against = query.about(query.excluded).select(segments(graph))
+        for node in [node for node in against if node not in share][:MOST_EXCLUDED]:
+            weights[node] = -EXCLUDED_WEIGHT * against[node].p ** WEIGHT_EXPONENT * against[node].gates
+    return weights
+
+
 def route(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
-    """Weigh the router's best `top_k` segments, the likelier the heavier (`weighed`). The default: use it first.
+    """Weigh the router's best `top_k` segments, the likelier the heavier (`weighed`). The default without a selector.
 
     A question that names nothing to look for gets `timeline`.
     """

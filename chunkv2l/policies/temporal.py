@@ -1,4 +1,4 @@
-"""The policy for order in time: the router finds the anchor, a walk along `next` finds the answer's segments."""
+"""The policy for order in time: router or selector find the anchor, a walk along `next` the answer's segments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = tuple[int, int]
 def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     """Follow the order in time that a question names: before, after, first, last, how many times.
 
-    - after, before: the segment that follows (precedes) the anchor, for each of the router's best `top_k` anchors, with
+    - after, before: the segment that follows (precedes) the anchor, for each of the best `top_k` anchors, with
       the share of probability that its anchor's best segment has, so that the best anchor leads; at the movie's end
       (beginning) the anchor's own. Where the question asks when something happens there, that is looked for among all
       segments behind (ahead of) the best anchor.
@@ -47,11 +47,11 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     if relation.kind in ("first", "last", "count"):
         return _times(graph, query, relation.kind)
     half = None if query.budget is None else max(1, query.budget // 2)
-    scores = query.score(segments(graph), half if relation.event else None)
+    scores = query.find(segments(graph), half if relation.event else None)
     p = _of_segments(scores)
     runs = anchors(p, top_k)
     if relation.event:
-        return shares(best(query.about(relation.event).score(_side(graph, runs, relation)), top_k))
+        return shares(best(query.about(relation.event).find(_side(graph, runs, relation)), top_k))
     if relation.kind == "while":
         return shares(best(scores, top_k))
     weights: dict[Node, float] = {}
@@ -146,8 +146,8 @@ def _times(graph: nx.DiGraph, query: Query, relation_kind: str) -> dict[Node, fl
     """Weigh the first or last occurrence of what the query states, or all of them."""
     nodes = segments(graph)
     spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - RESERVED_SCORES)
-    query.score(event(graph, _of_segments(query.score(nodes, spare))))
-    p = _of_segments(query.score(nodes))
+    query.find(event(graph, _of_segments(query.find(nodes, spare))))
+    p = _of_segments(query.find(nodes))
     runs = occurrences(p, event(graph, p))
     chosen = {"first": runs[:1], "last": runs[-1:]}.get(relation_kind, runs)
     return shares({node: p[node] for run in chosen for node in range(run[0], run[1] + 1)})

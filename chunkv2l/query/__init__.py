@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chunkv2l.defaults import BUDGET
-from chunkv2l.graph import Node
-from chunkv2l.query.query import Query
+from chunkv2l.graph import Node, Weight
+from chunkv2l.query.query import Query, Selected
 
-__all__ = ["BUDGET", "Node", "Query"]
+__all__ = ["BUDGET", "Node", "Query", "Selected", "Weight"]

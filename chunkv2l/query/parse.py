@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
+from chunkv2l.query.exclusions import split_exclusion
 from chunkv2l.query.movie_facts import Fact, parse_fact, parse_part_fact
 from chunkv2l.query.relations import Relation, RelationMatch, clause, take_order
 from chunkv2l.query.time_parsing import find_unread, take_time_range
@@ -90,6 +91,7 @@ class Parsed:
         relation: order in time, None where the question names none.
         fact: what the question asks about the movie as a file, which the index knows: its length, start or end.
         unread: times and durations that the question names and that were not understood as a restriction.
+        excluded: the statement that is not to be shown ("When is there a dog, but not a ball?" → "A ball."), or "".
     """
 
     statement: str
@@ -97,6 +99,7 @@ class Parsed:
     relation: Relation | None = None
     fact: Fact | None = None
     unread: tuple[str, ...] = ()
+    excluded: str = ""
 
     @property
     def asks_for_range(self) -> bool:
@@ -140,8 +143,13 @@ def parse(question: str) -> Parsed:
     if order is not None and (not _is_something(clause(order.anchor)) or _NUMBER.fullmatch(order.anchor)):
         order = None
     unread = reading.unread + find_unread(f"{order.left}, {order.anchor}" if order else remaining)
+    if order is None:
+        remaining, excluded = _take_exclusion(remaining, read_plain)
+    else:
+        shown, excluded = _take_exclusion(order.anchor, read_plain)
+        order = replace(order, anchor=shown)
     if order is None and reading.time_range is None:
-        return Parsed(*read_plain(remaining), unread=unread)
+        return Parsed(*read_plain(remaining), unread=unread, excluded=excluded)
     anchor, answer_kind, event, left = _read_around(order, remaining, read_plain)
     relation = Relation(
         kind=order.kind if order else "within",
@@ -151,7 +159,16 @@ def parse(question: str) -> Parsed:
         time_range=reading.time_range,
         offset=order.offset if order else None,
     )
-    return Parsed(anchor, answer_kind, relation, unread=unread)
+    return Parsed(anchor, answer_kind, relation, unread=unread, excluded=excluded)
+
+
+def _take_exclusion(text: str, read_plain: Callable[[str], tuple[str, Kind]]) -> tuple[str, str]:
+    """Return a question without what it excludes, and the statement of that; "" where it excludes nothing."""
+    split = split_exclusion(text)
+    if split is None or not read_plain(split[0])[0]:
+        return text, ""
+    excluded = clause(split[1])
+    return (split[0], excluded) if _is_something(excluded) else (text, "")
 
 
 def _read_around(

@@ -4,32 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
-from chunkv2l.defaults import BUDGET
+from chunkv2l.defaults import AUTO_BUDGET, BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node
 from chunkv2l.query.parse import Kind
 from chunkv2l.query.relations import Relation
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-def parse_budget(budget: int | str | None) -> int | None:
-    """Return how many segments may be scored for one question; None for all.
+
+BudgetChoice: TypeAlias = int | Literal["all", "auto"] | None
+"""A budget as a question is asked with it; see `parse_budget`."""
+
+
+class Limits(NamedTuple):
+    """The numbers of segments that a question may cost, None for all.
+
+    Attributes:
+        scored: that the router may score.
+        rescored: of those that the selector compares, that the router may score once more.
+    """
+
+    scored: int | None = BUDGET
+    rescored: int | None = 0
+
+
+def parse_budget(budget: int | str | None) -> Limits:
+    """Return how many segments may be scored for one question.
+
+    Args:
+        budget: a number, or "all" or None; "auto" lets the router score 48, and none that the selector compares.
 
     Raises:
-        InputError: neither "all" nor a number from 1 on.
+        InputError: none of these, or a number below 1.
     """
+    if budget == AUTO_BUDGET:
+        return Limits()
     if budget is None or budget == "all":
-        return None
+        return Limits(None, None)
     if not isinstance(budget, int) or budget < 1:
         raise InputError(f'The budget must be "all" or a number of segments from 1 on, not {budget!r}.')
-    return budget
+    return Limits(budget, budget)
+
+
+class Selected(NamedTuple):
+    """Hold what the selector makes of a segment.
+
+    Attributes:
+        p: the probability that it shows the statement.
+        evidence: how well its rank slots answer to the statement, in the scale of logits before calibration.
+        gates: the factor of each of its rank slots, [L, r]; 1 leaves a rank as it is.
+    """
+
+    p: float
+    evidence: float
+    gates: NDArray[np.float32]
 
 
 class Scorer(Protocol):
     """Scores and full-text hits for a `Query`, as `ask` provides them."""
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
+
+    def select(self, nodes: Iterable[Node]) -> Mapping[int, Selected]: ...
+
+    def find(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]: ...
 
     def search(self) -> Mapping[Node, float]: ...
 
@@ -50,6 +93,9 @@ class Query:
     """Order in time, None where the question names none; `statement` is then the anchor's."""
     budget: int | None = BUDGET
     """Segments that may be scored for this question; None for all."""
+    excluded: str = ""
+    """The statement that is not to be shown ("a dog, but not a ball"); "" where the question names none. Probabilities
+    account for it already."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
@@ -68,6 +114,30 @@ class Query:
             InputError: a node that isn't in the graph.
         """
         return dict(self._scorer.score(nodes) if limit is None else self._scorer.score(nodes, limit))
+
+    def select(self, nodes: Iterable[Node]) -> dict[int, Selected]:
+        """Return what the selector makes of segments, likeliest first, without a pass (docs/algorithm.md, step 24).
+
+        Of more than 64 nodes only the nearest by key and by words are compared, and only these are returned; chapters
+        never are. Probabilities are shared out as `score` does, among all segments compared for this question.
+
+        Raises:
+            InputError: a node that isn't in the graph, or a model that has no selector.
+        """
+        return dict(self._scorer.select(nodes))
+
+    def find(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
+        """Return p of each node from the selector where the model has one, else as `score` does.
+
+        Nodes that the selector doesn't compare count as 0; where there are chapters among the nodes, all are scored.
+
+        Args:
+            limit: as for `score`.
+
+        Raises:
+            InputError: a node that isn't in the graph.
+        """
+        return dict(self._scorer.find(nodes, limit))
 
     def search(self) -> dict[Node, float]:
         """Return the segments whose captions or subtitles share words with the statement: {node: relevance > 0}."""

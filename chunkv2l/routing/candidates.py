@@ -44,6 +44,10 @@ class Shares:
 
 WITH_KEYS: Final = Shares(first_round=1 / 2, words=1 / 12, neighbours=1 / 12, later_rounds=1)
 WITHOUT_KEYS: Final = Shares(first_round=1 / 4, words=1 / 6, neighbours=1.0, later_rounds=2)
+COMPARED: Final = 64
+"""Segments that the selector compares with a statement, however long the movie is."""
+COMPARED_WORDS: Final = 8
+"""Of these, how many full-text hits may fill."""
 CHAPTER_SHARE: Final = 1 / 6
 """Share for chapters where there are no keys: half of it scores chapters, half the members of the best ones."""
 CHAPTERS_FROM: Final = 2
@@ -91,6 +95,23 @@ class Choice:
 def number_sources(nodes: Iterable[int], source: str) -> Iterator[tuple[int, str]]:
     """Yield each node with its source and its position, counted from 1: (17, "key 1"), …"""
     return ((node, f"{source} {position}") for position, node in enumerate(nodes, 1))
+
+
+def choose_compared(choice: Choice, keys: Sequence[int], words: Sequence[int]) -> list[int]:
+    """Choose the segments that the selector compares: full-text hits and the nearest keys, or an even spread.
+
+    Args:
+        keys: segments by key similarity, nearest first; empty where there are no keys.
+        words: full-text hits, best first.
+
+    Returns:
+        The chosen, ascending.
+    """
+    choice.take(number_sources(words, "words"), COMPARED_WORDS)
+    choice.take(number_sources(keys, "key"), choice.left)
+    unchosen = [node for node in sorted(choice.eligible) if node not in choice.sources]
+    choice.take(((node, "spread") for node in pick_evenly(unchosen, choice.left)), choice.left)
+    return sorted(choice.sources)
 
 
 def choose_first_round(

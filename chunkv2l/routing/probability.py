@@ -1,4 +1,4 @@
-"""Turn scores into probabilities (docs/algorithm.md, steps 22 and 23). Pure functions; no torch here.
+"""Turn scores into probabilities (docs/algorithm.md, steps 22 to 25). Pure functions; no torch here.
 
 For a statement of T tokens and segment i of N, with score S_i (nats) and key similarity key_i:
 
@@ -8,6 +8,8 @@ For a statement of T tokens and segment i of N, with score S_i (nats) and key si
 The sums run over the segments that were scored. Those that weren't have p = 0 and still count in N: they are taken to
 say nothing about the statement. κ is 0 where keys don't help. ε lets the key's weight fall with the statement's
 length, since a bare name has lower cosines with its segments' keys than a sentence.
+
+Where a selector compares segments, its evidence stands for S − μ, in a calibration of its own (`SelectorCalibration`).
 """
 
 from __future__ import annotations
@@ -41,8 +43,17 @@ def probabilities(
         segments: N, scored or not.
         key_similarity: key_i of each scored segment; None where there are no keys.
     """
-    z = evidences(nats, tokens, calibration, key_similarity)
-    absent = math.log(segments) + calibration.beta
+    return share_out(evidences(nats, tokens, calibration, key_similarity), segments, calibration.beta)
+
+
+def share_out(z: Mapping[AnyNode, float], segments: int, beta: float) -> tuple[dict[AnyNode, float], float]:
+    """Return p of each segment with a z, and p(not there).
+
+    Args:
+        segments: N, whether they have a z or not.
+        beta: β.
+    """
+    absent = math.log(segments) + beta
     top = max([absent, *z.values()])
     e = {node: math.exp(value - top) for node, value in z.items()}
     total = math.exp(absent - top) + sum(e.values())
@@ -60,6 +71,25 @@ def evidences(
         node: evidence(score, key_similarity[node] if key_similarity else 0.0, tokens, calibration)
         for node, score in nats.items()
     }
+
+
+def pool_evidence(selected: float, selector_beta: float, scored: float, router_beta: float) -> float:
+    """Return the z, in the selector's scale, of a segment that the router has scored, too.
+
+    z − β is a segment's log-odds against "not there", so both are on one scale; their mean is the logarithmic pool of
+    both opinions with equal weights. Keys count in both, and so once.
+
+    Args:
+        selected: z by the selector, whose β is `selector_beta`.
+        scored: z by the router, whose β is `router_beta`.
+    """
+    return selector_beta + (selected - selector_beta + scored - router_beta) / 2
+
+
+def log_not_shown(z: float, beta: float) -> float:
+    """Return log(1 − σ(z − β)) ≤ 0, by which the z of a segment falls that may show what is excluded."""
+    odds = z - beta
+    return -max(odds, 0.0) - math.log1p(math.exp(-abs(odds)))
 
 
 class TensorCalibration(Protocol):

@@ -4,6 +4,8 @@ S_i = log p(t | scoring prompt; Δ_i + Δ_b) − log p(t | scoring prompt; Δ_b)
 bias adapter Δ_b. Chapters are scored like segments, by codes of their own. Where the VLM has a coarse way to score,
 both terms of a coarse S_i are computed that way, so that their common error cancels.
 
+Where the model has a selector, the router has it compare statements with segments' codes, too, which takes no pass.
+
 `chunkv2l.routing.probability` makes probabilities of scores; `chunkv2l.routing.scoring` decides which segments a
 question scores.
 """
@@ -15,9 +17,11 @@ from collections import ChainMap, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chunkv2l.adapter.inject import inject
@@ -28,17 +32,27 @@ from chunkv2l.routing.probability import AnyNode
 from chunkv2l.routing.step_timer import StepTimer
 
 if TYPE_CHECKING:
+    from chunkv2l.hypernet.selector import Words
     from chunkv2l.models import Model
     from chunkv2l.models.base import TextScorer
 
 STATEMENTS_KEPT: Final = 64
 """Statements whose scores are remembered: one number a segment for each."""
+COMPARED_AT_ONCE: Final = 64
+"""Codes that the selector compares at once."""
 CPU_BYTES: Final = 256 << 20
 GPU_BYTES: Final = 2 << 30
 """Bytes of expanded adapters at once while scoring, whatever the movie's length."""
 CPU_ROWS: Final = 64
 GPU_ROWS: Final = 256
 """Rows scored at once."""
+
+
+class Compared(NamedTuple):
+    """A segment's evidence for a statement, and the gates [L, r] of its rank slots."""
+
+    evidence: float
+    gates: NDArray[np.float32]
 
 
 @dataclass
@@ -65,12 +79,16 @@ class _Statement:
         tokens: T.
         exact, coarse: scores; one and the same where the VLM has no coarse way.
         query: its query vector [K].
+        words: its words' states.
+        compared: what the selector made of segments.
     """
 
     tokens: int
     exact: _Scores
     coarse: _Scores
     query: Tensor | None = None
+    words: Words | None = None
+    compared: dict[int, Compared] = field(default_factory=dict)
 
 
 class Router:
@@ -135,6 +153,40 @@ class Router:
                         raise InputError(f"The code of {name} is damaged (it scores {log_p}): build with --force.")
                     scores.nats[node] = log_p - alone - (self._mu[node] if isinstance(node, int) else 0.0)
             return {node: known[node] for node in nodes}
+
+    def compare(self, statement: str, nodes: Sequence[int], timer: StepTimer | None = None) -> dict[int, Compared]:
+        """Return what the selector makes of segments' codes, without a pass of the model.
+
+        Raises:
+            InputError: the model has no selector, or a code's evidence is no number.
+        """
+        timer, selector = timer or StepTimer(), self.model.selector
+        if selector is None or self.model.words is None:
+            raise InputError(f"The model {self.model.name} has no selector: use --policy route.")
+        with self._lock, torch.inference_mode():
+            remembered = self._recall(statement)
+            missing = [node for node in dict.fromkeys(nodes) if node not in remembered.compared]
+            if missing and remembered.words is None:
+                with timer("statement"):
+                    remembered.words = self.model.words([statement])
+            device = next(selector.parameters()).device
+            for first in range(0, len(missing), COMPARED_AT_ONCE):
+                batch = missing[first : first + COMPARED_AT_ONCE]
+                with timer("codes"):
+                    codes = self._codes(batch).to(device)
+                with timer("compare"):
+                    assert remembered.words is not None
+                    evidence, gates = selector(remembered.words, codes)
+                    rows = zip(batch, evidence[0].tolist(), gates[0].float().cpu().numpy(), strict=True)
+                    remembered.compared |= {node: Compared(value, factors.copy()) for node, value, factors in rows}
+            for node in missing:
+                value, factors = remembered.compared[node]
+                if not (math.isfinite(value) and bool(np.isfinite(factors).all())):
+                    del remembered.compared[node]
+                    raise InputError(
+                        f"The code of segment {node} is damaged (it compares as {value}): build with --force."
+                    )
+            return {node: remembered.compared[node] for node in nodes}
 
     def key_similarity(self, statement: str, timer: StepTimer | None = None) -> list[float] | None:
         """Return the cosine of each segment's key and the statement's query vector; None where there are no keys.

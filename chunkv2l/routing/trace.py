@@ -10,7 +10,7 @@ from chunkv2l.graph import Node
 
 @dataclass(frozen=True)
 class Candidate:
-    """A segment, or a chapter, that was scored.
+    """A segment, or a chapter, that was scored or compared.
 
     Attributes:
         rank: position by p, from 1; segments and chapters are ranked each among themselves.
@@ -20,9 +20,10 @@ class Candidate:
             "left over".
         key: key similarity; of a chapter, that of its nearest segment; None where there are no keys, or they weren't
             needed.
-        nats: S − μ.
+        nats: S − μ; None where it wasn't scored.
         p: its probability; of a chapter, among chapters.
-        weight: what the policy gave it.
+        weight: what the policy gave it; the mean of its rank slots' weights, where it gave some.
+        evidence: the selector's; None where it wasn't compared.
     """
 
     rank: int
@@ -31,14 +32,15 @@ class Candidate:
     end: float
     sources: tuple[str, ...]
     key: float | None
-    nats: float
+    nats: float | None
     p: float
     weight: float
+    evidence: float | None = None
 
 
 @dataclass(frozen=True)
 class StatementTrace:
-    """A statement that a question looked for, with everything that was scored for it.
+    """A statement that a question looked for, with everything that was scored or compared for it.
 
     Attributes:
         tokens: T of the router's score.

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.ask import Index
 from chunkv2l.defaults import MODEL
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight
 from chunkv2l.models import Model, ModelSpec
 from chunkv2l.serve.refusals import Busy, NotReady, TooSlow, Unavailable
 from chunkv2l.serve.settings import Limits
@@ -50,7 +52,7 @@ class Question:
     text: str
     policy: str | None = None
     top_k: int | None = None
-    weights: Mapping[Node, float] | None = None
+    weights: Mapping[Node, Weight] | None = None
 
 
 class Cancelled(Exception):
@@ -248,9 +250,9 @@ class Answering:
             oldest.close()
         return index
 
-    def _compose(self, index: Index, movie: OpenedMovie, weights: Mapping[Node, float]) -> Adapter:
+    def _compose(self, index: Index, movie: OpenedMovie, weights: Mapping[Node, Weight]) -> Adapter:
         """Return the adapter of these weights, kept from an earlier question if there was one."""
-        key = (movie.stamp, *weights.items())
+        key = (movie.stamp, *((node, np.asarray(weight).tobytes()) for node, weight in weights.items()))
         adapter = self._adapters.get(key)
         if adapter is None:
             adapter = self._adapters[key] = index.compose(weights)

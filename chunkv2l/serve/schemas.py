@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from chunkv2l.graph import Weight
 from chunkv2l.query.parse import MAX_QUESTION
 from chunkv2l.serve.answering import Question
 
 MAX_WEIGHTS = 4096
+MOST_LAYERS = 256
+MOST_RANKS = 256
 
 
 class NodeWeight(BaseModel):
-    """A node of the segment graph with its weight: a segment's number, or a chapter's name ("g0")."""
+    """A node of the segment graph with its weight: a segment's number, or a chapter's name ("g0").
+
+    Where there are "slots", weights of its rank slots by layer, they are the weight.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     node: int | Annotated[str, Field(max_length=16)]
     weight: Annotated[float, Field(allow_inf_nan=False)]
+    slots: Annotated[
+        list[Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=MOST_RANKS)]] | None,
+        Field(max_length=MOST_LAYERS),
+    ] = None
+
+    @field_validator("slots")
+    @classmethod
+    def _check_layers(cls, slots: list[list[float]] | None) -> list[list[float]] | None:
+        if slots is not None and len({len(layer) for layer in slots}) != 1:
+            raise ValueError("every layer must have as many rank slots")
+        return slots
+
+    def to_weight(self) -> Weight:
+        """Return the weight as it is composed."""
+        return self.weight if self.slots is None else np.array(self.slots, dtype=np.float32)
 
 
 class AskRequest(BaseModel):
@@ -44,7 +66,7 @@ class AskRequest(BaseModel):
 
     def to_question(self) -> Question:
         """Return the question as the queue takes it."""
-        weights = None if self.weights is None else {item.node: item.weight for item in self.weights}
+        weights = None if self.weights is None else {item.node: item.to_weight() for item in self.weights}
         return Question(self.question, self.policy, self.top_k, weights)
 
 

@@ -13,7 +13,7 @@ from chunkv2l import policies
 from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight
 from chunkv2l.models import Model
 from chunkv2l.query.parse import parse
 from chunkv2l.query.query import Query
@@ -69,22 +69,23 @@ def segments(path: Path) -> list[Window]:
 class _Weighed(ChunkV2LError):
     """Stop an ask after its policy: nothing is composed or generated."""
 
-    def __init__(self, weights: Mapping[Node, float]) -> None:
+    def __init__(self, weights: Mapping[Node, Weight]) -> None:
         super().__init__("weighed")
         self.weights = dict(weights)
 
 
 def weights(
     index: Index, question: str, policy: str | None = None, top_k: int | None = None, **options: Any
-) -> dict[Node, float]:
+) -> dict[Node, Weight]:
     """Return a policy's weights for a question; {} if nothing is found.
 
     Args:
         policy: None chooses by the kind of question, as `ask` does.
     """
-    _, function = policies.load(policy or policies.choose(parse(question)), top_k)
+    selects = index.model.selector is not None
+    _, function = policies.load(policy or policies.choose(parse(question), selects=selects), top_k)
 
-    def stop(graph: nx.DiGraph, query: Query) -> Mapping[Node, float]:
+    def stop(graph: nx.DiGraph, query: Query) -> Mapping[Node, Weight]:
         raise _Weighed(function(graph, query))
 
     try:
@@ -103,6 +104,6 @@ def prompt(question: str, policy: str | None = None) -> str:
     return parsed.prompt(question, ordered and policy in (None, "order"))
 
 
-def adapter(index: Index, weights: Mapping[Node, float]) -> Adapter | None:
+def adapter(index: Index, weights: Mapping[Node, Weight]) -> Adapter | None:
     """Return the composed adapter; None, for the bias alone, without weights."""
     return index.compose(weights) if weights else None

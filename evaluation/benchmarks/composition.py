@@ -26,7 +26,7 @@ from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.answer.answer import Answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight
 from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.models.family import require_family
 from chunkv2l.query.query import Query
@@ -101,10 +101,10 @@ def make_groups(described: Sequence[Described], groups: int, most: int, rng: ran
     )
 
 
-def recorded(policy: policies.Policy, weights: dict[Node, float]) -> policies.Policy:
+def recorded(policy: policies.Policy, weights: dict[Node, Weight]) -> policies.Policy:
     """Return a policy that also copies its result into `weights`."""
 
-    def run(graph: nx.DiGraph, query: Query) -> Mapping[Node, float]:
+    def run(graph: nx.DiGraph, query: Query) -> Mapping[Node, Weight]:
         chosen = policy(graph, query)
         weights.clear()
         weights.update(chosen)
@@ -117,7 +117,7 @@ def ask_group(index: Index, group: Group, named: Mapping[str, policies.Policy]) 
     """Ask a group's question under every policy; if nothing is found, the answer is empty and scored under the bias."""
     scores = {}
     for name, policy in named.items():
-        weights: dict[Node, float] = {}
+        weights: dict[Node, Weight] = {}
         try:
             answer: Answer = index.ask(group.question, policy=recorded(policy, weights))
             text, adapter = answer.answer, index.compose(weights)

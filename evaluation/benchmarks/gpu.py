@@ -24,9 +24,11 @@ import click
 import torch
 
 from chunkv2l.cli import streams as terminal
-from chunkv2l.defaults import BUDGET
+from chunkv2l.cli.options import BudgetType
+from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import InputError
 from chunkv2l.models.family import require_family
+from chunkv2l.query.query import BudgetChoice
 from chunkv2l.video.parallel import coordinator
 from evaluation.benchmarks import latency
 from evaluation.benchmarks.build_cost import STAGES, head
@@ -87,7 +89,7 @@ def built(movie: Path, out: Path, model: Model, captions: bool) -> dict[str, Any
     }
 
 
-def asked(index: Index, fresh: Iterator[str], count: int, budget: int) -> dict[str, Any]:
+def asked(index: Index, fresh: Iterator[str], count: int, budget: BudgetChoice) -> dict[str, Any]:
     """Ask after a warm-up and return medians of the first token, the whole answer and the steps, seconds."""
     answers = [index.ask(question, budget=budget) for question in islice(fresh, WARM_UP + count)][WARM_UP:]
     steps = [dict(answer.route.seconds) if answer.route else {} for answer in answers]
@@ -131,13 +133,13 @@ def ask_rows(before: dict[str, Any], after: dict[str, Any]) -> list[list[str]]:
 @click.option("--shape", type=click.Choice(sorted(random_smolvlm.SHAPES)), default="smolvlm2-500m", show_default=True)
 @click.option("--segments", type=click.IntRange(min=2), default=600, show_default=True, help="That are asked over.")
 @click.option("--questions", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--budget", default=BUDGET, show_default=True)
+@click.option("--budget", type=BudgetType(), default=AUTO_BUDGET, show_default=True, help="As in `chunkv2l ask`.")
 @captions_option
 @device_option
 @out_option
 def command(
     work: Path, clips: Path | None, images: Path | None, movie: Path | None, minutes: float, made: float, parts: int,
-    size: str, before_minutes: float, shape: str, segments: int, questions: int, budget: int, captions: bool,
+    size: str, before_minutes: float, shape: str, segments: int, questions: int, budget: BudgetChoice, captions: bool,
     device: str, out: Path,
 ) -> None:  # fmt: skip
     """Build a long movie's index and ask it, before and after what is done for GPUs, in one run."""
@@ -186,7 +188,7 @@ def _movie(
 
 
 def _asked(
-    model: Model, work: Path, movie: Path, build: dict[str, Any], segments: int, questions: int, budget: int
+    model: Model, work: Path, movie: Path, build: dict[str, Any], segments: int, questions: int, budget: BudgetChoice
 ) -> tuple[list[dict[str, Any]], int]:
     """Ask before and after, over an index of at least so many segments, of equal length if the movie has fewer."""
     import chunkv2l
@@ -218,7 +220,7 @@ def _asked(
 def differences(before: Answer, after: Answer) -> float:
     """Return the greatest difference of a question's scores, nats, among segments that were scored both times."""
     nats = [
-        {one.node: one.nats for look in answer.route.looks for one in look.candidates} if answer.route else {}
+        {one.node: one.nats or 0.0 for look in answer.route.looks for one in look.candidates} if answer.route else {}
         for answer in (before, after)
     ]
     return max((abs(nats[0][node] - nats[1][node]) for node in nats[0].keys() & nats[1].keys()), default=0.0)

@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkv2l.cli import streams as terminal
-from chunkv2l.defaults import BUDGET
+from chunkv2l.cli.options import BudgetType
+from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node
 from chunkv2l.models.family import require_family
+from chunkv2l.query.query import BudgetChoice
 from evaluation.common import results, table
 from evaluation.common.options import device_option, hypernet_option, out_option
 
@@ -78,7 +80,7 @@ def first_token(vlm: VLM, question: str, adapter: Any) -> float:
     return times[0] - started
 
 
-def asking(index: Index, fresh: Sequence[str], budget: int) -> dict[str, Callable[[], float]]:
+def asking(index: Index, fresh: Sequence[str], budget: BudgetChoice) -> dict[str, Callable[[], float]]:
     """Return the two ways of asking; each call takes the next question."""
     each = cycle(fresh)
     weights: dict[Node, float] = {node: 1.0 / 3 for node in range(min(3, len(index)))}
@@ -90,7 +92,7 @@ def asking(index: Index, fresh: Sequence[str], budget: int) -> dict[str, Callabl
 
 
 def in_context(
-    looks: Sequence[Look], index: Index, rounds: int, patience: float, budget: int
+    looks: Sequence[Look], index: Index, rounds: int, patience: float, budget: BudgetChoice
 ) -> tuple[list[InContext], Asked]:
     """Time every number of frames, in turns with asking the index."""
     from evaluation.benchmarks import contexts
@@ -255,7 +257,7 @@ def draw(
     "--frames", type=click.IntRange(min=1), multiple=True, default=(8, 16, 32, 64, 128, 256), show_default=True
 )
 @click.option("--limit/--no-limit", default=True, show_default=True, help="Also as many as the context holds.")
-@click.option("--budget", default=BUDGET, show_default=True, help="Segments that are scored.")
+@click.option("--budget", type=BudgetType(), default=AUTO_BUDGET, show_default=True, help="As in `chunkv2l ask`.")
 @click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
 @click.option("--patience", default=240.0, show_default=True, help="Seconds for the rounds of one number of frames.")
 @click.option(
@@ -266,7 +268,7 @@ def draw(
 @device_option
 @out_option
 def command(
-    movie: Path, paths: tuple[Path, ...], frames: tuple[int, ...], limit: bool, budget: int, rounds: int,
+    movie: Path, paths: tuple[Path, ...], frames: tuple[int, ...], limit: bool, budget: BudgetChoice, rounds: int,
     patience: float, with_cold: bool, model: str | None, hypernet: str | None, device: str, out: Path,
 ) -> None:  # fmt: skip
     """Time the first token of answers from indexes and from frames in context, in one run."""

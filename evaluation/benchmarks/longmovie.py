@@ -25,7 +25,7 @@ from tqdm import tqdm
 import chunkv2l
 from chunkv2l import policies
 from chunkv2l.ask import Index
-from chunkv2l.defaults import BUDGET
+from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import Node
 from chunkv2l.graph import segments as segments_of
@@ -107,7 +107,7 @@ def make_movies(
 def ask(index: Index, asked: Asked, policy: policies.Policy, mode: Mode, cold: bool) -> QueryResult:
     """Ask one query under one policy; `cold` means that the index has no cached score of the statement."""
     try:
-        answer = index.ask(asked.statement, policy=policy, budget=BUDGET if mode == "budgeted" else "all")
+        answer = index.ask(asked.statement, policy=policy, budget=AUTO_BUDGET if mode == "budgeted" else "all")
     except NothingFound:
         return QueryResult(None, None)
     true = (SECONDS * asked.segment, SECONDS * (asked.segment + 1))

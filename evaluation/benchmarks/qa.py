@@ -22,7 +22,7 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import MAX_NEW_TOKENS, Index
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
-from chunkv2l.graph import Node
+from chunkv2l.graph import Node, Weight
 from chunkv2l.models.family import require_family
 from evaluation.benchmarks import answers, asking
 from evaluation.benchmarks.answers import RULES, Nats, Rule
@@ -79,7 +79,7 @@ def said(question: Question, text: str) -> Scores:
     return {"F1": best_f1(text, question.answers), "exact": float(answers.exact(text, question.answers))}
 
 
-def evidence(index: Index, question: Question, weights: Mapping[Node, float]) -> float | None:
+def evidence(index: Index, question: Question, weights: Mapping[Node, Weight]) -> float | None:
     """Return 1 if a composed segment overlaps a window with the answer, else 0; None if the dataset has no windows."""
     if not question.evidence:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 
 from chunkv2l import policies
@@ -15,7 +16,7 @@ from chunkv2l.defaults import POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.graph import Node, neighbours, segment_graph, segments
 from chunkv2l.query.parse import parse
-from chunkv2l.query.query import Query
+from chunkv2l.query.query import Query, Selected
 from tests.helpers.pieces import chapters, pieces
 
 GRAPH = segment_graph(pieces(10))
@@ -37,6 +38,14 @@ class Scores:
         self.asked += 1
         self.limits.append(limit)
         return {node: self.scores.get(node, 0.0) for node in nodes}
+
+    def select(self, nodes: Iterable[Node]) -> Mapping[int, Selected]:
+        p = {node: self.scores.get(node, 0.0) for node in nodes if isinstance(node, int)}
+        ranked = sorted(p, key=lambda node: -p[node])
+        return {node: Selected(p[node], 0.0, np.full((3, 2), 1.0 + node, dtype=np.float32)) for node in ranked}
+
+    def find(self, nodes: Iterable[Node], limit: int | None = None) -> Mapping[Node, float]:
+        return self.score(nodes, limit)
 
     def search(self) -> Mapping[Node, float]:
         return self.hits
@@ -70,6 +79,56 @@ def test_route_weighs_the_best_by_the_roots_of_their_belief() -> None:
     expected = {2: 4**0.5 / total, 5: 3**0.5 / total, 6: 1 / total}
     assert policies.route(GRAPH, query(), top_k=3) == pytest.approx(expected)
     assert len(policies.route(GRAPH, query())) == 4
+
+
+def test_select_weighs_slots_by_gates_and_the_roots_of_p() -> None:
+    total = 4**0.5 + 3**0.5 + 1
+    weights = policies.select(GRAPH, query(), top_k=3)
+    assert list(weights) == [2, 5, 6] and len(policies.select(GRAPH, query())) == 8
+    for node, share in ((2, 4**0.5 / total), (5, 3**0.5 / total), (6, 1 / total)):
+        assert weights[node] == pytest.approx(np.full((3, 2), share * (1.0 + node)))  # the gates are 1 + node
+    scorer = Scores()
+    assert (
+        policies.select(GRAPH, query("What happens?", scorer)) == policies.timeline(GRAPH, query()) and not scorer.asked
+    )
+
+
+def test_what_a_question_excludes_counts_against_the_rest() -> None:
+    others = {"A cat.": {2: 0.5, 7: 0.36, 9: 0.04}}
+    weights = policies.select(
+        GRAPH, replace(query("A dog, but not a cat"), scorer=Scores({2: 0.4}, others=others), excluded="A cat."), 1
+    )
+    assert list(weights) == [2, 7, 9]
+    assert weights[7] == pytest.approx(np.full((3, 2), -0.25 * 0.6 * 8)) and np.all(np.asarray(weights[9]) < 0)
+
+
+SLOTS = np.arange(6, dtype=np.float64).reshape(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("weight", "problem"),
+    [
+        (SLOTS[:2], r"weights \[2, 2\]; the rank slots of this index are \[3, 2\]"),
+        ([[1.0, 2.0], [3.0]], "is no array of numbers"),
+        (SLOTS * np.nan, "aren't finite numbers"),
+        (SLOTS * 1e6, "a weight of 5e\\+06; weights lie between"),
+        (np.array([["a", "b"]] * 3), "is no array of numbers"),
+    ],
+)
+def test_weights_of_slots_that_cant_be_composed_are_refused(weight: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        policies.check("mine", {2: weight}, GRAPH, (3, 2))
+
+
+def test_weights_of_slots_are_copied_and_zeros_dropped() -> None:
+    given = SLOTS.copy()
+    weights = policies.check("mine", {2: given, 3: [[0, 0], [0, 1], [0, 0]], 4: 0 * SLOTS, 5: 1}, GRAPH, (3, 2))
+    given[:] = 9.0
+    assert list(weights) == [2, 3, 5] and weights[5] == 1.0 and np.array_equal(np.asarray(weights[2]), SLOTS)
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(weights[2])[0] = 1.0
+    with pytest.raises(InputError, match="can't be used here"):
+        policies.check("mine", {2: SLOTS}, GRAPH)
 
 
 def test_route_without_a_statement_is_the_timeline_and_asks_nothing() -> None:
@@ -174,6 +233,7 @@ def test_chapters_come_first_then_their_segments() -> None:
 )
 def test_the_policy_for_a_kind_of_question(question: str, spoken: bool, name: str) -> None:
     assert policies.choose(parse(question), spoken) == name
+    assert policies.choose(parse(question), spoken, selects=True) == ("select" if name == "route" else name)
 
 
 @pytest.mark.parametrize("name", list(policies.BUILT_IN))
@@ -186,7 +246,7 @@ def test_every_policy_works_with_and_without_chapters_and_on_a_part(
     for whole in (GRAPH, rich):
         graph = whole if part is None else whole.subgraph(part)
         asked = query(question, Scores({2: 0.4, 5: 0.3, 7: 0.2, "g1": 0.5}, hits={7: 1.0}))
-        weights = policies.run(name, policies.BUILT_IN[name], graph, asked)
+        weights = policies.run(name, policies.BUILT_IN[name], graph, asked, (3, 2))
         assert set(weights) <= set(graph)
 
 

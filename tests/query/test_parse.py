@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.query.parse import clean_question, parse, spoken, statement
-from chunkv2l.query.query import Query
+from chunkv2l.query.query import Query, Selected
 
 STATEMENTS = [
     # when, with each auxiliary
@@ -166,6 +167,12 @@ class _Scorer:
     def score(self, nodes: object, limit: int | None = None) -> dict[int | str, float]:
         return {0: 0.25, 1: float(limit or 0)}
 
+    def select(self, nodes: object) -> dict[int, Selected]:
+        return {3: Selected(0.5, 1.5, np.ones((1, 2), dtype=np.float32))}
+
+    def find(self, nodes: object, limit: int | None = None) -> dict[int | str, float]:
+        return {2: float(limit or 0)}
+
     def search(self) -> dict[int | str, float]:
         return {1: 2.0}
 
@@ -176,6 +183,7 @@ class _Scorer:
 def test_a_query_is_frozen_and_asks_its_scorer() -> None:
     query = Query("When does it rain?", "It rain.", "when", scorer=_Scorer())
     assert query.score([0]) == {0: 0.25, 1: 0.0} and query.score([0], 7)[1] == 7.0 and query.search() == {1: 2.0}
+    assert query.select([3])[3].p == 0.5 and query.find([2]) == {2: 0.0} and query.find([2], 7) == {2: 7.0}
     assert query.about("It snow.").statement == "It snow." and query.statement == "It rain."
     assert query.budget == 48 and query.relation is None
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -159,12 +159,14 @@ function explain({ route, policy }) {
 }
 
 function table(look, weights) {
+  const compared = look.candidates.some((candidate) => candidate.evidence !== null);
+  const number = (value) => (value === null ? "–" : value.toFixed(2));
   const absent = look.not_there === null ? "" : `; not there ${percent(look.not_there)}`;
   return make(
     "table",
     {},
-    make("caption", {}, `Looked for “${look.statement}”: ${look.candidates.length} of ${look.segments} segments scored${absent}`),
-    make("thead", {}, make("tr", {}, ...["Node", "Time", "p", "Weight", "Nats", "Key", "Why"].map((name) => make("th", { scope: "col" }, name)))),
+    make("caption", {}, `Looked for “${look.statement}”: ${look.candidates.length} of ${look.segments} segments ${compared ? "compared" : "scored"}${absent}`),
+    make("thead", {}, make("tr", {}, ...["Node", "Time", "p", "Weight", ...(compared ? ["Evidence"] : []), "Nats", "Key", "Why"].map((name) => make("th", { scope: "col" }, name)))),
     make(
       "tbody",
       {},
@@ -177,8 +179,9 @@ function table(look, weights) {
             interval(candidate),
             `${(100 * candidate.p).toFixed(1)} %`,
             weights.has(candidate.node) ? weights.get(candidate.node).toFixed(2) : "–",
-            candidate.nats.toFixed(2),
-            candidate.key === null ? "–" : candidate.key.toFixed(2),
+            ...(compared ? [number(candidate.evidence)] : []),
+            number(candidate.nats),
+            number(candidate.key),
             candidate.sources.join(", "),
           ].map((value) => make("td", {}, value)),
         ),
