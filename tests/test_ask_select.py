@@ -136,8 +136,10 @@ def test_route_stays_by_name_and_without_a_selector(index: Index, tmp_path: Path
     assert index.ask(WHEN, policy="route").policy == "route" and model.vlm.prompts
     with Index(index.path, replace(model, selector=None)) as plain:
         assert plain.ask(WHEN).policy == "route"
+        named, routed = plain.ask(WHEN, policy="select"), plain.ask(WHEN, policy="route")
+        assert named.policy == "select" and named.spans == routed.spans
         with pytest.raises(InputError, match="The model fake has no selector: use --policy route"):
-            plain.ask(WHEN, policy="select")
+            plain.ask(WHEN, policy=lambda graph, query: {node: 1.0 for node in query.select(segments(graph))})
 
 
 def test_a_movie_that_is_composed_whole_is_not_scored(tmp_path: Path, model: FakeModel) -> None:
@@ -150,7 +152,7 @@ def test_a_movie_that_is_composed_whole_is_not_scored(tmp_path: Path, model: Fak
 
 def test_a_policy_of_ones_own_selects(index: Index) -> None:
     def policy(graph: object, query: Query) -> dict[int | str, object]:
-        selected = query.select(segments(graph))  # type: ignore[arg-type]
+        selected = query.select(segments(graph))
         best = next(iter(selected))
         return {best: selected[best].gates.clip(min=0)}
 

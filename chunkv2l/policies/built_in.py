@@ -22,6 +22,8 @@ _STEPS: Final = 40  # 0.5^40 of the probability is still on its way then
 WEIGHT_EXPONENT: Final = 0.5
 """Exponent of a segment's probability in its weight. Below 1, a wrong segment that is likeliest drowns a right one less
 (docs/measurements.md#weights-by-the-root-of-p)."""
+SELECTED: Final = 8
+"""Segments whose rank slots `select` weighs."""
 EXCLUDED_WEIGHT: Final = 0.25
 """Weight, by the root of its p, of a segment that shows what a question excludes; it counts against the others."""
 MOST_EXCLUDED: Final = 2
@@ -30,17 +32,20 @@ FIRST_CHAPTERS: Final = 3
 """Chapters that `chapters` looks into."""
 
 
-def select(graph: nx.DiGraph, query: Query, top_k: int = 8) -> dict[Node, Weight]:
+def select(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[Node, Weight]:
     """Weigh the rank slots of the selector's best `top_k` segments: gates times shares of √p. The default if it can.
 
     The selector compares the question's statement with codes, so nothing is scored, and a question costs about the same
     however long the movie is. Where a question excludes something ("a dog, but not a ball"), the segments that show it
-    best count against the others. A question that names nothing to look for gets `timeline`.
+    best count against the others. Without a selector it is `route`, and without a statement `timeline`.
+
+    Args:
+        top_k: 8 if not given.
     """
-    if not query.statement:
-        return dict(timeline(graph, query))
+    if not query.statement or not query.selects:
+        return dict(route(graph, query) if top_k is None else route(graph, query, top_k))
     selected = query.select(segments(graph))
-    share = weighed({node: segment.p for node, segment in selected.items()}, top_k)
+    share = weighed({node: segment.p for node, segment in selected.items()}, top_k or SELECTED)
     weights: dict[Node, Weight] = {node: share[node] * selected[node].gates for node in share}
     if query.excluded:
         against = query.about(query.excluded).select(segments(graph))

@@ -123,8 +123,16 @@ class Scoring:
 
     def query(self, text: str, kind: Kind, relation: Relation | None = None) -> Query:
         """Return the question as a policy gets it, scored by this."""
-        excluded = "" if self.excluded is None else self.excluded.statement
-        return Query(text, self.statement, kind, relation, budget=self._budget.total, excluded=excluded, scorer=self)
+        return Query(
+            text,
+            self.statement,
+            kind,
+            relation,
+            budget=self._budget.total,
+            excluded="" if self.excluded is None else self.excluded.statement,
+            selects=self._router.model.selector is not None,
+            scorer=self,
+        )
 
     def about(self, query: Query, statement: str) -> Query:
         """See `Query.about`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chunkv2l.errors import InputError
-from chunkv2l.models import UNFITTED, Calibration
-from chunkv2l.routing.probability import probabilities
+from chunkv2l.models import UNFITTED, Calibration, SelectorCalibration
+from chunkv2l.routing.probability import evidence, probabilities
 
 
 def test_there_and_back() -> None:
@@ -41,3 +41,26 @@ def test_unfitted_a_statement_that_tells_nothing_is_as_likely_there_as_not() -> 
 def test_bad_ones_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="calibration"):
         Calibration.from_text(text)
+
+
+def test_a_selectors_calibration_has_the_routers_form() -> None:
+    fitted = SelectorCalibration(key=3.0, slots=2.0, beta=-0.5, epsilon=0.2)
+    assert SelectorCalibration.from_text(fitted.to_text()) == fitted
+    assert SelectorCalibration.from_text('{"slots": 2}') == SelectorCalibration(slots=2)
+    expected = 2.0 * 1.5 + 3.0 * 7**-0.2 * 0.4
+    assert evidence(1.5, 0.4, 7, fitted.form) == pytest.approx(expected) and fitted.form.beta == -0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1]", "JSON with key, slots, beta and epsilon"),
+        ('{"tau": 1.0}', "JSON with key, slots, beta and epsilon"),
+        ('{"slots": 0}', "slots must be above 0"),
+        ('{"key": NaN}', "key must be a finite number"),
+        ('{"beta": "1"}', "beta must be a finite number"),
+    ],
+)
+def test_a_selectors_calibration_that_cant_be(text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        SelectorCalibration.from_text(text)

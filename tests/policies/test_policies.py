@@ -57,7 +57,12 @@ class Scores:
 def query(text: str = "When does a dog bark?", scorer: Scores | None = None) -> Query:
     parsed = parse(text)
     return Query(
-        text, parsed.statement, parsed.kind, parsed.relation, scorer=scorer or Scores({2: 0.4, 5: 0.3, 6: 0.1, 7: 0.05})
+        text,
+        parsed.statement,
+        parsed.kind,
+        parsed.relation,
+        scorer=scorer or Scores({2: 0.4, 5: 0.3, 6: 0.1, 7: 0.05}),
+        selects=True,
     )
 
 
@@ -94,7 +99,7 @@ def test_select_weighs_slots_by_gates_and_the_roots_of_p() -> None:
 
 
 def test_what_a_question_excludes_counts_against_the_rest() -> None:
-    others = {"A cat.": {2: 0.5, 7: 0.36, 9: 0.04}}
+    others: dict[str, dict[Node, float]] = {"A cat.": {2: 0.5, 7: 0.36, 9: 0.04}}
     weights = policies.select(
         GRAPH, replace(query("A dog, but not a cat"), scorer=Scores({2: 0.4}, others=others), excluded="A cat."), 1
     )

