@@ -5,7 +5,7 @@ All ranks of a block are combinations of the d rows of its head, so a sum over a
 (docs/measurements.md#composing-in-rank-space).
 
 Where nodes have a weight for each rank slot, the slots of largest weight are kept, so many a layer, of whichever nodes
-(step 29): neither the adapter nor the memory that it takes to compose it grows with the number of nodes.
+(step 30): neither the adapter nor the memory that it takes to compose it grows with the number of nodes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turn scores into probabilities (docs/algorithm.md, steps 22 to 25). Pure functions; no torch here.
+"""Turn scores into probabilities (docs/algorithm.md, steps 22 to 26). Pure functions; no torch here.
 
 For a statement of T tokens and segment i of N, with score S_i (nats) and key similarity key_i:
 
