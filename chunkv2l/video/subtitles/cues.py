@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from chunkv2l.sanitize import MAX_TEXT, one_line
+from chunkv2l.sanitize import MAX_TEXT, one_line, strip_invisible
 
 REPAIRED_SECONDS: Final = 1.0
 """Seconds that a cue is taken to last whose end isn't behind its start."""
 _TOUCHING: Final = 0.1  # seconds between two cues that show one text rolling on
 _FLASH: Final = 0.1  # seconds of a cue that only bridges two others
 _ROLLING_SHARE: Final = 0.5  # of the cues that touch the one before them: more, and the file's captions roll
+_GAP: Final = 5.0  # seconds between two cues of captions that roll with pauses
+_REPEATED: Final = 3  # cues, or runs of equal ones, that show a writer's habit
+_REPEATED_SHARE: Final = 0.8  # of the cues or runs that follow it
 _ROLLING_LINES: Final = 8  # lines of a cue that are compared with those of the one before
 
 _TIME = r"-?(?:(\d{1,4}) ?: ?)?(\d{1,2}) ?: ?(\d{1,2})(?: ?[.,:;] ?(\d{1,9}))?"  # translators put spaces into times
@@ -75,13 +78,15 @@ def parse(text: str, problems: list[str]) -> list[Cue]:
     Returns:
         Cues in order of their starts; equal ones once.
     """
-    raw = sorted(_raw_cues(text, problems), key=lambda cue: (cue.start, cue.end))
-    is_rolling = bool(_WORD_TIME.search(text)) or _rolls(raw)
+    raw = _once(sorted(_raw_cues(text, problems), key=lambda cue: (cue.start, cue.end)))
+    has_gaps = _rolls_over_gaps(raw)
+    is_rolling = has_gaps or bool(_WORD_TIME.search(text)) or _rolls(raw)
+    reach = _GAP if has_gaps else _TOUCHING
     cues: list[Cue] = []
     shown: _RawCue | None = None
     for cue in raw:
         lines = cue.lines
-        if is_rolling and shown is not None and cue.start <= shown.end + _TOUCHING:
+        if is_rolling and shown is not None and cue.start <= shown.end + reach:
             lines = _new_lines(shown.lines, lines)
             end = max(cue.end, shown.end) if cue.lines == shown.lines else cue.end
         else:
@@ -89,6 +94,35 @@ def parse(text: str, problems: list[str]) -> list[Cue]:
         shown = _RawCue(cue.start, end, cue.lines)
         cues += [Cue(cue.start, cue.end, piece) for piece in _split(one_line(" ".join(lines)))]
     return list(dict.fromkeys(cues))
+
+
+def _once(cues: Sequence[_RawCue]) -> list[_RawCue]:
+    """Return the cues of a file that shows everything twice, without the second time; any other file's as they are.
+
+    Some writers put each cue's lines into it twice, others cut each cue into pieces of a second or so with the same
+    text. A line that is repeated here and there is said again.
+    """
+    halves = [(cue.lines[: len(cue.lines) // 2], cue.lines[len(cue.lines) // 2 :]) for cue in cues]
+    if len(cues) >= _REPEATED and all(first == second for first, second in halves):
+        cues = [_RawCue(cue.start, cue.end, first) for cue, (first, _) in zip(cues, halves, strict=True)]
+    runs: list[list[_RawCue]] = []
+    for cue in cues:
+        is_same = bool(runs) and runs[-1][-1].lines == cue.lines and 0 <= cue.start - runs[-1][-1].end <= _TOUCHING
+        if is_same:
+            runs[-1].append(cue)
+        else:
+            runs.append([cue])
+    repeated = sum(len(run) > 1 for run in runs)
+    if repeated < max(_REPEATED, _REPEATED_SHARE * len(runs)):
+        return list(cues)
+    return [_RawCue(run[0].start, run[-1].end, run[0].lines) for run in runs]
+
+
+def _rolls_over_gaps(cues: Sequence[_RawCue]) -> bool:
+    """Return True if nearly every cue begins with the line that the cue before ended with, with a pause between."""
+    pairs = [(a, b) for a, b in pairwise(cues) if b.start - a.end <= _GAP]
+    rolling = sum(a.lines != b.lines and a.lines[-1:] == b.lines[:1] for a, b in pairs)
+    return len(pairs) >= _REPEATED and rolling >= _REPEATED_SHARE * len(pairs)
 
 
 def _rolls(cues: Sequence[_RawCue]) -> bool:
@@ -190,6 +224,7 @@ def _seconds(parts: Sequence[str | None]) -> float:
 
 
 def _plain(line: str) -> str:
-    """Return a line without tags and entities; readings over letters (ruby) stay, in brackets."""
+    """Return a line without tags, entities and marks of direction; readings over letters (ruby) stay, in brackets."""
     line = _RUBY.sub(lambda match: f"({match[1]})" if match[1].strip() else "", _BREAK.sub(" ", line))
-    return one_line(_ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub("", line)))
+    text = _ENTITY.sub(lambda match: html.unescape(match[0]), _TAG.sub("", line))
+    return one_line(strip_invisible(text))

@@ -22,6 +22,12 @@ _LEGACY: Final = frozenset(
 _LATIN: Final = frozenset({"windows-1250", "windows-1252", "windows-1254", "windows-1257", "windows-1258"})
 _ODD_IN_LATIN_1: Final = re.compile("[a-z][¹²³ºª¼½¾¢£¥¿¡¦¨´¸]|[¹³¼¾£¥][a-z]|[\x81\x8d\x8f\x90\x9d]")
 """Polish, Czech and Hungarian letters that were read as Windows-1252."""
+_WESTERN: Final = frozenset("áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÅÆÇÉÈÊËÍÎÑÓÔÖØŒÚÜ’‘“”«»–—…¿¡°€")
+"""Letters and signs of western languages beyond ASCII."""
+_WESTERN_CODECS: Final = ("mac-roman", "cp850")
+"""Encodings of old Macs and of DOS, which western text has that makes little sense as Windows-1252."""
+_FITS: Final = 0.8  # share of `_WESTERN` among a text's letters beyond ASCII that makes an encoding likely
+_MISFITS: Final = 0.5  # and below which Windows-1252 is unlikely
 _WHOLE: Final = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 """A letter of UTF-8 that takes more than one byte."""
 
@@ -118,4 +124,16 @@ def _guess(data: bytes) -> str:
     name, confidence = str(guess["encoding"] or "").lower(), float(guess["confidence"] or 0.0)
     if name in _LEGACY and confidence >= _SURE and (name not in _LATIN or name == "windows-1254"):
         return codecs.lookup(name).name
+    if _western_share(sample, "cp1252") < _MISFITS:
+        shares = {codec: _western_share(sample, codec) for codec in _WESTERN_CODECS}
+        likeliest = max(shares, key=shares.__getitem__)
+        if shares[likeliest] >= _FITS:
+            return codecs.lookup(likeliest).name
     return "cp1250" if _ODD_IN_LATIN_1.search(_decode_latin(sample)) else "cp1252"
+
+
+def _western_share(data: bytes, codec: str) -> float:
+    """Return the share of `_WESTERN` among the letters beyond ASCII that a codec gives; capitals count half."""
+    letters = [letter for letter in data.decode(codec, errors="replace") if not letter.isascii()]
+    weights = [0.5 if letter.isupper() else 1.0 for letter in letters if letter in _WESTERN]
+    return sum(weights) / len(letters) if letters else 0.0

@@ -197,3 +197,50 @@ def test_many_lines_take_time_in_proportion() -> None:
     lines = "\n".join(str(i) for i in range(100_000, 130_000))
     content = "".join(f"1\n00:00:0{i},000 --> 00:00:0{i + 1},000\nx\n{lines}\n\n" for i in range(4))
     assert len(parse(content, [])) == 16
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("&lrm;Hello&rlm;", "Hello"),
+        ("\u200fשלום\u200e &lrm;", "שלום"),
+        ("&#8206;one &#x200f;two", "one two"),
+        ("so&shy;ft&zwnj; &#xfeff;words", "soft words"),
+        ("\u202bمی\u200cخواهم\u202c", "می\u200cخواهم"),
+        ("fish &amp; chips &lt;here&gt;", "fish & chips <here>"),
+    ],
+)
+def test_marks_of_direction_are_no_text(written: str, text: str) -> None:
+    assert [cue.text for cue in parse(f"00:01.000 --> 00:02.000\n{written}\n", [])] == [text]
+
+
+LINES = ["one apple", "two pears", "three plums", "four figs", "five nuts"]
+
+
+def captions(*cues: tuple[float, float, str]) -> str:
+    return "WEBVTT\n\n" + "\n\n".join(f"00:{a:06.3f} --> 00:{b:06.3f} line:90%\n{text}" for a, b, text in cues)
+
+
+REPEATED = {
+    "each cue in two pieces": captions(*((n, n + 1, LINES[n // 2]) for n in range(10))),
+    "each line twice in its cue": captions(*((2 * n, 2 * n + 2, f"{LINES[n]}\n{LINES[n]}") for n in range(5))),
+    "rolling": captions(*((2 * n, 2 * n + 2, "\n".join(LINES[max(0, n - 1) : n + 1])) for n in range(5))),
+    "rolling, each cue in two pieces": captions(
+        *((n, n + 1, "\n".join(LINES[max(0, n // 2 - 1) : n // 2 + 1])) for n in range(10))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_what_a_file_shows_twice_throughout_is_said_once(name: str) -> None:
+    assert parse(REPEATED[name], []) == [Cue(2 * n, 2 * n + 2, line) for n, line in enumerate(LINES)]
+
+
+def test_captions_that_roll_with_pauses_are_said_once() -> None:
+    rolling = captions(*((3 * n, 3 * n + 1, "\n".join(LINES[max(0, n - 1) : n + 1])) for n in range(5)))
+    assert parse(rolling, []) == [Cue(3 * n, 3 * n + 1, line) for n, line in enumerate(LINES)]
+
+
+def test_what_is_repeated_here_and_there_is_said_again() -> None:
+    said = ["la la", "la la", "now go", "now go", "what?", "no", "no", "well", "yes"]
+    assert [cue.text for cue in parse(captions(*((n, n + 1, text) for n, text in enumerate(said))), [])] == said

@@ -66,3 +66,18 @@ def test_an_encoding_can_be_named() -> None:
 @given(st.binary(max_size=400))
 def test_no_bytes_break_it(data: bytes) -> None:
     parse(decode(data).text, [])
+
+
+@pytest.mark.parametrize("codec", ["mac-roman", "cp850", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Où est passé l'élève ? Il a mangé à la fenêtre, déjà très fatigué.",
+        "Die Bäume sind schön grün, und über die Straße läuft ein größerer Käfer.",
+        "Jag är på en ö. Det är så här vi gör på måndag.",
+    ],
+)
+def test_text_of_old_macs_and_of_dos_is_guessed_and_called_a_guess(codec: str, text: str) -> None:
+    decoded = decode(text.encode(codec))
+    assert decoded.text == text and decoded.is_guessed
+    assert decode(text.encode(codec), codec).text == text and not decode(text.encode(codec), codec).is_guessed
