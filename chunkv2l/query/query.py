@@ -97,7 +97,7 @@ class Query:
     """The statement that is not to be shown ("a dog, but not a ball"); "" where the question names none. Probabilities
     account for it already."""
     selects: bool = False
-    """Whether the model has a selector, which `select` needs."""
+    """Tells whether the model has a selector, which `select` needs."""
     scorer: Scorer | None = field(default=None, repr=False, compare=False)
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
