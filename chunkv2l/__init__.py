@@ -7,12 +7,15 @@
         print(index.ask("When does a dog catch the ball?").answer)
 
 Everything is imported when it is first used, so that importing the package costs nothing. Import it before torch: then
-PyTorch's idle threads sleep instead of spinning, as OMP_WAIT_POLICY=PASSIVE says, and leave the cores to others.
+PyTorch's idle threads sleep instead of spinning, as OMP_WAIT_POLICY=PASSIVE says, and leave the cores to others. Where
+torch was there first, a warning says so.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
     from chunkv2l.indexing.build import build
     from chunkv2l.video.detectors import Segment
 
+if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    warnings.warn(
+        "torch was imported before chunkv2l, so its idle threads spin, and all is slower on a busy machine: "
+        "import chunkv2l first, or set OMP_WAIT_POLICY=PASSIVE before Python starts.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # OpenMP reads it once, when torch is loaded
 
 __all__ = ["Adapter", "Answer", "Index", "Segment", "build", "open", "policies"]

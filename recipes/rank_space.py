@@ -9,11 +9,13 @@ the largest of those that it has. Which of them still answers?
 
 from __future__ import annotations
 
+import chunkv2l  # before torch, whose idle threads sleep then
+
+# isort: split
 import click
 import torch
 from torch import Tensor
 
-import chunkv2l
 from chunkv2l.adapter import compress, concat, truncate
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ import networkx as nx
 import pytest
 import torch
 
+import chunkv2l
 from chunkv2l.adapter.inject import inject
 from chunkv2l.ask import Index
 from chunkv2l.errors import ChunkV2LError
@@ -151,3 +154,12 @@ def test_idle_threads_sleep_for_whoever_imports_the_package(given: str | None, p
     root = Path(__file__).parents[1]
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=root, check=True)
     assert ended.stdout.split() == ["False", policy]
+
+
+def test_who_imports_torch_first_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.warns(RuntimeWarning, match="import chunkv2l first, or set OMP_WAIT_POLICY=PASSIVE"):
+        importlib.reload(chunkv2l)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(chunkv2l)
