@@ -16,6 +16,8 @@ MAX_CUES: Final = 400_000
 """Cues of an index, and sentences: more than a hundred hours of talk."""
 MAX_WORDS_JSON: Final = 1 << 18
 """Characters of one cue's words with their times."""
+MAX_WORDS: Final = 1_000_000
+"""Words with times of all cues: a hundred hours of talk."""
 _ROUNDING: Final = 1e-3  # seconds to which words' times are stored
 
 
@@ -41,7 +43,7 @@ def check_cues(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tuple[Ch
     """
     cues: list[ChannelCue] = []
     latest = dict.fromkeys(SOURCES, 0.0)
-    characters = 0
+    characters = word_count = 0
     for start, end, text, source, confidence, words in rows:
         if source not in SOURCES:
             raise Malformed("a cue of an unknown source")
@@ -54,7 +56,8 @@ def check_cues(rows: Iterable[Sequence[Any]], most: int = MAX_TEXTS) -> tuple[Ch
         if not isinstance(words, str):
             raise Malformed("a cue's words that aren't a text, or too many")
         characters += len(text) + len(words)
-        if characters > min(most, MAX_TEXTS):
+        word_count += words.count("[") - 1
+        if characters > min(most, MAX_TEXTS) or word_count > MAX_WORDS:
             raise Malformed("more text than there can be")
         latest[source] = start
         cues.append(ChannelCue(float(start), float(end), text, source, float(confidence), _read_words(words, end)))
@@ -69,17 +72,23 @@ def _read_words(text: str, end: float) -> tuple[Word, ...]:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Malformed("a cue's words that aren't JSON") from error
-    words: list[Word] = []
     if not isinstance(values, list):
         raise Malformed("a cue's words that aren't a list")
+    is_checked = "\\" not in text and is_line(text)  # without escapes, words are as the text has them
+    earliest, latest = 0, 1000 * (end + _ROUNDING)
+    words: list[Word] = []
     for value in values:
-        if not (isinstance(value, list) and len(value) == 3 and type(value[0]) is int and type(value[1]) is int):
+        if type(value) is not list or len(value) != 3:
             raise Malformed("a cue's word without times")
-        if not 0 <= value[0] <= value[1] <= 1000 * (end + _ROUNDING) or (words and value[0] < 1000 * words[-1].start):
+        start, stop, word = value
+        if type(start) is not int or type(stop) is not int:
+            raise Malformed("a cue's word without times")
+        if not earliest <= start <= stop <= latest:
             raise Malformed("a cue's word at a time that can't be")
-        if not (is_line(value[2]) and value[2]):
+        if type(word) is not str or not word or not (is_checked or is_line(word)):
             raise Malformed("a cue's word that isn't one")
-        words.append(Word(value[0] / 1000, value[1] / 1000, value[2]))
+        words.append(Word(start / 1000, stop / 1000, word))
+        earliest = start
     return tuple(words)
 
 

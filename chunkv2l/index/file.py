@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +41,18 @@ from chunkv2l.index.rows import (
 )
 from chunkv2l.index.schema import MAX_SEGMENTS, READ_CUES, READ_TAGS, SCHEMA_VERSION, Malformed, add_missing_tables
 from chunkv2l.index.tag_search import TagSearch
-from chunkv2l.index.tensors import HEADER_ROOM, MAX_KEY, CodeForm, is_within, read_key, read_sentence_vector
+from chunkv2l.index.tensors import (
+    HEADER_ROOM,
+    MAX_COMPONENT,
+    MAX_KEY,
+    MAX_VALUE,
+    CodeForm,
+    find_outside,
+    is_within,
+    read_key,
+    read_sentence_vector,
+    stack_vectors,
+)
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_header, check_schema, count_segments
 from chunkv2l.sanitize import MAX_TEXT, is_finite, number_range, plural
@@ -142,7 +153,8 @@ class IndexFile:
                     raise Malformed(f"the key of segment {number} is missing or too large")
             if sum(size for *_, size in sizes) > min(self._database.bytes, MAX_KEYS):
                 raise Malformed("it is too small for that many keys")
-        return torch.stack(self._read_keys(most))
+            rows = self._database.execute("SELECT key FROM segments ORDER BY id LIMIT ?", (len(self),))
+            return _stack(rows, len(self), read_key, partial(name_blob, "segments", "key"), MAX_VALUE)
 
     def thumbnail(self, number: int) -> bytes:
         """Return a segment's thumbnail, a small baseline JPEG.
@@ -222,15 +234,10 @@ class IndexFile:
                 return None
             if sum(min(size, most) for (size,) in sizes) > self._database.bytes:
                 raise Malformed("it is too small for that many sentences' vectors")
-        vectors: list[Tensor] = []
-        for number in range(count):
-            with self._database.reading():
-                blob = self._database.read_blob("sentences", "vector", number, most)
-                vector = read_sentence_vector(blob, name_blob("sentences", "vector", number))
-                if vectors and vector.shape != vectors[0].shape:
-                    raise Malformed("sentences' vectors of different lengths")
-                vectors.append(vector)
-        return torch.stack(vectors)
+            rows = self._database.execute(
+                "SELECT CASE WHEN length(vector) <= ? THEN vector END FROM sentences ORDER BY id LIMIT ?", (most, count)
+            )
+            return _stack(rows, count, read_sentence_vector, partial(name_blob, "sentences", "vector"), MAX_COMPONENT)
 
     def _read_subtitles(self) -> tuple[SubtitleRow, ...]:
         """Return the table `subtitles`, which earlier versions filled."""
@@ -364,13 +371,31 @@ class IndexFile:
                 raise Malformed(f"{name_blob(places[bad][0], 'code', places[bad][1])} has values that aren't numbers")
         return codes
 
-    def _read_keys(self, most: int) -> list[Tensor]:
-        keys: list[Tensor] = []
-        for number in range(len(self)):
-            with self._database.reading():
-                blob = self._database.read_blob("segments", "key", number, most)
-                key = read_key(blob, name_blob("segments", "key", number))
-                if keys and key.shape != keys[0].shape:
-                    raise Malformed("keys of different lengths")
-                keys.append(key)
-        return keys
+
+def _stack(
+    rows: Iterable[tuple[object]],
+    count: int,
+    read: Callable[[bytes, str], Tensor],
+    name: Callable[[int], str],
+    most: float,
+) -> Tensor:
+    """Return the vectors that rows hold, float32 [count, D].
+
+    Args:
+        read: returns the vector of a blob, which the second argument names.
+        name: of the vector of a row.
+        most: the largest number in them.
+
+    Raises:
+        Malformed: some are missing or malformed.
+    """
+
+    def read_row(blob: object, number: int) -> Tensor:
+        if not isinstance(blob, bytes):
+            raise Malformed(f"{name(number)} is missing or too large")
+        return read(blob, name(number))
+
+    vectors = stack_vectors((blob for (blob,) in rows), count, read_row)
+    if (number := find_outside(vectors, most)) is not None:
+        raise Malformed(f"{name(number)} has values that aren't numbers, or too large")
+    return vectors

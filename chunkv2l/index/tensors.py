@@ -7,9 +7,10 @@ A code [..., L, r, d] holds rank vectors of length 1. Every format changes Bᵀ 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -22,6 +23,8 @@ from chunkv2l.index.schema import Malformed
 MAX_KEY: Final = 1 << 12  # numbers in one learned key; mini's has 128
 MAX_VALUE: Final = 1e3
 """Largest number in a code or a key: their vectors have length 1."""
+MAX_COMPONENT: Final = 1.01
+"""Largest number in a sentence's vector, whose length is 1 but for rounding."""
 HEADER_ROOM: Final = 1 << 12  # bytes of a safetensors header
 
 
@@ -124,6 +127,13 @@ def is_within(values: Tensor, most: float = MAX_VALUE) -> bool:
     return bool(low >= -most) and bool(high <= most)
 
 
+def find_outside(vectors: Tensor, most: float = MAX_VALUE) -> int | None:
+    """Return the number of the first vector [n, D] with a number beyond -most or most, or NaN; None where none has."""
+    if is_within(vectors, most):
+        return None
+    return int((vectors.abs() <= most).all(dim=1).logical_not().nonzero()[0])
+
+
 def key_to_bytes(key: Tensor) -> bytes:
     """Return a learned key [K] as it is stored, float32."""
     return save({"key": key.detach().float().cpu().contiguous()})
@@ -159,9 +169,39 @@ def read_sentence_vector(blob: bytes, subject: str) -> Tensor:
     vector = tensors.get("vector")
     if vector is None or len(tensors) != 1 or vector.dim() != 1 or vector.dtype != torch.float16:
         raise Malformed(f"{subject} isn't a sentence's")
-    if not is_within(vector := vector.float(), 1.01):
+    if not is_within(vector := vector.float(), MAX_COMPONENT):
         raise Malformed(f"{subject} has values that aren't those of a vector of length 1")
     return vector
+
+
+def stack_vectors(blobs: Iterable[object], count: int, read: Callable[[object, int], Tensor]) -> Tensor:
+    """Return stored vectors as one tensor, float32 [count, D].
+
+    The numbers of a blob with the header of the one before it are copied without parsing that again, which is much
+    faster; `find_outside` is left to the caller.
+
+    Args:
+        read: returns the vector of a blob and its number, checked.
+
+    Raises:
+        Malformed: vectors of different lengths, or fewer; and what `read` raises.
+    """
+    stacked = np.empty((count, 0), np.float32)
+    header, size, form, number = b"", -1, "<f2", -1
+    for number, blob in enumerate(blobs):
+        if not (isinstance(blob, bytes) and len(blob) == size and blob.startswith(header)):
+            vector = read(blob, number)
+            if number == 0:
+                stacked = np.empty((count, len(vector)), np.float32)
+            assert isinstance(blob, bytes)
+            header = blob[: 8 + int.from_bytes(blob[:8], "little")]
+            size, form = len(blob), "<f2" if len(blob) - len(header) == 2 * len(vector) else "<f4"
+            if len(vector) != stacked.shape[1]:
+                raise Malformed("vectors of different lengths")
+        stacked[number] = np.frombuffer(blob, form, offset=len(header))
+    if number + 1 != count:
+        raise Malformed("vectors are missing")
+    return torch.from_numpy(stacked)
 
 
 def _load(blob: bytes, subject: str) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sqlite3
-from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -27,6 +27,8 @@ from chunkv2l.sanitize import quoted
 
 MOST: Final = 20
 """Maximum findings reported per check."""
+MAX_COMPARED: Final = 1 << 26
+"""Letters and cues that all sentences are compared with: each with those of its time, of which there are few."""
 ROUNDING: Final = 0.01
 """Seconds by which a sentence may lie outside its cues."""
 
@@ -89,17 +91,26 @@ def _check_sentences(index: IndexFile) -> None:
 
     The rules by which cues are joined may change from version to version, so they aren't applied again.
     """
-    cues: dict[str, list[ChannelCue]] = {source: [] for source in SOURCES}
-    for cue in sorted(index.cues(), key=lambda cue: cue.start):
-        cues[cue.source].append(cue)
-    starts = {source: [cue.start for cue in cues[source]] for source in cues}
-    longest = {source: max((cue.end - cue.start for cue in cues[source]), default=0.0) for source in cues}
-    for sentence in index.sentences():
-        first = bisect_left(starts[sentence.source], sentence.start - longest[sentence.source] - ROUNDING)
-        behind = bisect_right(starts[sentence.source], sentence.end + ROUNDING)
-        texts = [cue.text for cue in cues[sentence.source][first:behind] if cue.end >= sentence.start - ROUNDING]
+    cues = {source: deque(cue for cue in _in_order(index) if cue.source == source) for source in SOURCES}
+    current: dict[str, list[ChannelCue]] = {source: [] for source in SOURCES}
+    compared = 0
+    for sentence in index.sentences():  # in order of their starts
+        waiting = cues[sentence.source]
+        kept = [cue for cue in current[sentence.source] if cue.end >= sentence.start - ROUNDING]
+        while waiting and waiting[0].start <= sentence.end + ROUNDING:
+            if (cue := waiting.popleft()).end >= sentence.start - ROUNDING:
+                kept.append(cue)
+        current[sentence.source] = kept
+        texts = [cue.text for cue in kept if cue.start <= sentence.end + ROUNDING]
+        compared += sum(map(len, texts)) + len(kept)
+        if compared > MAX_COMPARED:
+            raise InputError(f"{index.path} is damaged: more of its cues are at the same time than there can be.")
         if "".join(sentence.text.split()) not in "".join("".join(texts).split()):
             raise InputError(f"{index.path} is damaged: its sentences aren't those of its cues.")
+
+
+def _in_order(index: IndexFile) -> list[ChannelCue]:
+    return sorted(index.cues(), key=lambda cue: cue.start)
 
 
 def _decode_thumbnail(index: IndexFile, number: int) -> None:

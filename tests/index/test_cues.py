@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chunkv2l.channels.cues import ChannelCue, Sentence, Word
 from chunkv2l.errors import InputError
+from chunkv2l.index import cue_rows
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.meta import CHANNELS, LISTENING
 from chunkv2l.index.verify import verify
@@ -107,6 +108,21 @@ def test_subtitles_of_an_earlier_version_are_given_cues(tmp_path: Path) -> None:
 def test_verify_says_what_no_build_writes(path: Path, statement: str, finding: str) -> None:
     change(path, statement)
     assert any(finding in sentence for sentence in verify(path)), verify(path)
+
+
+def test_more_words_than_can_be_said_are_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They took seconds and a gigabyte: a letter of JSON becomes a hundred bytes."""
+    monkeypatch.setattr(cue_rows, "MAX_WORDS", 1)
+    with IndexFile(path) as index, pytest.raises(InputError, match="more text than there can be"):
+        index.cues()
+
+
+def test_cues_at_the_same_time_are_compared_within_bounds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sentence was compared with every cue before it, where a single one was long."""
+    assert verify(path) == []
+    letters = sum(len(cue.text) for cue in (*HEARD, *READ))
+    monkeypatch.setattr("chunkv2l.index.verify.MAX_COMPARED", letters // 2)
+    assert any("more of its cues are at the same time" in finding for finding in verify(path))
 
 
 def test_a_vector_of_another_length_is_refused(path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor
 
 from chunkv2l.defaults import CODE_FORMATS
 from chunkv2l.errors import InputError
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.index import tensors as storing
+from chunkv2l.index.schema import Malformed
 
 
 def random_codes(*shape: int) -> Tensor:
@@ -78,3 +80,32 @@ def test_damaged_bytes_are_refused(cut: int) -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(InputError, match="int4"):
         storing.pack(torch.zeros(1, 2), "int4")
+
+
+def test_vectors_are_stacked_whatever_their_headers() -> None:
+    """The numbers of a vector don't depend on the spaces behind its header, or on its type."""
+    keys = [random_codes(8), random_codes(2, 8)[1], random_codes(3, 8)[2]]
+    blobs: list[bytes] = [storing.key_to_bytes(key) for key in keys]
+    length = int.from_bytes(blobs[1][:8], "little")
+    header, numbers = blobs[1][8 : 8 + length], blobs[1][8 + length :]
+    blobs[1] = (length + 8).to_bytes(8, "little") + header + b" " * 8 + numbers
+    blobs.append(save({"key": keys[0].half()}))
+
+    def read(blob: object, number: int) -> Tensor:
+        assert isinstance(blob, bytes)
+        return storing.read_key(blob, str(number))
+
+    stacked = storing.stack_vectors(blobs, 4, read)
+    assert torch.equal(stacked[:3], torch.stack(keys)) and torch.equal(stacked[3], keys[0].half().float())
+    with pytest.raises(Malformed, match="vectors are missing"):
+        storing.stack_vectors(blobs, 5, read)
+    with pytest.raises(Malformed, match="of different lengths"):
+        storing.stack_vectors([*blobs[:3], storing.key_to_bytes(random_codes(9))], 4, read)
+
+
+@pytest.mark.parametrize("value", [2000.0, -2000.0, float("nan"), float("inf")])
+def test_the_vector_that_is_outside_is_named(value: float) -> None:
+    vectors = torch.ones(5, 3)
+    assert storing.find_outside(vectors) is None
+    vectors[3, 1] = value
+    assert storing.find_outside(vectors) == 3

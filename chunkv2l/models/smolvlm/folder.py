@@ -385,7 +385,8 @@ def _section(values: object, name: str) -> dict[str, Any]:
 
 
 def _kept(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: values[name] for name in names if name in values}
+    """Return the settings of these names; a size of null is the usual one."""
+    return {name: values[name] for name in names if name in values and (values[name] is not None or name not in _MOST)}
 
 
 def _check_sizes(section: dict[str, Any], where: str) -> None:

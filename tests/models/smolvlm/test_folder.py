@@ -202,6 +202,14 @@ def test_tokenizers_that_smolvlm2_hasnt(folder: Path, edit: Callable[[Values], o
         describe_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["vocab_size", "num_hidden_layers", "head_dim"])
+def test_sizes_of_null_are_the_usual_ones(folder: Path, name: str) -> None:
+    """Found by fuzzing: None was compared with a number."""
+    change(folder / "config.json", lambda config: config["text_config"].update({name: None}))
+    assert name not in read_config(folder)["text_config"]
+    describe_folder(folder)
+
+
 def test_an_adapter_in_the_folder_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/other", "peft_type": "LORA"}')
     with pytest.raises(InputError, match=r"adapter_config\.json, with which transformers would load other weights"):
