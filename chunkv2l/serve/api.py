@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.channels.cues import ChannelCue
@@ -27,6 +27,16 @@ NO_MOVIE: Errors = {404: {"model": ErrorJson}, 409: {"model": ErrorJson}}
 ASKING: Errors = {**NO_MOVIE, 400: {"model": ErrorJson}, 429: {"model": ErrorJson}, 504: {"model": ErrorJson}}
 BUILDING: Errors = {403: {"model": ErrorJson}, 404: {"model": ErrorJson}, 429: {"model": ErrorJson}}
 Seconds = Annotated[float, Query(ge=0, le=1e7, allow_inf_nan=False)]
+
+
+class _ClipResponse(FileResponse):
+    """A clip, which is removed with its folder however its sending ends: refused ranges and lost clients included."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            rmtree(Path(self.path).parent, ignore_errors=True)
 
 
 def create_api(service: Service) -> APIRouter:
@@ -112,8 +122,7 @@ def create_api(service: Service) -> APIRouter:
         movie = await open_movie(movie_id)
         clip = await run_in_threadpool(service.cut, movie, start, end, reencode)
         name = f"{Path(movie.entry.name).stem}.{start:.1f}-{end:.1f}.mp4"
-        remove = BackgroundTask(rmtree, clip.path.parent, ignore_errors=True)
-        return FileResponse(clip.path, media_type="video/mp4", filename=name, background=remove)
+        return _ClipResponse(clip.path, media_type="video/mp4", filename=name)
 
     @router.post(
         "/movies/{movie_id}/ask",
@@ -129,7 +138,7 @@ def create_api(service: Service) -> APIRouter:
         """
         movie, question = await open_movie(movie_id), service.parse(body.to_question())
         if "text/event-stream" in request.headers.get("accept", ""):
-            return stream(tell(service.ask_in_steps(movie, question), body.explain))
+            return stream(tell(service, service.ask_in_steps(movie, question), body.explain))
         answer = await while_connected(request, service.ask(movie, question))
         return JSONResponse(answer.to_json(body.explain))
 
@@ -162,7 +171,7 @@ def create_api(service: Service) -> APIRouter:
     return router
 
 
-async def tell(steps: AsyncIterator[PartialAnswer | Answer], explain: bool) -> AsyncIterator[str]:
+async def tell(service: Service, steps: AsyncIterator[PartialAnswer | Answer], explain: bool) -> AsyncIterator[str]:
     """Yield an answer's events: the moments, the text as it grows, and the whole."""
     text = None
     try:
@@ -177,7 +186,7 @@ async def tell(steps: AsyncIterator[PartialAnswer | Answer], explain: bool) -> A
                 yield event("text", {"text": step.text})
             text = step.text
     except ChunkV2LError as error:
-        yield event("error", {"error": str(error)})
+        yield event("error", {"error": service.describe(error)})
 
 
 def write_vtt(cues: Sequence[ChannelCue]) -> str:

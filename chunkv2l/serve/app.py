@@ -58,6 +58,10 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
     tools = create_tools(service)
     tools.streamable_http_app(stateless_http=True, json_response=True, transport_security=UNCHECKED)
 
+    async def show_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ChunkV2LError)
+        return _respond(request, status_of(error), service.describe(error))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm_up:
@@ -77,9 +81,10 @@ def create_app(service: Service, warm_up: bool = True) -> Guard:
     )
     app.include_router(create_api(service))
     app.include_router(create_chat(service))
-    app.router.routes.append(Route("/mcp", _Endpoint(tools), include_in_schema=False))
+    # without sessions, a GET waits for messages that never come
+    app.router.routes.append(Route("/mcp", _Endpoint(tools), methods=["POST"], include_in_schema=False))
     add_pages(app, service)
-    app.add_exception_handler(ChunkV2LError, _show_error)
+    app.add_exception_handler(ChunkV2LError, show_error)
     app.add_exception_handler(RequestValidationError, _show_invalid)
     app.add_exception_handler(HTTPException, _show_status)
     app.add_exception_handler(ClientDisconnect, _show_nothing)
@@ -115,11 +120,6 @@ def _respond(request: Request, status: int, sentence: str) -> Response:
     error_type = "server_error" if status >= 500 else "invalid_request_error"
     body = error_json(text, error_type) if path.startswith("/v1/") else {"error": text}
     return JSONResponse(body, status, headers=headers)
-
-
-async def _show_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ChunkV2LError)
-    return _respond(request, status_of(error), str(error))
 
 
 async def _show_invalid(request: Request, error: Exception) -> Response:

@@ -176,7 +176,7 @@ class Builds:
         except _Cancelled:
             build.state = "cancelled"
         except ChunkV2LError as error:
-            build.error = str(error).replace(str(movie), entry.name)
+            build.error = self._catalogue.hide_folders(str(error).replace(str(movie), entry.name))
             build.state = "failed"
         except Exception as error:
             logger.exception("A build failed.")

@@ -286,6 +286,13 @@ class Catalogue:
             raise UnknownMovie(f'There is no movie "{name[:80]}" here: the list of movies has their ids.')
         return named
 
+    def hide_folders(self, text: str) -> str:
+        """Return a text in which files under the paths are called by their names below what was given."""
+        folders = {root if root.is_dir() else root.parent for root in self._roots}
+        for folder in sorted(map(str, folders), key=len, reverse=True):
+            text = text.replace(folder.rstrip(os.sep) + os.sep, "")
+        return text
+
     def _movie_of(self, entry: Entry) -> Path | None:
         with self._lock:
             opened = self._opened.get(entry.index) if entry.index else None

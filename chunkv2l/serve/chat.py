@@ -134,7 +134,7 @@ async def _tell(
                 if with_usage:
                     yield reply.usage(_usage(service, step))
     except ChunkV2LError as error:
-        yield f"data: {json.dumps(error_json(str(error), 'server_error'))}\n\n"
+        yield f"data: {json.dumps(error_json(service.describe(error), 'server_error'))}\n\n"
     yield "data: [DONE]\n\n"
 
 

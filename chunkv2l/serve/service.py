@@ -51,7 +51,7 @@ class Service:
         self.catalogue = Catalogue(settings.paths, most) if check is None else Catalogue(settings.paths, most, check)
         self.answering = Answering(settings.spec, settings.limits, model)
         self.builds = Builds(settings, self.catalogue, self.answering, is_sandboxed=check is None)
-        self._clips = Path(tempfile.mkdtemp(prefix="chunkv2l-clips-"))
+        self.clips = Path(tempfile.mkdtemp(prefix="chunkv2l-clips-"))
         self._cutting = threading.Lock()
         self._is_closing = threading.Event()
 
@@ -66,7 +66,7 @@ class Service:
         self.stop()
         self.answering.close()
         self.builds.close()
-        shutil.rmtree(self._clips, ignore_errors=True)
+        shutil.rmtree(self.clips, ignore_errors=True)
 
     def warm_up(self) -> None:
         """Look at every index in a sandbox, then load the model of the first sound one; for a thread at the start."""
@@ -91,6 +91,10 @@ class Service:
             "read_only": self.settings.read_only,
             "policies": list(POLICIES),
         }
+
+    def describe(self, error: ChunkV2LError) -> str:
+        """Return an error's sentence as clients get it: files are called as the catalogue calls them."""
+        return self.catalogue.hide_folders(str(error))
 
     # ---- asking
 
@@ -209,12 +213,18 @@ class Service:
             raise InputError(f"A clip may last {longest:g} s: choose a shorter one.")
         if not self._cutting.acquire(timeout=2):
             raise Busy("Another clip is being cut: try again in a moment.")
+        folder: Path | None = None
         try:
             if out is None:
-                out = Path(tempfile.mkdtemp(dir=self._clips)) / f"clip{movie.stamp[0]}.mp4"
+                folder = Path(tempfile.mkdtemp(dir=self.clips))
+                out = folder / f"clip{movie.stamp[0]}.mp4"
             length, stream = movie.file.segments[-1].end, movie.file.meta.settings.get("stream")
             return cut_clip(source, start, end, out, reencode, length=length, stream=stream)
-        except ChunkV2LError as error:
+        except BaseException as error:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, ChunkV2LError):
+                raise
             hidden = str(error).replace(str(source), source.name).replace(str(out), "the clip")
             raise type(error)(hidden) from error
         finally:

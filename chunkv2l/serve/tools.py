@@ -101,6 +101,9 @@ def create_tools(service: Service) -> MCPServer[Any]:
         "chunkv2l", title="chunkv2l", instructions=INSTRUCTIONS, version=chunkv2l.__version__, log_level="WARNING"
     )
 
+    def with_sentences(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        return _with_sentences(service, tool)
+
     async def open_video(video: str) -> OpenedMovie:
         return await asyncio.to_thread(service.catalogue.open, find(video).id)
 
@@ -108,7 +111,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return service.catalogue.find_named(video)
 
     @server.tool(title="List the videos", annotations=READS)
-    @_with_sentences
+    @with_sentences
     async def list_videos() -> list[MovieSummary]:
         """List the videos with their ids, lengths in seconds, channels (seen, heard, read) and state: only those that
         are "ready" can be asked."""
@@ -118,7 +121,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return [MovieSummary(**movie) for movie in await asyncio.to_thread(service.list_movies)]
 
     @server.tool(title="Find when something is seen", annotations=READS)
-    @_with_sentences
+    @with_sentences
     async def search_moments(
         query: Annotated[str, Field(max_length=MAX_QUESTION, description='A statement: "A dog catches a ball."')],
         video: Annotated[
@@ -150,7 +153,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return Moments(query=query, moments=moments[:limit], not_there=not_there, within=within)
 
     @server.tool(title="Ask a video", annotations=READS)
-    @_with_sentences
+    @with_sentences
     async def ask_video(
         video: VideoId,
         question: Annotated[str, Field(max_length=MAX_QUESTION)],
@@ -162,7 +165,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return AnswerJson(**answer.to_json())
 
     @server.tool(title="Read what is said", annotations=READS)
-    @_with_sentences
+    @with_sentences
     async def get_transcript(video: VideoId, start: Seconds = 0.0, end: Seconds | None = None) -> Transcript:
         """Return what is said and written in a video, or between two times: subtitles, speech, text on screen."""
         cues = await asyncio.to_thread(service.transcript, await open_video(video))
@@ -173,7 +176,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return Transcript(cues=listed, is_complete=len(inside) <= MOST_CUES)
 
     @server.tool(title="Look at a frame", annotations=READS, structured_output=False)
-    @_with_sentences
+    @with_sentences
     async def get_frame(video: VideoId, seconds: Seconds) -> Image:
         """Return the picture that is on screen at a time; a small one where the video isn't beside its index."""
         movie = await open_video(video)
@@ -185,7 +188,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         return Image(data=await asyncio.to_thread(service.thumbnail, movie, number), format="jpeg")
 
     @server.tool(title="Cut a clip", annotations=WRITES)
-    @_with_sentences
+    @with_sentences
     async def export_clip(video: VideoId, start: Seconds, end: Seconds, exact: bool = False) -> ExportedClip:
         """Write a piece of a video as .mp4 beside it, from the key frame before `start`; if `exact`, encoded anew."""
         movie = await open_video(video)
@@ -197,7 +200,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
     return server
 
 
-def _with_sentences(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def _with_sentences(service: Service, tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Return a tool whose errors reach the client as sentences."""
 
     @wraps(tool)
@@ -205,6 +208,6 @@ def _with_sentences(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
         try:
             return await tool(*arguments, **named)
         except ChunkV2LError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(service.describe(error)) from error
 
     return run

@@ -20,6 +20,8 @@ from chunkv2l.adapter.inject import exclusive
 from chunkv2l.ask import Index
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.cli import main as cli
+from chunkv2l.errors import InputError
+from chunkv2l.serve.answering import Answering
 from chunkv2l.serve.api import write_vtt
 from chunkv2l.serve.service import Service
 from chunkv2l.serve.settings import Limits
@@ -168,6 +170,40 @@ def test_a_clip_is_cut_and_nothing_is_left(client: httpx2.Client, movie: str, se
         assert refused.status_code == 400
         assert words in refused.json()["error"]
         assert str(folder) not in refused.json()["error"]
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=x", "parts=0-1"])
+def test_a_clip_whose_range_is_refused_is_removed(
+    client: httpx2.Client, movie: str, server: Running, asked: str
+) -> None:
+    """Each of them stayed until the server's end."""
+    clips = server.service.clips
+    answer = client.get(f"{movie}/clip", params={"start": 2, "end": 4}, headers={"range": asked})
+    assert answer.status_code in (400, 416)
+    assert client.get(f"{movie}/clip", params={"start": 50, "end": 60}).status_code == 400
+    for _ in range(50):
+        if not list(clips.iterdir()):
+            return
+        time.sleep(0.02)
+    assert list(clips.iterdir()) == []
+
+
+def test_no_error_names_the_servers_folders(
+    client: httpx2.Client, movie: str, server: Running, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise InputError(f"{folder / 'movie.idx'} and {folder.resolve() / 'movie.idx.part'} are damaged.")
+
+    monkeypatch.setattr(Service, "thumbnail", fail)
+    monkeypatch.setattr(Answering, "_answer", fail)
+    said = [client.get(f"{movie}/thumbnail/0").json()["error"]]
+    said.append(client.post(f"{movie}/ask", json={"question": "When?"}).json()["error"])
+    said.append(client.post(f"{movie}/ask", json={"question": "When?"}, headers={"accept": "text/event-stream"}).text)
+    chat = {"model": movie.rpartition("/")[2], "messages": [{"role": "user", "content": "When?"}]}
+    said.append(client.post("/v1/chat/completions", json=chat).text)
+    said.append(client.post("/v1/chat/completions", json={**chat, "stream": True}).text)
+    for text in said:
+        assert "movie.idx and movie.idx.part are damaged." in text and str(folder) not in text
 
 
 def test_what_isnt_there_is_404(client: httpx2.Client, movie: str) -> None:

@@ -75,6 +75,12 @@ def test_tools_have_schemas_and_say_what_they_change(server: Running) -> None:
     assert tools["get_frame"].input_schema["properties"]["seconds"]["minimum"] == 0
 
 
+def test_nobody_waits_for_messages_that_never_come(server: Running) -> None:
+    """Without sessions, a GET held its connection for ever, of which a server has 256."""
+    with server.client(headers={"accept": "text/event-stream"}) as client:
+        assert client.get("/mcp").status_code == client.delete("/mcp").status_code == 405
+
+
 def test_videos_are_listed(server: Running) -> None:
     (video,) = call(server, "list_videos")["result"]
     assert (video["name"], video["state"], video["segments"]) == ("movie.idx", "ready", 6)
