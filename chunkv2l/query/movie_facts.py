@@ -48,7 +48,7 @@ _OF_PART: Final[tuple[tuple[Fact, str], ...]] = (
     ("end", r"(?:when|where|what) is the end(?: time)? of (?P<part>.+)"),
 )
 _HOW_LONG = r"how (?:long|much(?: time)?|many (?:seconds|minutes|hours))"
-_HOW_MUCH = rf"(?:{_HOW_LONG}|how much of (?:{_MOVIE}|it))"
+_HOW_MUCH = rf"(?:{_HOW_LONG}|how much of {_MOVIE})"
 _IS = r"(?:is|are|was|were|do|does|did|will|has|have)(?: (?:it|there|that))?"
 _LEFT = (
     rf"(?:{_IS} )?(?:{_MOVIE} )?(?:have |has )?(?:left|remain(?:s|ing)?|(?:still |yet )?to (?:go|come|play))"

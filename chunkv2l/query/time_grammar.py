@@ -404,11 +404,12 @@ _onwards = match_words(
     r"to the end"
 )
 _after_words = match_words(
-    "(?:at|on|from) (?:or|and) after|after|past|beyond|following|follows|later than|since|not before|no earlier than|"
+    "(?:at|on|from) (?:or|and) after|after or (?:at|on)|as of|after|past|beyond|following|"
+    "follows|later than|since|not before|no earlier than|"
     "no sooner than"
 )
 _before_words = match_words(
-    "(?:at|on) or before|before|until|till|til|up (?:to|until|till)|upto|prior to|"
+    "(?:at|on|by) or before|before or (?:at|on|by)|before|until|till|til|up (?:to|until|till)|upto|prior to|"
     "precedes|preceding|earlier than|no later than|not after|by|ahead of|"
     "(?:ending|finishing|stopping) (?:at|by|before|with)"
 )
@@ -443,13 +444,15 @@ _in_part = _rule(
     | _length + _constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
     lambda extent, sign, moment: moment + extent.scaled(sign),
 )
-_plus_minus = pp.Suppress(pp.Opt(",") + pp.Regex(r"\+ ?/ ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)"))
+_plus_minus = pp.Suppress(pp.Opt(",") + pp.Regex(r"\+ ?/? ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)"))
 _sharp = pp.Opt(match_words("sharp|exactly|precisely|on the dot"))
 _both = pp.Suppress(pp.Opt(pp.Regex(r",? ?(?:but|and|yet|,)(?!\w)")))
 _nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment|a (?:little|bit|short (?:time|while))|briefly"
 _COURSE = r"(?:in|over|during|throughout|within|for) the (?:whole |entire )?(?:course|duration|length|span|space) of"
-_in_words = match_words(rf"{_COURSE}|in|during|within|over|throughout|for|inside|through|across|of|from")
-_at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa|as of)")
+_in_words = match_words(
+    rf"{_COURSE}|(?:right|just|exactly|only) in|in|during|within|over|throughout|for|inside|through|across|of|from"
+)
+_at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa)")
 
 _early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
 _late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
@@ -505,10 +508,12 @@ _phrase = (
         _after,
     )
     ^ _rule(
-        match_words("from|starting (?:at|from|with)") + _the + _part_of_part + _onwards,
-        lambda r: TimeRange(r.start, END),
+        (match_words("from") + _the + _part_of_part + _onwards)
+        | (match_words("(?:starting|beginning) (?:at|from|with)") + _the + _part_of_part + pp.Opt(_onwards)),
+        lambda part: TimeRange(part.start, END),
     )
-    ^ _rule(_explicit + _onwards, _after)
+    ^ _rule(pp.Opt(_at_words) + _explicit + _onwards, _after)
+    ^ _rule(pp.Opt(_at_words) + _explicit + match_words("(?:or|and) (?:earlier|before|sooner)"), _before)
     ^ _rule(match_words("starting|beginning") + (_inside ^ _halfway_in ^ _shifted ^ _from_edge), _after)
     ^ _rule(match_words(_MORE) + _inside, _after)
     ^ _rule(match_words(_LESS) + _inside, _before)
@@ -539,7 +544,10 @@ _phrase = (
     ^ _rule(match_words("when|as|while|just as|right when") + _final_edge, lambda _: TimeRange().part(0.9, 1.0))
     ^ _rule(match_words("when|as|while|just as|right when") + _initial_edge, lambda _: TimeRange().part(0.0, 0.1))
     ^ _rule(
-        match_words("(?:go|jump|skip|seek|move|fast[ -]?forward|rewind|scrub|take me|bring me|navigate)(?: back)? to")
+        match_words(
+            "(?:go|jump|skip|seek|move|fast[ -]?forward|rewind|scrub|take me|bring me|navigate)"
+            "(?: back| ahead| forward)? to"
+        )
         + (_point ^ _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()).start)),
         _at,
     )
@@ -569,6 +577,10 @@ _phrase = (
         _around,
     )
     ^ _rule(_length + match_words("(?:on |to )?either side of") + _point, _around)
+    ^ _rule(
+        pp.Opt(match_words("in|during|over")) + _the + _length + match_words("around|surrounding") + _explicit,
+        lambda extent, moment: _around(extent.scaled(0.5), moment),
+    )
     ^ _rule(pp.Opt(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
     ^ _rule(
         pp.Opt(match_words("in|during|within|for|over"))
@@ -822,6 +834,8 @@ _LASTING = re.compile(
     r"(?:no )?(?:more|less|longer) than) )*$"
 )
 """Words before the length of an event."""
+_COUNTED = re.compile(r"\b(?:count|number|rat|scor|rang)(?:s|e|es|ed|ing)?(?: \w+)? $")
+"""Words before numbers that are no times: "they count from 1 to 10"."""
 _INDEFINITE = re.compile(r"\ban? $")
 _ATTRIBUTE = re.compile(
     rf"[ -](?!(?:{_SPAN}|mark|point|in|into|after|before|from|later|earlier|ago|long|left|remaining|to|of)\b)[a-z]"
@@ -844,5 +858,6 @@ def find_quantities(text: str) -> list[tuple[int, int]]:
         for start, end in spans
         if not re.fullmatch(r"an? \w+|[\d.,]+ ?m", folded[start:end])
         and not _LASTING.search(folded, 0, start)
+        and not _COUNTED.search(folded, 0, start)
         and not (_INDEFINITE.search(folded, 0, start) and _ATTRIBUTE.match(folded, end))
     ]

@@ -235,6 +235,13 @@ RANGES = [
     ("What follows 2:00?", "", 120, 306.08),
     ("What comes after the two minute mark?", "", 120, 306.08),
     ("Give me a summary of the first half.", "", 0, 153.04),
+    ("Is a dog visible at 1:00 or later?", "A dog.", 60, 306.08),
+    ("Is a dog visible at 1:00 or earlier?", "A dog.", 0, 60),
+    ("Is a dog visible before or at 1:00?", "A dog.", 0, 60),
+    ("What happens as of 1:30?", "", 90, 306.08),
+    ("What happens beginning with the second minute?", "", 60, 306.08),
+    ("What happens right in the middle?", "", 122.432, 183.648),
+    ("What happens in the 10 seconds around 1:00?", "", 55, 65),
 ]  # fmt: skip
 
 
@@ -287,6 +294,9 @@ SHOWN = [
     ("first minute", 0, 60),
     ("last 20 seconds", 286.08, 306.08),
     ("between 1:00 and 2:00", 60, 120),
+    ("Show me 10 seconds around 1:00", 55, 65),
+    ("Show me 1:00 +- 5 s", 55, 65),
+    ("Skip ahead to 2:00", 120, 120),
 ]  # fmt: skip
 
 
@@ -450,6 +460,8 @@ NO_TIMES = [
     "When does a 30-second ad play?",
     "When do they come in second?",
     "When is the day sunny?",
+    "When do they count from 1 to 10?",
+    "When does she get up early on Monday?",
     "When does a man wear a size -5 lens?",
     "When does a dog follow the first man?",
 ]  # fmt: skip
