@@ -21,7 +21,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.files import check_safetensors, read_json
+from chunkv2l.files import atomic_write, check_safetensors, read_json, write_text
 from chunkv2l.sanitize import is_finite, quoted
 
 LLAMA = "model.layers.{i}.mlp.down_proj"
@@ -84,9 +84,10 @@ def save(factors: Factors, folder: str | os.PathLike[str], module: str = LLAMA, 
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Not save_file, whose files only their owner can read: a server may run as somebody else.
-    (folder / "adapter_model.safetensors").write_bytes(to_bytes(tensors, metadata={"format": "pt"}))
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with atomic_write(folder / "adapter_model.safetensors") as part:
+        # Not save_file, whose files only their owner can read: a server may run as somebody else.
+        part.write_bytes(to_bytes(tensors, metadata={"format": "pt"}))
+    write_text(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
 
 
 def load(folder: str | os.PathLike[str]) -> Factors:

@@ -21,6 +21,7 @@ import av
 from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
 from chunkv2l.video.container import (
+    MAX_PIXELS,
     StreamInfo,
     Timeline,
     choose_video_stream,
@@ -275,7 +276,9 @@ def _explain_undecodable(path: Path, stream: Any, failure: Exception | None) -> 
         return known
     if isinstance(failure, av.DecoderNotFoundError):
         return f"{path} is coded in a way that the FFmpeg inside PyAV can't decode; convert it first."
-    if isinstance(failure, av.ArgumentError):  # as of `container.MAX_PIXELS`
+    context = stream.codec_context
+    is_large = context is not None and (context.width or 0) * (context.height or 0) > MAX_PIXELS
+    if is_large or isinstance(failure, av.ArgumentError):  # decoders don't all say what they refuse
         return f"{path} has a video stream, but its pictures are damaged or larger than 8K: make a smaller copy first."
     if failure is None:
         return f"{path} has a video stream without a single picture; the file is cut off or empty."

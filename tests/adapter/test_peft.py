@@ -139,6 +139,17 @@ def test_there_and_back(tmp_path: Path, dtype: torch.dtype) -> None:
     assert "base_model.model.model.layers.3.mlp.down_proj.lora_A.weight" in keys and len(keys) == 8
 
 
+def test_links_in_the_folder_are_replaced_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (tmp_path / "adapter").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / "adapter" / name).symlink_to(other)
+    adapter(5).save_pretrained(tmp_path / "adapter")
+    assert other.read_text() == "mine"
+    assert torch.equal(Adapter.from_pretrained(tmp_path / "adapter").A, adapter(5).A)
+
+
 def test_a_stack_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one by one"):
         stack([adapter(1)]).save_pretrained(tmp_path)
