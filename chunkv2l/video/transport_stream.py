@@ -30,6 +30,7 @@ _SAMPLES = 128  # places of a file at which its clock is read
 _BLOCK = 64 << 10  # bytes that are read at such a place at first
 _MOST = 16 << 20  # bytes that are read there until a time is met
 _LEAF = 256 << 10  # bytes in which times are read one by one
+_MOST_LEAVES = 256  # such pieces of a file that are read: clocks of damaged files jump everywhere
 _JUMP = 90.0  # seconds that the clock goes forward at once where sound stops and goes on, too: no still does that
 _SILENT_JUMP = 600.0  # the same without any sound, where a still may be meant
 _LEAD = 5.0  # seconds that sound and pictures that lie side by side may be apart
@@ -61,6 +62,17 @@ class _Packet:
 
 def find_scrambled(path: Path) -> frozenset[int]:
     """Return the numbers of the streams most of whose packets, at the beginning of a file, are scrambled."""
+    return _find_scrambled(path, *_state(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of change of a file, by which what was read of it is known again."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _find_scrambled(path: Path, _size: int, _modified: int) -> frozenset[int]:
     flags: dict[int, list[bool]] = defaultdict(list)
     for packet in _read_packets(read_head(path)):
         if packet.payload:
@@ -70,6 +82,11 @@ def find_scrambled(path: Path) -> frozenset[int]:
 
 def find_programmes(path: Path) -> tuple[frozenset[int], ...]:
     """Return the numbers of each programme's streams, as the tables at the beginning of a file name them."""
+    return _find_programmes(path, *_state(path))
+
+
+@lru_cache(maxsize=16)
+def _find_programmes(path: Path, _size: int, _modified: int) -> tuple[frozenset[int], ...]:
     tables: dict[int, int] = {}  # number of a programme's table → the programme
     programmes: dict[int, frozenset[int]] = {}
     for packet in _read_packets(read_head(path)):
@@ -114,8 +131,7 @@ def find_jumps(path: Path, pictures: int, streams: frozenset[int]) -> tuple[Cloc
         pictures: number of the stream of pictures.
         streams: numbers of the streams that share a clock with it, itself included.
     """
-    status = path.stat()
-    return _find_jumps(path, status.st_size, status.st_mtime_ns, pictures, streams)
+    return _find_jumps(path, *_state(path), pictures, streams)
 
 
 @lru_cache(maxsize=16)
@@ -130,22 +146,27 @@ def _find_jumps(path: Path, size: int, _modified: int, pictures: int, streams: f
         usual = float(median(time for _, _, time in pieces)) if pieces else 0.0
         suspects = [(a, b) for a, b, time in pieces if time > _JUMP + 1.25 * usual]
         suspects.append((known[-1][0], size))
-        jumps = [jump for a, b in suspects for jump in _search(file, a, b, pictures, streams)]
-    return tuple(sorted({jump.at: jump for jump in jumps}.values(), key=lambda jump: jump.at))
+        jumps = {jump.at: jump for jump in _search(file, suspects, pictures, streams)}
+    return tuple(sorted(jumps.values(), key=lambda jump: jump.at))
 
 
-def _search(file: BinaryIO, start: int, end: int, pictures: int, streams: frozenset[int]) -> list[ClockJump]:
-    """Return the jumps between two places of a file."""
-    if end - start <= _LEAF:
-        return _read_jumps(file, start, end, pictures, streams)
-    middle = (start + end) // 2
-    first, centre, last = (_time_at(file, position, streams) for position in (start, middle, end))
-    jumps: list[ClockJump] = []
-    if first is not None and centre is not None and centre - first > _JUMP:
-        jumps += _search(file, start, middle, pictures, streams)
-    if centre is not None and (last is None or last - centre > _JUMP):
-        jumps += _search(file, middle, end, pictures, streams)
-    return jumps
+def _search(
+    file: BinaryIO, pieces: list[tuple[int, int]], pictures: int, streams: frozenset[int]
+) -> Iterator[ClockJump]:
+    """Yield the jumps between the two ends of each piece of a file, of which `_MOST_LEAVES` are read at most."""
+    leaves = 0
+    while pieces and leaves < _MOST_LEAVES:
+        start, end = pieces.pop()
+        if end - start <= _LEAF:
+            leaves += 1
+            yield from _read_jumps(file, start, end, pictures, streams)
+            continue
+        middle = (start + end) // 2
+        first, centre, last = (_time_at(file, position, streams) for position in (start, middle, end))
+        if first is not None and centre is not None and centre - first > _JUMP:
+            pieces.append((start, middle))
+        if centre is not None and (last is None or last - centre > _JUMP):
+            pieces.append((middle, end))
 
 
 def _time_at(file: BinaryIO, position: int, streams: frozenset[int]) -> Fraction | None:
