@@ -258,6 +258,8 @@ class Catalogue:
 
     def find(self, path: Path) -> Entry | None:
         """Return the movie whose index or movie file is at a path, or is called so; None where there is none."""
+        if str(path).startswith(("\\\\", "//")):  # another machine's: Windows would tell it who asks
+            return None
         try:
             resolved = path.resolve()
         except (OSError, ValueError, RuntimeError):

@@ -129,3 +129,12 @@ def test_no_more_files_are_listed_than_may_be(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / f"{number}.mp4").write_bytes(b"")
     assert len(Catalogue([tmp_path], most=3, check=accept).entries()) == 3
+
+
+@pytest.mark.parametrize("name", ["//server/share/movie.mp4", "\\\\server\\share\\movie.mp4"])
+def test_files_of_other_machines_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    index_with_movie(tmp_path)
+    catalogue = Catalogue([tmp_path], check=accept)
+    assert catalogue.find(tmp_path / "movie.mp4") is not None
+    monkeypatch.setattr(Path, "resolve", lambda *_: pytest.fail("it was looked for"))
+    assert catalogue.find(Path(name)) is None
