@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from chunkv2l.answer.answer import Quote
 from chunkv2l.answer.spans import Span
 from chunkv2l.channels.cues import Channel, Sentence
+from chunkv2l.sanitize import shorten
 from chunkv2l.timecode import Timed, between
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MOST_SPANS: Final = 10
 MOST_QUOTES: Final = 3
 MIN_SPAN: Final = 0.02
 """Least probability of a sentence that becomes a span."""
+MOST_PROMPTED: Final = 320
+"""Letters of a quote in a prompt: a build's sentence has forty words, and one of a stranger's could fill the memory."""
 QUOTED_SHARE: Final = 0.25
 """A sentence is quoted if its probability is at least this share of the best one's."""
 OVERLAP: Final = 0.5
@@ -117,9 +120,10 @@ def say_quotes(quotes: Sequence[Quote], not_there: float) -> str:
 
 
 def quote_for_prompt(quotes: Sequence[Quote]) -> str:
-    """Return quotes as the text that the policy `quote` puts before a question."""
+    """Return quotes as the text that the policy `quote` puts before a question, the ends of long ones left out."""
     verbs = {"heard": "says", "read": "shows the text"}
-    return "\n".join(f"The video {verbs[item.channel]}: “{item.text}”" for item in quotes)
+    texts = [(verbs[item.channel], shorten(item.text, MOST_PROMPTED)) for item in quotes]
+    return "\n".join(f"The video {verb}: “{text}”" for verb, text in texts)
 
 
 def describe_lacking(channel: Channel) -> str:

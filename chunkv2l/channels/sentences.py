@@ -27,7 +27,8 @@ MAX_SECONDS: Final = 30.0
 """Seconds of the longest sentence."""
 COVERED: Final = 0.5
 """Share of a heard sentence's time from which on given text stands for it."""
-_END = re.compile(r"(?:[.!?…]+|[。！？]+)[\"'”’»)\]]*$")
+_STOPS = (".", "!", "?", "…", "。", "！", "？")
+_CLOSING = "\"'”’»)]"  # what may stand behind a full stop
 _FULL_STOPS = re.compile(r"(?<=[。！？])(?=[^。！？\"'”’»)\]])")  # of scripts that put no space behind
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|No|Nr|approx|e\.g|i\.e|z\.B|bzw|ca)|(?:^|[^\w])[A-Z])\.$"
@@ -90,7 +91,7 @@ def _join(cues: Sequence[ChannelCue]) -> Iterator[Sentence]:
 
 
 def _ends_sentence(word: str) -> bool:
-    return bool(_END.search(word)) and not _ABBREVIATION.search(word)
+    return word.rstrip(_CLOSING).endswith(_STOPS) and not _ABBREVIATION.search(word)
 
 
 def _make_sentence(words: Sequence[Word], cue: ChannelCue) -> Sentence:
@@ -123,7 +124,8 @@ def _uncovered(items: Iterable[T], given: Sequence[ChannelCue]) -> Iterator[T]:
     for item in items:
         first = max(0, bisect_left(starts, item.start) - 1)
         covered = 0.0
-        for start, end in intervals[first:]:
+        for number in range(first, len(intervals)):
+            start, end = intervals[number]
             if start >= item.end:
                 break
             covered += max(0.0, min(end, item.end) - max(start, item.start))

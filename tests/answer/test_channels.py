@@ -8,7 +8,15 @@ from typing import Literal
 import pytest
 
 from chunkv2l.answer.answer import Quote
-from chunkv2l.answer.channels import SHARES, choose_quotes, merge_channels, say_moment, say_quotes, spans_of
+from chunkv2l.answer.channels import (
+    SHARES,
+    choose_quotes,
+    merge_channels,
+    quote_for_prompt,
+    say_moment,
+    say_quotes,
+    spans_of,
+)
 from chunkv2l.answer.spans import Span
 from chunkv2l.channels.cues import Sentence
 from chunkv2l.routing.sentence_search import ChannelScores, ScoredSentence
@@ -68,3 +76,10 @@ def test_a_moment_is_said_with_its_sentence() -> None:
     (span, *_) = spans_of(SAID, SEGMENTS)
     assert say_moment("From 0:05 to 0:07.", span) == "From 0:05 to 0:07: “The bus leaves.”"
     assert say_moment("From 0:00 to 0:04.", SEGMENTS[0]) == "From 0:00 to 0:04."
+
+
+def test_long_quotes_are_short_in_a_prompt() -> None:
+    """A stranger's index may have sentences of 65,536 letters; a prompt of six took all memory."""
+    long = replace(choose_quotes(SAID)[0], text="word " * 10_000)
+    lines = quote_for_prompt([long, *choose_quotes(SAID)]).splitlines()
+    assert len(lines[0]) < 360 and lines[0].endswith("…”") and lines[1] == "The video says: “The bus leaves.”"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from chunkv2l.channels.cues import ChannelCue, Sentence, Word
@@ -83,3 +85,31 @@ def test_a_text_on_the_screen_stays_as_it_is() -> None:
         Sentence(3.0, 9.0, "Chapter 1. The beginning. An end?", "read"),
     )
     assert [sentence.channel for sentence in join_sentences([cue, heard(0.0, 1.0, "Hello.")])] == ["heard", "read"]
+
+
+@pytest.mark.parametrize(
+    "word", ["." * 50_000 + "x", "." * 25_000 + '"' * 25_000 + "x", "A" * 50_000 + ".", "Mr." * 20_000]
+)
+def test_long_words_take_no_time(word: str) -> None:
+    """A subtitle of 50,000 full stops and a letter behind them took a minute."""
+    started = time.process_time()
+    assert "".join(s.text for s in join_sentences([ChannelCue(0.0, 9.0, f"{word} on", "given")])).startswith(word[:9])
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("word", "sentences"),
+    [
+        ("end.", 2),
+        ("end...", 2),
+        ("end.”", 2),
+        ("end!)]", 2),
+        ("end…", 2),
+        ("end,", 1),
+        ("Mr.", 1),
+        ('"end"', 1),
+        ("J.", 1),
+    ],
+)
+def test_the_ends_of_sentences(word: str, sentences: int) -> None:
+    assert len(join_sentences([ChannelCue(0.0, 2.0, f"{word} more", "given")])) == sentences
