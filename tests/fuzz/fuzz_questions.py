@@ -91,6 +91,9 @@ ranges: st.SearchStrategy[Ranged] = st.one_of(
     st.builds(lambda d: (f"{d[0]} before the end", LENGTH - d[1], LENGTH - d[1]), durations),
     st.builds(lambda d: (f"{d[0]} into the movie", d[1], d[1]), durations),
     st.builds(lambda d, p: (f"within {d[0]} of {p[0]}", p[1] - d[1], p[1] + d[1]), durations, explicit),
+    st.builds(lambda d, p: (f"{d[0]} either side of {p[0]}", p[1] - d[1], p[1] + d[1]), durations, explicit),
+    st.builds(lambda p: (f"at {p[0]} or later", p[1], LENGTH), explicit),
+    st.builds(lambda a, b: (f"from -{a} to {b} seconds", 0.0, float(b)), st.integers(1, 59), st.integers(2, 59)),
     st.builds(lambda n: (f"in the {nth(n)} minute", 60.0 * (n - 1), 60.0 * n), st.integers(2, 99)),
     st.builds(lambda n: (f"in minute {n}", 60.0 * (n - 1), 60.0 * n), st.integers(1, 120)),
     st.builds(
