@@ -783,7 +783,7 @@ _UNIT_ALONE = (
 )
 """A unit of time without a number, at a question's end."""
 _LONG_UNIT = r"(?:day|night|week|month|year)"
-_TIME_WORD = r"(?:on|in|at|during|by|after|before|until|till|since|from|throughout)(?: the)?"
+_TIME_WORD = r"(?:on|in|of|at|during|by|after|before|until|till|since|from|throughout)(?: the)?"
 _ends = pp.Regex(r"(?= ?(?:$|[,;:]))")
 _ends_or_of = pp.Regex(r"(?= ?(?:$|[,;:]|of\b))")
 _long_unit = pp.Suppress(
@@ -812,7 +812,7 @@ _quantity = (_begins_word | pp.Suppress(pp.Regex(r"(?<![^\s(])(?=-\d)"))) + (
         pp.Regex(
             r"(?:0th|zeroth) \w+|an? (?:second|minute|hour) or (?:two|three|more)|half past(?: \w+)?"
             r"|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
-            r"|\w+ o'clock|at (?:noon|midnight)"
+            r"|\w+ o'clock|at (?:noon|midnight)|(?:noon|midday|midnight)(?= ?(?:$|[,;:]))"
         )
     )
     ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|-?\d+(?::\d+)+|frames? \d+"))

@@ -375,6 +375,8 @@ UNREAD = [
     "What happens every minute?",
     "What happens on day two?",
     "What happens on the second day?",
+    "What is on the table at the end of day two?",
+    "What happens before midnight?",
     "What happens in week 3?",
     "What happens between 5 and 10?",
     "What happens from 5 to 10?",
