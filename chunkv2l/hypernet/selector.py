@@ -90,7 +90,7 @@ class Selector(nn.Module):
         keys, values = slots.chunk(2, dim=-1)  # [M, K, size] each
         importance = self.importance(normed)[..., 0].masked_fill(words.mask == 0, -torch.inf).softmax(-1)  # [T, S]
         sharp, scale = self.log_scale.exp().unbind()
-        fit = torch.einsum("tsc,mkc->tmsk", F.normalize(asked, dim=-1), F.normalize(keys, dim=-1)) * sharp
+        fit = torch.einsum("tsc,mkc->tmsk", F.normalize(asked, dim=-1), F.normalize(keys, dim=-1)).float() * sharp
         attended = torch.einsum("tmsk,mkc->tmsc", fit.softmax(-1), F.normalize(values, dim=-1))
         match = torch.einsum("tmsc,tsc->tms", attended, F.normalize(looked, dim=-1)) * scale
         match = match + fit.logsumexp(-1) - math.log(fit.shape[-1])

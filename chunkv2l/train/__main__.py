@@ -1,4 +1,5 @@
-"""Run `python -m chunkv2l.train {vlm,hypernet,both,speed} --config FILE.json`, or `… plot LOG.jsonl -o FILE.png`."""
+"""Run `python -m chunkv2l.train {vlm,hypernet,both,selector,speed} --config FILE.json`, or `… plot LOG.jsonl -o
+FILE.png`."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from chunkv2l.train.runs import any_vlm
 from chunkv2l.train.runs.checkpoints import load_reader
 from chunkv2l.train.runs.config import read_config
 from chunkv2l.train.runs.mini import prepare, train_hypernet, train_vlm
+from chunkv2l.train.runs.selector import train_selector
 from chunkv2l.train.speed import measure_run
 from chunkv2l.train.stages.vlm_stage import VisualReader
 
@@ -67,6 +69,19 @@ def both(config: Path, then: Path) -> None:
     runner = compiled() if second.compile else run_block
     material = replace(run.material, settings=second.data_settings)
     train_hypernet(replace(run, config=second, runner=runner, material=material), reader)
+
+
+@main.command()
+@_config
+def selector(config: Path) -> None:
+    """Train a selector of rank slots for mini's hypernetwork, the file in `start`."""
+    settings = read_config(config)
+    run = prepare(settings)
+    if settings.reader is None or settings.start is None:
+        raise click.UsageError("a selector needs `reader` and `start`: the files that stages 1 and 2 wrote.")
+    reader = VisualReader(run.decoder, settings.lora_rank).to(run.device)
+    load_reader(reader, settings.reader)
+    print(f"written: {train_selector(run, reader, settings.start)}")
 
 
 @main.command()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from chunkv2l.errors import InputError
+from chunkv2l.query.parse import statement
 from chunkv2l.train.data.naming import name_label
 from chunkv2l.train.data.nouns import NOUNS, NUMBERS
 from chunkv2l.train.data.questions import (
@@ -126,6 +127,7 @@ class Batch:
     parts: int = 1  # compose: clips of a composition; the rows of a group follow each other
     named: Tensor | None = None  # keys: bool [B, names], which of the run's names a clip's texts mention
     counted: Tensor | None = None  # keys: bool [B, names], where it is known whether they do
+    asked: tuple[str, ...] = ()  # compose: Q, the statement that the router makes of each row's question
     reading_ids: Tensor | None = None  # [B, T'''] what follows the visual tokens when a clip is read
     reading_mask: Tensor | None = None  # [B, T'''], 1 where such a token is real
 
@@ -250,6 +252,8 @@ class Batches(IterableDataset[Batch]):
         if self.tagging is not None and objective in ("vlm", "internalise"):
             rows = _with_tag_rows(rows, images, tags, self.tagging, rng)
         batch = replace(self._batch(objective, images, rows, statements, frames, parts, tags), draw=draw)
+        if objective == "compose":
+            return replace(batch, asked=tuple(statement(question) or answer for _, question, answer in rows))
         if objective != "keys":
             return batch
         named, counted = self._named(images)

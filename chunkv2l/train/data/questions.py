@@ -242,7 +242,7 @@ def answer_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
     if not image.answers:
         return None
     question, answer = rng.choice(image.answers)
-    return f"{question[:1].upper()}{question[1:].rstrip(' ?')}?", sentence(answer)
+    return f"{question[:1].upper()}{question[1:].rstrip(' ?')}?", sentence(answer.replace("_", " "))
 
 
 def exists_row(image: Described, negatives: NegativeNouns, rng: random.Random) -> tuple[str, str]:
@@ -301,6 +301,8 @@ def named_row(image: Described, negatives: NegativeNouns, rng: random.Random) ->
     row = answer_row(image, rng) if draw < 0.5 else relation_row(image, rng) if draw < 0.7 else None
     if row is not None:
         return row
+    if image.names == {"person"} and not (image.true or image.actions):  # "A person." says next to nothing
+        return exists_row(image, negatives, rng)
     draw = rng.random()
     if draw < 0.55:
         return "", naming_statement(image, rng)

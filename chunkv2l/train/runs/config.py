@@ -13,6 +13,7 @@ from chunkv2l.train.data.batches import Mix
 from chunkv2l.train.data.images import Motion
 from chunkv2l.train.data.sources import DataSettings, Source, Tags
 from chunkv2l.train.stages.hypernet_stage import Weights
+from chunkv2l.train.stages.selector_stage import SelectorSettings
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ class RunConfig:
     """folder in which the photographs' vision features are kept, for several runs; not kept if None"""
     named: tuple[str, ...] = ()
     """sets with labels, never trained on, whose names are looked for at the end"""
+    selector: SelectorSettings = field(default_factory=SelectorSettings)
+    """of a selector of rank slots, which is trained for the hypernetwork in `start`"""
     key_dropout: float = 0.0
     """stage 2: dropout of the features that learned keys pool"""
     teachers: tuple[Path, ...] = ()
@@ -111,6 +114,7 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> RunConfi
     mix = values.get("mix", {})
     values["mix"] = _make(Mix, _tuples(mix), "mix")
     values["weights"] = _make(Weights, _tuples(values.get("weights", {})), "weights")
+    values["selector"] = _make(SelectorSettings, values.get("selector", {}), "selector")
     values["tags"] = _make(Tags, values.get("tags", {}), "tags")
     values["named"] = tuple(values.get("named", []))
     for name in ("data", "out", "reader", "start", "cache", "bank"):

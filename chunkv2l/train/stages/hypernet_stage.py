@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,10 @@ from chunkv2l.train.data.nouns import NOUNS, NUMBERS, bare_name
 from chunkv2l.train.stages.key_teachers import KeyTeachers
 
 Figures = dict[str, Tensor]
+
+
+LEAST_TEMPERATURE: Final = 0.7
+"""Temperature below which the router's scores aren't sharpened: lower, a few wrong texts outweigh all right ones."""
 
 
 class Trained(nn.Module):
@@ -280,9 +285,8 @@ class HypernetStage:
         prior, prior_row = token_nll(blank, self.decoder.head, batch.said_labels)
         tokens = (batch.said_labels != -100).sum(1)[groups]  # [groups, texts]
         under_bias = -row_sums(prior, prior_row, codes.shape[0])
-        scores = (
-            (under_clip - under_bias[groups][:, None]) / tokens[:, None].sqrt() / self.trained.log_temperature.exp()
-        )
+        temperature = self.trained.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
+        scores = (under_clip - under_bias[groups][:, None]) / tokens[:, None].sqrt() / temperature
         texts = batch.said_ids[groups]
         nce, share_found = group_nce(scores, (texts[:, :, None] == texts[:, None]).all(-1))
         caption = -under_clip.diagonal(dim1=1, dim2=2).sum() / tokens.sum()
