@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from chunkv2l.errors import InputError
-from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration
 from chunkv2l.routing.probability import evidence
 from chunkv2l.routing.probability import probabilities as router_probabilities
 
@@ -111,12 +111,7 @@ def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
     Raises:
         InputError: fewer than 20 cases, or none of one outcome (present, absent).
     """
-    usable = [case for case in cases if case.right or not case.present]
-    if len(usable) < 20 or len({case.present for case in usable}) < 2:
-        raise InputError(
-            f"{len(usable)} queries, {sum(case.present for case in usable)} of them about something that is there, "
-            "are too few to fit a calibration: give 20 or more, of both kinds."
-        )
+    usable = _usable(cases)
     variants = [
         (mu, key)
         for mu in (False, True)
@@ -139,6 +134,32 @@ def fit(cases: Sequence[Case], seed: int = 0) -> Fitted:
         cases=len(usable),
         left_out=len(cases) - len(usable),
     )
+
+
+def fit_selector(cases: Sequence[Case]) -> SelectorCalibration:
+    """Fit λ, κ, β and ε of a selector's evidence, which stands in the cases for S: γ is 0.
+
+    Raises:
+        InputError: fewer than 20 cases, none of one outcome (present, absent), or cases without keys.
+    """
+    table = _Table.of(_usable(cases), mu=False, key=True)
+    log_tau, _, beta, key, epsilon = _solve(table, gamma=0.0).tolist()
+    return SelectorCalibration(round(key, 4), round(math.exp(-log_tau), 4), round(beta, 4), round(epsilon, 4))
+
+
+def _usable(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases whose outcome was scored.
+
+    Raises:
+        InputError: they are too few, or all of one outcome.
+    """
+    usable = [case for case in cases if case.right or not case.present]
+    if len(usable) < 20 or len({case.present for case in usable}) < 2:
+        raise InputError(
+            f"{len(usable)} queries, {sum(case.present for case in usable)} of them about something that is there, "
+            "are too few to fit a calibration: give 20 or more, of both kinds."
+        )
+    return usable
 
 
 @dataclass(frozen=True)
@@ -214,12 +235,18 @@ class _Numbers:
     epsilon: Tensor
 
 
-def _solve(table: _Table) -> Tensor:
+def _solve(table: _Table, gamma: float | None = None) -> Tensor:
     """Return the (log τ, γ, β, κ, ε) of least mean NLL, under normal priors of γ around .5 and of ε around 0.
 
     A weak pull of all five towards the start keeps numbers finite that the cases don't determine.
+
+    Args:
+        gamma: γ, where it isn't fitted.
     """
     start = table.start()
+    free = torch.ones_like(start)
+    if gamma is not None:
+        start[1], free[1] = gamma, 0.0
     x = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([x], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
@@ -228,6 +255,8 @@ def _solve(table: _Table) -> Tensor:
         prior = (((x - start)[[1, 4]] / PRIOR_DEVIATION) ** 2).sum() / (2 * len(table.tokens))
         loss = table.nll(x).mean() + prior + 1e-5 * ((x - start) ** 2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        x.grad *= free
         return loss
 
     with torch.enable_grad():

@@ -2,6 +2,7 @@
 
     python -m evaluation calibration --images photographs --movie movie.idx --queries movie.jsonl
     python -m evaluation calibration --fit --names .375 --images training_photographs --write calibration.json
+    python -m evaluation calibration --fit --selector --names .375 --images training_photographs --write selector.json
 
 A statement's answer is the likeliest segment or "not there", whichever is likelier; its confidence is that probability.
 ECE is over 15 bins of equal width; "ECE, equal mass" is over 15 bins with equally many statements.
@@ -22,7 +23,8 @@ from tqdm import tqdm
 import chunkv2l
 from chunkv2l.errors import ChunkV2LError, InputError, NothingFound
 from chunkv2l.models import Calibration, Model, ModelSpec, load_model
-from chunkv2l.train.calibrate import Case, Fitted, fit, mean_nll, probabilities
+from chunkv2l.models.calibration import SelectorCalibration
+from chunkv2l.train.calibrate import Case, Fitted, fit, fit_selector, mean_nll, probabilities
 from chunkv2l.train.data.images import ImageSet, load_images
 from evaluation.benchmarks.moments import question
 from evaluation.benchmarks.observe import SIZES, Observer, make_statements
@@ -140,7 +142,7 @@ def pool_of(images: ImageSet, count: int, seed: int) -> tuple[int, ...]:
 
 def observed(
     images: ImageSet, model: Model, cache: Path, *, photographs: int, sizes: Sequence[int], count: int, absent: float,
-    seed: int, mu: bool, names: float = 0.0,
+    seed: int, mu: bool, names: float = 0.0, selects: bool = False,
 ) -> list[Case]:  # fmt: skip
     """Return cases of so many statements over movies of a set's photographs (`evaluation.benchmarks.observe`)."""
     pool = pool_of(images, photographs, seed)
@@ -150,7 +152,7 @@ def observed(
     statements = make_statements(images, pool, fitting, count, absent, random.Random(f"calibration {seed}"), names)
     encoded = Encoder(model, cache, seed).takes([Take(images.jpegs[number]) for number in pool])
     observer = Observer(model, dict(zip(pool, encoded, strict=True)), mu)
-    return [observer.case(statement) for statement in tqdm(statements, unit="statement", disable=None)]
+    return [observer.case(statement, selects=selects) for statement in tqdm(statements, unit="statement", disable=None)]
 
 
 def fit_figures(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
@@ -261,6 +263,7 @@ def draw(figure: Figure, figures: Mapping[str, Any]) -> None:
 @click.option("--photographs", default=512, show_default=True, type=click.IntRange(min=2), help="Encoded in all.")
 @click.option("--sizes", multiple=True, type=click.IntRange(min=2), help="Segments of the movies; may be repeated.")
 @click.option("--mu/--no-mu", default=True, show_default=True, help="Whether --fit tries μ.")
+@click.option("--selector", "selects", is_flag=True, help="The selector's calibration instead of the router's.")
 @click.option("--movie", type=click.Path(exists=True, path_type=Path), help="Index or movie, to be asked too.")
 @click.option("--queries", type=click.Path(path_type=Path), help="The movie's queries, QVHighlights' JSONL.")
 @photograph_options
@@ -274,6 +277,7 @@ def command(
     photographs: int,
     sizes: tuple[int, ...],
     mu: bool,
+    selects: bool,
     movie: Path | None,
     queries: Path | None,
     settings: PhotographSettings,
@@ -294,10 +298,17 @@ def command(
         count=count,
         absent=absent,
         seed=settings.seed,
-        mu=mu if fitting else model.calibration.mu,
+        mu=not selects and (mu if fitting else model.calibration.mu),
         names=names,
+        selects=selects,
     )
-    if fitting:
+    if selects:
+        selecting = fit_selector(cases) if fitting else model.selector_calibration
+        model = replace(model, selector_calibration=selecting)
+        figures = {"calibration": asdict(selecting), "photographs": judge(cases, selecting.form)}
+        if write is not None:
+            _write(write, selecting)
+    elif fitting:
         fitted = fit(cases, settings.seed)
         model = replace(model, calibration=fitted.calibration)
         figures = fit_figures(fitted, cases)
@@ -311,7 +322,7 @@ def command(
     click.echo(table_of(figures))
 
 
-def _write(path: Path, calibration: Calibration) -> None:
+def _write(path: Path, calibration: Calibration | SelectorCalibration) -> None:
     try:
         path.write_text(calibration.to_text() + "\n", encoding="utf-8")
     except OSError as error:

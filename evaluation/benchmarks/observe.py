@@ -142,8 +142,12 @@ class Observer:
                 values = mean_scores(model, self._adapters(numbers))
                 self._mu.update((number, value or 0.0) for number, value in zip(numbers, values, strict=True))
 
-    def case(self, statement: Statement, budget: int = BUDGET) -> Case:
-        """Score at most `budget` segments of the statement's movie."""
+    def case(self, statement: Statement, budget: int = BUDGET, selects: bool = False) -> Case:
+        """Score at most `budget` segments of the statement's movie.
+
+        Args:
+            selects: compare segments by the selector instead; its evidence stands for their scores.
+        """
         movie = statement.movie
         router = Router(
             self.model,
@@ -154,8 +158,11 @@ class Observer:
         rows = [_Row(SECONDS * i, SECONDS * (i + 1)) for i in range(len(movie))]
         similar = similar_pairs(np.stack([self._pooled[number] for number in movie]))
         scoring = Scoring(router, statement.text, Budget(budget), lambda text: [], segment_graph(rows, similar))
-        scoring.score(range(len(movie)))
-        nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
+        if selects:
+            nats = {node: selected.evidence for node, selected in scoring.select(range(len(movie))).items()}
+        else:
+            scoring.score(range(len(movie)))
+            nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
         chosen = sorted(nats)
         similarity = router.key_similarity(statement.text)
         return Case(

@@ -21,6 +21,7 @@ from chunkv2l.train.stages.selector_measure import SelectorSubject
 from chunkv2l.train.stages.selector_stage import SelectorStage, TrainedSelector, WordEncoder
 from chunkv2l.train.stages.vlm_stage import VisualReader
 
+
 def train_selector(run: MiniRun, reader: VisualReader, hypernet: Path) -> Path:
     """Train to the end of the schedule and return the path of `selector.safetensors`.
 
