@@ -74,6 +74,13 @@ class Selector(nn.Module):
         nn.init.zeros_(self.gate_word.weight)
         self.log_scale = nn.Parameter(torch.tensor([math.log(4.0), math.log(4.0)]))
 
+    @torch.no_grad()
+    def reset_gates(self) -> None:
+        """Make every gate 1 again, as in a fresh selector."""
+        self.gate_scale.zero_()
+        self.gate_bias.zero_()
+        self.gate_word.weight.zero_()
+
     def slots(self, codes: Tensor) -> Tensor:
         """Return what words are compared with: [M, L · r, 2 · size] of codes [M, L, r, d]."""
         projected = torch.einsum("mlrd,lds->mlrs", self._dropped(self.slot_norm(codes.float())), self.slot)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from chunkv2l.errors import InputError
-from chunkv2l.models.calibration import UNFITTED, Calibration
+from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration
 from chunkv2l.routing import probability
-from chunkv2l.train.calibrate import Case, fit, mean_nll, probabilities
+from chunkv2l.train.calibrate import Case, fit, fit_selector, mean_nll, probabilities
 
 
 def drawn(count: int, truth: Calibration, seed: int = 0, keys: bool = True) -> list[Case]:
@@ -89,6 +89,15 @@ def test_known_numbers_are_found_again() -> None:
     assert fitted.cases == 800 and fitted.left_out == 0
     assert fitted.nll < fitted.before and fitted.held_out["key"] < fitted.held_out[""]
     assert fitted.nll <= mean_nll(drawn(800, truth), truth) + 1e-4  # on its own cases a fit is at least as good
+
+
+def test_a_selectors_numbers_are_found_again() -> None:
+    truth = SelectorCalibration(key=6.0, slots=0.5, beta=1.0, epsilon=0.2)
+    fitted = fit_selector(drawn(800, truth.form))
+    assert fitted.slots == pytest.approx(truth.slots, rel=0.15)
+    assert fitted.beta == pytest.approx(truth.beta, abs=0.3)
+    assert fitted.key * 12**-fitted.epsilon == pytest.approx(truth.key * 12**-truth.epsilon, rel=0.15)
+    assert mean_nll(drawn(800, truth.form), fitted.form) <= mean_nll(drawn(800, truth.form), truth.form) + 1e-3
 
 
 def test_a_key_that_says_nothing_is_not_used() -> None:

@@ -60,6 +60,8 @@ def train_selector(run: MiniRun, reader: VisualReader, hypernet: Path) -> Path:
     batches = run.material.batches(run.prompts, tagging=run.tagging, start=trainer.step, rank=run.rank)
     trainer.run(loader(batches, config.workers))
     path = config.out / SELECTOR
+    if not settings.gated:
+        selector.selector.reset_gates()
     if run.leads:
         write_selector(path, selector.selector.cpu(), sha256(hypernet))
     return path

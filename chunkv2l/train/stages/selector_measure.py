@@ -148,14 +148,14 @@ class SelectorSubject:
             part = slice(first, first + max(1, _ROWS * BEST // clips.shape[1]))
             numbers = clips[part]
             codes = self.bank.codes[0, numbers.flatten()].float()
-            a, b = (t.unflatten(0, numbers.shape) for t in stage.factors(codes))
+            a, b = (t.view(*numbers.shape, *t.shape[1:]) for t in stage.factors(codes))
             factors = weights[part][:, :, None, None].expand(*numbers.shape, *codes.shape[1:3])
             if gated is not None:
                 words = self.stage.words(gated[0][part])
                 rows = [
                     self.stage.trained.selector(
                         type(words)(words.states[i : i + 1], words.mask[i : i + 1]),
-                        codes.unflatten(0, numbers.shape)[i],
+                        codes.view(*numbers.shape, *codes.shape[1:])[i],
                     ).gates[0]
                     for i in range(len(numbers))
                 ]

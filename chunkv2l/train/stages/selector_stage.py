@@ -10,7 +10,6 @@ Hypernetwork, keys and VLM are frozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chunkv2l.hypernet.selector import Selector, Words
+from chunkv2l.models.sentence.minilm import EncodeWords
 from chunkv2l.train.core.losses import short_weight, token_nll
 from chunkv2l.train.data.batches import Batch
 from chunkv2l.train.data.nouns import NOUNS
@@ -33,14 +33,6 @@ ROWS: Final = 96
 """Rows of a batch of compositions, at most: each has an adapter of its own."""
 
 
-WordStates = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
-"""Texts -> the sentence encoder's states [n, S, D] and their mask [n, S]."""
-
-
-WordStates = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
-"""Texts -> the sentence encoder's states [n, S, D] and their mask [n, S]."""
-
-
 @dataclass(frozen=True)
 class SelectorSettings:
     """Sizes of a selector, and weights of the parts of its loss.
@@ -53,6 +45,7 @@ class SelectorSettings:
         hard: share of batches in which a statement's clips are those that keys confuse.
         named: weight of bare names beside captions.
         sparsity: weight of the gates' mean absolute value.
+        gated: keep the trained gates; otherwise they are 1 in the selector that is written.
     """
 
     size: int = 64
@@ -62,6 +55,7 @@ class SelectorSettings:
     hard: float = 0.5
     named: float = 0.4
     sparsity: float = 0.002
+    gated: bool = True
 
 
 class TrainedSelector(nn.Module):
@@ -195,7 +189,7 @@ class SelectorStage:
         selector = self.trained.selector
         words = self.words(statements)
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=codes.is_cuda):
-            everything = selector(words, codes).gates  # [Q, clips, L, r]
+            everything: Tensor = selector(words, codes).gates  # [Q, clips, L, r]
         clips = group[:, None] * parts + torch.arange(parts, device=codes.device)
         index = clips[:, :, None, None].expand(-1, -1, *everything.shape[2:])
         return everything.gather(1, index).float()
@@ -212,7 +206,7 @@ class SelectorStage:
 class WordEncoder:
     """Encode texts as the states of their words, each text once."""
 
-    def __init__(self, encode: WordStates) -> None:
+    def __init__(self, encode: EncodeWords) -> None:
         self._encode = encode
         self._known: dict[str, Tensor] = {}
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
 
 from chunkv2l.hypernet.keys import SENTENCE
-from chunkv2l.hypernet.selector import Selector
+from chunkv2l.hypernet.selector import Selector, Words
 from chunkv2l.train.stages.code_bank import CodeBank, build_code_bank
 from chunkv2l.train.stages.selector_measure import SelectorSubject
 from chunkv2l.train.stages.selector_stage import SelectorSettings, SelectorStage, TrainedSelector, WordEncoder
 from tests.train.stages.test_stages import DESCRIBED, PROMPTS, batches, hypernet_stage
 
 
-def words_of(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def words_of(texts: Sequence[str]) -> Words:
     """Return a random vector for each word, the same for the same word."""
     rows = [text.lower().rstrip(".?").split() or [""] for text in texts]
     longest = max(map(len, rows))
@@ -26,7 +25,7 @@ def words_of(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
             states[number, position] = torch.randn(
                 SENTENCE, generator=torch.Generator().manual_seed(sum(map(ord, word)))
             )
-    return states, torch.tensor([[int(k < len(row)) for k in range(longest)] for row in rows])
+    return Words(states, torch.tensor([[int(k < len(row)) for k in range(longest)] for row in rows]))
 
 
 def selector_stage(takes: int = 2) -> SelectorStage:
@@ -62,6 +61,20 @@ def test_gates_begin_at_one() -> None:
     gates = stage.gates(["A dog."], stage.bank.codes[0].float(), torch.tensor([1]), 2)
     assert gates.shape == (1, 2, 3, 2)
     assert bool((gates == 1).all())
+
+
+def test_trained_gates_can_be_set_back() -> None:
+    stage = selector_stage()
+    selector = stage.trained.selector
+    torch.nn.init.normal_(selector.gate_word.weight)
+    codes = stage.bank.codes[0].float()
+    words = stage.words(["A dog runs."])
+    before = selector(words, codes)
+    selector.reset_gates()
+    after = selector(words, codes)
+    assert not bool((before.gates == 1).all())
+    assert bool((after.gates == 1).all())
+    assert bool((before.evidence == after.evidence).all())
 
 
 def test_a_clip_of_each_take_is_drawn() -> None:
