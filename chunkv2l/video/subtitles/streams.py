@@ -22,7 +22,7 @@ MAX_LETTERS: Final = 16 << 20
 MAX_CUES: Final = 200_000
 _ENGLISH: Final = frozenset({"en", "eng"})
 _FIELDS: Final = 8  # of a line of ASS before its text
-_DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}")
+_DRAWING = re.compile(r"\\p[1-9]")  # in a block of braces
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,15 @@ def _read_packet(packet: Any) -> str:
         raw = getattr(rectangle, "ass", b"") or b""
         line = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
         text = line.split(",", _FIELDS)[-1] if line.count(",") >= _FIELDS else line
-        if not _DRAWING.search(text):
+        if not _is_drawing(text):
             lines += [one_line(part) for part in re.split(r"\\[Nn]", text)]
     return "\n".join(line for line in lines if line)
+
+
+def _is_drawing(text: str) -> bool:
+    """Return whether a block of braces turns what follows into a drawing: its coordinates are no words."""
+    blocks = (after.partition("}") for after in text.split("{")[1:])
+    return any(end and _DRAWING.search(block) for block, end, _ in blocks)
 
 
 def _clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,13 @@ HEADER = (
 TEXTS = ((1.0, 2.5, "Good morning, all."), (3.0, 4.0, "It is raining."))
 
 
-def write_movie(path: Path, codecs: Sequence[str], languages: Sequence[str] = (), start: float = 0.0) -> Path:
+def write_movie(
+    path: Path,
+    codecs: Sequence[str],
+    languages: Sequence[str] = (),
+    start: float = 0.0,
+    texts: Sequence[tuple[float, float, str]] = TEXTS,
+) -> Path:
     """A movie with a text stream for each codec; the n-th says its number behind each text."""
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream("libx264", rate=5)
@@ -41,7 +48,7 @@ def write_movie(path: Path, codecs: Sequence[str], languages: Sequence[str] = ()
             frame.pts, frame.time_base = round((start + number / 5) * 1000), Fraction(1, 1000)
             container.mux(video.encode(frame))
         container.mux(video.encode())
-        for line, (begin, end, text) in enumerate(TEXTS):
+        for line, (begin, end, text) in enumerate(texts):
             for number, (codec, stream) in enumerate(zip(codecs, streams, strict=True)):
                 container.mux(_packet(codec, stream, line, start + begin, end - begin, f"{text} {number}"))
     return path
@@ -74,6 +81,23 @@ def test_a_text_stream_is_read(tmp_path: Path, suffix: str, codec: str, start: f
     times = [time for cue in cues for time in (cue.start, cue.end)]
     assert times == pytest.approx([time for begin, end, _ in TEXTS for time in (begin, end)], abs=0.01)
     assert len(sha256) == 64 and read_stream(path, stream, []) == (cues, sha256)
+
+
+def test_drawings_are_no_words_however_many_there_are(tmp_path: Path) -> None:
+    """A megabyte of a block without an end took a quarter of an hour."""
+    texts = [
+        (1.0, 1.5, "{\\p1}m 0 0 l 9 9"),
+        (2.0, 2.5, "{\\i1}{\\b1\\p2\\b0}m 0 0 l 9 9"),
+        (3.0, 3.5, "{\\i1}Open \\p1 the door."),
+        (4.0, 4.5, "{" + "\\p1" * 60_000),
+    ]
+    path = write_movie(tmp_path / "movie.mkv", ["ass"], texts=texts)
+    stream = choose_subtitle_stream(path)
+    assert stream is not None
+    started = time.process_time()
+    cues, _ = read_stream(path, stream, [])
+    assert time.process_time() - started < 2.0
+    assert cues[0].start == pytest.approx(3.0, abs=0.01) and cues[0].text == "Open \\p1 the door. 0"
 
 
 def test_english_comes_first(tmp_path: Path) -> None:
