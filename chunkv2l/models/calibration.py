@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from chunkv2l.errors import InputError
 from chunkv2l.files import parse_json
+from chunkv2l.sanitize import is_finite, quoted
+
+MAX_NUMBER: Final = 1e4
+"""Size of a calibration's numbers, at most: with far larger ones, what is computed with them is no longer finite."""
+MIN_SCALE: Final = 1e-4
+"""The least τ and λ."""
+MAX_EXPONENT: Final = 10.0
+"""Size of γ and ε, at most."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Calibration:
         epsilon: ε, how that falls with a statement's tokens: the less is said, the smaller is a right key's cosine.
 
     Raises:
-        InputError: a number that isn't finite, or τ not above 0.
+        InputError: a number that isn't finite or too large, or τ not above 0.
     """
 
     tau: float = 1.0
@@ -41,9 +50,11 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name in ("tau", "gamma", "beta", "key", "epsilon"):
-            _check_finite(name, getattr(self, name))
+            _check_number(name, getattr(self, name))
         if self.tau <= 0:
             raise InputError(f"A calibration's tau must be above 0, not {self.tau!r}.")
+        if self.tau < MIN_SCALE:
+            raise InputError(f"A calibration's tau must be {MIN_SCALE:g} at least, not {self.tau!r}.")
         if not isinstance(self.mu, bool):
             raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
 
@@ -73,7 +84,7 @@ class SelectorCalibration:
         epsilon: ε, how the key's weight falls with a statement's tokens.
 
     Raises:
-        InputError: a number that isn't finite, or λ not above 0.
+        InputError: a number that isn't finite or too large, or λ not above 0.
     """
 
     key: float = 0.0
@@ -83,9 +94,11 @@ class SelectorCalibration:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_finite(field.name, getattr(self, field.name))
+            _check_number(field.name, getattr(self, field.name))
         if self.slots <= 0:
             raise InputError(f"A calibration's slots must be above 0, not {self.slots!r}.")
+        if self.slots < MIN_SCALE:
+            raise InputError(f"A calibration's slots must be {MIN_SCALE:g} at least, not {self.slots!r}.")
 
     @property
     def form(self) -> Calibration:
@@ -106,9 +119,25 @@ class SelectorCalibration:
         return cls(**_values(text, [field.name for field in fields(cls)]))
 
 
-def _check_finite(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"A calibration's {name} must be a finite number, not {value!r}.")
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file that a calibration is from in what is said against it.
+
+    Raises:
+        InputError: what the block raises, with the file's name.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path} has a calibration that can't be used: {quoted(error)}") from None
+
+
+def _check_number(name: str, value: Any) -> None:
+    if not is_finite(value):
+        raise InputError(f"A calibration's {name} must be a finite number, not {quoted(repr(value))}.")
+    most = MAX_EXPONENT if name in ("gamma", "epsilon") else MAX_NUMBER
+    if abs(value) > most:
+        raise InputError(f"A calibration's {name} must be between {-most:g} and {most:g}, not {quoted(repr(value))}.")
 
 
 def _values(text: str, names: Sequence[str]) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from chunkv2l.files import read_text
 from chunkv2l.hypernet.config import HypernetConfig
 from chunkv2l.hypernet.selector import SIZE, Selector
 from chunkv2l.models.assets import weights
-from chunkv2l.models.calibration import SelectorCalibration
+from chunkv2l.models.calibration import SelectorCalibration, naming
 from chunkv2l.sanitize import quoted
 
 SELECTOR: Final = "selector.safetensors"
@@ -75,7 +75,8 @@ def read_calibration(folder: Path) -> SelectorCalibration:
         InputError: a file that isn't one.
     """
     path = folder / SELECTOR_CALIBRATION
-    return SelectorCalibration.from_text(read_text(path)) if path.is_file() else SelectorCalibration()
+    with naming(path):
+        return SelectorCalibration.from_text(read_text(path)) if path.is_file() else SelectorCalibration()
 
 
 def _fill(selector: Selector, state: Mapping[str, Tensor], path: Path) -> Selector:

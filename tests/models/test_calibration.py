@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from chunkv2l.errors import InputError
 from chunkv2l.models import UNFITTED, Calibration, SelectorCalibration
+from chunkv2l.models.calibration import naming
 from chunkv2l.routing.probability import evidence, probabilities
 
 
@@ -36,6 +39,11 @@ def test_unfitted_a_statement_that_tells_nothing_is_as_likely_there_as_not() -> 
         '{"beta": true}',
         '{"mu": 1}',
         '{"key": null}',
+        '{"tau": 1e-300}',
+        '{"gamma": -1e3}',
+        '{"epsilon": 11}',
+        '{"beta": 1e300}',
+        '{"key": 1' + "0" * 400 + "}",
     ],
 )
 def test_bad_ones_are_refused(text: str) -> None:
@@ -64,3 +72,9 @@ def test_a_selectors_calibration_has_the_routers_form() -> None:
 def test_a_selectors_calibration_that_cant_be(text: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         SelectorCalibration.from_text(text)
+
+
+def test_the_file_that_a_bad_one_is_from_is_named(tmp_path: Path) -> None:
+    says = r"^/.*a\.json has a calibration that can't be used: .*tau must be above 0"
+    with pytest.raises(InputError, match=says), naming(tmp_path / "a.json"):
+        Calibration.from_text('{"tau": 0}')

@@ -20,7 +20,7 @@ from chunkv2l.hypernet.keys import SENTENCE, Keys
 from chunkv2l.hypernet.released import MAX_FILE
 from chunkv2l.models.assets import weights
 from chunkv2l.models.assets.cache import known_sha256
-from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration
+from chunkv2l.models.calibration import UNFITTED, Calibration, SelectorCalibration, naming
 from chunkv2l.models.mini import classifier, smollm2
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.connector import MAX_FRAMES, SIZE, Connector
@@ -142,7 +142,8 @@ def load(
         try_in_sandbox(network_path)
     network, keys, calibration = read_hypernet(network_path)
     if hypernet is None and (folder / CALIBRATION).is_file():
-        calibration = Calibration.from_text(read_text(folder / CALIBRATION))
+        with naming(folder / CALIBRATION):
+            calibration = Calibration.from_text(read_text(folder / CALIBRATION))
     frozen = mini_frozen.fetch()
     sentences = None
     if keys is not None:
@@ -306,7 +307,8 @@ def read_hypernet(path: Path) -> tuple[Hypernetwork, Keys | None, Calibration]:
     else:
         state, metadata = weights.read(path)
         network = build_hypernetwork(read_config(path, metadata), _strip_prefix(state, "hypernet."), path)
-        calibration = Calibration.from_text(metadata["calibration"]) if "calibration" in metadata else UNFITTED
+        with naming(path):
+            calibration = Calibration.from_text(metadata["calibration"]) if "calibration" in metadata else UNFITTED
         try:
             keys = _build_keys(_strip_prefix(state, "keys."))
         except InputError as error:
