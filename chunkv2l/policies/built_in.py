@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import networkx as nx
 
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import Node, Weight, groups, members, neighbours, pick_evenly, segments
 from chunkv2l.query.query import Query
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 Policy: TypeAlias = Callable[[nx.DiGraph, Query], Mapping[Node, Weight]]
@@ -46,11 +50,11 @@ def select(graph: nx.DiGraph, query: Query, top_k: int | None = None) -> dict[No
         return dict(route(graph, query) if top_k is None else route(graph, query, top_k))
     selected = query.select(segments(graph))
     share = weighed({node: segment.p for node, segment in selected.items()}, top_k or SELECTED)
-    weights: dict[Node, Weight] = {node: share[node] * selected[node].gates for node in share}
+    weights: dict[Node, Weight] = {node: _gated(share[node], selected[node].gates) for node in share}
     if query.excluded:
         against = query.about(query.excluded).select(segments(graph))
         for node in [node for node in against if node not in share][:MOST_EXCLUDED]:
-            weights[node] = -EXCLUDED_WEIGHT * against[node].p ** WEIGHT_EXPONENT * against[node].gates
+            weights[node] = _gated(-EXCLUDED_WEIGHT * against[node].p ** WEIGHT_EXPONENT, against[node].gates)
     return weights
 
 
@@ -167,6 +171,11 @@ def shares(scores: Mapping[AnyNode, float]) -> dict[AnyNode, float]:
     """Return absolute values divided by their sum; equal shares when all are 0."""
     total = sum(abs(score) for score in scores.values())
     return {node: abs(score) / total if total > 0 else 1.0 / len(scores) for node, score in scores.items()}
+
+
+def _gated(weight: float, gates: NDArray[np.float32]) -> Weight:
+    """Return a segment's weight for each of its rank slots; one for all where every gate is 1."""
+    return weight if bool((gates == 1).all()) else weight * gates
 
 
 def _all_or_best(graph: nx.DiGraph, query: Query, top_k: int | None) -> list[Node]:
