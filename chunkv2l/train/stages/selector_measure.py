@@ -21,7 +21,7 @@ from chunkv2l.train.stages.selector_stage import SelectorStage
 BEST: Final = 8
 """Segments that are composed."""
 KEY_SCALES: Final = (0.0, 8.0, 12.0, 16.0, 20.0, 26.0, 34.0, 44.0)
-"""What the cosine of a key may count beside the selector's evidence."""
+"""Weights that the cosine of a key may have beside the selector's evidence."""
 _ROWS: Final = 64
 
 

@@ -130,7 +130,7 @@ class SelectorStage:
         """Return which clips each statement is compared with, bool [texts, clips]: 2 … all of them."""
         count, device = right.shape[1], right.device
         exponent = torch.rand(len(right), 1, device=device, generator=self.generator)
-        wanted = 2.0 * (count / 2.0) ** exponent  # [texts, 1]
+        number = 2.0 * (count / 2.0) ** exponent  # [texts, 1]
         chance = torch.rand(right.shape, device=device, generator=self.generator)
         if float(torch.rand((), device=device, generator=self.generator)) < self.settings.hard:
             trained_keys = self.stage.trained.keys
@@ -140,7 +140,7 @@ class SelectorStage:
             order = (-(similarity + noise)).argsort(1).argsort(1)
         else:
             order = chance.argsort(1).argsort(1)
-        kept = (order < wanted) & known
+        kept = (order < number) & known
         absent = torch.rand(len(right), 1, device=device, generator=self.generator) < ABSENT
         return torch.where(right, ~absent, kept)
 
