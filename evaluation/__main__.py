@@ -20,6 +20,7 @@ COMMANDS = {
     "demo-movie": "evaluation.movies.demo_movie",
     "detectors": "evaluation.benchmarks.detectors",
     "equivalence": "evaluation.benchmarks.equivalence",
+    "exclusions": "evaluation.benchmarks.exclusions",
     "gpu": "evaluation.benchmarks.gpu",
     "hour-movie": "evaluation.movies.hour_movie",
     "latency": "evaluation.benchmarks.latency",

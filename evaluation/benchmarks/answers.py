@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
+from chunkv2l.models.family import require_family
 from evaluation.common.token_f1 import words
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
+    from chunkv2l.models import Model
     from chunkv2l.models.family import Family
 
 Rule = Literal["mean", "sum", "gain"]
@@ -60,6 +62,12 @@ def nats(
     totals = score(vlm.decoder, prompt, ids, adapter)[0].tolist()
     alone = totals if adapter is bias else score(vlm.decoder, prompt, ids, bias)[0].tolist()
     return [Nats(total, len(own), without) for total, own, without in zip(totals, ids, alone, strict=True)]
+
+
+def nll(model: Model, question: str, references: Sequence[str], adapter: Adapter) -> float:
+    """Return the mean over answers to a question of −log p a token, nats, without the end of turn."""
+    options = nats(require_family(model.vlm), question, references, adapter, adapter)
+    return -sum(option.worth("mean") for option in options) / len(options)
 
 
 def exact(answer: str, references: Sequence[str]) -> bool:

@@ -28,7 +28,6 @@ from chunkv2l.ask import Index
 from chunkv2l.errors import InputError, NothingFound
 from chunkv2l.graph import Node, Weight
 from chunkv2l.models import Model, ModelSpec, load_model
-from chunkv2l.models.family import require_family
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
 from chunkv2l.train.data.questions import Described, scene_row
@@ -132,14 +131,8 @@ def _answer(model: Model, group: Group, adapter: Adapter) -> AnswerScore:
     return AnswerScore(best_f1(text, group.references), _nll(model, group, adapter))
 
 
-def nll(model: Model, question: str, references: Sequence[str], adapter: Adapter) -> float:
-    """Return the mean over answers to a question of −log p a token, nats, without the end of turn."""
-    nats = answers.nats(require_family(model.vlm), question, references, adapter, adapter)
-    return -sum(answer.worth("mean") for answer in nats) / len(nats)
-
-
 def _nll(model: Model, group: Group, adapter: Adapter) -> float:
-    return nll(model, group.question, [group.answer], adapter)
+    return answers.nll(model, group.question, [group.answer], adapter)
 
 
 def controls(index: Index, group: Group, right: int, wrong: int) -> dict[str, AnswerScore]:
@@ -180,7 +173,7 @@ def two_halves(
             captions = images.described[number].captions
             for name, adapter in {**adapters, "bias alone": model.hypernet.bias}.items():
                 text = model.vlm.generate([model.vlm.caption_question], adapter, TOKENS)[0]
-                nats = nll(model, model.vlm.caption_question, captions, adapter)
+                nats = answers.nll(model, model.vlm.caption_question, captions, adapter)
                 scores.setdefault(name, []).append(AnswerScore(best_f1(text, captions), nats))
     return scores
 
@@ -300,21 +293,27 @@ def draw(figures: Mapping[str, Any]) -> Callable[[Figure], None]:
 @click.option("--parts", multiple=True, type=click.IntRange(min=1), help="Numbers of parts; may be repeated.")
 @click.option("--groups", default=32, show_default=True, type=click.IntRange(min=1), help="Questions.")
 @click.option("--clips", default=64, show_default=True, type=click.IntRange(min=0), help="Clips of the two halves.")
+@click.option("--selectors", is_flag=True, help="Compare ways to choose rank slots instead.")
 @policies_or_all_option
 @photograph_options
 def command(
     parts: tuple[int, ...],
     groups: int,
     clips: int,
+    selectors: bool,
     policy_names: tuple[str, ...],
     settings: PhotographSettings,
 ) -> None:
     """Retention against the number of parts, for every policy; the paper's two halves first.
 
     Kept is token-F1 (against the best of the photograph's captions) over the right clip's own, and the gain in NLL of
-    the true answer over the bias alone.
+    the true answer over the bias alone. With --selectors: the gain that segment weights, rank slots' weights and others
+    keep, and how often a caption finds its photograph; of 8, 64 and 256 parts if no --parts are given.
     """
     images = load_images(settings.stem, settings.limit)
+    if selectors:
+        _compare_selectors(images, parts, groups, settings)
+        return
     sizes = sorted(set(parts or PARTS))
     if sizes[-1] < 2:
         raise InputError("--parts needs a number above 1: with one part there is no wrong clip to compare with.")
@@ -341,6 +340,22 @@ def command(
                         scores.setdefault(key, {}).setdefault(policy, []).append(value)
             report()
     click.echo(table_of(figures_of(halves_scores, scores)))
+
+
+def _compare_selectors(images: ImageSet, parts: Sequence[int], groups: int, settings: PhotographSettings) -> None:
+    from evaluation.benchmarks import selectors
+    from evaluation.movies.coded import Coded
+
+    sizes = sorted(set(parts or selectors.SIZES))
+    captioned = sum(bool(image.captions) for image in images.described)
+    if captioned < 2 * sizes[-1]:
+        raise InputError(f"Movies of {sizes[-1]} need {2 * sizes[-1]} photographs with captions, not {captioned}.")
+    encoder = Encoder(load_model(ModelSpec(settings.model, device=settings.device)), settings.cache, settings.seed)
+    coded, table = Coded.of(encoder, images.jpegs), ""
+    for figures in selectors.measure(coded, images.described, sizes, groups, settings.seed):
+        table = selectors.table_of(figures)
+        results.write("selectors", figures, table, out=settings.out, seed=settings.seed)
+    click.echo(table)
 
 
 def _asked(
