@@ -35,7 +35,10 @@ from recipes import (
     two_movies,
 )
 from tests.helpers import media, real_mini, tiny_smolvlm
-from tests.helpers.fake_vlm import fake_model
+from tests.helpers.fake_vlm import LAYERS, fake_model
+from tests.helpers.keyed import unit_keys
+from tests.helpers.selecting import selective
+from tests.helpers.written import random_codes, write_index
 from tests.recipes.conftest import typed
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +80,22 @@ def test_like_this_not_that_as_typed(path: Path) -> None:
     lines = typed(like_this_not_that, path, 1, 0, "--less", 0.3, "--question", QUESTION).splitlines()
     assert lines[0] == QUESTION and lines[1].startswith("  scene 1: ")
     assert lines[2].startswith("  without 0.3 × scene 0: ") and lines[3] == "Most alike:" and len(lines) == 4 + 5
+
+
+# ---- a selector of one's own
+
+
+def test_own_selector(tmp_path: Path) -> None:
+    path = write_index(tmp_path / "movie.idx", random_codes(12), keys=unit_keys(12))
+    with Index(path, selective()) as index:
+        answer = index.ask(QUESTION, policy="recipes/own_selector.py:upper_half", top_k=5)
+        assert answer.route is not None and len(answer.route.weights) == 5
+        selected = {row.node: row.p for row in answer.route.looks[0].candidates}
+        for node, weight in answer.route.weights:
+            weights = np.asarray(weight)
+            assert not weights[: LAYERS // 2].any() and (weights == 0).mean() >= 0.5 and node in list(selected)[:5]
+        adapter = index.compose(dict(answer.route.weights))
+        assert answer.answer == index.model.vlm.generate([QUESTION], adapter)[0].strip()
 
 
 # ---- two movies
@@ -280,7 +299,7 @@ def test_commands_in_readme_and_docstrings_are_the_recipes() -> None:
             words = shlex.split(line, comments=True)
             options = {name for parameter in cli.cli.commands[words[1]].params for name in parameter.opts}
             assert {word for word in words if word.startswith("-")} <= options, line
-    assert seen == {path.stem for path in RECIPES} - {"best_and_next"}
+    assert seen == {path.stem for path in RECIPES} - {"best_and_next", "own_selector"}
 
 
 def test_recipes_explain_themselves() -> None:
