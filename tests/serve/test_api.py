@@ -105,6 +105,13 @@ def test_a_follow_up_asks_the_same_moments(client: httpx2.Client, movie: str) ->
     assert "99" in refused.json()["error"]
 
 
+def test_a_follow_up_takes_weights_of_rank_slots(client: httpx2.Client, movie: str) -> None:
+    number = [{"node": 1, "weight": 0.5}]
+    slots = [{"node": 1, "weight": 0.7, "slots": [[0.5, 0.5], [0.5, 0.5]]}]  # the slots are the weight
+    answers = [client.post(f"{movie}/ask", json={"question": WHAT, "weights": w}).json() for w in (number, slots)]
+    assert answers[0]["answer"] == answers[1]["answer"] != ""
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
@@ -118,6 +125,9 @@ def test_a_follow_up_asks_the_same_moments(client: httpx2.Client, movie: str) ->
         ({"question": WHAT, "top_k": 0}, 422, "top_k"),
         ({"question": WHAT, "weights": []}, 400, "chose no segment"),
         ({"question": WHAT, "weights": [{"node": 0, "weight": "NaN"}]}, 422, "weight"),
+        ({"question": WHAT, "weights": [{"node": 0, "weight": 1, "slots": [[1.0], [1.0, 2.0]]}]}, 422, "every layer"),
+        ({"question": WHAT, "weights": [{"node": 0, "weight": 1, "slots": [[1.0] * 300]}]}, 422, "at most 256"),
+        ({"question": WHAT, "weights": [{"node": 0, "weight": 1, "slots": [[1.0]]}]}, 400, "rank slots of this index"),
         ([WHAT], 422, "valid"),
     ],
 )
