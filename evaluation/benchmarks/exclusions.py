@@ -39,7 +39,7 @@ BOTH: Final = 3
 """Photographs of a movie that show A and B."""
 ALONE: Final = 2
 """Photographs that show A and not B."""
-_LEAST_SEEN: Final = 5
+_LEAST_SHOWN: Final = 5
 """Photographs that show a noun, at least, for it to be asked about."""
 
 
@@ -68,8 +68,8 @@ def make_questions(described: Sequence[Described], count: int, rng: random.Rando
     for i in captioned:
         for noun in described[i].nouns:
             showing.setdefault(noun, set()).add(i)
-    seen = sorted(noun for noun, numbers in showing.items() if len(numbers) >= _LEAST_SEEN)
-    pairs = [(a, b) for a in seen for b in seen if a != b and a not in b and b not in a]
+    usual = sorted(noun for noun, numbers in showing.items() if len(numbers) >= _LEAST_SHOWN)
+    pairs = [(a, b) for a in usual for b in usual if a != b and a not in b and b not in a]
     rng.shuffle(pairs)
     made: list[Exclusion] = []
     uses: Counter[str] = Counter()

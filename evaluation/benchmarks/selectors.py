@@ -152,14 +152,14 @@ def first_of(
             movie = coded.movie(block)
             for right in rng.sample(range(size), min(size, total - number)):
                 text = rng.choice(described[block[right]].captions)
-                for way, p in _found(movie, text, routed=number % TEXTS_A_QUESTION == 0).items():
+                for way, p in _probabilities(movie, text, routed=number % TEXTS_A_QUESTION == 0).items():
                     hits.setdefault(way, []).append(max(p, key=p.__getitem__) == right)
                 number += 1
                 bar.update()
     return {way: Ratio.mean(values) for way, values in hits.items()}
 
 
-def _found(movie: CodedMovie, text: str, routed: bool) -> dict[str, Mapping[Node, float]]:
+def _probabilities(movie: CodedMovie, text: str, routed: bool) -> dict[str, Mapping[Node, float]]:
     count, ways = len(movie.codes), dict[str, Mapping[Node, float]]()
     if movie.router.model.selector is not None:
         selected = movie.scoring(text).select(range(count))
