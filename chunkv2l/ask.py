@@ -555,9 +555,9 @@ class Index:
     def _find_spans(self, asked: _Asked, routed: _Routed) -> tuple[Span, ...]:
         """Return the spans that answer the question, or that the answer's text comes from."""
         relation, weights = asked.parsed.relation, routed.segment_weights
-        if routed.has_slots and routed.scores:  # gates say how, not how likely; a segment may count against the others
-            if asked.wants_moments:
-                return self._rank_moments(routed.scores, routed.scores)
+        if routed.has_slots and routed.scores and asked.wants_moments:  # gates say how, not how likely
+            return self._rank_moments(routed.scores, routed.scores)
+        if routed.has_slots or asked.parsed.excluded:  # a segment may count against the others
             weights = {node: weight for node, weight in weights.items() if weight > 0} or weights
         if asked.wants_moments:
             return self._rank_moments(weights, routed.scores or policies.shares(routed.hits or weights))

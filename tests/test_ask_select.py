@@ -119,17 +119,20 @@ def test_other_questions_score_nothing_either(index: Index, model: FakeModel, qu
         assert all(span.end <= 60.0 for span in answer.spans)
 
 
-def test_what_is_excluded_is_looked_for_too(index: Index) -> None:
+@pytest.mark.parametrize("gated", [True, False])
+def test_what_is_excluded_is_looked_for_too(index: Index, model: FakeModel, gated: bool) -> None:
+    assert model.selector is not None
+    if not gated:
+        model.selector.reset_gates()
     answer = index.ask("What is on the grass, but not in the water?")
     assert answer.route is not None
-    looks = [look.statement for look in answer.route.looks]
-    assert looks == ["On the grass.", "In the water."]
+    assert [look.statement for look in answer.route.looks] == ["On the grass.", "In the water."]
     weights = {node: float(np.mean(weight)) for node, weight in answer.route.weights}
-    assert len(weights) == 10
+    assert len(weights) == 10 and bool(answer.route.slots) == gated
+    if not gated:
+        assert [weight > 0 for weight in weights.values()] == [True] * 8 + [False] * 2
     shown = {node for span in answer.spans for node in span.segments}
-    assert shown == {node for node in list(weights)[:8] if weights[node] > 0} | {
-        node for node in list(weights)[8:] if weights[node] > 0
-    }
+    assert shown == {node for node, weight in weights.items() if weight > 0}  # not where the text didn't come from
 
 
 def test_route_stays_by_name_and_without_a_selector(index: Index, tmp_path: Path, model: FakeModel) -> None:
