@@ -50,6 +50,8 @@ AUTO_BUDGET: Final = "auto"
 """The budget where none is given: `BUDGET` for the router, and no segment scored where a selector compares them."""
 UNSURE_BELOW: Final = 5.5
 """Key evidence below which a generated answer is unsure (docs/measurements.md#unsure-answers)."""
+UNCERTAIN_BELOW: Final = 5.0
+"""Key evidence below which a segment's caption is uncertain (docs/measurements.md#uncertain-captions)."""
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8642

@@ -99,7 +99,8 @@ def show_index(file: IndexFile) -> None:
             times = _show_times(chapter["start"], chapter["end"], decimals)
             lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
         times = _show_times(segment.start, segment.end, decimals)
-        lines.append(f"{segment.id:5}  {times:<19} {segment.caption}{_show_tags(tags[segment.id])}".rstrip())
+        doubt = " (uncertain)" if meta.uncertain and segment.id in meta.uncertain else ""
+        lines.append(f"{segment.id:5}  {times:<19} {segment.caption}{doubt}{_show_tags(tags[segment.id])}".rstrip())
     emit(*lines)
 
 

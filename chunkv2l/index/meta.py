@@ -36,6 +36,8 @@ OPTIONS: Final = {
     "encoding": "--encoding",
 }
 """Recorded settings and the command line's options that give them."""
+UNCERTAIN: Final = "uncertain"
+"""Meta value: the segments whose captions are uncertain, as `pack_numbers` packs them."""
 CHANNELS, LISTENING = "channels", "listening"
 """Meta values: the recognisers whose cues an index holds; how far an unfinished index has been listened to and read."""
 CHANNEL_KEYS: Final = (CHANNELS, LISTENING)
@@ -60,6 +62,7 @@ class Meta:
         segments: how many there are; None while the build isn't complete.
         user_files: those of `USER_FILES` that were named by their paths (the paths aren't stored).
         notes: what the build chose, guessed or dropped: "kind" and "text" of each.
+        uncertain: the segments whose captions their own keys don't support; None where that isn't known.
         extra: all else: the hash of the subtitles, and what later versions record.
     """
 
@@ -71,6 +74,7 @@ class Meta:
     segments: int | None = None
     user_files: tuple[str, ...] = ()
     notes: tuple[Mapping[str, str], ...] = ()
+    uncertain: frozenset[int] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def origin(self) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def _check_meta(values: dict[str, Any]) -> Meta:
     if values["settings"].get("codes") not in CODE_FORMATS:
         raise Malformed("codes of an unknown kind")
     _check_channels(values.get(CHANNELS, {}), values.get(LISTENING, {}))
-    known = {"movie", "model", "identity", "settings", "code_shape", "segments", "own", "notes"}
+    known = {"movie", "model", "identity", "settings", "code_shape", "segments", "own", "notes", UNCERTAIN}
     return Meta(
         movie=_check_movie(values["movie"]),
         model=values["model"],
@@ -220,6 +224,7 @@ def _check_meta(values: dict[str, Any]) -> Meta:
         segments=segments,
         user_files=tuple(user_files),
         notes=_check_notes(values.get("notes", [])),
+        uncertain=_check_uncertain(values.get(UNCERTAIN), segments or 0),
         extra={key: value for key, value in values.items() if key not in known},
     )
 
@@ -265,6 +270,28 @@ def _check_notes(notes: object) -> tuple[Mapping[str, str], ...]:
         if not (is_note and all(isinstance(text, str) for text in note.values())):
             raise Malformed("a note of the build without a kind or a text")
     return tuple(notes)
+
+
+def pack_numbers(numbers: Iterable[int]) -> str:
+    """Return a set of segments' numbers as a text in hex: bit i of its value is segment i's; "" for none.
+
+    >>> pack_numbers([0, 5]), pack_numbers([])
+    ('21', '')
+    """
+    value = sum(1 << number for number in set(numbers))
+    return f"{value:x}" if value else ""
+
+
+def _check_uncertain(text: object, segments: int) -> frozenset[int] | None:
+    """Return the numbers that `pack_numbers` packed, all below `segments`; None where there is no such value."""
+    if text is None:
+        return None
+    if not (isinstance(text, str) and re.fullmatch(r"([1-9a-f][0-9a-f]*)?", text) and len(text) <= -(-segments // 4)):
+        raise Malformed("uncertain captions of segments that aren't there")
+    value = int(text or "0", 16)
+    if value >> segments:
+        raise Malformed("uncertain captions of segments that aren't there")
+    return frozenset(number for number, bit in enumerate(reversed(f"{value:b}")) if bit == "1")
 
 
 def _is_sound(value: object, depth: int = 0) -> bool:

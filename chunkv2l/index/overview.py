@@ -10,7 +10,10 @@ from chunkv2l.index.file import IndexFile
 
 
 def index_json(file: IndexFile) -> dict[str, Any]:
-    """Return an index as `show --json` prints it; segments have "tags" where a classifier has named any."""
+    """Return an index as `show --json` prints it; segments have "tags" where a classifier has named any.
+
+    Where the model has keys, "uncertain" says of each caption whether the segment's own key doesn't support it.
+    """
     meta, tags = file.meta, file.tags()
     has_tags = any(tags)
     return {
@@ -24,6 +27,7 @@ def index_json(file: IndexFile) -> dict[str, Any]:
         "segments": [
             {
                 **{"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech},
+                **({} if meta.uncertain is None else {"uncertain": s.id in meta.uncertain}),
                 **({"tags": [asdict(tag) for tag in tags[s.id]]} if has_tags else {}),
             }
             for s in file.segments

@@ -25,7 +25,7 @@ from chunkv2l.index.cue_rows import check_cues, write_words
 from chunkv2l.index.database import check_part_files
 from chunkv2l.index.digests import KEY, extend_digest
 from chunkv2l.index.file import IndexFile
-from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING, MAX_NOTES
+from chunkv2l.index.meta import CHANNEL_KEYS, LISTENING, MAX_NOTES, UNCERTAIN, pack_numbers
 from chunkv2l.index.resume import check_part
 from chunkv2l.index.schema import APPLICATION_ID, PAGE_SIZE, SCHEMA_VERSION, Malformed, apply_migrations, part_path
 from chunkv2l.index.validation import check_schema
@@ -213,6 +213,10 @@ class Writer:
         """Return (start, end) of the segments stored so far, in order."""
         return self._connection.execute("SELECT start, end FROM segments ORDER BY id").fetchall()
 
+    def stored_captions(self) -> list[tuple[str, bytes | None]]:
+        """Return (caption, key) of the segments stored so far, in order; the key as it is stored."""
+        return self._connection.execute("SELECT caption, key FROM segments ORDER BY id").fetchall()
+
     def stored_speech(self) -> list[str]:
         """Return the speech of the segments stored so far, in order."""
         return [speech for (speech,) in self._connection.execute("SELECT speech FROM segments ORDER BY id")]
@@ -343,12 +347,18 @@ class Writer:
             connection.executemany("INSERT INTO chapters VALUES (?, ?, ?, ?)", rows)
             _extend_digests(connection, "chapters", rows, anew=first == 0)
 
-    def finish(self, similar: Sequence[tuple[int, int, float]] = (), notes: Sequence[Mapping[str, str]] = ()) -> None:
+    def finish(
+        self,
+        similar: Sequence[tuple[int, int, float]] = (),
+        notes: Sequence[Mapping[str, str]] = (),
+        uncertain: Sequence[int] | None = None,
+    ) -> None:
         """Fill the full-text index, record that the index is complete, read it back, and give it its name.
 
         Args:
             similar: pairs of similar segments: (a, b, cosine), a < b.
             notes: what the build chose, guessed or dropped: "kind" and "text" of each.
+            uncertain: the segments whose captions are uncertain; None where that isn't known.
 
         Raises:
             ChunkV2LError: the disk is full, what was written isn't what is read, or the file can't be renamed.
@@ -359,7 +369,8 @@ class Writer:
             connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
             count = connection.execute("SELECT count(*) FROM segments").fetchone()[0]
             values = {"segments": count, **({"notes": list(notes)} if notes else {})}
-            connection.execute("DELETE FROM meta WHERE key IN ('notes', ?, ?)", (KEY, LISTENING))
+            values |= {} if uncertain is None else {UNCERTAIN: pack_numbers(uncertain)}
+            connection.execute("DELETE FROM meta WHERE key IN ('notes', ?, ?, ?)", (UNCERTAIN, KEY, LISTENING))
             for key, value in values.items():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, canonical_json(value)))
         self.publish()

@@ -34,6 +34,7 @@ from chunkv2l.indexing.provenance import describe, differences
 from chunkv2l.indexing.segments import SegmentBatch
 from chunkv2l.indexing.sentences import store_sentences
 from chunkv2l.indexing.settings import BuildSettings
+from chunkv2l.indexing.uncertain import find_uncertain
 from chunkv2l.models import ModelSpec
 from chunkv2l.sanitize import plural, quoted
 from chunkv2l.timecode import clock
@@ -134,7 +135,8 @@ def build(
                 if similar is None:
                     writer.publish()
                 else:
-                    writer.finish(similar, [asdict(note) for note in _sort_notes(notes)])
+                    uncertain = find_uncertain(model, writer.stored_captions())
+                    writer.finish(similar, [asdict(note) for note in _sort_notes(notes)], uncertain)
         return run.report(out, described, _sort_notes(notes))
 
 

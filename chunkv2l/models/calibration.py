@@ -21,6 +21,17 @@ MAX_EXPONENT: Final = 10.0
 """Size of γ and ε, at most."""
 
 
+def key_evidence(cosine: Any, tokens: Any, key: Any, epsilon: Any) -> Any:
+    """Return κ · T^−ε · key_i: what a key's cosine adds to z; of numbers, or of tensors that broadcast.
+
+    Args:
+        cosine: key_i.
+        tokens: T.
+        key, epsilon: κ and ε of a calibration.
+    """
+    return key * tokens**-epsilon * cosine
+
+
 @dataclass(frozen=True)
 class Calibration:
     """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i; see

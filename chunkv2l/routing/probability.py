@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar, overload
 
 from chunkv2l.graph import Node
+from chunkv2l.models.calibration import key_evidence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,7 +129,8 @@ def evidence(
         tokens: T.
     """
     scale = calibration.tau * tokens**calibration.gamma
-    return nats / scale + calibration.key * tokens**-calibration.epsilon * key
+    z: float | Tensor = nats / scale + key_evidence(key, tokens, calibration.key, calibration.epsilon)
+    return z
 
 
 def relative_maxima(

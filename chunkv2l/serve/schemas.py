@@ -109,13 +109,14 @@ class AnswerJson(BaseModel):
 
 
 class SegmentJson(BaseModel):
-    """A segment: its times in seconds, its caption, and what is said in it."""
+    """A segment: its times in seconds, its caption, whether that is uncertain, and what is said in it."""
 
     id: int
     start: float
     end: float
     caption: str
     speech: str
+    uncertain: bool = False
 
 
 class MovieSummary(BaseModel):

@@ -75,6 +75,7 @@ def write_index(
     subtitles: Sequence[tuple[float, float, str]] = (),
     cues: Sequence[ChannelCue] = (),
     encoder: Callable[[Sequence[Sentence]], Tensor] | None = None,
+    uncertain: Sequence[int] | None = None,
 ) -> Path:
     """An index of segments of `seconds`, one for each caption; `finish=False` leaves its .part.
 
@@ -111,7 +112,7 @@ def write_index(
             0, [NewChapter(*run, packing.to_bytes(code, kind)) for run, code in zip(chapters, own, strict=True)]
         )
         if finish:
-            writer.finish(similar)
+            writer.finish(similar, uncertain=uncertain)
     return path
 
 

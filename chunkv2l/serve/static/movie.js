@@ -165,7 +165,7 @@ function listSegments(first) {
         make("img", { src: `${address}/thumbnail/${segment.id}`, alt: "", loading: "lazy" }),
         begins.has(segment.id) ? make("span.badge", {}, begins.get(segment.id)) : null,
         make("span.time", {}, interval(segment)),
-        make("span.caption", {}, segment.caption),
+        make("span.caption", {}, segment.uncertain ? `${segment.caption} (uncertain)` : segment.caption),
         segment.speech ? make("span.caption.quiet", {}, `“${segment.speech.length > 140 ? `${segment.speech.slice(0, 138)} …` : segment.speech}”`) : null,
       ),
     ),
