@@ -19,7 +19,7 @@ MIN_COSINE: Final = 1e-6
 """Cosine of the least similar pair: a build rounds to six decimals and stores those above 0."""
 MAX_SCORE: Final = 1e6
 """Largest mean score, in nats."""
-MAX_TAGS: Final = 16
+MAX_TAGS: Final = 8
 """Tags of a segment, at most."""
 MAX_TAG: Final = 64
 """Characters of a tag's name, at most."""

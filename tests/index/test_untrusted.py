@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
+from chunkv2l.index.rows import MAX_TAGS
 from chunkv2l.index.schema import APPLICATION_ID, SCHEMA_VERSION
 from chunkv2l.index.verify import verify
 from tests.helpers.indexes import jpeg, write_index
@@ -459,7 +460,7 @@ def test_malformed_tags(tmp_path: Path, row: tuple[Any, ...], words: str) -> Non
 
 
 def test_more_tags_than_a_build_makes(path: Path) -> None:
-    change(path, *[("INSERT INTO tags VALUES (?, 0, ?, 0.01)", (i, f"name {i}")) for i in range(17)])
+    change(path, *[("INSERT INTO tags VALUES (?, 0, ?, 0.01)", (i, f"name {i}")) for i in range(MAX_TAGS + 1)])
     assert "more tags than there can be" in refusal(path)
 
 
