@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from chunkv2l.adapter.algebra import Adapter
 from chunkv2l.answer.explain import explain_answer
 from chunkv2l.ask import Index
 from chunkv2l.errors import InputError
+from chunkv2l.export import export_adapters
 from chunkv2l.graph import segments
 from chunkv2l.hypernet.selector import Selection, Selector, Words
 from chunkv2l.query.query import Query
@@ -170,3 +173,11 @@ def test_the_fake_models_selector_has_the_interface() -> None:
     assert isinstance(selection, Selection) and selection.evidence.shape == (2, 4)
     assert selection.gates.shape == (2, 4, LAYERS, RANK) and bool((selection.gates < 0).any())
     assert fake_model().selector is None
+
+
+def test_slots_are_exported_as_they_are_composed(index: Index, tmp_path: Path) -> None:
+    (written,) = export_adapters(index, tmp_path / "out", policy="select", question=WHAT, top_k=2)
+    adapter, loaded = index.compose(written.weights), Adapter.from_pretrained(written.folder)
+    torch.testing.assert_close(loaded.scaling * loaded.B.mT @ loaded.A, adapter.scaling * adapter.B.mT @ adapter.A)
+    (entry,) = json.loads((tmp_path / "out" / "adapters.json").read_text())
+    assert entry["rank"] == 3 * RANK and np.array(list(entry["weights"].values())).shape == (2, LAYERS, RANK)
