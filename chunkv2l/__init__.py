@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chunkv2l.ask import Index
     from chunkv2l.ask import open_index as open
     from chunkv2l.indexing.build import build
+    from chunkv2l.library.library import Library
     from chunkv2l.video.detectors import Segment
 
 if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
@@ -37,13 +38,14 @@ if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # OpenMP reads it once, when torch is loaded
 
-__all__ = ["Adapter", "Answer", "Index", "Segment", "build", "open", "policies"]
+__all__ = ["Adapter", "Answer", "Index", "Library", "Segment", "build", "open", "policies"]
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "Adapter": ("adapter.algebra", "Adapter"),
     "Answer": ("answer.answer", "Answer"),
     "Index": ("ask", "Index"),
+    "Library": ("library.library", "Library"),
     "Segment": ("video.detectors", "Segment"),
     "build": ("indexing.build", "build"),
     "open": ("ask", "open_index"),

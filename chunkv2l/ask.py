@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import networkx as nx
 
@@ -31,10 +31,10 @@ from chunkv2l.answer.channels import (
 )
 from chunkv2l.answer.from_index import answer_from_index, describe_unread
 from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
-from chunkv2l.channels.cues import Channel
+from chunkv2l.channels.cues import Channel, Sentence
 from chunkv2l.defaults import AUTO_BUDGET, MODELS
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import INSTANT, Node, Weight, first_and_last, segment_graph, share_among_segments
+from chunkv2l.graph import INSTANT, Node, Weight, first_and_last, share_among_segments
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from chunkv2l.adapter.algebra import Adapter
     from chunkv2l.index.file import IndexFile
+    from chunkv2l.index.meta import Meta
     from chunkv2l.index.rows import SegmentRow
     from chunkv2l.models import Model
     from chunkv2l.routing.router import Router
@@ -136,101 +137,71 @@ class _Routed:
         return any(scoring.compared for scoring in self.scorings)
 
 
-class Index:
-    """An index, opened to be asked. Close it, or use it as a context manager.
+class Source(Protocol):
+    """Reads what `Asker` needs: an index, or the indexes of several movies joined."""
 
-        with chunkv2l.open("movie.idx") as index:
-            print(index.ask("When does a dog catch the ball?").answer)
+    @property
+    def meta(self) -> Meta: ...
 
-    The model is loaded when it is first needed, once; hand one in to share it among indexes. Threads may share an
-    index, or a model: they take turns where they must.
+    @property
+    def segments(self) -> Sequence[SegmentRow]: ...
+
+    def __len__(self) -> int: ...
+
+    def codes(self, nodes: Sequence[Node]) -> Tensor: ...
+
+    def keys(self) -> Tensor | None: ...
+
+    def graph(self) -> nx.DiGraph: ...
+
+    def sentences(self) -> tuple[Sentence, ...]: ...
+
+    def sentence_vectors(self) -> Tensor | None: ...
+
+    def search(self, text: str, limit: int = 32, within: tuple[int, int] | None = None) -> list[tuple[int, float]]: ...
+
+
+class Asker:
+    """Answers questions about the segments of a source: of an index (`Index`), or of several (`library.joined`).
+
+    Attributes:
+        file: what is read.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        model: Model | str | None = None,
-        *,
-        hypernet: str | None = None,
-        device: str = "auto",
-    ) -> None:
+    def __init__(self, file: IndexFile | Source, model: Model | None = None, opening_s: float = 0.0) -> None:
         """
         Args:
-            model: a loaded model, or a name as `build --model` takes it; None for the one that built the index.
-            hypernet: as in `build --hypernet`; only where `model` isn't loaded yet.
-            device: "auto", "cpu", "cuda" …; likewise.
-
-        Raises:
-            InputError: no index, not finished, damaged, or built with another model than the one handed in.
+            model: None where `model` is overridden.
+            opening_s: seconds that opening and loading took, which the first answer reports.
         """
-        started = perf_counter()
-
-        from chunkv2l.index.file import IndexFile
-
         self._lock = RLock()
-        self._model: Model | None = None
+        self._model = model
         self._router: Router | None = None
-        self.file: IndexFile = IndexFile(path)
-        self._spec = ModelSpec(model if isinstance(model, str) else None, hypernet, device)
-        if model is not None and not isinstance(model, str):
-            try:
-                self.file.require_identity(model.identity)
-            except BaseException:
-                self.close()
-                raise
-            self._model = model
-        self._unreported_s = perf_counter() - started
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.file.close()
-
-    def __enter__(self) -> Index:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return len(self.segments)
-
-    def __repr__(self) -> str:
-        return f"<chunkv2l.Index {str(self.file.path)!r}: {plural(len(self), 'segment')}, model {self.file.meta.model}>"
+        self._file = file
+        self._unreported_s = opening_s
 
     @property
-    def path(self) -> Path:
-        """The index file."""
-        return self.file.path
+    def segments(self) -> Sequence[SegmentRow]:
+        """The segments by their numbers."""
+        return self._file.segments
 
     @property
-    def segments(self) -> tuple[SegmentRow, ...]:
-        """The movie's segments in order: `start`, `end` (seconds), `caption`."""
-        return self.file.segments
+    def model(self) -> Model:
+        """The frozen model and hypernetwork that the codes belong to."""
+        assert self._model is not None
+        return self._model
 
     @cached_property
     def graph(self) -> nx.DiGraph:
         """The segment graph, frozen; see `chunkv2l.graph`."""
-        return segment_graph(self.segments, self.file.similar(), self.file.chapters())
+        return self._file.graph()
 
-    @property
-    def model(self) -> Model:
-        """The frozen model and hypernetwork that the codes belong to.
+    def population(self, graph: nx.DiGraph) -> int | None:
+        """Return N, by which a question about a part of the graph shares out probabilities; None for its segments."""
+        return None
 
-        Raises:
-            InputError: it can't be had, or isn't the one that built the index (the sentence has the rebuild command).
-        """
-        with self._lock:
-            if self._model is None:
-                from chunkv2l.models import load_model
-
-                started = perf_counter()
-                self._check_user_files()
-                spec = self._spec
-                model = load_model(replace(spec, name=spec.name or self.file.meta.model))
-                self.file.require_identity(model.identity, spec.name, spec.hypernet)
-                self._model = model
-                self._unreported_s += perf_counter() - started
-            return self._model
+    def __len__(self) -> int:
+        return len(self._file)
 
     @cached_property
     def _codes(self) -> Callable[[Sequence[Node]], Tensor]:
@@ -238,7 +209,7 @@ class Index:
         from chunkv2l.routing.code_cache import CodeCache
 
         device = self.model.vlm.device
-        return self.file.codes if device.type == "cpu" else CodeCache(self.file.codes, len(self), device)
+        return self._file.codes if device.type == "cpu" else CodeCache(self._file.codes, len(self), device)
 
     @property
     def router(self) -> Router:
@@ -251,7 +222,7 @@ class Index:
                     self.model,
                     self._codes,
                     [segment.mu for segment in self.segments],
-                    self.file.keys,
+                    self._file.keys,
                 )
             return self._router
 
@@ -332,7 +303,7 @@ class Index:
             spans,
             not_there,
             asked.policy_name,
-            self.file.meta.model,
+            self._file.meta.model,
             timing,
             route=route,
             notes=asked.notes,
@@ -375,14 +346,14 @@ class Index:
         total_s = load_s + perf_counter() - started
         timing = Timing(load_s, 0.0, composed_at - started, first_token_at - started, total_s)
         route = Route(None, None, None, (), tuple(checked.items()), tuple(timer.seconds.items()))
-        model = self.file.meta.model
+        model = self._file.meta.model
         return Answer(text, said, spans, None, FOLLOW_UP, model, timing, route=route, prompt=text)
 
     def _answer_known(self, asked: _Asked, text: str, spans: tuple[Span, ...]) -> Answer:
         """Return an answer that the index gave, without a model."""
         route = Route(asked.parsed.relation, asked.within, asked.limits.scored, looks=(), weights=(), seconds=())
         timing = Timing(load_s=0.0, route_s=0.0, compose_s=0.0, first_token_s=0.0, total_s=0.0)
-        model = self.file.meta.model
+        model = self._file.meta.model
         return Answer(asked.text, text, spans, None, "index", model, timing, route=route, notes=asked.notes)
 
     @cached_property
@@ -390,7 +361,7 @@ class Index:
         """Search over what is said and written."""
         from chunkv2l.routing.sentence_search import SentenceSearch
 
-        return SentenceSearch(self.file.sentences(), self.file.sentence_vectors, self.model.sentences)
+        return SentenceSearch(self._file.sentences(), self._file.sentence_vectors, self.model.sentences)
 
     def _answer_from_channel(
         self, asked: _Asked, request: ChannelRequest, progress: Callable[[PartialAnswer], None] | None
@@ -422,7 +393,7 @@ class Index:
             spans,
             scores.not_there,
             request.channel,
-            self.file.meta.model,
+            self._file.meta.model,
             timing,
             route=route,
             notes=asked.notes,
@@ -470,7 +441,7 @@ class Index:
         notes = describe_unread(parsed.unread, within is not None)
         notes += describe_swap(parsed.relation, within, self.segments[-1].end)
         request = read_channel(parsed) if policy is None else None
-        channels = {sentence.channel for sentence in self.file.sentences()}
+        channels = {sentence.channel for sentence in self._file.sentences()}
         if request is not None and request.channel not in channels:
             if not any(segment.speech for segment in self.segments):
                 notes = (*notes, describe_lacking(request.channel))
@@ -498,7 +469,7 @@ class Index:
         return any(
             sentence.channel == channel
             and (within is None or (sentence.start < max(within[1], within[0] + INSTANT) and sentence.end > within[0]))
-            for sentence in self.file.sentences()
+            for sentence in self._file.sentences()
         )
 
     def _route(self, asked: _Asked, timer: StepTimer) -> _Routed:
@@ -515,6 +486,7 @@ class Index:
             asked.graph,
             excluded=parsed.excluded,
             timer=timer,
+            population=self.population(asked.graph),
         )
         with timer("policy"):
             query = scoring.query(asked.text, parsed.kind, parsed.relation)
@@ -544,7 +516,7 @@ class Index:
     @property
     def _slots(self) -> tuple[int, int]:
         """(L, r) of the index's codes."""
-        return self.file.meta.code_shape[:2]
+        return self._file.meta.code_shape[:2]
 
     def _count_slots(self, routed: _Routed) -> tuple[tuple[Node, tuple[int, ...]], ...]:
         """Return how many rank slots of each node are composed, by layer; nothing where weights are numbers."""
@@ -582,11 +554,11 @@ class Index:
         words = spoken(parsed.statement) if parsed.kind in ("when", "statement") else ""
         if not words or not any(segment.speech for segment in self.segments):
             return ""
-        return words if self.file.search(words, within=first_and_last(graph)) else ""
+        return words if self._file.search(words, within=first_and_last(graph)) else ""
 
     def _search(self, asked: _Asked, statement: str) -> list[tuple[int, float]]:
         """Search captions and subtitles of the part asked about: for the words said, where the question names some."""
-        return self.file.search(asked.said or statement, within=first_and_last(asked.graph))
+        return self._file.search(asked.said or statement, within=first_and_last(asked.graph))
 
     def _generate(
         self,
@@ -631,6 +603,108 @@ class Index:
         checked = policies.check("given", weights, self.graph, self._slots)
         return compose(self.model.hypernet, self._codes, checked)
 
+    def _load(self) -> float:
+        """Load the model; return the seconds of opening and loading that no answer has reported yet."""
+        with self._lock:
+            _ = self.model
+            seconds, self._unreported_s = self._unreported_s, 0.0
+            return seconds
+
+
+class Index(Asker):
+    """An index, opened to be asked. Close it, or use it as a context manager.
+
+        with chunkv2l.open("movie.idx") as index:
+            print(index.ask("When does a dog catch the ball?").answer)
+
+    The model is loaded when it is first needed, once; hand one in to share it among indexes. Threads may share an
+    index, or a model: they take turns where they must.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: Model | str | None = None,
+        *,
+        hypernet: str | None = None,
+        device: str = "auto",
+    ) -> None:
+        """
+        Args:
+            model: a loaded model, or a name as `build --model` takes it; None for the one that built the index.
+            hypernet: as in `build --hypernet`; only where `model` isn't loaded yet.
+            device: "auto", "cpu", "cuda" …; likewise.
+
+        Raises:
+            InputError: no index, not finished, damaged, or built with another model than the one handed in.
+        """
+        started = perf_counter()
+
+        from chunkv2l.index.file import IndexFile
+
+        self.file = IndexFile(path)
+        super().__init__(self.file)
+        self._spec = ModelSpec(model if isinstance(model, str) else None, hypernet, device)
+        if model is not None and not isinstance(model, str):
+            try:
+                self.file.require_identity(model.identity)
+            except BaseException:
+                self.close()
+                raise
+            self._model = model
+        self._unreported_s = perf_counter() - started
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __repr__(self) -> str:
+        return f"<chunkv2l.Index {str(self.file.path)!r}: {plural(len(self), 'segment')}, model {self.file.meta.model}>"
+
+    @property
+    def path(self) -> Path:
+        """The index file."""
+        return self.file.path
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model that built the index."""
+        return self.file.meta.model
+
+    @property
+    def segments(self) -> tuple[SegmentRow, ...]:
+        """The movie's segments in order: `start`, `end` (seconds), `caption`."""
+        return self.file.segments
+
+    @property
+    def model(self) -> Model:
+        """The frozen model and hypernetwork that the codes belong to.
+
+        Raises:
+            InputError: it can't be had, or isn't the one that built the index (the sentence has the rebuild command).
+        """
+        with self._lock:
+            if self._model is None:
+                from chunkv2l.models import load_model
+
+                started = perf_counter()
+                self._check_user_files()
+                spec = self._spec
+                model = load_model(replace(spec, name=spec.name or self.file.meta.model))
+                self.file.require_identity(model.identity, spec.name, spec.hypernet)
+                self._model = model
+                self._unreported_s += perf_counter() - started
+            return self._model
+
     def _check_user_files(self) -> None:
         """Raise InputError if the index was built with a model or a file that only the user may name.
 
@@ -649,13 +723,6 @@ class Index:
                 f"{self.path} was built with a model or files that chunkv2l doesn't load by itself: if you trust them, "
                 f"add {' and '.join(options)}."
             )
-
-    def _load(self) -> float:
-        """Load the model; return the seconds of opening and loading that no answer has reported yet."""
-        with self._lock:
-            _ = self.model
-            seconds, self._unreported_s = self._unreported_s, 0.0
-            return seconds
 
 
 def open_index(

@@ -8,6 +8,9 @@ relations between the same two nodes don't hide each other; `neighbours(graph, n
     similar  segment ↔ segment that looks like it, both directions; cosine of their codes (`indexing.chapters`)
     part_of  segment → its chapter; 1.0
 
+The graph of a library joins those of several movies: each node has a `movie`, `next` never leads to another movie, and
+numbers leave a gap between movies, so that segments with adjacent numbers are neighbours.
+
 Chapters at the same *place* look alike: `place` of a chapter node is a number that they share, counted from 0 in order
 of first appearance. An index that was built before there were chapters gives a graph of segments and `next` only.
 """
@@ -94,6 +97,44 @@ def segment_graph(
     return nx.freeze(graph)
 
 
+def join_graphs(graphs: Iterable[tuple[str, int, nx.DiGraph]]) -> nx.DiGraph:
+    """Return one graph of several movies', frozen: no edge leads from one movie to another.
+
+    Args:
+        graphs: (movie, number of its first segment in the joined graph, its graph), in order. Chapters and places are
+            numbered on.
+    """
+    import networkx as nx
+
+    joined = nx.DiGraph()
+    chapters = first_place = 0
+    for movie, first, graph in graphs:
+        names = {group: f"g{chapters + k}" for k, group in enumerate(groups(graph))}
+        new: dict[Node, Node] = {node: first + node for node in segments(graph)} | {**names}
+        for node, data in graph.nodes(data=True):
+            moved = {key: first + data[key] for key in ("first", "last") if key in data}
+            if "place" in data:
+                moved["place"] = first_place + data["place"]
+            joined.add_node(new[node], **{**data, **moved, "movie": movie})
+        joined.add_edges_from((new[a], new[b], dict(data)) for a, b, data in graph.edges(data=True))
+        chapters += len(names)
+        first_place += 1 + max((graph.nodes[group]["place"] for group in names), default=-1)
+    return nx.freeze(joined)
+
+
+def movie_of(segment: object) -> str:
+    """Return the name of the movie that a segment belongs to; "" outside of a library."""
+    return str(getattr(segment, "movie", ""))
+
+
+def movies(graph: nx.DiGraph) -> dict[str, list[int]]:
+    """Return the segments of each movie, in order; {"": all} outside of a library."""
+    by_movie: dict[str, list[int]] = {}
+    for node in segments(graph):
+        by_movie.setdefault(graph.nodes[node].get("movie", ""), []).append(node)
+    return by_movie
+
+
 def places(chapters: Sequence[tuple[int, int]], similar: Iterable[tuple[int, int, float]]) -> list[int]:
     """Return the number of each chapter's place, counted in order of first appearance: those that share one look alike.
 
@@ -169,14 +210,26 @@ def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
 
     Where start and end are one time, that is the segment that it falls into.
     """
-    inside = [
-        node
-        for node, data in graph.nodes(data=True)
-        if isinstance(node, int) and data["start"] < max(end, start + INSTANT) and data["end"] > start
-    ]
-    chosen = set(inside or [max(node for node in graph if isinstance(node, int))])  # at the movie's very end
+    return select_intervals(graph, dict.fromkeys(movies(graph), (start, end)))
+
+
+def select_intervals(graph: nx.DiGraph, intervals: Mapping[str, tuple[float, float]]) -> nx.DiGraph:
+    """Return of each movie what `select_interval` does, by an interval of its own; frozen.
+
+    Args:
+        intervals: by movie ("" outside of a library); nothing of the others is returned.
+    """
+    chosen: set[Node] = set()
+    by_movie = movies(graph)
+    for movie, (start, end) in intervals.items():
+        inside = [
+            node
+            for node in by_movie[movie]
+            if graph.nodes[node]["start"] < max(end, start + INSTANT) and graph.nodes[node]["end"] > start
+        ]
+        chosen.update(inside or by_movie[movie][-1:])  # at the movie's very end
     groups = [node for node in graph if isinstance(node, str) and chosen.issuperset(members(graph, node))]
-    return graph.subgraph([*sorted(chosen), *groups])
+    return graph.subgraph([*sorted(chosen, key=int), *groups])
 
 
 def share_among_segments(graph: nx.DiGraph, weights: Mapping[Node, Weight]) -> dict[int, float]:

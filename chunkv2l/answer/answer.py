@@ -9,7 +9,6 @@ from typing import Any, Literal
 from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
 from chunkv2l.channels.cues import Channel
-from chunkv2l.timecode import between
 
 __all__ = ["Answer", "PartialAnswer", "Route", "Timing", "describe_count", "describe_moment"]
 
@@ -35,12 +34,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Quote:
-    """A sentence as it is said or written, [start, end) seconds, and the channel that it comes from."""
+    """A sentence as it is said or written, [start, end) seconds, its channel, and in a library its movie."""
 
     start: float
     end: float
     text: str
     channel: Channel
+    movie: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the quote as JSON has it; "movie" is there only in a library."""
+        return {key: value for key, value in asdict(self).items() if value or key != "movie"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Answer:
         if self.within is not None:
             values["within"] = list(self.within)
         if self.quotes:
-            values["quotes"] = [asdict(quote) for quote in self.quotes]
+            values["quotes"] = [quote.to_json() for quote in self.quotes]
         if self.text_tokens:
             values["text_tokens"] = self.text_tokens
         if self.notes:
@@ -134,7 +138,7 @@ def describe_moment(span: Span, not_there: float | None, within: bool = False) -
     """
     if not_there is not None and not_there > span.score:
         return f"{_say_absent(span, within)}."
-    words = between(span)
+    words = span.describe()
     return f"{words[0].upper()}{words[1:]}."
 
 
@@ -147,11 +151,12 @@ def describe_count(spans: Sequence[Span], not_there: float | None, within: bool 
     if not_there is not None and not_there > 0.5:
         absent = _say_absent(spans[0], within)
         return f"0 times: {absent[:1].lower()}{absent[1:]}."
-    times = [between(span) for span in sorted(spans, key=lambda span: span.start)]
+    times = [span.describe() for span in sorted(spans, key=lambda span: (span.movie, span.start))]
     listed = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
     return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {listed}."
 
 
 def _say_absent(span: Span, within: bool) -> str:
-    part, there = ("that part of this video", " there") if within else ("this video", "")
-    return f"It seems not to be in {part}; the likeliest moment{there} is {between(span)}"
+    whole = "any of these videos" if span.movie else "this video"
+    part, there = (f"that part of {whole}", " there") if within else (whole, "")
+    return f"It seems not to be in {part}; the likeliest moment{there} is {span.describe()}"

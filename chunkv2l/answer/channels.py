@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from chunkv2l.answer.answer import Quote
 from chunkv2l.answer.spans import Span
 from chunkv2l.channels.cues import Channel, Sentence
+from chunkv2l.graph import movie_of
 from chunkv2l.sanitize import shorten
 from chunkv2l.timecode import Timed, between
 
@@ -49,9 +50,11 @@ def spans_of(scores: ChannelScores, segments: Sequence[Timed], share: float = 1.
 
 def _to_span(sentence: Sentence, p: float, segments: Sequence[Timed]) -> Span:
     numbers = tuple(
-        i for i, segment in enumerate(segments) if segment.start < sentence.end and segment.end > sentence.start
+        i
+        for i, segment in enumerate(segments)
+        if segment.start < sentence.end and segment.end > sentence.start and movie_of(segment) == sentence.movie
     )
-    return Span(sentence.start, sentence.end, p, numbers, (sentence.channel,), sentence.text)
+    return Span(sentence.start, sentence.end, p, numbers, (sentence.channel,), sentence.text, sentence.movie)
 
 
 def merge_channels(
@@ -87,7 +90,8 @@ def merge_channels(
 
 def _lies_in(span: Span, other: Span) -> bool:
     overlap = min(span.end, other.end) - max(span.start, other.start)
-    return "seen" in other.channels and overlap >= OVERLAP * (span.end - span.start)
+    is_beside = span.movie == other.movie and "seen" in other.channels
+    return is_beside and overlap >= OVERLAP * (span.end - span.start)
 
 
 def _join(moment: Span, other: Span) -> Span:
@@ -106,13 +110,14 @@ def choose_quotes(scores: ChannelScores, most: int | None = None) -> tuple[Quote
         return ()
     least = QUOTED_SHARE * scores.ranked[0].p
     chosen = [item.sentence for item in scores.ranked[: most or MOST_QUOTES] if item.p >= least]
-    ordered = sorted(chosen, key=lambda sentence: (sentence.start, sentence.end))
-    return tuple(Quote(item.start, item.end, item.text, item.channel) for item in ordered)
+    ordered = sorted(chosen, key=lambda sentence: (sentence.movie, sentence.start, sentence.end))
+    return tuple(Quote(item.start, item.end, item.text, item.channel, item.movie) for item in ordered)
 
 
 def say_quotes(quotes: Sequence[Quote], not_there: float) -> str:
     """Return quotes as a text, each in quotation marks with its time; doubts come first."""
-    listed = " ".join(f"“{item.text}” ({between(item, '', '–')})" for item in quotes)
+    times = [f"{between(item, '', '–')}{f' of {item.movie}' if item.movie else ''}" for item in quotes]
+    listed = " ".join(f"“{item.text}” ({time})" for item, time in zip(quotes, times, strict=True))
     if not_there > 0.5:
         verb = "written" if quotes[0].channel == "read" else "said"
         return f"Nothing like that seems to be {verb}; the closest is: {listed}"

@@ -73,7 +73,7 @@ def _row(candidate: Candidate, with_evidence: bool) -> str:
     return (
         f"{candidate.rank:>4} {candidate.node:>5}  {_times(candidate.start, candidate.end):<19} "
         f"{100 * candidate.p:4.1f} %  {weight:>6}{f'  {evidence:>8}' if with_evidence else ''}  {nats:>7}  {key:>5}  "
-        f"{', '.join(candidate.sources)}"
+        f"{', '.join(candidate.sources)}{f'  {candidate.movie}' if candidate.movie else ''}"
     )
 
 

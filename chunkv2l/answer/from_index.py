@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chunkv2l.answer.answer import describe_moment
 from chunkv2l.answer.spans import Span
-from chunkv2l.graph import INSTANT
+from chunkv2l.graph import INSTANT, movie_of
 from chunkv2l.query.parse import Parsed
 from chunkv2l.timecode import Timed, clock
 
@@ -54,6 +54,7 @@ def _span_between(segments: Sequence[Timed], start: float, end: float) -> Span:
     last = len(segments) - 1
     numbers = [i for i in range(last + 1) if segments[i].start < max(end, start + INSTANT) and segments[i].end > start]
     numbers = numbers or [last]
+    movie = movie_of(segments[numbers[0]])
     if end <= start:
-        return Span(segments[numbers[0]].start, segments[numbers[0]].end, 1.0, tuple(numbers[:1]))
-    return Span(start, end, 1.0, tuple(numbers))
+        return Span(segments[numbers[0]].start, segments[numbers[0]].end, 1.0, tuple(numbers[:1]), movie=movie)
+    return Span(start, end, 1.0, tuple(numbers), movie=movie)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from chunkv2l.channels.cues import Channel
-from chunkv2l.timecode import Timed
+from chunkv2l.graph import movie_of
+from chunkv2l.timecode import Timed, between
 
 MERGE_SHARE: Final = 0.5
 """A neighbour belongs to a moment if its p is more than this share of the best segment's."""
@@ -24,6 +25,7 @@ class Span:
         segments: that it consists of, or that a sentence overlaps.
         channels: by which it was found; none named where the index has only what is seen.
         text: what is said or written there, "" for what is seen.
+        movie: in an answer over a library, the movie's name; "" where there is one movie.
     """
 
     start: float
@@ -32,11 +34,16 @@ class Span:
     segments: tuple[int, ...]
     channels: tuple[Channel, ...] = ()
     text: str = ""
+    movie: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the span as JSON has it; "channels" and "text" are there only where there are some."""
+        """Return the span as JSON has it; "channels", "text" and "movie" are there only where there are some."""
         values: dict[str, Any] = {**asdict(self), "segments": list(self.segments), "channels": list(self.channels)}
-        return {key: value for key, value in values.items() if value or key not in ("channels", "text")}
+        return {key: value for key, value in values.items() if value or key not in ("channels", "text", "movie")}
+
+    def describe(self) -> str:
+        """Return the interval in words, with the movie's name if it has one: "from 0:42 to 0:58 of beach.mp4"."""
+        return f"{between(self)} of {self.movie}" if self.movie else between(self)
 
 
 def rank_spans(
@@ -105,4 +112,5 @@ def join_adjacent(segments: Sequence[Timed], numbers: Sequence[int], scores: Map
 
 def _make_span(segments: Sequence[Timed], first: int, last: int, scores: Mapping[int, float]) -> Span:
     numbers = tuple(range(first, last + 1))
-    return Span(segments[first].start, segments[last].end, sum(scores.get(n, 0.0) for n in numbers), numbers)
+    score, movie = sum(scores.get(n, 0.0) for n in numbers), movie_of(segments[first])
+    return Span(segments[first].start, segments[last].end, score, numbers, movie=movie)

@@ -41,12 +41,13 @@ class ChannelCue:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence, joined from cues or split off one: [start, end) seconds."""
+    """A sentence, joined from cues or split off one: [start, end) seconds; in a library, of a movie."""
 
     start: float
     end: float
     text: str
     source: Source
+    movie: str = ""
 
     @property
     def channel(self) -> Channel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from chunkv2l.errors import InputError
@@ -29,6 +29,11 @@ class Outputs:
     clip: str | None = None
     movie: str | None = None
     reencode: bool = False
+
+    def check_folder(self) -> None:
+        """Raise InputError if files are asked for that an answer over a folder doesn't make."""
+        if self.plot is not None or self.clip is not None or self.reencode:
+            raise InputError("--plot, --clip and --reencode need one movie's INDEX, not a folder: ask it by itself.")
 
     def check(self, index: Index, question: str | None) -> None:
         """Check what can be checked before the model is loaded.
@@ -77,3 +82,7 @@ class Outputs:
                 stream=index.file.meta.settings.get("stream"),
             )
             say(clip.describe())
+
+
+OUTPUTS = tuple(field.name for field in fields(Outputs))
+"""Names of the command line's options for files."""

@@ -18,6 +18,7 @@ import chunkv2l
 from chunkv2l import defaults
 from chunkv2l.cli import streams
 from chunkv2l.cli.channels import CHANNEL_TOOLS
+from chunkv2l.cli.library import check_single, filter_options, make_filter
 from chunkv2l.cli.options import (
     Group,
     budget_option,
@@ -39,7 +40,9 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sanitize import escape_line, shorten
 
 if TYPE_CHECKING:
+    from chunkv2l.answer.answer import Answer
     from chunkv2l.ask import Index
+    from chunkv2l.library.library import Library
 
 
 FAULT: Final = "This is a fault of chunkv2l; CHUNKV2L_DEBUG=1 before the command shows where."
@@ -249,6 +252,8 @@ def build(
         'chunkv2l ask movie.idx "What happens after a dog catches the ball?" --explain',
         "chunkv2l ask movie.idx                            # asks for questions, model loaded once",
         "chunkv2l ask movie.idx --json < questions.txt     # a line of JSON for each question",
+        'chunkv2l ask movies -r "When does a dog swim?"     # a folder of indexes: one answer over all',
+        'chunkv2l ask movies "Where is the keynote?" --movie "2026-*" --longer 10:00',
     ),
     context_settings={"allow_extra_args": True},
 )
@@ -272,6 +277,7 @@ def build(
 )
 @model_options
 @output_options
+@filter_options
 @explain_option
 @json_option
 @click.pass_context
@@ -288,9 +294,9 @@ def ask(
     device: str,
     explain: bool,
     as_json: bool,
-    **files: Any,
+    **others: Any,
 ) -> None:
-    """Ask INDEX a question.
+    """Ask INDEX a question, or all indexes in a folder.
 
     "When …", "Show me …" and plain statements ("A dog catches the ball") are answered with moments, best first; "How
     many times …" with a number and the moments; anything else with text, and the moments that it came from. Order in
@@ -298,7 +304,7 @@ def ask(
     questions are read line by line from the terminal or a pipe.
     """
     from chunkv2l.ask import open_index
-    from chunkv2l.cli.artifacts import Outputs
+    from chunkv2l.cli.artifacts import OUTPUTS, Outputs
 
     if ctx.args:
         import shlex
@@ -310,8 +316,19 @@ def ask(
 
         raise InputError(f"The index comes first: chunkv2l ask {question} {shlex.quote(shorten(index))}")
 
-    outputs = Outputs(**files)
+    outputs = Outputs(**{name: others[name] for name in OUTPUTS})
     options: dict[str, Any] = {"policy": policy, "top_k": top_k, "budget": budget}
+    if os.path.isdir(index):
+        from chunkv2l.library.library import Library
+
+        outputs.check_folder()
+        options["only"] = make_filter(outputs.movie, others)
+        with Library(index, model, recursive=others["recursive"], hypernet=hypernet, device=device) as library:
+            if question is None:
+                ctx.exit(_ask_lines(library, options, explain, as_json))
+            _show_or_emit(library.ask(question, **options), explain, as_json)
+        return
+    check_single(others)
     with open_index(index, model, hypernet=hypernet, device=device) as opened:
         outputs.check(opened, question)
         if question is None:
@@ -319,14 +336,18 @@ def ask(
         if sys.stderr is not None and sys.stderr.isatty():
             streams.say(f"Loading {opened.file.meta.model} …")
         answer = opened.ask(question, **options)
-        if as_json:
-            streams.emit_json(answer.to_json(explain))
-        else:
-            show_answer(answer, explain)
+        _show_or_emit(answer, explain, as_json)
         outputs.write(opened, answer, streams.say)
 
 
-def _ask_lines(index: Index, options: Mapping[str, Any], explain: bool, as_json: bool) -> int:
+def _show_or_emit(answer: Answer, explain: bool, as_json: bool) -> None:
+    if as_json:
+        streams.emit_json(answer.to_json(explain))
+    else:
+        show_answer(answer, explain)
+
+
+def _ask_lines(index: Index | Library, options: Mapping[str, Any], explain: bool, as_json: bool) -> int:
     """Ask the questions that stdin has, one a line; a bad one doesn't stop the others.
 
     Args:
@@ -335,7 +356,7 @@ def _ask_lines(index: Index, options: Mapping[str, Any], explain: bool, as_json:
     Returns:
         The exit code: 0 on a terminal, or where all were answered; else that of the first error.
     """
-    streams.say(f"Loading {index.file.meta.model} …")
+    streams.say(f"Loading {index.model_name} …")
     _ = index.model
     code = 0
     for question in streams.read_questions():

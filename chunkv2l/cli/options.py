@@ -89,7 +89,12 @@ def output_options(command: F) -> F:
     """Add the options for files that `ask` writes beside its answer: the fields of `artifacts.Outputs`."""
     for option in (
         click.option("--reencode", is_flag=True, help="Encode the clip anew: exact borders, but it takes longer."),
-        click.option("--movie", metavar="FILE", type=click.Path(), help="Where the movie is.  [default: beside INDEX]"),
+        click.option(
+            "--movie",
+            metavar="FILE",
+            type=click.Path(),
+            help='Where the movie is [default: beside INDEX]; of a folder: only movies of such a name, as "2026-*".',
+        ),
         click.option(
             "--clip",
             metavar="FILE.mp4",

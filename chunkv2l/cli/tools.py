@@ -9,6 +9,7 @@ import click
 
 from chunkv2l import defaults
 from chunkv2l.cli import output, streams
+from chunkv2l.cli.library import check_single, recursive_option, show_library
 from chunkv2l.cli.options import (
     Command,
     Group,
@@ -33,16 +34,29 @@ if TYPE_CHECKING:
         "chunkv2l show movie.idx",
         "chunkv2l show movie.idx --transcript",
         "chunkv2l show movie.idx --json | jq '.segments[].caption'",
+        "chunkv2l show movies -r                           # a folder: its movies",
     ),
 )
 @index_argument
 @click.option("--transcript", is_flag=True, help="Show what is said and written instead, sentence by sentence.")
+@recursive_option
 @json_option
-def show(index: str, transcript: bool, as_json: bool) -> None:
-    """Show the segments of INDEX, their captions, and what it was made from."""
+def show(index: str, transcript: bool, recursive: bool, as_json: bool) -> None:
+    """Show the segments of INDEX, their captions, and what it was made from; of a folder, its movies."""
+    import os
+
     from chunkv2l.index.file import IndexFile
     from chunkv2l.index.overview import index_json
 
+    if os.path.isdir(index):
+        from chunkv2l.library.library import Library
+
+        if transcript:
+            raise InputError("--transcript shows one INDEX, not a folder.")
+        with Library(index, recursive=recursive) as library:
+            show_library(library, as_json)
+        return
+    check_single({"recursive": recursive})
     with IndexFile(index) as file:
         if transcript:
             output.show_transcript(file, as_json)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from chunkv2l.channels.cues import ChannelCue, Sentence
 from chunkv2l.errors import InputError
 from chunkv2l.files import local_path
+from chunkv2l.graph import segment_graph
 from chunkv2l.index.cue_rows import MAX_CUES, MAX_WORDS_JSON, check_cues, check_sentences
 from chunkv2l.index.database import SIDECARS, Database, name_blob
 from chunkv2l.index.fts import make_fts_query
@@ -56,6 +57,9 @@ from chunkv2l.index.tensors import (
 from chunkv2l.index.thumbnail import MAX_THUMBNAIL, check_thumbnail
 from chunkv2l.index.validation import check_header, check_schema, count_segments
 from chunkv2l.sanitize import MAX_TEXT, is_finite, number_range, plural
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 logger = logging.getLogger(__name__)
 
@@ -176,6 +180,10 @@ class IndexFile:
         with self._database.reading():
             rows = self._database.execute("SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (len(self) + 1,))
             return check_chapters(rows, len(self))
+
+    def graph(self) -> nx.DiGraph:
+        """Return the segment graph, frozen."""
+        return segment_graph(self.segments, self.similar(), self.chapters())
 
     def chapter_codes(self) -> Tensor:
         """Return the chapters' own codes, float32 [c, L, r, d]."""

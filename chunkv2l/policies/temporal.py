@@ -133,7 +133,7 @@ def at_distance(graph: nx.DiGraph, run: Run, is_after: bool, offset: tuple[float
     else:
         anchor = float(graph.nodes[run[0]]["start"])
         start, end = anchor - most, anchor - least
-    numbers = segments(graph)
+    numbers = _same_movie(graph, run[0])
     inside = [
         node
         for node in numbers
@@ -160,14 +160,20 @@ def _of_segments(scores: Mapping[Node, float]) -> dict[int, float]:
 def _side(graph: nx.DiGraph, runs: list[Run], relation: Relation) -> list[Node]:
     """Return the segments before, after or in the best anchor; the anchor's own where there are none."""
     first, last = runs[0]
-    numbers = segments(graph)
     if relation.kind == "while":
-        return [node for node in numbers if any(run[0] <= node <= run[1] for run in runs)]
+        return [node for node in segments(graph) if any(run[0] <= node <= run[1] for run in runs)]
     is_after = relation.kind == "after"
     if relation.offset is not None:
         return list(at_distance(graph, runs[0], is_after, relation.offset))
+    numbers = _same_movie(graph, first)
     side = [node for node in numbers if (node > last if is_after else node < first)]
     return list(side or [node for node in numbers if first <= node <= last])
+
+
+def _same_movie(graph: nx.DiGraph, node: int) -> list[int]:
+    """Return the segments of the movie that a segment belongs to."""
+    movie = graph.nodes[node].get("movie")
+    return [other for other in segments(graph) if graph.nodes[other].get("movie") == movie]
 
 
 def _runs(nodes: list[int]) -> list[Run]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.graph import INSTANT, segments, select_interval
+from chunkv2l.graph import INSTANT, movies, select_intervals
 from chunkv2l.query.relations import Relation
+from chunkv2l.query.time_ranges import TimeRange
 from chunkv2l.timecode import clock
 
 if TYPE_CHECKING:
@@ -16,13 +17,28 @@ if TYPE_CHECKING:
 def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiGraph, tuple[float, float] | None]:
     """Return the part of the segment graph that a question is about, and its times (seconds) if it isn't all of it.
 
+    In a library that is a part of each movie that has such a time, and the times are from the earliest to the latest.
+
     Raises:
-        NothingFound: the movie doesn't last that long, or the range is empty.
+        NothingFound: no movie lasts that long, or the range is empty.
     """
     if relation is None or relation.time_range is None:
         return graph, None
-    length = graph.nodes[segments(graph)[-1]]["end"]
-    time_range = relation.time_range
+    intervals: dict[str, tuple[float, float]] = {}
+    refusals: list[NothingFound] = []
+    for movie, nodes in movies(graph).items():
+        try:
+            intervals[movie] = _resolve(relation.time_range, graph.nodes[nodes[-1]]["end"])
+        except NothingFound as error:
+            refusals.append(error)
+    if not intervals:
+        raise refusals[0]
+    within = min(start for start, _ in intervals.values()), max(end for _, end in intervals.values())
+    return select_intervals(graph, intervals), within
+
+
+def _resolve(time_range: TimeRange, length: float) -> tuple[float, float]:
+    """Return the interval of a movie so long, seconds, that a time range names."""
     begin, finish = time_range.start.at(length), time_range.end.at(length)
     if time_range.is_unordered:
         begin, finish = min(begin, finish), max(begin, finish)
@@ -40,7 +56,7 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
             f"The part of the video that the question is about is empty: it starts and ends at {clock(start)}. "
             f'Ask for a moment ("at {clock(start)}") or for a part with some length ("in the first ten seconds").'
         )
-    return select_interval(graph, start, end), (start, end)
+    return start, end
 
 
 def describe_swap(relation: Relation | None, within: tuple[float, float] | None, length: float) -> tuple[str, ...]:

@@ -85,7 +85,9 @@ class Scoring:
 
     Attributes:
         statement: what is looked for.
-        segments: N, the number of the graph's segments.
+        segments: the number of the graph's segments.
+        population: N, among which probabilities are shared out: these, and in a library those of movies that weren't
+            opened.
         nats: S − μ of every node that was scored so far.
         compared: the selector's evidence and gates of every segment that was compared so far.
         hits: {segment: relevance} that `search` returned; empty until it is called.
@@ -103,16 +105,19 @@ class Scoring:
         *,
         excluded: str = "",
         timer: StepTimer | None = None,
+        population: int | None = None,
     ) -> None:
         """
         Args:
             graph: the segment graph, or the part of it that the question is about.
             excluded: the statement that is not to be shown, "" for none.
+            population: N; the graph's segments if not given.
         """
         self._router, self._budget, self._search, self._graph = router, budget, search, graph
         self._timer = timer or StepTimer()
         self.statement = statement
         self.segments = sum(isinstance(node, int) for node in graph)
+        self.population = population or self.segments
         self.nats: dict[Node, float] = {}
         self.hits: dict[int, float] = {}
         self.compared: dict[int, Compared] = {}
@@ -144,7 +149,15 @@ class Scoring:
         return replace(query, statement=statement, excluded="", relation=None, scorer=other)
 
     def _of(self, statement: str) -> Scoring:
-        return Scoring(self._router, statement, self._budget, self._search, self._graph, timer=self._timer)
+        return Scoring(
+            self._router,
+            statement,
+            self._budget,
+            self._search,
+            self._graph,
+            timer=self._timer,
+            population=self.population,
+        )
 
     def score(self, nodes: Iterable[Node], limit: int | None = None) -> dict[Node, float]:
         """See `Query.score`."""
@@ -248,6 +261,7 @@ class Scoring:
                         p=p,
                         weight=mean_weight((weights or {}).get(node, 0.0)),
                         evidence=self._evidence_of(node),
+                        movie=data.get("movie", ""),
                     )
                 )
         return tuple(rows)
@@ -255,7 +269,7 @@ class Scoring:
     def trace(self, weights: Mapping[Node, Weight]) -> StatementTrace:
         """Return what was scored for the statement, with the weights that the policy made of it."""
         not_there = self.probabilities()[1]
-        return StatementTrace(self.statement, self.tokens, self.segments, not_there, self.candidates(weights))
+        return StatementTrace(self.statement, self.tokens, self.population, not_there, self.candidates(weights))
 
     # ---- comparing by the selector
 
@@ -338,7 +352,7 @@ class Scoring:
         if not nats or not calibration.key or similarity is None:
             return nodes
         key_similarity = {node: similarity[node] for node in [*nats, *nodes]}
-        highest = relative_maxima(nats, nodes, self.tokens, self.segments, calibration, key_similarity)
+        highest = relative_maxima(nats, nodes, self.tokens, self.population, calibration, key_similarity)
         return [node for node in nodes if highest[node] >= MIN_PROSPECT]
 
     def _score_chapters(self, chapters: Sequence[str], room: int) -> int:
@@ -392,7 +406,7 @@ class Scoring:
 
     def _segment_p(self) -> tuple[dict[int, float], float | None]:
         z, beta = self._segment_z()
-        return share_out(z, self.segments, beta) if z else ({}, None)
+        return share_out(z, self.population, beta) if z else ({}, None)
 
     def _segment_z(self) -> tuple[dict[int, float], float]:
         """Return z of the segments, by the selector where it compared any, and the β that belongs to it."""

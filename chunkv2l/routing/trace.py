@@ -24,6 +24,7 @@ class Candidate:
         p: its probability; of a chapter, among chapters.
         weight: what the policy gave it; the mean of its rank slots' weights, where it gave some.
         evidence: the selector's; None where it wasn't compared.
+        movie: in a library, the name of its movie.
     """
 
     rank: int
@@ -36,6 +37,7 @@ class Candidate:
     p: float
     weight: float
     evidence: float | None = None
+    movie: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,5 +59,12 @@ class StatementTrace:
 
     def to_json(self) -> dict[str, Any]:
         """Return the trace as JSON has it."""
-        candidates = [{**asdict(candidate), "sources": list(candidate.sources)} for candidate in self.candidates]
+        candidates = [
+            {
+                key: list(value) if key == "sources" else value
+                for key, value in asdict(candidate).items()
+                if key != "movie" or value
+            }
+            for candidate in self.candidates
+        ]
         return {**asdict(self), "candidates": candidates}

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.serve.catalogue import MEDIA_TYPES, OpenedMovie
+from chunkv2l.library.folder import MEDIA_TYPES
+from chunkv2l.serve.catalogue import OpenedMovie
 from chunkv2l.serve.events import event, stream, while_connected
 from chunkv2l.serve.schemas import AnswerJson, AskRequest, BuildRequest, ErrorJson, MovieJson, MovieSummary, SegmentJson
 from chunkv2l.serve.service import Service

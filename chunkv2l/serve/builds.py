@@ -17,9 +17,10 @@ from chunkv2l.defaults import MODELS
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.indexing.build import build as build_index
 from chunkv2l.indexing.progress import BuildReport, Progress
+from chunkv2l.library.folder import INDEX_SUFFIX
 from chunkv2l.sandbox.parent import run_task
 from chunkv2l.serve.answering import Answering
-from chunkv2l.serve.catalogue import INDEX_SUFFIX, Catalogue, Entry
+from chunkv2l.serve.catalogue import Catalogue, Entry
 from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, UnknownMovie
 from chunkv2l.serve.settings import ServeSettings
 

@@ -24,32 +24,12 @@ from chunkv2l.index.file import IndexFile
 from chunkv2l.index.movie_file import is_movie_of, movie_beside
 from chunkv2l.index.overview import chapters_json, index_json
 from chunkv2l.index.schema import part_path
+from chunkv2l.library.folder import INDEX_SUFFIX, MEDIA_TYPES, MOST_DEPTH
 from chunkv2l.sandbox.parent import verify_index
 from chunkv2l.serve.refusals import NotReady, UnknownMovie
 
 logger = logging.getLogger(__name__)
 
-INDEX_SUFFIX: Final = ".idx"
-MEDIA_TYPES: Final = {
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/mp4",  # the same format but for its mark; browsers refuse video/quicktime unseen
-    ".webm": "video/webm",
-    ".mkv": "video/x-matroska",
-    ".ogv": "video/ogg",
-    ".avi": "video/x-msvideo",
-    ".ts": "video/mp2t",
-    ".mts": "video/mp2t",
-    ".mpg": "video/mpeg",
-    ".mpeg": "video/mpeg",
-    ".vob": "video/mpeg",
-    ".wmv": "video/x-ms-wmv",
-    ".flv": "video/x-flv",
-    ".3gp": "video/3gpp",
-}
-"""Endings of movies' names, and what browsers are told of their content."""
-MOST_DEPTH: Final = 8
-"""Folders within folders that are looked into."""
 SCAN_EVERY: Final = 2.0
 """Seconds for which a listing of the folders is good."""
 OPENED: Final = 32

@@ -1,0 +1,1 @@
+"""A library: a folder of indexes, asked together (`library.Library`), built together (`builds.build_folder`)."""

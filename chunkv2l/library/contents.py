@@ -1,0 +1,198 @@
+"""Find out what a library holds: the records, keys and words of all its indexes, from library.keys where they fit."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+
+from chunkv2l.errors import InputError
+from chunkv2l.index.file import IndexFile
+from chunkv2l.library.folder import INDEX_SUFFIX, Listing, list_files, shorten_notes
+from chunkv2l.library.keys_file import (
+    MOST_WORDS,
+    NAME,
+    Damaged,
+    Entry,
+    Foreign,
+    Keys,
+    MovieRecord,
+    digest,
+    read_keys,
+    write_keys,
+)
+from chunkv2l.library.words import hash_words
+from chunkv2l.sanitize import canonical_json, one_line, quoted
+
+logger = logging.getLogger(__name__)
+
+MOST_SEGMENTS: Final = 20_000_000
+"""Segments of a library: thirty thousand hours."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A library's movies, in order of their indexes' paths.
+
+    Attributes:
+        root: the folder.
+        matrix: the keys of all movies that have some, one below the other in this order; None without any.
+        notes: a sentence about each file that was left out.
+    """
+
+    root: Path
+    entries: tuple[Entry, ...]
+    matrix: Keys | None
+    notes: tuple[str, ...]
+
+    def path(self, record: MovieRecord) -> Path:
+        """Return the path of a movie's index."""
+        return self.root / PurePosixPath(record.index)
+
+
+def identity_digest(identity: object) -> str:
+    """Return the SHA-256 of a model's identity."""
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def read_contents(folder: str | Path, recursive: bool = False) -> Contents:
+    """Read what the indexes of a folder hold; those that library.keys knows as they are aren't opened.
+
+    library.keys is written where an index is new, changed or gone, if the folder can be written to.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    listing = list_files(folder, {INDEX_SUFFIX}, recursive)
+    notes = list(listing.notes)
+    path = listing.root / NAME
+    is_writable = True
+    stored: list[Entry] = []
+    matrix: Keys | None = None
+    try:
+        stored, matrix = read_keys(path)
+    except Damaged as damage:
+        logger.warning("%s is damaged (%s), and is made anew.", path, damage)
+    except Foreign as foreign:
+        notes.append(f"{quoted(foreign)}, so it is neither used nor replaced: move it elsewhere.")
+        is_writable = False
+    known = {entry.record.index: entry for entry in stored}
+    listed = [item for item in _read_all(listing, known, notes)]
+    kept = {entry.record.index for entry in listed}
+    if not recursive:  # of the folders in it, what an earlier look has noted stays in the file
+        listed += [entry for entry in stored if "/" in entry.record.index and entry.record.index not in kept]
+    entries = sorted(listed, key=lambda entry: entry.record.index)
+    if len(entries) != len(stored) or any(a is not b for a, b in zip(entries, stored, strict=False)):
+        entries = _same_size(entries, notes)
+        if is_writable:
+            try:
+                write_keys(path, entries)
+                entries, matrix = read_keys(path)
+            except (OSError, Damaged, Foreign) as error:
+                logger.info("%s can't be written (%s): its content stays in memory.", path, error)
+                matrix = _stack(entries)
+        else:
+            matrix = _stack(entries)
+    chosen, matrix = _choose(entries, matrix, recursive)
+    return Contents(listing.root, _name(chosen, listing.root), matrix, shorten_notes(notes))
+
+
+def _read_all(listing: Listing, known: dict[str, Entry], notes: list[str]) -> Iterator[Entry]:
+    segments = 0
+    for path in listing.files:
+        relative = path.relative_to(listing.root).as_posix()
+        try:
+            status = path.stat(follow_symlinks=False)
+            entry = known.get(relative)
+            if entry is None or (entry.record.size, entry.record.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                entry = _read_index(path, relative)
+        except (InputError, OSError) as error:
+            reason = str(error).removesuffix(".") if isinstance(error, InputError) else f"{path}: {error.strerror}"
+            notes.append(f"{quoted(reason)}; it was left out.")
+            continue
+        segments += entry.record.segments
+        if segments > MOST_SEGMENTS:
+            notes.append(
+                f"The library has more than {MOST_SEGMENTS} segments: indexes from {relative} on were left out."
+            )
+            return
+        yield entry
+
+
+def _read_index(path: Path, relative: str) -> Entry:
+    """Open an index and return what the library needs of it.
+
+    Raises:
+        InputError: it isn't a sound index.
+        OSError: it can't be read.
+    """
+    if one_line(relative) != relative:
+        raise InputError(f"{relative} has a name with characters that can't be shown: rename it")
+    status = path.stat()
+    with IndexFile(path) as file:
+        tensor = file.keys()
+        keys = None if tensor is None else tensor.numpy()
+        texts = [text for segment in file.segments for text in (segment.caption, segment.speech) if text]
+        texts += [sentence.text for sentence in file.sentences()]
+        texts += sorted({tag.name for tags in file.tags() for tag in tags})
+        words = hash_words(texts, MOST_WORDS)
+        parent = PurePosixPath(relative).parent
+        record = MovieRecord(
+            index=relative,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            name=str(parent / PurePosixPath(str(file.meta.movie["name"])).name),
+            seconds=file.segments[-1].end,
+            segments=len(file),
+            sentences=len(file.sentences()),
+            model=one_line(file.meta.model),
+            identity=identity_digest(dict(file.meta.identity)),
+            has_keys=keys is not None,
+            words=len(words),
+            sha256=digest(keys, words),
+        )
+    return Entry(record, keys, words)
+
+
+def _same_size(entries: Sequence[Entry], notes: list[str]) -> list[Entry]:
+    """Return the entries, without the keys of those whose keys aren't of the commonest size."""
+    sizes = Counter(entry.keys.shape[1] for entry in entries if entry.keys is not None)
+    if len(sizes) < 2:
+        return list(entries)
+    size = sizes.most_common(1)[0][0]
+    return [
+        entry
+        if entry.keys is None or entry.keys.shape[1] == size
+        else Entry(replace(entry.record, has_keys=False, sha256=digest(None, entry.words)), None, entry.words)
+        for entry in entries
+    ]
+
+
+def _stack(entries: Sequence[Entry]) -> Keys | None:
+    parts = [entry.keys for entry in entries if entry.keys is not None]
+    return np.concatenate(parts) if parts else None
+
+
+def _choose(entries: Sequence[Entry], matrix: Keys | None, recursive: bool) -> tuple[list[Entry], Keys | None]:
+    """Return the entries that this look is about, and their part of the matrix."""
+    if recursive or not any("/" in entry.record.index for entry in entries):
+        return list(entries), matrix
+    chosen = [entry for entry in entries if "/" not in entry.record.index]
+    return chosen, _stack(chosen)
+
+
+def _name(entries: Sequence[Entry], root: Path) -> tuple[Entry, ...]:
+    """Return the entries with names that tell them apart: where two movies are called alike, their indexes' names."""
+    counts = Counter(entry.record.name for entry in entries)
+    return tuple(
+        entry
+        if counts[entry.record.name] == 1
+        else replace(entry, record=replace(entry.record, name=entry.record.index))
+        for entry in entries
+    )
