@@ -20,9 +20,10 @@ from chunkv2l.indexing.progress import BuildReport, Progress
 from chunkv2l.library.folder import INDEX_SUFFIX
 from chunkv2l.sandbox.parent import run_task
 from chunkv2l.serve.answering import Answering
-from chunkv2l.serve.catalogue import Catalogue, Entry
+from chunkv2l.serve.catalogue import Catalogue, Entry, confine
 from chunkv2l.serve.refusals import Busy, Forbidden, NotReady, UnknownMovie
 from chunkv2l.serve.settings import ServeSettings
+from chunkv2l.video.subtitles import find_sidecar
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class Builds:
 
     def _run(self, build: Build, entry: Entry, movie: Path) -> None:
         try:
-            report = self._build(build, movie)
+            report = self._build(build, entry, movie)
         except _Cancelled:
             build.state = "cancelled"
         except ChunkV2LError as error:
@@ -186,7 +187,7 @@ class Builds:
         else:
             self._finish(build, report)
 
-    def _build(self, build: Build, movie: Path) -> BuildReport:
+    def _build(self, build: Build, entry: Entry, movie: Path) -> BuildReport:
         def go_on(progress: Progress | None = None) -> None:
             if build.cancelling.is_set():
                 raise _Cancelled
@@ -197,7 +198,9 @@ class Builds:
         go_on()
         model = self._answering.load_by_name()
         build.state = "running"
-        return build_index(movie, movie.with_suffix(INDEX_SUFFIX), model=model, progress=go_on)
+        sidecar = find_sidecar(movie)  # may be a link to the outside, which this server doesn't read
+        subtitles = None if sidecar is not None and confine(sidecar, entry.folder) is None else "auto"
+        return build_index(movie, movie.with_suffix(INDEX_SUFFIX), model=model, progress=go_on, subtitles=subtitles)
 
     def _finish(self, build: Build, report: BuildReport) -> None:
         self._catalogue.accept(report.index)

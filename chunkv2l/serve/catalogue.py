@@ -68,7 +68,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class OpenedMovie:
-    """An index that is open, with the real path of its movie if that is there."""
+    """An index that is open, with the real path that its movie had if that was there (`Catalogue.find_movie`)."""
 
     entry: Entry
     stamp: Stamp
@@ -197,7 +197,7 @@ class Catalogue:
             file = IndexFile(entry.index)
         except InputError as error:
             raise NotReady(str(error).replace(str(entry.index), entry.name)) from error
-        opened = OpenedMovie(entry, stamp, file, self._find_movie(entry, file))
+        opened = OpenedMovie(entry, stamp, file, self.find_movie(entry, file))
         with self._lock:
             self._opened[entry.index] = opened
             while len(self._opened) > OPENED:
@@ -289,7 +289,7 @@ class Catalogue:
         for root, path in candidates:
             is_movie = path.suffix.lower() in MEDIA_TYPES
             is_index = path.suffix.lower() == INDEX_SUFFIX or (path == root and not is_movie)
-            real = _confine(path, root) if is_movie or is_index else None
+            real = confine(path, root) if is_movie or is_index else None
             if real is None:
                 continue
             if len(indexes) + len(movies) >= self._most:
@@ -309,10 +309,13 @@ class Catalogue:
         ]
         yield from sorted(entries, key=lambda entry: (entry.name.lower(), entry.id))
 
-    def _find_movie(self, entry: Entry, file: IndexFile) -> Path | None:
-        """Return the real path of the movie beside an index, if it lies under the paths and is the index's."""
+    def find_movie(self, entry: Entry, file: IndexFile) -> Path | None:
+        """Return the real path of the movie beside an index, if it lies under the paths and is the index's.
+
+        To be called whenever the movie is read: it may have been replaced, by a link to the outside, too.
+        """
         beside = movie_beside(file)
-        real = None if beside is None else _confine(beside, entry.folder)
+        real = None if beside is None else confine(beside, entry.folder)
         if real is None:
             return None
         key = (file.path, _stamp(file.path), real, _stamp(real))
@@ -347,7 +350,7 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
-def _confine(path: Path, root: Path) -> Path | None:
+def confine(path: Path, root: Path) -> Path | None:
     """Return a file's real path if it is a regular file under the root (or the root itself); else None."""
     try:
         real = path.resolve(strict=True)

@@ -194,9 +194,10 @@ class Service:
         Raises:
             UnknownMovie: it isn't beside its index.
         """
-        if movie.movie is None or not movie.movie.is_file():
+        path = self.catalogue.find_movie(movie.entry, movie.file)
+        if path is None:
             raise UnknownMovie(f"The movie of {movie.entry.name} isn't beside it: only its index can be shown.")
-        return movie.movie
+        return path
 
     def cut(self, movie: OpenedMovie, start: float, end: float, reencode: bool, out: Path | None = None) -> TrimmedClip:
         """Cut a clip out of the movie: into a file of its own, to be deleted by the caller, or into `out`.

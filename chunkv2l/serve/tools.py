@@ -181,10 +181,10 @@ def create_tools(service: Service) -> MCPServer[Any]:
         """Return the picture that is on screen at a time; a small one where the video isn't beside its index."""
         movie = await open_video(video)
         number = service.segment_at(movie, seconds)
-        if movie.movie is not None:
-            with suppress(ChunkV2LError):
-                stream = movie.file.meta.settings.get("stream")
-                return Image(data=await asyncio.to_thread(read_frame, movie.movie, seconds, stream), format="jpeg")
+        with suppress(ChunkV2LError):
+            path = await asyncio.to_thread(service.movie_file, movie)
+            stream = movie.file.meta.settings.get("stream")
+            return Image(data=await asyncio.to_thread(read_frame, path, seconds, stream), format="jpeg")
         return Image(data=await asyncio.to_thread(service.thumbnail, movie, number), format="jpeg")
 
     @server.tool(title="Cut a clip", annotations=WRITES)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.serve.service import Service
 from tests.helpers.fake_vlm import fake_model
@@ -117,6 +118,33 @@ def test_what_cant_be_built_is_a_sentence(tmp_path: Path) -> None:
         assert client.post("/api/builds", json={"movie": "none"}).status_code == 404
         assert client.get("/api/builds/none/events").status_code == 404
         assert client.delete("/api/builds/none").status_code == 404
+
+
+@pytest.mark.parametrize(("is_outside", "taken"), [(True, None), (False, "auto")])
+def test_subtitles_are_taken_from_under_the_paths_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_outside: bool, taken: str | None
+) -> None:
+    outside = tmp_path / "private.srt"
+    outside.write_text("1\n00:00:00,000 --> 00:00:01,000\nprivate words\n")
+    folder = tmp_path / "movies"
+    folder.mkdir()
+    block_movie(folder / "new.mp4", (1.0,))
+    if is_outside:
+        (folder / "new.srt").symlink_to(outside)
+    else:
+        outside.rename(folder / "new.srt")
+    choices: list[object] = []
+
+    def build(*_: object, subtitles: object, **__: object) -> None:
+        choices.append(subtitles)
+        raise ChunkV2LError("This is enough.")
+
+    monkeypatch.setattr("chunkv2l.serve.builds.build_index", build)
+    with running(make_service(folder)) as server, server.client() as client:
+        movie = new_movie(client)
+        client.post("/api/builds", json={"movie": movie})
+        assert watch(client, movie)[-1]["state"] == "failed"
+    assert choices == [taken]
 
 
 def test_a_server_that_only_reads_builds_nothing(tmp_path: Path) -> None:

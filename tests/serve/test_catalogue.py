@@ -13,7 +13,7 @@ from chunkv2l.serve.catalogue import Catalogue
 from chunkv2l.serve.refusals import NotReady, UnknownMovie
 from tests.helpers.indexes import write_index
 from tests.helpers.movies import block_movie
-from tests.helpers.serving import accept, index_with_movie
+from tests.helpers.serving import accept, index_with_movie, make_service
 
 
 def test_folders_files_and_movies_without_an_index(tmp_path: Path) -> None:
@@ -63,6 +63,31 @@ def test_links_out_of_the_paths_arent_followed(tmp_path: Path) -> None:
     (tmp_path / "inside" / "movie.mp4").symlink_to(tmp_path / "outside" / "movie.mp4")
     (entry,) = catalogue.entries(anew=True)
     assert catalogue.open(entry.id).movie is None  # its movie is a link to the outside
+
+
+def test_a_movie_that_is_replaced_isnt_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret outside")
+    (tmp_path / "inside").mkdir()
+    index_with_movie(tmp_path / "inside")
+    service = make_service(tmp_path / "inside")
+    try:
+        (entry,) = service.catalogue.entries()
+        opened = service.catalogue.open(entry.id)
+        movie = service.movie_file(opened)
+        content = movie.read_bytes()
+        movie.unlink()
+        movie.symlink_to(secret)
+        with pytest.raises(UnknownMovie):
+            service.movie_file(opened)
+        movie.unlink()
+        movie.write_bytes(content[:-1] + b"x")
+        with pytest.raises(UnknownMovie):
+            service.movie_file(opened)
+        movie.write_bytes(content)
+        assert service.movie_file(opened) == movie
+    finally:
+        service.close()
 
 
 def test_links_within_the_paths_are_one_movie(tmp_path: Path) -> None:

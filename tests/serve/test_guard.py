@@ -253,6 +253,14 @@ def test_without_the_token_nothing_is_served(locked: Running, headers: dict[str,
             assert "movie" not in answer.text.replace("/api/movies", "")
 
 
+def test_a_long_cookie_takes_no_time(locked: Running) -> None:
+    cookie = b'chunkv2l="' + b"\\" * 30_000 + b'"'  # Python's own parser takes seconds, in which nobody is answered
+    begin = time.monotonic()
+    host = b"Host: 127.0.0.1:%d" % locked.port
+    status, _ = send(locked, get(b"/api/movies", host, b"Cookie: " + cookie))
+    assert (status, time.monotonic() - begin < 1) == (401, True)
+
+
 def test_programs_send_the_token_in_a_header(locked: Running) -> None:
     with locked.client(headers={"authorization": f"Bearer {TOKEN}"}) as client:
         assert client.get("/api/movies").status_code == 200
