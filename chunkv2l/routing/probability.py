@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, overload
 
 from chunkv2l.graph import Node
 from chunkv2l.models.calibration import key_evidence
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from chunkv2l.models import Calibration
 
 AnyNode = TypeVar("AnyNode", bound=Node)
+
+EXCLUDED_ODDS: Final = 3.0
+"""Log-odds by which a thing that a question excludes is likelier than any: it is named because it goes with what is
+looked for (docs/measurements.md#excluded-things)."""
 
 
 def probabilities(
@@ -88,8 +92,8 @@ def pool_evidence(selected: float, selector_beta: float, scored: float, router_b
 
 
 def log_not_shown(z: float, beta: float) -> float:
-    """Return log(1 − σ(z − β)) ≤ 0, by which the z of a segment falls that may show what is excluded."""
-    odds = z - beta
+    """Return log(1 − σ(z − β + EXCLUDED_ODDS)) ≤ 0, by which z falls where a segment may show what is excluded."""
+    odds = z - beta + EXCLUDED_ODDS
     return -max(odds, 0.0) - math.log1p(math.exp(-abs(odds)))
 
 

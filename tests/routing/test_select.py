@@ -14,7 +14,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, segment_graph
 from chunkv2l.query.query import Limits, Query, parse_budget
 from chunkv2l.routing.candidates import COMPARED, COMPARED_WORDS
-from chunkv2l.routing.probability import log_not_shown, pool_evidence, share_out
+from chunkv2l.routing.probability import EXCLUDED_ODDS, log_not_shown, pool_evidence, share_out
 from chunkv2l.routing.router import Router
 from chunkv2l.routing.scoring import Budget, Scoring
 from tests.helpers.fake_vlm import FakeModel, fake_model
@@ -126,7 +126,7 @@ def test_segments_that_may_show_what_is_excluded_lose() -> None:
         z = odds(against[node].p, not_there[1])
         assert (
             fallen
-            == pytest.approx(-math.log1p(math.exp(z)), abs=1e-4)
+            == pytest.approx(-math.log1p(math.exp(z + EXCLUDED_ODDS)), abs=1e-4)
             == pytest.approx(log_not_shown(z, 0.0), abs=1e-4)
         )
     assert form.beta == 0.0 and query.excluded == OTHER
