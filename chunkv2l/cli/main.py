@@ -18,6 +18,7 @@ import chunkv2l
 from chunkv2l import defaults
 from chunkv2l.cli import streams
 from chunkv2l.cli.channels import CHANNEL_TOOLS
+from chunkv2l.cli.folder_builds import FolderOptions, build_folders, check_no_folder, folder_options
 from chunkv2l.cli.library import check_single, filter_options, make_filter
 from chunkv2l.cli.options import (
     Group,
@@ -120,15 +121,19 @@ def cli() -> None:
 
 
 @cli.command(
+    short_help="Build indexes of movies.",
     epilog=examples(
         "chunkv2l build movie.mp4                          # makes movie.idx beside it",
         "chunkv2l build movie.mp4 -o out.idx --no-captions",
         "chunkv2l build movie.mp4 --detector fixed:8 --codes fp16",
         "chunkv2l build movie.mp4 --subtitles movie.en.srt",
         "chunkv2l build movie.mp4 --model smolvlm2-500m --device cuda",
-    )
+        "chunkv2l build movies -r --keep-going             # what is missing or stale in a folder",
+        "chunkv2l build movies --watch                     # and what is put into it later",
+    ),
 )
-@click.argument("movie", type=click.Path())
+@click.argument("movies", metavar="MOVIE…", nargs=-1, required=True, type=click.Path())
+@folder_options
 @click.option(
     "-o", "--output", metavar="INDEX", type=click.Path(), help="The index to write.  [default: MOVIE with .idx]"
 )
@@ -205,7 +210,7 @@ def cli() -> None:
 @click.option("--force", is_flag=True, help="Build anew even if the index is there.")
 @json_option
 def build(
-    movie: str,
+    movies: tuple[str, ...],
     output: str | None,
     model: str,
     hypernet: str | None,
@@ -214,20 +219,35 @@ def build(
     no_subtitles: bool,
     force: bool,
     as_json: bool,
+    recursive: bool,
+    jobs: int,
+    keep_going: bool,
+    watch: bool,
     **settings: Any,
 ) -> None:
-    """Build the index of MOVIE.
+    """Build the index of MOVIE, or those of several, or of the movies in folders.
 
     A build that was interrupted goes on where it stopped when the same command is run again. If the index is there and
-    the movie and the settings haven't changed, there is nothing to do.
+    the movie and the settings haven't changed, there is nothing to do. Of folders, what is missing or stale is built,
+    smallest first; a movie that was moved or renamed keeps its index. Exit code 1 if any of several fails.
     """
     from chunkv2l.indexing.build import build as build_index
     from chunkv2l.video.detectors import load_detector
 
-    settings["detector"] = load_detector(settings["detector"])
     if no_subtitles and subtitles is not None:
         raise click.UsageError("--subtitles and --no-subtitles contradict each other: leave one out.")
     settings["subtitles"] = None if no_subtitles else subtitles or "auto"
+    if watch or len(movies) > 1 or os.path.isdir(movies[0]):
+        from chunkv2l.models import ModelSpec
+
+        if output is not None or subtitles is not None:
+            raise InputError("-o and --subtitles name one movie's files: build that movie by itself.")
+        options = FolderOptions(recursive, jobs, keep_going, watch)
+        spec = ModelSpec(model, hypernet, device)
+        raise click.exceptions.Exit(build_folders(movies, options, spec, {**settings, "force": force}, as_json))
+    check_no_folder(FolderOptions(recursive, jobs, keep_going, watch))
+    (movie,) = movies
+    settings["detector"] = load_detector(settings["detector"])
     try:
         with ProgressBar() as progress:
             report = build_index(
@@ -244,6 +264,7 @@ def build(
 
 
 @cli.command(
+    short_help="Ask an index, or a folder of them, a question.",
     epilog=examples(
         'chunkv2l ask movie.idx "When does a dog catch the ball?"',
         'chunkv2l ask movie.idx "What is the man holding?" --json',

@@ -158,21 +158,30 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show how far the build is."""
+        self.show(progress, "", progress.done / progress.total if progress.total else 0.0)
+
+    def show(self, progress: Progress, heading: str, share: float) -> None:
+        """Show how far one of several builds is.
+
+        Args:
+            heading: what comes before it.
+            share: of all builds that is done.
+        """
         from chunkv2l.timecode import clock
 
         left = "" if progress.eta is None else f", {clock(progress.eta)} left, {progress.realtime:.1f} × real time"
         segments = plural(progress.segments, "segment")
-        state = f"{clock(progress.done)} of {clock(progress.total)}, {segments}{left}, {progress.stage}"
+        state = f"{heading}{clock(progress.done)} of {clock(progress.total)}, {segments}{left}, {progress.stage}"
         if sys.stderr is not None and sys.stderr.isatty():
-            self._draw(progress, state)
+            self._draw(share, state)
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_EVERY
             say(state)
 
-    def _draw(self, progress: Progress, state: str) -> None:
+    def _draw(self, share: float, state: str) -> None:
         if self._bar is None:
             from tqdm import tqdm
 
             self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f} %|{bar:20}| {desc}", file=sys.stderr, leave=False)
-        self._bar.n = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        self._bar.n = min(1.0, share)
         self._bar.set_description_str(state)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.defaults import MODELS
@@ -67,7 +67,7 @@ def build(
     movie: str | Path,
     out: str | Path | None = None,
     *,
-    model: str | Model = "mini",
+    model: str | Model | LoadedModel = "mini",
     hypernet: str | None = None,
     device: str = "auto",
     settings: BuildSettings | None = None,
@@ -83,7 +83,7 @@ def build(
     Args:
         movie: a video file.
         out: the index; the movie's name with `.idx` if not given. `OUT.part` holds what is done until it is whole.
-        model: a name that `load_model` knows, or a loaded model.
+        model: a name that `load_model` knows, or a loaded model (`load_for_builds`, where many movies are built).
         hypernet, device: for `load_model`.
         settings: how to cut and store; `options` are its fields by name (detector, captions, codes, subtitles …).
         force: build anew, even where `out` is up to date or an interrupted build could be gone on with.
@@ -205,16 +205,34 @@ def _check_up_to_date(out: Path, description: dict[str, Any], run: Run) -> tuple
     return notes, channels
 
 
-def _load(model: str | Model, hypernet: str | None, device: str) -> tuple[Model, list[str]]:
-    """Return the model, and those of `USER_FILES` that the user named by a path; of a loaded model none is known."""
+class LoadedModel(NamedTuple):
+    """A loaded model, and those of `USER_FILES` that the user named by a path."""
+
+    model: Model
+    user_files: Sequence[str]
+
+
+def load_for_builds(model: str, hypernet: str | None = None, device: str = "auto") -> LoadedModel:
+    """Load a model once for the builds of many movies; arguments as for `build`.
+
+    Raises:
+        InputError: it can't be had.
+    """
+    return _load(model, hypernet, device)
+
+
+def _load(model: str | Model | LoadedModel, hypernet: str | None, device: str) -> LoadedModel:
+    """Return the model, loaded; of one that was handed in loaded, no file of the user's is known."""
+    if isinstance(model, LoadedModel):
+        return model
     if not isinstance(model, str):
-        return model, []
+        return LoadedModel(model, [])
     from chunkv2l.models import load_model
 
     spec = ModelSpec(model, hypernet, device)
     is_folder = model not in MODELS and Path(model).is_dir()
     given = zip(USER_FILES, (is_folder, hypernet is not None), strict=True)
-    return load_model(spec), [name for name, is_given in given if is_given]
+    return LoadedModel(load_model(spec), [name for name, is_given in given if is_given])
 
 
 def _check_unchanged(writer: Writer, job: _Job) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
+from chunkv2l.index.movie_file import movie_beside
 from chunkv2l.library.folder import INDEX_SUFFIX, Listing, list_files, shorten_notes
 from chunkv2l.library.keys_file import (
     MOST_WORDS,
@@ -142,12 +143,13 @@ def _read_index(path: Path, relative: str) -> Entry:
         texts += [sentence.text for sentence in file.sentences()]
         texts += sorted({tag.name for tags in file.tags() for tag in tags})
         words = hash_words(texts, MOST_WORDS)
-        parent = PurePosixPath(relative).parent
+        parent, beside = PurePosixPath(relative).parent, movie_beside(file)
+        name = PurePosixPath(str(file.meta.movie["name"])).name if beside is None else one_line(beside.name)
         record = MovieRecord(
             index=relative,
             size=status.st_size,
             mtime_ns=status.st_mtime_ns,
-            name=str(parent / PurePosixPath(str(file.meta.movie["name"])).name),
+            name=str(parent / name),
             seconds=file.segments[-1].end,
             segments=len(file),
             sentences=len(file.sentences()),

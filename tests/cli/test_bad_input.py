@@ -60,7 +60,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zero frames.avi": (no_pictures, "without a single picture"),
     "truncated.mp4": (lambda path: truncate(write(path, scene(1, 50)), 0.5), "cut off"),
     "audio only.m4a": (write_sound, "sound but no video stream"),
-    "directory.mp4": (folder, "is a directory"),
+    "directory.mp4": (folder, "There is no movie in"),
     "missing.mp4": (lambda path: path, "does not exist"),
     "text.mp4": (text, "is not a movie"),
     "unreadable.mp4": (closed, "permission denied"),
@@ -265,9 +265,9 @@ def test_the_library_says_so_too(name: str, bare: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "..", "/"])
-def test_folders_are_no_movies(name: str, bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_without_movies(name: str, bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["build", name]) == 2
-    assert "is a directory" in capsys.readouterr().err
+    assert "There is no movie in" in capsys.readouterr().err
 
 
 def test_an_index_is_no_movie(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
