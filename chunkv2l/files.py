@@ -207,9 +207,14 @@ def check_file(path: Path, limit: int) -> None:
         raise InputError(f"{path} isn't a regular file.")
     if status.st_size > limit:
         raise InputError(f"{path} is too large for what it should be: {status.st_size} bytes, {limit} at most.")
-    stored = getattr(status, "st_blocks", None)  # of 512 bytes; not on Windows
-    if stored is not None and status.st_size > _HOLES_FROM and stored * 512 * 4 < status.st_size:
+    if is_mostly_hole(status):
         raise InputError(f"{path} is damaged: most of its {status.st_size} bytes are a hole. Fetch it again.")
+
+
+def is_mostly_hole(status: os.stat_result) -> bool:
+    """Tell whether most of a file takes no space on the disk, as no file that was written does."""
+    stored = getattr(status, "st_blocks", None)  # of 512 bytes; not on Windows
+    return stored is not None and status.st_size > _HOLES_FROM and stored * 512 * 4 < status.st_size
 
 
 def check_safetensors(path: Path, limit: int) -> None:

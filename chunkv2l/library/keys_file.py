@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkv2l.files import atomic_write, parse_json
+from chunkv2l.files import atomic_write, is_mostly_hole, parse_json
 from chunkv2l.index.meta import MAX_SECONDS
 from chunkv2l.index.schema import MAX_SEGMENTS
 from chunkv2l.index.tensors import MAX_KEY
@@ -43,7 +43,7 @@ MOST_WORDS: Final = 1 << 17
 """Words of one movie."""
 _START: Final = len(MAGIC) + 8 + 32
 _ALIGNMENT: Final = 64
-_MAX_HEADER: Final = 64 << 20
+_MAX_HEADER: Final = 16 << 20  # bytes: 800 for each of `MOST_FILES` movies
 
 Keys = NDArray[np.float32]
 Words = NDArray[np.uint32]
@@ -149,6 +149,8 @@ def read_keys(path: Path) -> tuple[list[Entry], Keys | None]:
             raise Foreign(f"{path} isn't a file of keys")
         if status.st_size < _START:
             raise Damaged("it is cut off")
+        if is_mostly_hole(status):
+            raise Damaged("most of it is a hole")
         length = int.from_bytes(file.read(8), "little")
         sha256 = file.read(32)
         if not 0 < length <= min(_MAX_HEADER, status.st_size - _START):

@@ -21,7 +21,7 @@ from chunkv2l.index.file import IndexFile
 from chunkv2l.library import choice, contents, folder
 from chunkv2l.library.choice import Filter, choose_movies
 from chunkv2l.library.contents import read_contents
-from chunkv2l.library.keys_file import MAGIC, NAME, Damaged, read_keys, write_keys
+from chunkv2l.library.keys_file import MAGIC, NAME, Damaged, Entry, MovieRecord, digest, read_keys, write_keys
 from chunkv2l.library.library import Library
 from chunkv2l.library.words import WordSearch, hash_words
 from chunkv2l.policies import BUILT_IN
@@ -306,6 +306,19 @@ def test_keys_that_lie_about_an_index_lead_to_nothing_else(movies_folder: Path, 
     with Library(movies_folder, model) as library:
         answer = library.ask(WHEN)
         assert status.st_size != new.st_size and any("has changed" in note for note in answer.notes)
+
+
+def test_a_file_of_keys_that_is_a_hole_isnt_read(tmp_path: Path) -> None:
+    keys, words = np.zeros((100_000, 64), np.float32), np.zeros(0, np.uint32)
+    record = MovieRecord("m.idx", 1, 1, "m.mp4", 1.0, 100_000, 0, "m", "", True, 0, digest(keys, words))
+    path = tmp_path / NAME
+    write_keys(path, [Entry(record, keys, words)])
+    assert len(read_keys(path)[0]) == 1
+    size = path.stat().st_size
+    os.truncate(path, size - keys.nbytes)
+    os.truncate(path, size)
+    with pytest.raises(Damaged, match="a hole"):
+        read_keys(path)
 
 
 def test_folders_in_it_only_if_asked_for(movies_folder: Path, model: FakeModel) -> None:
