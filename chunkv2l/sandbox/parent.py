@@ -17,7 +17,9 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sandbox.limits import Limits
 from chunkv2l.sanitize import quoted
 
-_STARTING_SECONDS: Final = 120.0  # for imports, on a busy machine
+STARTING_SECONDS: Final = 120.0
+"""Time that imports may take, on a busy machine."""
+_CLOSING_SECONDS: Final = 1.0
 _PACKAGE: Final = str(Path(__file__).resolve().parents[2])
 
 
@@ -90,18 +92,26 @@ def _start() -> subprocess.Popen[bytes]:
 def _converse(
     process: subprocess.Popen[bytes], stdin: IO[bytes], stdout: IO[bytes], order: bytes, limits: Limits
 ) -> bytes:
-    """Send the order and return the answer, at most one byte more than it may have; the process is ended in time."""
-    timer = threading.Timer(_STARTING_SECONDS + 10 * limits.seconds, process.kill)
-    timer.daemon = True
-    timer.start()
-    try:
+    """Send the order and return the answer, at most one byte more than it may have; the process is ended in time.
+
+    A thread reads, as the process may leave others behind that keep its output open after its end.
+    """
+    blocks: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):
+            blocks.append(stdout.read(limits.answer + 1))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    with suppress(BrokenPipeError):
         stdin.write(order)
         stdin.close()
-        return stdout.read(limits.answer + 1)
-    except BrokenPipeError:
-        return b""
-    finally:
-        timer.cancel()
+    reader.join(STARTING_SECONDS + 10 * limits.seconds)
+    if reader.is_alive():
+        process.kill()
+        reader.join(_CLOSING_SECONDS)
+    return blocks[0] if blocks else b""
 
 
 def _parse(answer: bytes, code: int, path: str) -> Answer:

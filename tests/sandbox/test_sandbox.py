@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,47 @@ def test_without_a_network() -> None:
     if not is_offline:
         pytest.skip("this system lets only root leave the network")
     assert error != 0
+
+
+@LINUX
+def test_nothing_is_changed_and_run(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    attempts = (
+        "open(path).read()",
+        "open(path, 'w')",
+        "os.truncate(path, 0)",
+        "os.unlink(path)",
+        "os.rename(path, path + '2')",
+        "os.symlink('/', path + '3')",
+        "os.execv('/bin/true', ['true'])",
+    )
+    program = (
+        "import json, os\nfrom chunkv2l.sandbox.limits import forbid_changes\n"
+        f"path, done = {str(victim)!r}, []\nis_safe = forbid_changes()\n"
+        f"for attempt in {attempts!r}:\n"
+        "    try: done.append(attempt) if is_safe and eval(attempt) != 0 else None\n"
+        "    except OSError: pass\n"
+        "print(json.dumps([is_safe, done]))"
+    )
+    is_safe, done = json.loads(run_limited(program, Limits()).stdout)
+    if not is_safe:
+        pytest.skip("this system has no Landlock")
+    assert done == ["open(path).read()"]
+    assert victim.read_text() == "precious"
+
+
+@LINUX
+def test_a_process_that_is_left_behind_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nsleep 4 &\nexit 0\n")  # the other one keeps the output open
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr("chunkv2l.sandbox.parent.STARTING_SECONDS", 0.2)
+    begin = time.monotonic()
+    with pytest.raises(ChunkV2LError, match="can't be read"):
+        run_task("verify index", tmp_path / "a.idx", Limits(seconds=0))
+    assert time.monotonic() - begin < 3
 
 
 @LINUX
