@@ -31,6 +31,7 @@ CHECK_SECONDS: Final = 600.0
 _CHECK_BYTES: Final = 1 << 20  # bytes that checking reads in a CPU second, at the least
 SIDECARS: Final = ("-journal", "-wal", "-shm")
 """Endings of the files that SQLite puts beside a database while it is written."""
+_SUPER_JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")  # the end of a journal that names a file of journals
 _STEPS: Final = 4000  # of SQLite's machine between two looks at the clock: some 50 µs
 _BUDGET, _SIGNAL = "budget", "signal"  # why a reading was stopped
 _LONGEST: Final = 80 << 20  # bytes of a value, the largest code with its header included
@@ -235,7 +236,7 @@ def read_header(path: Path) -> bytes:
 
 
 def check_part_files(path: Path) -> None:
-    """Check an unfinished index before SQLite opens it: a regular file, with at most a journal beside it.
+    """Check an unfinished index before SQLite opens it: a regular file, with at most a journal of its own beside it.
 
     The file itself isn't opened: closing it would give up the locks that a build in this process holds on it.
 
@@ -243,16 +244,31 @@ def check_part_files(path: Path) -> None:
         InputError: names the file to remove.
         OSError: it isn't there, or can't be looked at.
     """
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise InputError(f"{path} isn't a regular file: remove it.")
     for ending in SIDECARS:
         sidecar = path.with_name(path.name + ending)
         try:
             mode = os.lstat(sidecar).st_mode
         except OSError:
             continue
-        if ending != "-journal" or not stat.S_ISREG(mode):
+        if ending != "-journal" or not stat.S_ISREG(mode) or _names_other_journals(sidecar):
             raise InputError(f"{sidecar} isn't a file that chunkv2l build leaves beside an index: remove it.")
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise InputError(f"{path} isn't a regular file: remove it.")
+
+
+def _names_other_journals(journal: Path) -> bool:
+    """Return whether a journal ends with the name of a file that lists journals of several databases.
+
+    SQLite removes the file of that name once it has undone what the journal says, whatever it is and wherever. Builds
+    write to one database at a time, so that none of their journals has such a name.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with contextlib.suppress(FileNotFoundError), journal.open("rb") as file:  # a build may just have ended
+        file.seek(max(0, os.fstat(file.fileno()).st_size - len(_SUPER_JOURNAL)))
+        return file.read(len(_SUPER_JOURNAL)) == _SUPER_JOURNAL
+    return False
 
 
 def _count_holes(descriptor: int, size: int) -> int:

@@ -130,6 +130,30 @@ def test_a_part_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_bytes() == b""
 
 
+def test_a_journal_that_names_a_file_removes_none(tmp_path: Path) -> None:
+    precious, part, path = tmp_path / "precious", part_path(tmp_path / "a.idx"), tmp_path / "a.db"
+    precious.write_text("precious")
+    journal, name = part.with_name(f"{part.name}-journal"), str(precious).encode()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA cache_size = 2")  # so that the journal is on the disk before the end
+        connection.execute("CREATE TABLE texts (text)")
+        connection.executemany("INSERT INTO texts VALUES (?)", [("x" * 3000,)] * 20)
+        connection.execute("BEGIN")
+        connection.execute("UPDATE texts SET text = 'y' || text")
+        part.write_bytes(path.read_bytes())
+        written = (tmp_path / "a.db-journal").read_bytes()
+    page = (0x40000000 // 4096 + 1).to_bytes(4, "big")
+    record = len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big") + bytes.fromhex("d9d505f920a163d7")
+    journal.write_bytes(written + page + name + record)
+    for _ in range(2):  # with a .part beside it, and without
+        with pytest.raises(InputError, match=r"a\.idx\.part-journal isn't a file that chunkv2l build leaves"):
+            Writer(tmp_path / "a.idx")
+        with pytest.raises(InputError):
+            IndexFile(tmp_path / "a.idx")
+        assert precious.read_text() == "precious"
+        part.unlink(missing_ok=True)
+
+
 def test_a_log_beside_an_index_says_nothing_of_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, other = write_index(tmp_path / "a.idx"), write_index(tmp_path / "b.idx")
     with closing(sqlite3.connect(other, isolation_level=None)) as connection:
