@@ -200,6 +200,11 @@ class Asker:
         """Return N, by which a question about a part of the graph shares out probabilities; None for its segments."""
         return None
 
+    @property
+    def sentence_scale(self) -> float:
+        """The sentences that a question is about, for each that can be searched."""
+        return 1.0
+
     def __len__(self) -> int:
         return len(self._file)
 
@@ -361,7 +366,9 @@ class Asker:
         """Search over what is said and written."""
         from chunkv2l.routing.sentence_search import SentenceSearch
 
-        return SentenceSearch(self._file.sentences(), self._file.sentence_vectors, self.model.sentences)
+        return SentenceSearch(
+            self._file.sentences(), self._file.sentence_vectors, self.model.sentences, self.sentence_scale
+        )
 
     def _answer_from_channel(
         self, asked: _Asked, request: ChannelRequest, progress: Callable[[PartialAnswer], None] | None

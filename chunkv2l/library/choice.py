@@ -69,7 +69,8 @@ def choose_movies(segments: Sequence[int], nearest: NDArray[np.float64], relevan
     by_keys = [int(i) for i in np.argsort(-nearest, kind="stable") if np.isfinite(nearest[i])]
     by_words = [int(i) for i in np.lexsort((-nearest, -relevance)) if relevance[i] > 0]
     ranked = list(dict.fromkeys(_by_turns(by_keys, by_words)))
-    others = [i for i in range(len(segments)) if i not in set(ranked)]
+    known = set(ranked)
+    others = [i for i in range(len(segments)) if i not in known]
     if not ranked:  # nothing tells them apart
         others = pick_evenly(others, LEAST_OPENED) + others if sum(segments) > ENOUGH_SEGMENTS else others
     chosen: list[int] = []

@@ -177,15 +177,23 @@ class JoinedFile:
 class JoinedAsker(Asker):
     """Asks the joined indexes of the movies that were chosen for a question."""
 
-    def __init__(self, movies: Sequence[OpenedMovie], model: Model, segments: int, opening_s: float = 0.0) -> None:
+    def __init__(
+        self, movies: Sequence[OpenedMovie], model: Model, segments: int, sentences: int, opening_s: float = 0.0
+    ) -> None:
         """
         Args:
-            segments: of all movies that the question is about, opened or not.
+            segments, sentences: of all movies that the question is about, opened or not.
             opening_s: as for `Asker`.
         """
         self.joined = JoinedFile(movies)
         super().__init__(self.joined, model, opening_s)
+        self._sentences = sentences
         self._scale = segments / sum(len(movie.index) for movie in movies)
+
+    @property
+    def sentence_scale(self) -> float:
+        """The sentences of all movies for each of those that were opened."""
+        return max(1.0, self._sentences / max(1, len(self.joined.sentences())))
 
     def population(self, graph: nx.DiGraph) -> int:
         """Return N: the graph's segments, and as large a part of those of the movies that weren't opened."""

@@ -32,6 +32,7 @@ from chunkv2l.library.keys_file import MovieRecord
 from chunkv2l.library.words import WordSearch
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
+from chunkv2l.query.channels import read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question
 from chunkv2l.query.query import BudgetChoice
 from chunkv2l.sanitize import plural, quoted
@@ -208,8 +209,9 @@ class Library:
                 if len(opened) == len(chosen):
                     break
             segments = sum(self._contents.entries[i].record.segments for i in members)
+            sentences = sum(self._contents.entries[i].record.sentences for i in members)
             opening_s, self._unreported_s = self._unreported_s, 0.0
-            asker = JoinedAsker(opened, model, segments, opening_s)
+            asker = JoinedAsker(opened, model, segments, sentences, opening_s)
             report = None if progress is None else lambda partial: progress(asker.localise_partial(partial))
             answer = asker.localise(asker.ask(question, policy, top_k, budget, report))
             return replace(answer, notes=(*answer.notes, *self.notes))
@@ -289,6 +291,11 @@ class Library:
         entries = self._contents.entries
         sizes = [entries[i].record.segments for i in members]
         nearest, relevance = np.full(len(members), -np.inf), np.zeros(len(members))
+        request = read_channel(parsed)
+        if request is not None and (speaking := [i for i in members if entries[i].record.sentences]):
+            relevance = self._word_search(request.topic or parsed.statement)[speaking]
+            sizes, nearest = [entries[i].record.segments for i in speaking], np.full(len(speaking), -np.inf)
+            return [speaking[k] for k in choose_movies(sizes, nearest, relevance)]
         if parsed.statement:
             relevance = self._word_search(parsed.statement)[list(members)]
             cosines = self._key_similarities(parsed.statement)

@@ -41,19 +41,23 @@ READ_BY_WORDS: Final = ChannelCalibration(0.0, 9.73, 1.07)
 
 
 def sentence_probabilities(
-    cosines: Sequence[float] | None, shares: Sequence[float], calibration: ChannelCalibration
+    cosines: Sequence[float] | None,
+    shares: Sequence[float],
+    calibration: ChannelCalibration,
+    scale: float = 1.0,
 ) -> tuple[list[float], float]:
     """Return p of each sentence, and p(not there).
 
     Args:
         cosines: c_i; None where there are no vectors.
         shares: w_i; one a sentence.
+        scale: N for each of these sentences, where they stand for others that weren't compared.
     """
     if not shares:
         return [], 1.0
     meanings = [0.0] * len(shares) if cosines is None else cosines
     z = [calibration.meaning * c + calibration.words * w for c, w in zip(meanings, shares, strict=True)]
-    absent = math.log(len(z)) + calibration.absent
+    absent = math.log(len(z) * scale) + calibration.absent
     top = max(absent, *z)
     e = [math.exp(value - top) for value in z]
     total = math.exp(absent - top) + sum(e)

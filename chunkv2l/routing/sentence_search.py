@@ -63,13 +63,16 @@ class SentenceSearch:
         sentences: Sequence[Sentence],
         vectors: Callable[[], Tensor | None],
         encoder: Sentences | None,
+        scale: float = 1.0,
     ) -> None:
         """
         Args:
+            scale: sentences that are asked about for each that is here, where others weren't opened.
             vectors: reads the sentences' vectors [n, D]; called once, when needed.
             encoder: of topics, the one that the vectors come from; None to search by words alone.
         """
         self._sentences, self._read_vectors, self._encoder = tuple(sentences), vectors, encoder
+        self._scale = scale
         self._lock = RLock()
 
     @cached_property
@@ -96,7 +99,7 @@ class SentenceSearch:
         numbers = self.inside(channel, within)
         cosines, shares = self.features(topic, numbers)
         calibration = CALIBRATIONS[channel, cosines is not None]
-        p, not_there = sentence_probabilities(cosines, shares, calibration)
+        p, not_there = sentence_probabilities(cosines, shares, calibration, self._scale)
         scored = [ScoredSentence(self._sentences[i], value) for i, value in zip(numbers, p, strict=True)]
         return ChannelScores(channel, tuple(sorted(scored, key=lambda item: -item.p)), not_there)
 

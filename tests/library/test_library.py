@@ -15,6 +15,7 @@ import pytest
 
 import chunkv2l
 from chunkv2l.ask import Index
+from chunkv2l.channels.cues import ChannelCue
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, movies, neighbours, segments
 from chunkv2l.index.file import IndexFile
@@ -178,6 +179,22 @@ def test_words_are_found_as_full_text_search_stems_them() -> None:
     assert [bool(value) for value in search("run")] == [True, True, False]
     assert [bool(value) for value in search("the cafe?")] == [False, False, True]
     assert not search("the").any() or search("the")[1] > 0
+
+
+def test_what_is_said_is_found_and_quoted_in_all_movies(movies_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = selective()
+    for name, text in (("x", "The bridge was built last year."), ("y", "Nobody has fed the horses.")):
+        cues = [ChannelCue(1.0, 3.0, text, "given"), ChannelCue(9.0, 11.0, "Well, that is that.", "given")]
+        write_index(movies_folder / f"{name}.idx", random_codes(4), model=model, keys=unit_keys(4), cues=cues)
+    with Library(movies_folder, model) as library:
+        answer = library.ask("What does she say about the bridge?")
+        assert answer.quotes[0].movie == answer.spans[0].movie == "x.idx" and "of x.idx" in answer.answer
+        assert answer.spans[0].segments == (0,) and answer.to_json()["quotes"][0]["movie"] == "x.idx"
+        monkeypatch.setattr(choice, "MOST_OPENED", 1)
+        fewer = library.ask("What does she say about the bridge?")
+        assert fewer.spans[0].movie == "x.idx" and fewer.not_there == pytest.approx(answer.not_there, rel=0.2)
+        merged = library.ask("When are the horses fed?", only=Filter(movie="[xy].idx"))
+        assert any(span.movie == "y.idx" and "heard" in span.channels for span in merged.spans)
 
 
 # ---- library.keys
