@@ -14,8 +14,8 @@ import logging
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,6 +98,23 @@ def draw(index: Index, answer: Answer) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(INSTALL) from error
+    with _without_tex():
+        return _draw(index, answer, Figure)
+
+
+@contextmanager
+def _without_tex() -> Iterator[None]:
+    """Keep texts from being set by TeX, whatever a `matplotlibrc` says, be it one in the current folder.
+
+    TeX takes a text for a program, which may read files, and an index says what is in a plot's texts.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context({"text.usetex": False}):
+        yield
+
+
+def _draw(index: Index, answer: Answer, make_figure: Callable[..., Any]) -> Any:
     shown = _best(answer)
     question = wrap(one_line(answer.question), 72, 2)
     reply = wrap(one_line(answer.answer), 112, 3)
@@ -119,7 +136,7 @@ def draw(index: Index, answer: Answer) -> Any:
     header = 0.35 + 0.32 * len(question) + 0.23 * len(reply) + 0.25
     pictures = 2.35 if shown else 0.0
     height = header + pictures + 2.3 + below
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
+    figure = make_figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     _text(figure, _LEFT, height - 0.3, "\n".join(question), size=17, weight="bold", family=fonts)
     _text(figure, _LEFT, height - 0.4 - 0.32 * len(question), "\n".join(reply), size=12, family=fonts)
     _text(figure, _LEFT + _ACROSS, 0.1, footer, size=9, color=_FAINT, ha="right", va="bottom", family=fonts)
@@ -394,7 +411,7 @@ def _save(figure: Any, path: Path) -> None:
     suffix = path.suffix.lower()[1:]
     metadata: Mapping[str, Any] = {"Date": None, "Creator": "chunkv2l"} if suffix == "svg" else {"Software": "chunkv2l"}
     try:
-        with atomic_write(path) as part, warnings.catch_warnings():
+        with atomic_write(path) as part, warnings.catch_warnings(), _without_tex():
             warnings.simplefilter("ignore")  # of letters that no font has; `draw` says so
             figure.savefig(part, format=suffix, metadata=metadata)
     except OSError as error:

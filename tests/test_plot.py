@@ -146,6 +146,16 @@ def test_a_real_answer_as_png_and_svg(index: Index, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["OUT.PNG", "movie.idx", "out.png", "out.svg"]
 
 
+@pytest.mark.parametrize("name", ["out.png", "out.svg"])
+def test_tex_sets_no_text(name: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    monkeypatch.setenv("PATH", str(tmp_path))  # has no LaTeX, whose lack would be an error
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)  # as a matplotlibrc in the current folder may say
+    timeline(index, answer(*SPANS), tmp_path / name)
+    assert matplotlib.rcParams["text.usetex"]
+
+
 def test_what_is_odd_is_drawn_all_the_same(index: Index, tmp_path: Path) -> None:
     long = "Wann tanzt ein Elefant? 象はいつ踊りますか " * 30
     for asked in (
