@@ -32,9 +32,11 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
     for span in answer.spans:
         found_by = f"  {', '.join(span.channels)}" if span.channels else ""
         text = f": “{shorten(span.text, 80)}”" if span.text else ""
-        lines.append(f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %{found_by}{text}")
+        movie = f"  {span.movie}" if span.movie else ""
+        lines.append(f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %{movie}{found_by}{text}")
     if answer.not_there is not None:
-        absent = "not in the video" if answer.within is None else "not in that part"
+        whole = "not in any video" if any(span.movie for span in answer.spans) else "not in the video"
+        absent = whole if answer.within is None else "not in that part"
         lines.append(f"  {absent:<19} {100 * answer.not_there:3.0f} %")
     if explain:
         lines += ["", *explain_answer(answer)]

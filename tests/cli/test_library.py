@@ -30,6 +30,7 @@ def test_ask_a_folder(library: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ask", library, WHEN, "--explain", "--movie", "m1*"]) == 0
     told = capsys.readouterr().out
     assert "m1.idx" in told and "m0.idx" not in told and "among 5 segments" in told
+    assert "%  m1.idx\n" in told and "  not in any video " in told
 
 
 def test_show_a_folder(library: str, capsys: pytest.CaptureFixture[str]) -> None:
