@@ -34,13 +34,13 @@ from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_span
 from chunkv2l.channels.cues import Channel, Sentence
 from chunkv2l.defaults import AUTO_BUDGET, MODELS
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import INSTANT, Node, Weight, first_and_last, share_among_segments
+from chunkv2l.graph import Node, Weight, first_and_last, share_among_segments
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
-from chunkv2l.query.restriction import describe_swap, restrict_graph
+from chunkv2l.query.restriction import describe_swap, resolve_intervals, restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from chunkv2l.models import Model
     from chunkv2l.routing.router import Router
     from chunkv2l.routing.scoring import Scoring
-    from chunkv2l.routing.sentence_search import SentenceSearch
+    from chunkv2l.routing.sentence_search import SentenceSearch, Within
 
 MAX_NEW_TOKENS: Final = 64
 """Length of a generated answer."""
@@ -74,6 +74,7 @@ class _Asked:
         limits: numbers of segments that may be scored.
         graph: the segment graph, or the part of it that the question is about.
         within: that part in seconds; None for the whole movie.
+        intervals: the same of each movie, by its name in a library.
         said: the words that the question asks to hear, "" where it asks for none that subtitles have.
         request: the channel that the question names, of those that the index has; None for the pictures or for all.
         merges_channels: moments of all channels are the answer.
@@ -88,6 +89,7 @@ class _Asked:
     limits: Limits
     graph: nx.DiGraph
     within: tuple[float, float] | None
+    intervals: Mapping[str, tuple[float, float]] | None
     said: str
     request: ChannelRequest | None
     merges_channels: bool
@@ -379,9 +381,9 @@ class Asker:
         search = self._sentence_search
         with timer("sentences"):
             if request.topic:
-                scores = search.search(request.topic, request.channel, asked.within)
+                scores = search.search(request.topic, request.channel, asked.intervals)
             else:
-                scores = search.list_all(request.channel, asked.within)
+                scores = search.list_all(request.channel, asked.intervals)
         spans = spans_of(scores, self.segments)
         quotes = choose_quotes(scores, None if request.topic else MOST_LISTED) if request.asks_for_words else ()
         if quotes:
@@ -416,7 +418,7 @@ class Asker:
         with timer("sentences"):
             search = self._sentence_search
             channels: tuple[Channel, ...] = ("heard", "read")
-            others = [search.search(asked.parsed.statement, channel, asked.within) for channel in channels]
+            others = [search.search(asked.parsed.statement, channel, asked.intervals) for channel in channels]
         return merge_channels(spans, not_there, others, self.segments)
 
     def _quote_into(self, prompt: str, asked: _Asked) -> tuple[str, int]:
@@ -428,7 +430,7 @@ class Asker:
         quotes = [
             quote
             for channel in channels
-            for quote in choose_quotes(search.search(topic or asked.text, channel, asked.within))
+            for quote in choose_quotes(search.search(topic or asked.text, channel, asked.intervals))
         ]
         if not quotes:
             return prompt, 0
@@ -445,6 +447,7 @@ class Asker:
         parsed = parse_question(text)
         limits = parse_budget(budget)
         graph, within = restrict_graph(self.graph, parsed.relation)
+        intervals = resolve_intervals(self.graph, parsed.relation)
         notes = describe_unread(parsed.unread, within is not None)
         notes += describe_swap(parsed.relation, within, self.segments[-1].end)
         request = read_channel(parsed) if policy is None else None
@@ -453,7 +456,7 @@ class Asker:
             if not any(segment.speech for segment in self.segments):
                 notes = (*notes, describe_lacking(request.channel))
             request = None
-        if request is not None and not self._has_sentences(request.channel, within):
+        if request is not None and not self._has_sentences(request.channel, intervals):
             part = " in that part of the video" if within is not None else ""
             raise NothingFound(f"Nothing is {'said' if request.channel == 'heard' else 'written'}{part}.")
         said = self._words_said(parsed, graph) if policy is None and not channels else ""
@@ -462,7 +465,9 @@ class Asker:
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
         merges = bool(channels) and is_chosen and name == "route" and parsed.kind in ("when", "statement")
-        return _Asked(text, parsed, name, function, limits, graph, within, said, request, merges, is_chosen, notes)
+        return _Asked(
+            text, parsed, name, function, limits, graph, within, intervals, said, request, merges, is_chosen, notes
+        )
 
     def _prefer_selector(self, asked: _Asked, top_k: int | None) -> _Asked:
         """Return a question whose policy wasn't named with `select` for `route`, where the model has a selector."""
@@ -471,13 +476,12 @@ class Asker:
         name, policy = policies.load(policies.choose(asked.parsed, bool(asked.said), selects=True), top_k)
         return replace(asked, policy_name=name, policy=policy)
 
-    def _has_sentences(self, channel: Channel, within: tuple[float, float] | None) -> bool:
+    def _has_sentences(self, channel: Channel, within: Within) -> bool:
         """Tell whether anything is said or written in a time range, or at all."""
-        return any(
-            sentence.channel == channel
-            and (within is None or (sentence.start < max(within[1], within[0] + INSTANT) and sentence.end > within[0]))
-            for sentence in self._file.sentences()
-        )
+        from chunkv2l.routing.sentence_search import overlaps
+
+        sentences = self._file.sentences()
+        return any(sentence.channel == channel and overlaps(sentence, within) for sentence in sentences)
 
     def _route(self, asked: _Asked, timer: StepTimer) -> _Routed:
         """Run the policy over the graph, with the router's scores."""

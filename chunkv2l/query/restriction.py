@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chunkv2l.errors import NothingFound
@@ -22,8 +23,21 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
     Raises:
         NothingFound: no movie lasts that long, or the range is empty.
     """
-    if relation is None or relation.time_range is None:
+    intervals = resolve_intervals(graph, relation)
+    if intervals is None:
         return graph, None
+    within = min(start for start, _ in intervals.values()), max(end for _, end in intervals.values())
+    return select_intervals(graph, intervals), within
+
+
+def resolve_intervals(graph: nx.DiGraph, relation: Relation | None) -> Mapping[str, tuple[float, float]] | None:
+    """Return the interval of each movie (of "" outside of a library) that a question is about, seconds; None for all.
+
+    Raises:
+        NothingFound: as `restrict_graph`.
+    """
+    if relation is None or relation.time_range is None:
+        return None
     intervals: dict[str, tuple[float, float]] = {}
     refusals: list[NothingFound] = []
     for movie, nodes in movies(graph).items():
@@ -33,8 +47,7 @@ def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiG
             refusals.append(error)
     if not intervals:
         raise refusals[0]
-    within = min(start for start, _ in intervals.values()), max(end for _, end in intervals.values())
-    return select_intervals(graph, intervals), within
+    return intervals
 
 
 def _resolve(time_range: TimeRange, length: float) -> tuple[float, float]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import torch
 from torch import Tensor
 
 from chunkv2l.channels.cues import Channel, Sentence
 from chunkv2l.errors import InputError
+from chunkv2l.graph import INSTANT
 from chunkv2l.index.fts import MAX_WORDS, STOP_WORDS
 from chunkv2l.routing.channel_probability import (
     HEARD,
@@ -36,6 +37,21 @@ CALIBRATIONS: Final[dict[tuple[Channel, bool], ChannelCalibration]] = {
     ("read", False): READ_BY_WORDS,
 }
 """Calibrations by channel, and by whether there are vectors."""
+
+
+Within: TypeAlias = "tuple[float, float] | Mapping[str, tuple[float, float]] | None"
+"""A time range, seconds; or that of each movie by its name, of which others have no part; None for all."""
+
+
+def overlaps(sentence: Sentence, within: Within) -> bool:
+    """Tell whether a sentence overlaps a time range."""
+    if within is None:
+        return True
+    interval = within if isinstance(within, tuple) else within.get(sentence.movie)
+    if interval is None:
+        return False
+    start, end = interval
+    return sentence.start < max(end, start + INSTANT) and sentence.end > start
 
 
 @dataclass(frozen=True)
@@ -90,11 +106,11 @@ class SentenceSearch:
         connection.execute("COMMIT")
         return connection
 
-    def search(self, topic: str, channel: Channel, within: tuple[float, float] | None = None) -> ChannelScores:
+    def search(self, topic: str, channel: Channel, within: Within = None) -> ChannelScores:
         """Return a channel's sentences with their probabilities.
 
         Args:
-            within: seconds; only sentences that overlap it.
+            within: seconds, or those of each movie; only sentences that overlap it.
         """
         numbers = self.inside(channel, within)
         cosines, shares = self.features(topic, numbers)
@@ -103,7 +119,7 @@ class SentenceSearch:
         scored = [ScoredSentence(self._sentences[i], value) for i, value in zip(numbers, p, strict=True)]
         return ChannelScores(channel, tuple(sorted(scored, key=lambda item: -item.p)), not_there)
 
-    def list_all(self, channel: Channel, within: tuple[float, float] | None) -> ChannelScores:
+    def list_all(self, channel: Channel, within: Within) -> ChannelScores:
         """Return all sentences of a channel in a time range, in order of time, each as likely as the others."""
         numbers = self.inside(channel, within)
         scored = tuple(ScoredSentence(self._sentences[number], 1.0 / len(numbers)) for number in numbers)
@@ -121,13 +137,12 @@ class SentenceSearch:
                 cosines = (vectors[torch.tensor(numbers)].float().cpu() @ query).tolist()
             return cosines, self._shares(topic, numbers)
 
-    def inside(self, channel: Channel, within: tuple[float, float] | None = None) -> list[int]:
+    def inside(self, channel: Channel, within: Within = None) -> list[int]:
         """Return the numbers of a channel's sentences, in order of time."""
-        start, end = within or (-math.inf, math.inf)
         return [
             number
             for number, sentence in enumerate(self._sentences)
-            if sentence.channel == channel and sentence.start < max(end, start + 1e-6) and sentence.end > start
+            if sentence.channel == channel and overlaps(sentence, within)
         ]
 
     def _shares(self, topic: str, numbers: Sequence[int]) -> list[float]:

@@ -15,7 +15,7 @@ import pytest
 
 import chunkv2l
 from chunkv2l.ask import Index
-from chunkv2l.channels.cues import ChannelCue
+from chunkv2l.channels.cues import ChannelCue, Sentence
 from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, movies, neighbours, segments
 from chunkv2l.index.file import IndexFile
@@ -27,6 +27,7 @@ from chunkv2l.library.library import Library
 from chunkv2l.library.words import WordSearch, hash_words
 from chunkv2l.policies import BUILT_IN
 from chunkv2l.query.query import Query
+from chunkv2l.routing.sentence_search import SentenceSearch
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.keyed import unit_keys
 from tests.helpers.selecting import selective
@@ -193,8 +194,20 @@ def test_what_is_said_is_found_and_quoted_in_all_movies(movies_folder: Path, mon
         monkeypatch.setattr(choice, "MOST_OPENED", 1)
         fewer = library.ask("What does she say about the bridge?")
         assert fewer.spans[0].movie == "x.idx" and fewer.not_there == pytest.approx(answer.not_there, rel=0.2)
+        with pytest.raises(InputError, match="Nothing is said in that part"):
+            library.ask("What does she say about the bridge in the last four seconds?")  # sixteen seconds long
+        monkeypatch.undo()
         merged = library.ask("When are the horses fed?", only=Filter(movie="[xy].idx"))
         assert any(span.movie == "y.idx" and "heard" in span.channels for span in merged.spans)
+
+
+def test_sentences_of_a_time_range_are_those_of_each_movies_part() -> None:
+    spoken = [Sentence(12.0, 14.0, "A bridge.", "heard", movie) for movie in ("short", "long")]
+    search = SentenceSearch(spoken, lambda: None, None)
+    intervals = {"short": (10.0, 20.0), "long": (50.0, 60.0)}
+    assert search.inside("heard", intervals) == [0]
+    assert search.inside("heard", (10.0, 60.0)) == search.inside("heard") == [0, 1]
+    assert search.inside("heard", {"long": (12.5, 12.5)}) == [1]
 
 
 # ---- library.keys
