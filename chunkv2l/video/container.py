@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +14,7 @@ from typing import Any, Final
 import av
 
 from chunkv2l.errors import InputError
+from chunkv2l.video.refusals import ENCRYPTED_TAGS
 from chunkv2l.video.transport_stream import CLOCK_PERIOD, ClockJump, find_jumps, find_programmes, find_scrambled
 
 FORMATS: Final = (
@@ -74,11 +75,29 @@ def open_container(path: Path, hwaccel: Any = None) -> Any:
     """
     if path.exists() and not path.is_file():
         raise av.ArgumentError(errno.EINVAL, "Not a regular file", str(path))
-    container = av.open(f"file:{path}", options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
+    container = av.open(_address(path), options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
     for stream in container.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = dict(_LIMITS)
     return container
+
+
+def create_container(path: Path, container_format: str | None = None, options: Mapping[str, str] | None = None) -> Any:
+    """Open a local file to write a movie into, whatever its name says.
+
+    Args:
+        container_format: FFmpeg's name; None takes what the name's ending says.
+        options: FFmpeg's, of the container.
+
+    Raises:
+        ValueError, av.FFmpegError: it can't be written, or FFmpeg knows no such format.
+    """
+    return av.open(_address(path), "w", format=container_format, options=dict(options or {}))
+
+
+def _address(path: Path) -> str:
+    """Return a path as FFmpeg takes it for a file: what lies before a colon would be a protocol (`0:01.mp4`)."""
+    return f"file:{path}"
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -222,9 +241,10 @@ def _path(container: Any) -> Path:
 
 
 def list_scrambled(container: Any) -> frozenset[int]:
-    """Return FFmpeg's numbers of a broadcast's scrambled streams."""
+    """Return FFmpeg's numbers of a broadcast's scrambled streams, or of those that an MP4 calls encrypted."""
     if container.format.name != "mpegts":
-        return frozenset()
+        known = (stream for stream in container.streams if stream.codec_context is not None)
+        return frozenset(stream.index for stream in known if stream.codec_context.codec_tag in ENCRYPTED_TAGS)
     scrambled = find_scrambled(_path(container))
     return frozenset(stream.index for stream in container.streams if stream.id in scrambled)
 

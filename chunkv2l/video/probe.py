@@ -32,7 +32,13 @@ from chunkv2l.video.container import (
     packets,
     timeline,
 )
-from chunkv2l.video.refusals import explain_animation, explain_encryption, explain_list, lacks_index
+from chunkv2l.video.refusals import (
+    explain_animation,
+    explain_encryption,
+    explain_list,
+    explain_other_file,
+    lacks_index,
+)
 
 _USUAL_FPS = 25.0  # where a file says nothing
 _FAST_FPS = 121.0  # a mean rate above is doubted
@@ -227,7 +233,7 @@ def _explain_failure(path: Path, error: Exception) -> str:
             f"{path} is cut off: its table of contents, which is written last, is missing; "
             "the recording or download did not finish. Get the whole file, or repair it with a tool for that."
         )
-    if known := explain_animation(path) or explain_encryption(path) or explain_list(path):
+    if known := explain_animation(path) or explain_encryption(path) or explain_list(path) or explain_other_file(path):
         return known
     if isinstance(error, av.ArgumentError):  # none of `container.FORMATS`, as texts are
         return f"{path} is not a movie, or its format is none that is read here: convert it to an MP4 first."
@@ -240,7 +246,7 @@ def _reason(error: Exception) -> str:
 
 def _explain_no_pictures(path: Path, container: Any) -> str:
     """Return a sentence that says why a container has no video stream."""
-    known = explain_animation(path) or explain_encryption(path)
+    known = explain_animation(path) or explain_encryption(path) or explain_other_file(path)
     if known is not None:
         return known
     if container.streams.audio:
