@@ -147,7 +147,9 @@ def write_clip(path: Path, seconds: int = CLIP_SECONDS[0]) -> Finding:
     """Write a test clip as a movie of so many seconds."""
     import av
 
-    with av.open(str(path), "w") as container:
+    from chunkv2l.video.container import create_container
+
+    with create_container(path) as container:
         stream: Any = container.add_stream("mpeg4", rate=_FPS)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = _WIDTH, _HEIGHT, "yuv420p", 2_000_000
         for number in range(seconds * _FPS):

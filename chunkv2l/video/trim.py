@@ -22,7 +22,7 @@ from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write
 from chunkv2l.sanitize import plural
 from chunkv2l.timecode import clock, precision
-from chunkv2l.video.container import open_container, packets, timeline
+from chunkv2l.video.container import create_container, open_container, packets, timeline
 from chunkv2l.video.packet_scan import TOLERANCE, Scan, ScannedPicture, read_mended, scan
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.transcode import PATIENCE, encode, sound_streams
@@ -159,7 +159,7 @@ def _shows_something(scanned: Scan, end: float) -> bool:
 def _open_target(part: Path, out: Path, movie: Path, stretch: tuple[float, float]) -> Iterator[Any]:
     """Open the file that a clip is written to."""
     options = {"movflags": "faststart"} if out.suffix.lower() in (".mp4", ".mov") else {}  # plays while it loads
-    with av.open(str(part), "w", format=FORMATS[out.suffix.lower()], options=options) as target:
+    with create_container(part, FORMATS[out.suffix.lower()], options) as target:
         target.metadata["comment"] = f"{MARK}: {stretch[0]:.3f} to {stretch[1]:.3f} s of {movie.name}"
         yield target
 

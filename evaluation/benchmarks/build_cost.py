@@ -20,14 +20,13 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
-import av
 import click
 import numpy as np
 from tqdm import tqdm
 
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.video.container import choose_video_stream, open_container, packets, timeline
+from chunkv2l.video.container import choose_video_stream, create_container, open_container, packets, timeline
 from chunkv2l.video.probe import probe
 from evaluation.common import results, table
 from evaluation.common.options import PICTURES_ONLY, captions_option, device_option, hypernet_option, out_option
@@ -170,7 +169,7 @@ def head(source: Path, target: Path, seconds: float) -> None:
     info = probe(source)
     if info.duration < 0.9 * seconds:
         raise InputError(f"{source} lasts {info.duration / 60:.1f} minutes, less than the {seconds / 60:g} asked for.")
-    with closing(open_container(source)) as given, av.open(str(target), "w") as made:
+    with closing(open_container(source)) as given, create_container(target) as made:
         stream: Any = choose_video_stream(given)
         start = timeline(given, stream).origin
         copy: Any = made.add_stream_from_template(stream)

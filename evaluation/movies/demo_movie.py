@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from chunkv2l.files import atomic_write
+from chunkv2l.video.container import create_container
 from evaluation.common import media
 
 WIDTH, HEIGHT, FPS = 848, 480, 25
@@ -159,7 +160,7 @@ def write(path: Path, frames: Iterator[Picture]) -> int:
     count = 0
     with (
         atomic_write(path) as part,
-        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        create_container(part, "mp4", {"movflags": "+faststart"}) as container,
     ):
         codec, options = ("libx264", {"crf": "20", "preset": "veryfast"})
         if codec not in av.codecs_available:

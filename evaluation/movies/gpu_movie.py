@@ -10,11 +10,9 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import av
-
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.files import atomic_write
-from chunkv2l.video.container import choose_video_stream, open_container, packets, timeline
+from chunkv2l.video.container import choose_video_stream, create_container, open_container, packets, timeline
 from chunkv2l.video.probe import probe
 
 
@@ -41,7 +39,7 @@ def make(target: Path, clips: Path | None, images: Path | None, minutes: float, 
 
 def join(files: Sequence[Path], target: Path, seconds: float) -> None:
     """Join movies of the same coding in turn until `seconds` are reached, without decoding them."""
-    with atomic_write(target) as part, av.open(str(part), "w") as made:
+    with atomic_write(target) as part, create_container(part) as made:
         copy: Any = None
         shift = 0.0
         for file in cycle(files):

@@ -29,6 +29,7 @@ from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import InputError
 from chunkv2l.files import atomic_write
 from chunkv2l.train.data.images import load_images
+from chunkv2l.video.container import create_container
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 from evaluation.common.options import seed_option
@@ -122,7 +123,7 @@ def write(path: Path, frames: Iterator[Picture], size: tuple[int, int], fps: int
     count = 0
     with (
         atomic_write(path) as part,
-        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        create_container(part, "mp4", {"movflags": "+faststart"}) as container,
     ):
         options = {"crf": str(crf), "preset": "veryfast", "threads": _THREADS}
         stream = container.add_stream("libx264", rate=fps, options=options)

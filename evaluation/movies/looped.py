@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from chunkv2l.errors import InputError
 from chunkv2l.files import atomic_write
+from chunkv2l.video.container import create_container
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
 
@@ -40,7 +41,7 @@ def write(source: Path, target: Path, seconds: float, codec: str = "mpeg4") -> N
     """
     info = probe(source)
     progress = tqdm(total=round(seconds), unit="s", disable=None)
-    with atomic_write(target) as part, av.open(str(part), "w") as container, progress as bar:
+    with atomic_write(target) as part, create_container(part) as container, progress as bar:
         stream: Any = container.add_stream(codec, rate=Fraction(info.fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = info.width // 2 * 2, info.height // 2 * 2, "yuv420p"
         stream.bit_rate, stream.time_base = 2_000_000, Fraction(1, 60_000)

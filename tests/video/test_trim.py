@@ -367,6 +367,16 @@ def test_files_that_cannot_be_written_are_refused(tmp_path: Path, out: str, mess
     assert (movie.read_bytes(), other.read_bytes()) == before
 
 
+def test_names_with_colons_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes what lies before a colon for a protocol."""
+    write(tmp_path / "movie.mp4").rename(tmp_path / "file:a.mp4")
+    monkeypatch.chdir(tmp_path)
+    for name in ("0:01.mp4", "http:a%41?b.mp4"):
+        made = cut_clip("file:a.mp4", 0.0, 1.0, name)
+        assert made.path == Path(name) and probe(name).duration >= 1.0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_clip_of_ours_is_replaced(tmp_path: Path) -> None:
     movie = write(tmp_path / "m.mp4")
     for suffix, exact in itertools.product((".mp4", ".mkv", ".mov"), (False, True)):

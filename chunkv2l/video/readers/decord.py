@@ -79,7 +79,8 @@ class DecordReader:
             raise ReaderError("decord can't mend the clock of a transport stream.")
         if looks_like_list(info.path):
             raise ReaderError(f"decord may take {info.path} for a list of other files.")
-        if "%" in str(info.path):  # with an ending of pictures
+        path = info.path.absolute()  # of a relative one decord may take what lies before a colon for a protocol
+        if "%" in str(path):  # with an ending of pictures
             raise ReaderError(f"decord may take the name {info.path} for a pattern of other files' names.")
         if not decord_installed():
             raise ReaderError("decord is not installed.")
@@ -88,7 +89,7 @@ class DecordReader:
         self._process = subprocess.Popen(
             python_command("chunkv2l.video.readers.decord_process"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        request = {"path": str(info.path), "width": self._width, "height": self._height, "parent": os.getpid()}
+        request = {"path": str(path), "width": self._width, "height": self._height, "parent": os.getpid()}
         try:
             self._write(json.dumps(request).encode() + b"\n")
             spans = self._receive(protocol.TIMES, 16 * MAX_FRAMES) or b""
