@@ -161,7 +161,7 @@ class Writer:
     @staticmethod
     def _connect(part: Path) -> sqlite3.Connection:
         try:
-            connection = sqlite3.connect(part, timeout=0, isolation_level=None)
+            connection = sqlite3.connect(part.absolute(), timeout=0, isolation_level=None)  # "file:…" would be a URI
         except sqlite3.Error as error:
             raise InputError(f"Can't write {part} ({error}): choose another place with -o.") from error
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", f"page_size = {PAGE_SIZE}"):

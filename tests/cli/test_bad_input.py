@@ -227,7 +227,7 @@ def stored(out: Path) -> int:
     if not part.exists():
         return 0
     try:
-        with closing(sqlite3.connect(f"file:{part}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return int(connection.execute("SELECT count(*) FROM segments").fetchone()[0])
     except sqlite3.Error:
         return 0
