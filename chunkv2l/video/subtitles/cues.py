@@ -24,17 +24,25 @@ _REPEATED: Final = 3  # cues, or runs of equal ones, that show a writer's habit
 _REPEATED_SHARE: Final = 0.8  # of the cues or runs that follow it
 _ROLLING_LINES: Final = 8  # lines of a cue that are compared with those of the one before
 
-_TIME = r"-?(?:(\d{1,4}) ?: ?)?(\d{1,2}) ?: ?(\d{1,2})(?: ?[.,:;] ?(\d{1,9}))?"  # translators put spaces into times
+# translators put spaces into times
+_TIME = r"([-−])?(?:(\d{1,4}) ?: ?)?(\d{1,2}) ?: ?(\d{1,2})(?: ?[.,:;] ?(\d{1,9}))?"
 _ARROW = r"(?:[-–—−]{1,5}\s?(?:>|&gt;)|→|⟶)"
 _TIMES = re.compile(rf"\s*{_TIME}\s*{_ARROW}\s*{_TIME}(?:\s.*)?", re.DOTALL)
 _ARROWS = re.compile(_ARROW)
 _WORD_TIME = re.compile(r"<\d{1,2}:\d{2}[\d:.]*>")
+_ATTRIBUTES = r"(?:[^<>\"]*(?:\"[^\"<]*\"[^<>\"]*)*>|[^<>]*>)"
 _TAG = re.compile(
-    r"</?(?:b|i|u|s|c|v|font|lang|ruby|rt|rp|span|p|div|em|strong|strike|br|big|small|sub|sup|tt|center|a|q)"
-    r"(?=[\s.>/:])(?:[^<>\"]*(?:\"[^\"<]*\"[^<>\"]*)*>|[^<>]*>)|</?\d[\d:.]*>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}",
+    rf"</?(?:v|lang|font)(?=[\s.>/:]){_ATTRIBUTES}|"
+    r"</?(?:b|i|u|s|c|ruby|rt|rp|span|p|div|em|strong|strike|br|big|small|sub|sup|tt|center|a|q)(?:\.[^\s<>]*)?"
+    rf"\s*(?:/?>|(?<=\s)(?:[\"']|[\w:-]+\s*=){_ATTRIBUTES})|"
+    r"</?\d+:[\d:.]+>|\{\\[^{}]*\}|\{[ybiusfcop]:[^{}]*\}",
     re.IGNORECASE,
 )
-"""Tags that writers of subtitles use; other words in angle brackets are text."""
+"""Tags that writers of subtitles use; other words in angle brackets are text.
+
+Words behind a tag's name are a voice, a language or a font; behind another name they are text ("a<b and c>d"), unless
+they are attributes. Voices go with their tags, as players show them: `<v Ann>Hello` is "Hello".
+"""
 _RUBY = re.compile(r"<rt(?:\.[^<>]*)?>([^<]*)(?:</rt>)?", re.IGNORECASE)
 _BREAK = re.compile(r"\\[Nnh]|<br\s*/?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:[a-z][a-z0-9]{1,30}|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
@@ -167,7 +175,7 @@ def _raw_cues(text: str, problems: list[str]) -> Iterator[_RawCue]:
         if times and not is_comment:
             if cue is not None:
                 cue.lines += _without_name(block, is_vtt, bool(cue.lines))
-                if cue.lines:
+                if cue.lines and cue.end > 0:
                     yield cue
             start, end = _checked_times(times, number, problems)
             cue, block = _RawCue(start, end, []), []
@@ -187,7 +195,7 @@ def _raw_cues(text: str, problems: list[str]) -> Iterator[_RawCue]:
                 )
             if shown := _plain(line):
                 block.append(shown)
-    if cue is not None and (cue.lines + block):
+    if cue is not None and (cue.lines + block) and cue.end > 0:
         cue.lines += block
         yield cue
 
@@ -205,8 +213,22 @@ def _without_name(block: list[str], is_vtt: bool, has_text: bool) -> list[str]:
 
 
 def _checked_times(times: re.Match[str], number: int, problems: list[str]) -> tuple[float, float]:
-    """Return start and end in seconds; an end that isn't behind the start is moved, with a sentence."""
-    start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])
+    """Return start and end in seconds, with a sentence where they are moved.
+
+    An end that isn't behind the start is moved, and so is a start before the movie. A cue that is over before the movie
+    begins has an end of 0 or less.
+    """
+    start, end = _seconds(times.groups()[:5]), _seconds(times.groups()[5:])
+    if start < end and end <= 0:
+        problems.append(
+            f"line {number}: a subtitle before the movie begins ({start:g} s to {end:g} s); it is left out."
+        )
+        return start, end
+    if start < 0:
+        problems.append(
+            f"line {number}: a subtitle that begins before the movie ({start:g} s); it is taken from 0 s on."
+        )
+        start = 0.0
     if start < end:
         return start, end
     problems.append(
@@ -217,10 +239,11 @@ def _checked_times(times: re.Match[str], number: int, problems: list[str]) -> tu
 
 
 def _seconds(parts: Sequence[str | None]) -> float:
-    """Return the seconds of (hours, minutes, seconds, digits of the fraction)."""
-    hours, minutes, seconds, fraction = parts
+    """Return the seconds of (minus or None, hours, minutes, seconds, digits of the fraction)."""
+    minus, hours, minutes, seconds, fraction = parts
     whole = 3600 * int(hours or 0) + 60 * int(minutes or 0) + int(seconds or 0)
-    return float(f"{whole}.{fraction or 0}")
+    time = float(f"{whole}.{fraction or 0}")
+    return -time if minus and time else time
 
 
 def _plain(line: str) -> str:

@@ -123,6 +123,25 @@ def test_arrows_and_marks_as_people_and_programs_write_them(arrow: str, mark: st
     assert parse(content, []) == [Cue(4.5, 5.25, "first"), Cue(60.0, 3661.0, "second")]
 
 
+@pytest.mark.parametrize("minus", ["-", "−"])
+@pytest.mark.parametrize(
+    ("times", "start", "end", "words"),
+    [
+        ("{}00:00:00,500 --> 00:00:00,700", 0.0, 0.7, "begins before the movie (-0.5 s)"),
+        ("{}01:00:00,000 --> 00:00:02,000", 0.0, 2.0, "begins before the movie (-3600 s)"),
+        ("{0}00:02,000 --> {0}00:03,000", 0.0, 1.0, "begins before the movie (-2 s)"),
+        ("{0}00:00,000 --> {0}00:00,000", 0.0, 1.0, "ends before it begins (0 s to 0 s)"),
+        ("{0}00:02,000 --> {0}00:01,000", None, None, "line 4: a subtitle before the movie begins (-2 s to -1 s)"),
+        ("{0}00:01,000 --> 00:00,000", None, None, "it is left out"),
+    ],
+)
+def test_times_before_the_movie(minus: str, times: str, start: float | None, end: float, words: str) -> None:
+    problems: list[str] = []
+    cues = parse(f"WEBVTT\n\n1\n{times.format(minus)}\nearly\n\n2\n00:04,000 --> 00:05,000\nlater\n", problems)
+    assert cues == [*([] if start is None else [Cue(start, end, "early")]), Cue(4.0, 5.0, "later")]
+    assert words in problems[0]
+
+
 def test_an_empty_line_behind_the_times_loses_no_text() -> None:
     haddock = "00:01.000 --> 00:03.000 line:79%\n\nHaddock saw it\nand asked."
     content = f"WEBVTT\n\n{haddock}\n\nname of a cue\n00:04.000 --> 00:06.000\nWho?"
@@ -144,6 +163,11 @@ def test_an_empty_line_behind_the_times_loses_no_text() -> None:
         ("<John> speaks <sighs>", "<John> speaks <sighs>"),
         ("<b >bold</b > <I>it</I> &copy; 2026 &Eacute;", "bold it © 2026 É"),
         ("♪ ♪ [MUSIC]", "♪ ♪ [MUSIC]"),
+        ("a<b and c>d", "a<b and c>d"),
+        ("press <1> <00:01.500>now", "press <1> now"),
+        ("a<b <i>or</i> c>d, x <s and <b>y", "a<b or c>d, x <s and y"),
+        ("a <big and red> dog </b or> <p Class=EN>x <a href='u' target>y<br />z", "a <big and red> dog </b or> x y z"),
+        ("<v Mary Ann>Hello <lang en-GB>there</lang>", "Hello there"),
         ('<font face="A > B">odd quote</font> a<b>c</b>d <i "open>x', "odd quote acd x"),
         ("Tom &amp; Jerry &#233; &lt;b&gt;", "Tom & Jerry é <b>"),
     ],
