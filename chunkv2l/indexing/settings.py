@@ -10,6 +10,7 @@ from chunkv2l.defaults import CAPTIONS, CODE_FORMATS, CODES, SCREEN_TEXT, SPEECH
 from chunkv2l.errors import InputError
 from chunkv2l.index.meta import USER_DETECTOR
 from chunkv2l.video.settings import SegmentationSettings
+from chunkv2l.video.subtitles.encoding import text_codec
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class BuildSettings(SegmentationSettings):
     def __post_init__(self) -> None:
         if self.codes not in CODE_FORMATS:
             raise InputError(f"Codes can be stored as {', '.join(CODE_FORMATS)}, not {self.codes!r}.")
+        if self.encoding is not None:
+            text_codec(self.encoding)  # also where no subtitle is there to be decoded
         super().__post_init__()
 
     @property

@@ -234,6 +234,24 @@ def test_another_movies_index_is_replaced_only_by_force(out: Path, model: FakeMo
     assert make(other, out, model, force=True).segments == 3
 
 
+def test_names_that_sqlite_could_take_for_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_index(Path("file:x.idx"))
+    for name in ("file:y.idx?mode=ro", "file:%41.idx", ":memory:"):
+        with Writer(Path(name)) as writer:
+            assert writer.path.exists()
+    for name in ("file:x.idx", str(tmp_path / "file:x.idx")):
+        with IndexFile(Path(name)) as index:
+            assert index.meta.movie
+    names = [":memory:.part", "file:%41.idx.part", "file:x.idx", "file:y.idx?mode=ro.part"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_an_unknown_encoding_is_refused_where_there_are_no_subtitles(tmp_path: Path, model: FakeModel) -> None:
+    with pytest.raises(InputError, match="There is no encoding 'klingon'"):
+        build(tmp_path / "a.mp4", model=model, encoding="klingon")
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_something_else_is_never_replaced(movie: Path, tmp_path: Path, model: FakeModel, force: bool) -> None:
     precious = tmp_path / "letter.txt"

@@ -60,7 +60,7 @@ def decode(data: bytes, encoding: str | None = None) -> Decoded:
         InputError: Python has no codec of that name for text.
     """
     if encoding is not None:
-        return Decoded(data.decode(_text_codec(encoding), errors="replace").removeprefix("\ufeff"), encoding)
+        return Decoded(data.decode(text_codec(encoding), errors="replace").removeprefix("\ufeff"), encoding)
     for mark, name in (
         (codecs.BOM_UTF8, "utf-8"),
         (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -84,8 +84,12 @@ def decode(data: bytes, encoding: str | None = None) -> Decoded:
     return Decoded(data.decode(name, errors="replace"), name, is_guessed=True)
 
 
-def _text_codec(encoding: str) -> str:
-    """Return a codec's name, if it makes text of bytes."""
+def text_codec(encoding: str) -> str:
+    """Return Python's name of a codec.
+
+    Raises:
+        InputError: there is none of that name, or it makes no text of bytes.
+    """
     try:
         codec = codecs.lookup(encoding)
         "".encode(codec.name)  # raises for codecs from bytes to bytes, such as "hex"
