@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(MOVIE) ## make a short movie, build its index, ask it three questions
 	$(BIN)/chunkv2l build $(MOVIE) -o $(INDEX) --force
-	$(BIN)/chunkv2l ask $(INDEX) "When does a rocket stand on its launch pad?"
+	$(BIN)/chunkv2l ask $(INDEX) "When is a red motorcycle in a garage?"
 	$(BIN)/chunkv2l ask $(INDEX) "When is a cat looking around?"
 	$(BIN)/chunkv2l ask $(INDEX) "What is on the wooden table?"
 
