@@ -69,7 +69,7 @@ class MovieInfo:
         has_coded_order: the file says only when its pictures are decoded, not when they are shown (H.264 in AVI).
         has_clock: the file has times; of coded pictures without a container, those that FFmpeg makes up aren't read.
         jumps: times at which the file's clock goes forward though no time passes, seconds on the timeline.
-        scrambled: FFmpeg's numbers of other streams, which are scrambled.
+        scrambled: FFmpeg's numbers of other streams, which are scrambled or otherwise encrypted.
         stream: FFmpeg's number of the video stream that is read.
         video_streams: all that could be read.
         size, modified, changed: when the file was probed: bytes, the time of the last change, and the system's time of
@@ -277,7 +277,7 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
 
 def _explain_undecodable(path: Path, stream: Any, failure: Exception | None) -> str:
     """Return a sentence that says why no picture of a video stream can be decoded."""
-    known = explain_animation(path) or explain_encryption(path, stream)
+    known = explain_animation(path) or explain_encryption(path, stream) or explain_other_file(path)
     if known is not None:
         return known
     if isinstance(failure, av.DecoderNotFoundError):

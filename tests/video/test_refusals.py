@@ -63,15 +63,15 @@ def test_sample_entries_that_are_protected(tmp_path: Path, sounding: bytes, tag:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.mp4", b"\n<!DOCTYPE html>\n<html><title>404</title></html>", "is not a movie but a web page (HTML)"),
+        ("a.mjpeg", b"\n<!DOCTYPE html>\n<html><title>404</title></html>", "is not a movie but a web page (HTML)"),
         ("a.mp4", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "with git lfs pull."),
         ("a.mp4", b"/annex/objects/SHA256E-s9--0.mp4\n", "with git annex get."),
         ("._a.mp4", b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(99), "(AppleDouble): give "),
-        ("a.mp4", b"PK\3\4\x14\0" + bytes(range(256)), "is not a movie but a ZIP archive: unpack it first"),
+        ("a.h264", b"PK\3\4\x14\0" + bytes(range(256)), "is not a movie but a ZIP archive: unpack it first"),
         ("a.mp4", b"Rar!\x1a\7\1\0" + bytes(range(256)), "is not a movie but a RAR archive"),
         ("a.mp4", b"\x1f\x8b\x08" + bytes(range(256)), "is not a movie but a file compressed by gzip"),
         ("a.mp4", b"a.mp4".ljust(257, b"\0") + b"ustar\x0000" + bytes(248), "is not a movie but a tar archive"),
-        ("a.mp4", bytes(5000), "only zeros where a movie begins"),
+        ("a.m4v", bytes(5000), "only zeros where a movie begins"),
         ("a.mp4", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", "is not a movie but a PDF document"),
         ("a.mp4", b"\0\0\0\x10ftypheic\0\0\0\0\0\0\0\x0cmeta\0\0\0\0", "is not a movie but a still picture (HEIF)"),
         ("a.mp4", b'{"error": "expired \xe2\x80\x93 log in"}', "is not a movie but a text"),
