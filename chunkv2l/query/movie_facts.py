@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal, TypeAlias
 
 from chunkv2l.query.time_parsing import read_part, read_range
-from chunkv2l.query.time_ranges import END, START, TimeRange
+from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
 
 Fact: TypeAlias = Literal["length", "start", "end"]
 
@@ -29,6 +29,10 @@ _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
         "length",
         rf"how many (?:seconds|minutes|hours)(?: long)? (?:is|does|are (?:there )?in|has) {_MOVIE}(?: {_LASTS})*",
     ),
+    (
+        "length",
+        r"how many (?:seconds|minutes|hours)(?: long)? (?:is it|does it (?:last|run|take))(?: altogether| in total)?",
+    ),
     ("start", rf"(?:when|at (?:what|which) time|what time) (?:does|did|will) {_MOVIE} (?:start|begin)"),
     ("start", rf"(?:when|what) is the (?:very )?(?:start|beginning)(?: time)? of {_MOVIE}"),
     ("end", rf"(?:when|at (?:what|which) time|what time) (?:does|did|will) {_MOVIE} (?:end|stop|finish|conclude)"),
@@ -38,8 +42,8 @@ _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
 _PATTERNS: Final = tuple((fact, re.compile(pattern, re.IGNORECASE)) for fact, pattern in _FACTS)
 _POLITE: Final = re.compile(r"(?:please |(?:can|could|do) you )*(?:(?:tell me|say|know) )?", re.IGNORECASE)
 _OF_PART: Final[tuple[tuple[Fact, str], ...]] = (
-    ("length", r"how long (?:is|was) (?P<part>.+)"),
-    ("length", r"how long (?:does|did|will) (?P<part>.+) (?:last|take|run)"),
+    ("length", r"how long (?:is|are|was|were) (?P<part>.+)"),
+    ("length", r"how long (?:does|do|did|will) (?P<part>.+) (?:last|take|run)"),
     ("length", rf"(?:what is )?the {_LENGTH} of (?P<part>.+)"),
     ("start", r"(?:when|at (?:what|which) time|what time) (?:does|did|will) (?P<part>.+) (?:start|begin)"),
     ("start", r"(?:when|where|what) is the (?:start|beginning)(?: time)? of (?P<part>.+)"),
@@ -68,6 +72,11 @@ _SPANS: Final = tuple(
     )
 )
 """Questions for a length between times: of the movie after a time, before it, or from one time to another."""
+_HALFWAY: Final = re.compile(
+    rf"(?:when|where|what|at (?:what|which) time|what time) is (?:the )?(?:exact )?"
+    rf"(?:half-?way(?: point| mark)?|mid-?point|middle)(?: of {_MOVIE}| (?:in|through) {_MOVIE})?",
+    re.IGNORECASE,
+)
 _PART_PATTERNS: Final = tuple((fact, re.compile(pattern, re.IGNORECASE)) for fact, pattern in _OF_PART)
 
 
@@ -99,6 +108,8 @@ def parse_part_fact(text: str) -> tuple[Fact, TimeRange] | None:
     for fact, pattern in _PART_PATTERNS:
         if (match := pattern.fullmatch(plain)) and (part := read_part(match["part"])) is not None:
             return fact, part
+    if _HALFWAY.fullmatch(plain):
+        return "start", TimeRange(Moment(share=0.5), END)
     for measure, pattern in _SPANS:
         if (match := pattern.fullmatch(plain)) and (time_range := read_range(match["range"])) is not None:
             return "length", _measured(measure, time_range)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import INSTANT, movies, select_intervals
@@ -13,6 +13,9 @@ from chunkv2l.timecode import clock
 
 if TYPE_CHECKING:
     import networkx as nx
+
+SHORTEST: Final = 0.1
+"""Seconds at a movie's end that count as nothing: "after 6:45" in a movie of 6:45.01."""
 
 
 def restrict_graph(graph: nx.DiGraph, relation: Relation | None) -> tuple[nx.DiGraph, tuple[float, float] | None]:
@@ -64,7 +67,8 @@ def _resolve(time_range: TimeRange, length: float) -> tuple[float, float]:
             f"The video lasts {clock(length)}: nothing of it is after {clock(begin)} and before {clock(finish)}."
         )
     start, end = time_range.resolve(length)
-    if start == end and not time_range.is_point:
+    is_empty = start == end or (end == length and end - start < SHORTEST)
+    if is_empty and not time_range.is_point:
         raise NothingFound(
             f"The part of the video that the question is about is empty: it starts and ends at {clock(start)}. "
             f'Ask for a moment ("at {clock(start)}") or for a part with some length ("in the first ten seconds").'

@@ -228,6 +228,13 @@ _part = (
     ^ _rule(match_words("former|front|earlier") + _share, _first)
     ^ _rule(match_words("latter|back|later") + _share, _last)
     ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
+    ^ _rule(
+        quantities.ordinal()
+        + (_one_unit ^ _share)
+        + match_words("(?:counted |counting )?(?:from|before)")
+        + pp.Suppress(_final_edge),
+        _nth_from_last,
+    )
     ^ _nth_unit
 ) + _window
 _edge_part = (
@@ -239,7 +246,7 @@ _in_unit = _rule(
     quantities.unit("s", "m", "h") + pp.Opt(match_words("number|no")) + quantities.number(),
     lambda unit, count: TimeRange(Moment(seconds=unit * max(count - 1, 0.0)), Moment(seconds=unit * max(count, 1.0))),
 )
-_dash = pp.Suppress(pp.Regex(r"-+|to(?!\w)|until(?!\w)|till?(?!\w)|thr(?:ough|u)(?!\w)|up to(?!\w)|and(?!\w)"))
+_dash = pp.Suppress(pp.Regex(r"-+|(?:(?:thr(?:ough|u) )?(?:up )?(?:to|until|till?)|thr(?:ough|u)|and)(?!\w)"))
 
 
 def _two_times(first: Moment, last: Moment) -> TimeRange:
@@ -351,6 +358,13 @@ def _beside(extent: Moment, is_after: bool, moment: Moment | TimeRange) -> TimeR
     return _last(extent)(_before(moment))
 
 
+def _beyond(extent: Moment, is_after: bool, moment: Moment | TimeRange) -> TimeRange:
+    """Return what is farther from a time than an extent: "more than a minute before the end"."""
+    if is_after:
+        return TimeRange(_after(moment).start + extent, END)
+    return TimeRange(START, _before(moment).end - extent)
+
+
 def _around(extent: Moment, moment: Moment) -> TimeRange:
     return TimeRange(moment - extent, moment + extent)
 
@@ -358,9 +372,15 @@ def _around(extent: Moment, moment: Moment) -> TimeRange:
 _WAY = r"(?:of the way )?(?:through|in(?:to)?)(?: it)?"
 _MORE = r"(?:more|longer) than|over|at least"
 _LESS = r"(?:less|not more|no more) than|at most|under"
-_PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up)|passes|elapse"
+_PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up|ended|finished|done)|passes|elapse|ends"
 _units = quantities.unit("s", "m", "h")
-_joint = pp.Suppress(pp.Regex(r"(?:-+|(?:and|(?:up )?(?:to|until|till?)|through|thru)(?!\w))(?: the(?!\w))?"))
+_ENDING = r"(?:ending|finishing|stopping) (?:at|with|by)"
+_joint = pp.Suppress(
+    pp.Regex(
+        rf"(?:-+|(?:,? ?(?:and )?{_ENDING}|and|(?:(?:through|thru|right|on|all the way) )?(?:up )?(?:to|until|till?)"
+        r"|through|thru)(?!\w))(?: the(?!\w))?"
+    )
+)
 _to = pp.Suppress(pp.Regex(r"-+|(?:to|until|till?)(?!\w)"))
 _number = quantities.number()
 _signed_number = _rule(_minus + _number, lambda number: -number) | _number
@@ -454,6 +474,15 @@ _in_words = match_words(
 )
 _at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa)")
 
+_beside_time = (
+    _constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
+    | _constant("before|leading up to|preceding|prior to|until", False)
+) + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part)
+_gap = (_length ^ _one_unit) + (
+    (_constant("from|off|short of|away from|to", False) + _final_edge + pp.Opt(_of_movie)) | _beside_time
+)
+"""A distance from a time, and on which side: "a minute from the end"."""
+
 _early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
 _late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
 
@@ -478,6 +507,25 @@ _phrase = (
     ^ _rule(_from + _the + _short_length + _joint + (_marked ^ _inside), _two_times)
     ^ _rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
     ^ _rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
+    ^ _rule(
+        _from
+        + _first_point
+        + _joint
+        + _share
+        + pp.Opt(match_words(_WAY))
+        + pp.Opt(_of_movie)
+        + pp.Regex(_BREAK).suppress(),
+        _two_times,
+    )
+    ^ _rule(
+        pp.Opt(_at_words)
+        + (_explicit + pp.Suppress(","))[1, ...]
+        + _explicit
+        + pp.Suppress(pp.Regex(r",? ?(?:and|or)(?!\w)"))
+        + pp.Opt(_at_words)
+        + _explicit,
+        lambda *_: NOT_ONE_RANGE,
+    )
     ^ _listed_units
     ^ _rule(
         match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
@@ -517,8 +565,15 @@ _phrase = (
     ^ _rule(match_words("starting|beginning") + (_inside ^ _halfway_in ^ _shifted ^ _from_edge), _after)
     ^ _rule(match_words(_MORE) + _inside, _after)
     ^ _rule(match_words(_LESS) + _inside, _before)
-    ^ _rule(match_words("once|as soon as|after") + _point + match_words(_PASSED), _after)
-    ^ _rule(match_words("before") + _point + match_words(_PASSED), _before)
+    ^ _rule(
+        match_words("once|as soon as|after|when|now that") + (_point ^ _the + _part_of_part) + match_words(_PASSED),
+        _after,
+    )
+    ^ _rule(match_words("before|until|till") + _point + match_words(_PASSED), _before)
+    ^ _rule(
+        match_words("before|until|till") + _the + _part_of_part + match_words(_PASSED),
+        lambda part: TimeRange(START, part.end),
+    )
     ^ _rule(_after_phrase + _both + _before_phrase, _overlap)
     ^ _rule(_before_phrase + _both + _after_phrase, lambda before, after: _overlap(after, before))
     ^ _after_phrase
@@ -559,6 +614,20 @@ _phrase = (
         lambda e: _at(END - e),
     )
     ^ _rule(
+        match_words("with|when there (?:is|are)")
+        + (_constant(_MORE, False) | _constant(_LESS, True))
+        + (_length ^ _share)
+        + match_words("left|remaining|(?:still )?to go"),
+        lambda is_less, extent: TimeRange(END - extent, END) if is_less else TimeRange(START, END - extent),
+    )
+    ^ _rule(
+        match_words("(?:show|play|give|watch|see)(?: me| us)? (?:the|its)")
+        + _edge_part
+        + pp.Opt(_of_movie)
+        + pp.Regex(_BREAK).suppress(),
+        lambda part: part(TimeRange()),
+    )
+    ^ _rule(
         match_words("with") + _about + _share + match_words(f"(?:of )?{_THE_MOVIE} (?:left|remaining|to go)"),
         lambda share: _at(END - share),
     )
@@ -583,17 +652,16 @@ _phrase = (
     )
     ^ _rule(pp.Opt(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
     ^ _rule(
-        pp.Opt(match_words("in|during|within|for|over"))
+        pp.Opt(match_words("in|during|within|for|over(?= the)"))
         + _the
-        + pp.Opt(match_words("first|last"))
+        + pp.Opt(match_words("first|last|next|following|subsequent|preceding|previous"))
         + (_length ^ _one_unit)
-        + (
-            _constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
-            | _constant("before|leading up to|preceding|prior to|until", False)
-        )
-        + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part),
+        + pp.Opt(match_words("right|immediately|directly|just"))
+        + _beside_time,
         _beside,
     )
+    ^ _rule(match_words(_MORE) + _gap, _beyond)
+    ^ _rule(match_words(_LESS) + _gap, _beside)
     ^ _rule(
         _early + _of_movie | match_words(r"(?:very |quite |fairly )?early on"), lambda: TimeRange().part(0.0, 1 / 3)
     )
@@ -612,18 +680,70 @@ _scene = _rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
 ) | _rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
 _bare = (_rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit).set_name("bare")
-_excluding = match_words(
-    r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|ignoring|skipping|without|"
-    r"leaving out|other than|apart from|aside from)"
-    r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?)"
+_ALL = r"(?:everything|anything|all|whatever|the part|what)(?: (?:that )?(?:is|was|happens|happened|comes|lies))?"
+_LEAVE_OUT = (
+    r"skip(?: over| past)?|ignore|exclude|omit|disregard|discount|neglect|discard|overlook"
+    r"|leave (?:out|aside|off)|set aside|drop|remove"
+    r"|cut off|bypass|pass over|jump over|forget(?: about)?|never mind(?: about)?|avoid"
 )
-_command = pp.Suppress(pp.Regex(r"(?:(?<!.)|(?<=please )|(?<=[.;] ))(?=\w)"))
+_LEAVING_OUT = (
+    r"skipping(?: over| past)?|ignoring|excluding|omitting|disregarding|discounting|neglecting|discarding|overlooking|"
+    r"leaving (?:out|aside|off)|setting aside|dropping|removing|cutting(?: out| off)?|bypassing|passing over|"
+    r"jumping over|forgetting(?: about)?|avoiding|"
+    r"(?:not|without) (?:counting|including|considering|using|watching|looking at|searching|regarding)"
+)
+_LEFT_OUT = (
+    r"(?:skipped|ignored|excluded|excepted|omitted|disregarded|discounted|neglected|discarded|overlooked|"
+    r"left (?:out|aside|off)|set aside|"
+    r"dropped|removed|cut(?: out| off)?|bypassed|forgotten|(?:not|never) (?:counted|included|considered)|aside|apart)"
+)
+_excluding = match_words(
+    r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|barring|without|"
+    r"other than|apart from|aside from|besides|rather than|instead of|save(?: for)?|"
+    r"with the exception of|else(?:where)? than)"
+    r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?|save(?: for)?)"
+)
+_command = pp.Suppress(pp.Regex(r"(?:(?<!.)|(?<=please )|(?<=[.;?,] ))(?=\w)"))
 """The beginning of a sentence, where a verb is a command: "Skip the first minute", not "when they skip a minute"."""
-_EVERYTHING = r"(?: (?:everything|anything|all|what happens|the part|what is))?"
-_skip = _command + match_words(rf"(?:skip|ignore|exclude|omit|disregard|leave out|forget(?: about)?){_EVERYTHING}")
-_excluded = _rule(
-    (_excluding | _skip) + (_phrase ^ _the + (_bounds ^ _part_of_part)),
-    _complement,
+_skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
+    rf"(?:if|when|once|provided|supposing|assuming)(?: that)? (?:you|we|i|one) (?:{_LEAVE_OUT})"
+    r"|(?:do not|don't|never|no need to) (?:count|consider|include|use|search|look at|show(?: me)?|watch)"
+)
+_named_range = _the + (_bounds ^ _part_of_part)
+_excluded = (
+    _rule((_excluding | _skip) + (_phrase ^ _named_range), _complement)
+    ^ _rule(
+        (match_words(_LEAVING_OUT) | _skip)
+        + (match_words(_ALL) + (_phrase ^ _named_range) ^ _named_range ^ match_words("from|between") + _bounds),
+        _complement,
+    )
+    ^ _rule(match_words("(?:but )?(?:minus|bar|less) the") + (_bounds ^ _part_of_part), _complement)
+    ^ _rule(
+        match_words("if|with|when|once|provided")
+        + (match_words(_ALL) + _phrase ^ _named_range)
+        + match_words(rf"(?:(?:is|are|being|gets|has been) )?{_LEFT_OUT}"),
+        _complement,
+    )
+    ^ _rule(_named_range + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
+    ^ _rule(
+        match_words("(?:but )?neither")
+        + (_phrase ^ _named_range)
+        + pp.Suppress(pp.Regex(r",? ?(?:nor|or|and)(?!\w)"))
+        + (_phrase ^ _named_range),
+        lambda first, last: _leave_out(_complement(first), _complement(last)),
+    )
+    ^ _rule(
+        (_excluding | match_words("(?:but )?neither") | match_words(_LEAVING_OUT) | _skip)
+        + pp.Opt(_in_words)
+        + _the
+        + _is_first
+        + match_words("nor|or|and")
+        + pp.Opt(_in_words)
+        + _the
+        + _is_last
+        + _extent,
+        lambda extent: TimeRange(extent, END - extent),
+    )
 )
 _SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
 _lead = pp.Opt(
@@ -812,6 +932,7 @@ _quantity = (_begins_word | pp.Suppress(pp.Regex(r"(?<![^\s(])(?=-\d)"))) + (
         pp.Regex(
             r"(?:0th|zeroth) \w+|an? (?:second|minute|hour) or (?:two|three|more)|half past(?: \w+)?"
             r"|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
+            r"|(?:for )?(?:the |a )(?:\d+(?:st|nd|rd|th)|second|third|fourth|fifth|sixth) time(?= ?(?:$|[,;:.]))"
             r"|\w+ o'clock|at (?:noon|midnight)|(?:noon|midday|midnight)(?= ?(?:$|[,;:]))"
         )
     )

@@ -27,7 +27,34 @@ _QUANTIFIED = re.compile(
 _CERTAIN = re.compile(r"\d|%|\b(?:first|last|final|opening|closing)\b", re.IGNORECASE)
 _QUESTION_WORD = re.compile(r"\b(?:when|where|what|who|whom|how|why|which(?: \w+)?)$", re.IGNORECASE)
 _AUXILIARY = re.compile(rf"{AUXILIARIES}\b", re.IGNORECASE)
-
+_SMALL_WORDS = (
+    r"(?: (?:about|out|over|past|in|at|during|the|all|what|everything|anything|part|is|happens|of|from|for|even|only|it"
+    r"|that))*"
+)
+_OPPOSING = re.compile(
+    r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|minus|negative|bar|barring|unless|"
+    rf"than|instead of|at least|at most){_SMALL_WORDS}[ ,]*$",
+    re.IGNORECASE,
+)
+"""Words right before a time that turn or change its sense: a time behind them isn't what a question asks for."""
+_LEAVING_OUT = re.compile(
+    r"\b(?:(?:ignor|skip|omit|discount|disregard|drop|forget|neglect|exclud|avoid|bypass|remov|overlook|dismiss|eliminat|"
+    r"discard|subtract)(?:e|es|s|ting|ping|ing|ted|ped|ed|ten)?|never mind"
+    r"|(?:leav|set|pass|jump)\w* (?:out|aside|off|over))"
+    rf"(?P<small>{_SMALL_WORDS}) ?$",
+    re.IGNORECASE,
+)
+_LEFT_OUT = re.compile(
+    r"[ ,]*(?:(?:is|are|was|were|being|gets?|to be|(?:should|can|could|may|must|will) be|has been|have been) )?"
+    r"(?:(?:not|never) (?:counted|included|considered|used|searched)|(?:does|do|did)(?: not|n't) count"
+    r"|(?:ignor|skipp|omitt|discount|disregard|dropp|neglect|exclud|avoid|bypass|remov|overlook|dismiss|discard|trimm|"
+    r"except)ed|cut|left (?:out|aside|off)|set aside|aside|apart|gone|forgotten)\b",
+    re.IGNORECASE,
+)
+_PREPOSITION = re.compile(
+    r"(?:in|at|on|during|within|throughout|over|after|before|until|till|by|for|near|around|about|since|right|just)\b",
+    re.IGNORECASE,
+)
 
 ReadPlain: TypeAlias = Callable[[str], tuple[str, str]]
 """Question without times → (its statement, the kind of answer)."""
@@ -71,6 +98,8 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         words = text[phrase.start : phrase.end]
         if remaining and answer_kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
             continue
+        if _is_opposed(text, phrase):
+            return Reading(remaining, None, (words,))
         return Reading(remaining, phrase.range, () if phrase.range is not None else (words,))
     return Reading(text)
 
@@ -136,9 +165,21 @@ def _fits_inside(text: str, phrase: Phrase) -> bool:
     return not phrase.is_bare and bool(_QUANTIFIED.search(text[phrase.start : phrase.end]))
 
 
+def _is_opposed(text: str, phrase: Phrase) -> bool:
+    """Return whether words beside a phrase, which aren't a part of it, may exclude the time that it names.
+
+    "He skips in the first minute" restricts a question, "once we've skipped the first minute" doesn't.
+    """
+    ahead, behind = text[: phrase.start], text[phrase.end :]
+    if _OPPOSING.search(ahead) or _LEFT_OUT.match(behind):
+        return True
+    match = _LEAVING_OUT.search(ahead)
+    return match is not None and bool(match["small"].strip() or not _PREPOSITION.match(text, phrase.start))
+
+
 def _without(text: str, phrase: Phrase) -> str:
     ahead = re.sub(r"[ ,]+$", "", text[: phrase.start])
-    behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[phrase.end :])
     ahead = "" if _AHEAD.fullmatch(ahead) else ahead
+    behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[phrase.end :])
     behind = "" if _BEHIND.fullmatch(behind) else behind
     return f"{ahead} {behind}".strip()

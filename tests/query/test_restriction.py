@@ -69,3 +69,9 @@ def test_a_range_without_time_in_it_is_a_sentence(question: str) -> None:
         NothingFound, match=r"The (video lasts 0:12|part of the video that the question is about is empty)"
     ):
         restrict_graph(GRAPH, parse(question).relation)
+
+
+def test_a_hundredth_of_a_second_before_the_end_counts_as_nothing() -> None:
+    end = GRAPH.nodes[segments(GRAPH)[-1]]["end"]
+    with pytest.raises(NothingFound, match="is empty"):
+        restrict_graph(GRAPH, parse(f"What happens after {end - 0.01:.2f} seconds?").relation)

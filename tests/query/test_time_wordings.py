@@ -242,6 +242,62 @@ RANGES = [
     ("What happens beginning with the second minute?", "", 60, 306.08),
     ("What happens right in the middle?", "", 122.432, 183.648),
     ("What happens in the 10 seconds around 1:00?", "", 55, 65),
+    ("Not counting the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("When is there a dog, disregarding the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog, ignoring everything before 1:00?", "A dog.", 60, 306.08),
+    ("When is there a dog if you skip the first minute?", "A dog.", 60, 306.08),
+    ("If we exclude the first 60 seconds, when is there a dog?", "A dog.", 60, 306.08),
+    ("Omitting the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Never mind the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Once the first minute is over, when is there a dog?", "A dog.", 60, 306.08),
+    ("Forgetting about the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Barring the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Save for the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Minus the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Bypassing the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Past the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("Without counting the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("When is there a dog, if the first minute is ignored?", "A dog.", 60, 306.08),
+    ("When is there a dog with the first minute left out?", "A dog.", 60, 306.08),
+    ("When is there a dog rather than in the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog instead of in the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog, not including the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog, discounting the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog, first minute excluded?", "A dog.", 60, 306.08),
+    ("When is there a dog, with the exception of the first minute?", "A dog.", 60, 306.08),
+    ("When is there a dog elsewhere than in the first minute?", "A dog.", 60, 306.08),
+    ("Don't count the first minute: when is there a dog?", "A dog.", 60, 306.08),
+    ("Please ignore what is before 1:00. When is there a dog?", "A dog.", 60, 306.08),
+    ("Discard the first minute, when is there a dog?", "A dog.", 60, 306.08),
+    ("When is there a dog neither in the first nor in the last minute?", "A dog.", 60, 246.08),
+    ("When is there a dog, neither during the first minute nor during the last minute?", "A dog.", 60, 246.08),
+    ("When is there a dog if you ignore the first and the last minute?", "A dog.", 60, 246.08),
+    ("When is there a dog in the first minute, ignoring the first ten seconds?", "A dog.", 10, 60),
+    ("When is there a dog, ignoring anything after 1:00?", "A dog.", 0, 60),
+    # the same verbs, said of somebody in the movie
+    ("When does a man skip in the first minute?", "A man skip.", 0, 60),
+    ("When does a man ignore the dog in the first minute?", "A man ignore the dog.", 0, 60),
+    ("When does he drop the ball in the first minute?", "He drop the ball.", 0, 60),
+    ("When does he leave (between 30 and 50 seconds)?", "He leave.", 30, 50),
+    ("In the first minute, not counting cats, when is there a dog?", "Not counting cats, when is there a dog.", 0, 60),
+    # farther from a time, and nearer to it
+    ("What happens over a minute before the end?", "", 0, 246.08),
+    ("What happens less than a minute from the end?", "", 246.08, 306.08),
+    ("What happens less than 30 seconds after 1:00?", "", 60, 90),
+    ("What happens at least 30 seconds before 2:00?", "", 0, 90),
+    ("What happens more than a minute after the second minute?", "", 180, 306.08),
+    ("What happens over the 30 seconds before 2:00?", "", 90, 120),
+    ("What happens in the next 30 seconds after 1:00?", "", 60, 90),
+    ("What happens in the preceding 10 seconds before 1:00?", "", 50, 60),
+    ("What happens from 0:50 through to the halfway point?", "", 50, 153.04),
+    ("What happens from 1:00 up to three quarters?", "", 60, 229.56),
+    ("What happens starting at 1:00 and ending at 1:30?", "", 60, 90),
+    ("What happens with under a minute to go?", "", 246.08, 306.08),
+    ("What happens with less than a minute left?", "", 246.08, 306.08),
+    ("What happens with more than a minute left?", "", 0, 246.08),
+    ("What happens in the third minute from the end?", "", 126.08, 186.08),
+    ("What happens before the first minute is over?", "", 0, 60),
+    ("What happens when the first half ends?", "", 153.04, 306.08),
 ]  # fmt: skip
 
 
@@ -297,6 +353,9 @@ SHOWN = [
     ("Show me 10 seconds around 1:00", 55, 65),
     ("Show me 1:00 +- 5 s", 55, 65),
     ("Skip ahead to 2:00", 120, 120),
+    ("Show me the ending", 275.472, 306.08),
+    ("Show me the beginning", 0, 30.608),
+    ("Show me the middle of the video", 122.432, 183.648),
 ]  # fmt: skip
 
 
@@ -328,6 +387,9 @@ PART_FACTS = [
     ("How many seconds have passed at 0:08?", "length", 0, 8),
     ("How long is it from 1:00 to 2:30?", "length", 60, 150),
     ("How many seconds are there between 0:10 and 0:25?", "length", 10, 25),
+    ("How long are the first two thirds?", "length", 0, 204.053),
+    ("When is the halfway point?", "start", 153.04, 306.08),
+    ("Where is the middle of the video?", "start", 153.04, 306.08),
 ]  # fmt: skip
 
 
@@ -383,6 +445,19 @@ UNREAD = [
     "What happens in the first 20?",
     "When does a dog bark a minute or two in?",
     "What happens in the 0th minute?",
+    "What happens at 0:20, 1:20 and 2:20?",
+    "What happens in the minus first minute?",
+    "What happens other than between 0:40 and 1:10?",
+    "When does a dog bark for the second time?",
+    "When does a dog bark the third time?",
+    # words beside a time that turn its sense
+    "When is there a dog, neither in the first minute nor in the last one?",
+    "When is there a dog unless it is in the first minute?",
+    "When is there a dog sooner than in the first minute?",
+    "When is there a dog, having omitted the first minute?",
+    "When is there a dog, and nothing about the first minute dismissed?",
+    "When is there a dog (the first minute doesn't count)?",
+    "Subtracting the first minute, when is there a dog?",
 ]  # fmt: skip
 
 
@@ -466,6 +541,9 @@ NO_TIMES = [
     "When does she get up early on Monday?",
     "When does a man wear a size -5 lens?",
     "When does a dog follow the first man?",
+    "Show me the end of the race",
+    "Show me the opening ceremony",
+    "When is the middle child crying?",
 ]  # fmt: skip
 
 
