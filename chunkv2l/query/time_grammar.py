@@ -697,10 +697,11 @@ _LEFT_OUT = (
     r"left (?:out|aside|off)|set aside|"
     r"dropped|removed|cut(?: out| off)?|bypassed|forgotten|(?:not|never) (?:counted|included|considered)|aside|apart)"
 )
+_leaving_out = match_words(rf"(?:(?:after|when|by|while) )?(?:{_LEAVING_OUT})|(?:after )?having {_LEFT_OUT}")
 _excluding = match_words(
     r"(?:(?:but|and) )?(?:not|outside(?: of)?|except(?: for)?|excepting|excluding|barring|without|"
     r"other than|apart from|aside from|besides|rather than|instead of|save(?: for)?|"
-    r"with the exception of|else(?:where)? than)"
+    r"with the exception of|but for|else(?:where)? than)"
     r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?|save(?: for)?)"
 )
 _command = pp.Suppress(pp.Regex(r"(?:(?<!.)|(?<=please )|(?<=[.;?,] ))(?=\w)"))
@@ -713,7 +714,7 @@ _named_range = _the + (_bounds ^ _part_of_part)
 _excluded = (
     _rule((_excluding | _skip) + (_phrase ^ _named_range), _complement)
     ^ _rule(
-        (match_words(_LEAVING_OUT) | _skip)
+        (_leaving_out | _skip)
         + (match_words(_ALL) + (_phrase ^ _named_range) ^ _named_range ^ match_words("from|between") + _bounds),
         _complement,
     )
@@ -733,7 +734,7 @@ _excluded = (
         lambda first, last: _leave_out(_complement(first), _complement(last)),
     )
     ^ _rule(
-        (_excluding | match_words("(?:but )?neither") | match_words(_LEAVING_OUT) | _skip)
+        (_excluding | match_words("(?:but )?neither") | _leaving_out | _skip)
         + pp.Opt(_in_words)
         + _the
         + _is_first

@@ -32,7 +32,8 @@ _SMALL_WORDS = (
     r"|that))*"
 )
 _OPPOSING = re.compile(
-    r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|minus|negative|bar|barring|unless|"
+    r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|minus|negative|bar|barring|unless|no|but|"
+    r"regardless|irrespective|regard (?:to|for)|(?:do not|don't|does not|doesn't|not) (?:care|interested|bother)|"
     rf"than|instead of|at least|at most){_SMALL_WORDS}[ ,]*$",
     re.IGNORECASE,
 )
@@ -46,7 +47,7 @@ _LEAVING_OUT = re.compile(
 )
 _LEFT_OUT = re.compile(
     r"[ ,]*(?:(?:is|are|was|were|being|gets?|to be|(?:should|can|could|may|must|will) be|has been|have been) )?"
-    r"(?:(?:not|never) (?:counted|included|considered|used|searched)|(?:does|do|did)(?: not|n't) count"
+    r"(?:(?:not|never) (?:counted|included|considered|used|searched)|(?:does|do|did)(?: not|n't) (?:count|matter)"
     r"|(?:ignor|skipp|omitt|discount|disregard|dropp|neglect|exclud|avoid|bypass|remov|overlook|dismiss|discard|trimm|"
     r"except)ed|cut|left (?:out|aside|off)|set aside|aside|apart|gone|forgotten)\b",
     re.IGNORECASE,
@@ -182,4 +183,4 @@ def _without(text: str, phrase: Phrase) -> str:
     ahead = "" if _AHEAD.fullmatch(ahead) else ahead
     behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[phrase.end :])
     behind = "" if _BEHIND.fullmatch(behind) else behind
-    return f"{ahead} {behind}".strip()
+    return f"{ahead} {behind}".strip() if behind else re.sub(r"[ ?!.;]+$", "", ahead)
