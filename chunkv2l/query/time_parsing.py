@@ -32,7 +32,7 @@ _SMALL_WORDS = (
     r"|that))*"
 )
 _OPPOSING = re.compile(
-    r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|minus|negative|bar|barring|unless|no|but|"
+    r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|barring|unless|but|"
     r"regardless|irrespective|regard (?:to|for)|(?:do not|don't|does not|doesn't|not) (?:care|interested|bother)|"
     rf"than|instead of|at least|at most){_SMALL_WORDS}[ ,]*$",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ _OPPOSING = re.compile(
 """Words right before a time that turn or change its sense: a time behind them isn't what a question asks for."""
 _LEAVING_OUT = re.compile(
     r"\b(?:(?:ignor|skip|omit|discount|disregard|drop|forget|neglect|exclud|avoid|bypass|remov|overlook|dismiss|eliminat|"
-    r"discard|subtract)(?:e|es|s|ting|ping|ing|ted|ped|ed|ten)?|never mind"
+    r"discard|subtract)(?:e|es|s|ting|ping|ing|ted|ped|ed|ten)?|never mind|minus|negative|no|bar"
     r"|(?:leav|set|pass|jump)\w* (?:out|aside|off|over))"
     rf"(?P<small>{_SMALL_WORDS}) ?$",
     re.IGNORECASE,
@@ -52,6 +52,7 @@ _LEFT_OUT = re.compile(
     r"except)ed|cut|left (?:out|aside|off)|set aside|aside|apart|gone|forgotten)\b",
     re.IGNORECASE,
 )
+_ALL = re.compile(r"\b(?:everything|anything|all|what|part)\b", re.IGNORECASE)
 _PREPOSITION = re.compile(
     r"(?:in|at|on|during|within|throughout|over|after|before|until|till|by|for|near|around|about|since|right|just)\b",
     re.IGNORECASE,
@@ -175,7 +176,7 @@ def _is_opposed(text: str, phrase: Phrase) -> bool:
     if _OPPOSING.search(ahead) or _LEFT_OUT.match(behind):
         return True
     match = _LEAVING_OUT.search(ahead)
-    return match is not None and bool(match["small"].strip() or not _PREPOSITION.match(text, phrase.start))
+    return match is not None and bool(_ALL.search(match["small"]) or not _PREPOSITION.match(text, phrase.start))
 
 
 def _without(text: str, phrase: Phrase) -> str:

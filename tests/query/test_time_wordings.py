@@ -281,6 +281,9 @@ RANGES = [
     # the same verbs, said of somebody in the movie
     ("When does a man skip in the first minute?", "A man skip.", 0, 60),
     ("When does a man ignore the dog in the first minute?", "A man ignore the dog.", 0, 60),
+    ("When does a man forget about it in the first minute?", "A man forget about it.", 0, 60),
+    ("When does he say no in the first minute?", "He say no.", 0, 60),
+    ("Is there a bar at 1:00?", "A bar.", 60, 60),
     ("When does he drop the ball in the first minute?", "He drop the ball.", 0, 60),
     ("When does he leave (between 30 and 50 seconds)?", "He leave.", 30, 50),
     ("In the first minute, not counting cats, when is there a dog?", "Not counting cats, when is there a dog.", 0, 60),
@@ -459,6 +462,7 @@ UNREAD = [
     "When is there a dog unless it is in the first minute?",
     "When is there a dog sooner than in the first minute?",
     "When is there a dog, having eliminated the first minute?",
+    "When is there a dog, no first minute please?",
     "When is there a dog, regardless of the first minute?",
     "When is there a dog if the first minute doesn't matter?",
     "I don't care about the first minute. When is there a dog?",
