@@ -16,11 +16,12 @@ STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 """Words that most captions have and that say nothing about what is searched for."""
 
 
-def make_fts_query(text: str) -> str:
-    """Return an FTS5 query that finds any of a text's words, each quoted; "" for a text without words.
-
-    Stop words are left out, unless there are no others.
-    """
+def content_words(text: str) -> list[str]:
+    """Return the words of a text that are searched for, each once: no stop words, unless there are no others."""
     words = list(dict.fromkeys(re.findall(r"\w+", text.lower())))
-    content_words = [word for word in words if word not in STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in content_words[:MAX_WORDS])
+    return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_WORDS]
+
+
+def make_fts_query(text: str) -> str:
+    """Return an FTS5 query that finds any of a text's `content_words`, each quoted; "" for a text without words."""
+    return " OR ".join(f'"{word}"' for word in content_words(text))

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -131,11 +131,14 @@ def build(
                 raise
             _check_unchanged(writer, job)
             described = _correct_length(writer, job)
+            uncertain = None
+            if similar is not None:
+                with run.clock("captions") if settings.captions else nullcontext():
+                    uncertain = find_uncertain(model, writer.stored_captions())
             with run.clock("write"):
                 if similar is None:
                     writer.publish()
                 else:
-                    uncertain = find_uncertain(model, writer.stored_captions())
                     writer.finish(similar, [asdict(note) for note in _sort_notes(notes)], uncertain)
         return run.report(out, described, _sort_notes(notes))
 

@@ -122,7 +122,7 @@ class FolderBuild:
 
     Attributes:
         paths: folders, and movies by name.
-        model: loads the model; called once, when a movie needs it.
+        model: loads the model; called once, before the first movie's turn.
         options: of `indexing.build.build` for each movie; a detector by its name.
         recursive: with the folders in them.
         jobs: movies that are worked on at once; their steps on the model take turns.

@@ -89,7 +89,7 @@ def read_contents(folder: str | Path, recursive: bool = False) -> Contents:
     if not recursive:  # of the folders in it, what an earlier look has noted stays in the file
         listed += [entry for entry in stored if "/" in entry.record.index and entry.record.index not in kept]
     entries = sorted(listed, key=lambda entry: entry.record.index)
-    if len(entries) != len(stored) or any(a is not b for a, b in zip(entries, stored, strict=False)):
+    if len(entries) != len(stored) or any(a is not b for a, b in zip(entries, stored, strict=True)):
         entries = _same_size(entries, notes)
         if is_writable:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -100,9 +101,7 @@ def _walk(folder: Path, depth: int, notes: list[str]) -> Iterator[os.DirEntry[st
     """Yield the names in a folder, then those of the folders in it; those that can't be read are noted."""
     try:
         with os.scandir(folder) as scanned:
-            entries = sorted(
-                (entry for _, entry in zip(range(MOST_ENTRIES), scanned, strict=False)), key=lambda entry: entry.name
-            )
+            entries = sorted(islice(scanned, MOST_ENTRIES), key=lambda entry: entry.name)
     except OSError as error:
         notes.append(f"{_show(folder)} can't be read ({error.strerror}), and was left out.")
         return

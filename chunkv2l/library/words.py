@@ -11,7 +11,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkv2l.index.fts import MAX_WORDS, STOP_WORDS
+from chunkv2l.index.fts import MAX_WORDS, content_words
 
 
 def hash_words(texts: Iterable[str], most: int) -> NDArray[np.uint32]:
@@ -44,8 +44,7 @@ class WordSearch:
     def __call__(self, text: str) -> NDArray[np.float64]:
         """Return the relevance of each movie: the sum over the text's words that it has, the rarer the heavier."""
         relevance = np.zeros(self._movies)
-        spelled = " ".join(word for word in text.lower().split()[:MAX_WORDS] if word.strip(".,?!") not in STOP_WORDS)
-        for word in hash_words([spelled or text], MAX_WORDS):
+        for word in hash_words([" ".join(content_words(text))], MAX_WORDS):
             first = np.uint64(int(word) << 32)
             begin, end = np.searchsorted(self._pairs, [first, first + np.uint64((1 << 32) - 1)])
             movies = (self._pairs[begin:end] & np.uint64((1 << 32) - 1)).astype(np.int64)

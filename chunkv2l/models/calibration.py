@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from chunkv2l.errors import InputError
 from chunkv2l.files import parse_json
 from chunkv2l.sanitize import is_finite, quoted
 
+T = TypeVar("T")
 MAX_NUMBER: Final = 1e4
 """Size of a calibration's numbers, at most: with far larger ones, what is computed with them is no longer finite."""
 MIN_SCALE: Final = 1e-4
@@ -32,8 +33,32 @@ def key_evidence(cosine: Any, tokens: Any, key: Any, epsilon: Any) -> Any:
     return key * tokens**-epsilon * cosine
 
 
+class _Numbers:
+    """Fields of a calibration as a line of JSON."""
+
+    def to_text(self) -> str:
+        """Return the calibration as one line of JSON, keys sorted."""
+        return json.dumps(vars(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls: type[T], text: str) -> T:
+        """From what `to_text` wrote; what is left out has its default.
+
+        Raises:
+            InputError: no such JSON, an unknown name, or a value that can't be.
+        """
+        try:
+            values: Any = parse_json(text)
+        except ValueError:
+            values = None
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        if not isinstance(values, Mapping) or not set(values) <= set(names):
+            raise InputError(f"A calibration is JSON with {', '.join(names[:-1])} and {names[-1]}, not {text[:80]!r}.")
+        return cls(**values)
+
+
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(_Numbers):
     """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = (S_i − μ_i) / (τ · T^γ) + κ · T^−ε · key_i; see
     `chunkv2l.routing.probability`.
 
@@ -62,29 +87,13 @@ class Calibration:
     def __post_init__(self) -> None:
         for name in ("tau", "gamma", "beta", "key", "epsilon"):
             _check_number(name, getattr(self, name))
-        if self.tau <= 0:
-            raise InputError(f"A calibration's tau must be above 0, not {self.tau!r}.")
-        if self.tau < MIN_SCALE:
-            raise InputError(f"A calibration's tau must be {MIN_SCALE:g} at least, not {self.tau!r}.")
+        _check_scale("tau", self.tau)
         if not isinstance(self.mu, bool):
             raise InputError(f"A calibration's mu is true or false, not {self.mu!r}.")
 
-    def to_text(self) -> str:
-        """Return the calibration as one line of JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_text(cls, text: str) -> Calibration:
-        """From what `to_text` wrote; what is left out has its default.
-
-        Raises:
-            InputError: no such JSON, an unknown name, or a value that can't be.
-        """
-        return cls(**_values(text, [field.name for field in fields(cls)]))
-
 
 @dataclass(frozen=True)
-class SelectorCalibration:
+class SelectorCalibration(_Numbers):
     """p_i = e^{z_i} / (N·e^β + Σ_j e^{z_j}) with z_i = κ · T^−ε · key_i + λ · evidence_i; see
     `chunkv2l.hypernet.selector`.
 
@@ -106,28 +115,12 @@ class SelectorCalibration:
     def __post_init__(self) -> None:
         for field in fields(self):
             _check_number(field.name, getattr(self, field.name))
-        if self.slots <= 0:
-            raise InputError(f"A calibration's slots must be above 0, not {self.slots!r}.")
-        if self.slots < MIN_SCALE:
-            raise InputError(f"A calibration's slots must be {MIN_SCALE:g} at least, not {self.slots!r}.")
+        _check_scale("slots", self.slots)
 
     @property
     def form(self) -> Calibration:
         """Return the same as a `Calibration` whose score is the evidence: τ = 1 / λ, γ = 0."""
         return Calibration(tau=1.0 / self.slots, gamma=0.0, beta=self.beta, key=self.key, epsilon=self.epsilon)
-
-    def to_text(self) -> str:
-        """Return the calibration as one line of JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_text(cls, text: str) -> SelectorCalibration:
-        """From what `to_text` wrote; what is left out has its default.
-
-        Raises:
-            InputError: no such JSON, an unknown name, or a value that can't be.
-        """
-        return cls(**_values(text, [field.name for field in fields(cls)]))
 
 
 @contextmanager
@@ -151,15 +144,11 @@ def _check_number(name: str, value: Any) -> None:
         raise InputError(f"A calibration's {name} must be between {-most:g} and {most:g}, not {quoted(repr(value))}.")
 
 
-def _values(text: str, names: Sequence[str]) -> Mapping[str, Any]:
-    """Return the values of a calibration's JSON, with no others than these names."""
-    try:
-        values: Any = parse_json(text)
-    except ValueError:
-        values = None
-    if not isinstance(values, Mapping) or not set(values) <= set(names):
-        raise InputError(f"A calibration is JSON with {', '.join(names[:-1])} and {names[-1]}, not {text[:80]!r}.")
-    return values
+def _check_scale(name: str, value: float) -> None:
+    if value <= 0:
+        raise InputError(f"A calibration's {name} must be above 0, not {value!r}.")
+    if value < MIN_SCALE:
+        raise InputError(f"A calibration's {name} must be {MIN_SCALE:g} at least, not {value!r}.")
 
 
 UNFITTED = Calibration()

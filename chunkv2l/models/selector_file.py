@@ -82,10 +82,9 @@ def read_calibration(folder: Path) -> SelectorCalibration:
 def _fill(selector: Selector, state: Mapping[str, Tensor], path: Path) -> Selector:
     """Fill a selector on the meta device with these weights, which aren't copied."""
     try:
-        selector.load_state_dict(dict(state), assign=True)
-    except RuntimeError as error:
-        complaint = quoted(str(error).splitlines()[1].strip().rstrip("."))  # the first
-        raise InputError(f"{path} isn't a selector for this hypernetwork: {complaint}.") from None
-    if damaged := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
-        raise InputError(f"{path} is damaged: {damaged[0]} holds values that aren't finite numbers.")
+        weights.fill(selector, state)
+    except InputError as error:
+        raise InputError(f"{path} isn't a selector for this hypernetwork: {quoted(error)}") from None
+    if (damaged := weights.find_unusable(state)) is not None:
+        raise InputError(f"{path} is damaged: {damaged} holds values that aren't finite numbers.")
     return selector.eval().requires_grad_(False)

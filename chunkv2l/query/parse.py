@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError, NothingFound
@@ -120,6 +121,7 @@ class Parsed:
         return relation.question
 
 
+@lru_cache(maxsize=256)  # a question is parsed where it comes in, and where it is asked
 def parse(question: str) -> Parsed:
     """Take a question apart by the rules of `statement`, `query.relations` and `query.time_grammar`."""
     text = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()

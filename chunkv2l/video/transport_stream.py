@@ -197,7 +197,7 @@ def _read_jumps(file: BinaryIO, start: int, end: int, pictures: int, streams: fr
     usual = median(steps) if steps else Fraction(0)
     return [
         ClockJump(before, step - usual)
-        for before, step in zip(ordered, steps, strict=False)
+        for before, step in zip(ordered[:-1], steps, strict=True)
         if step > _JUMP and _is_forward(shown, before) and _is_jump(before, before + step, heard)
     ]
 

@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,17 +20,16 @@ import torch
 from chunkv2l.adapter.algebra import Adapter, concat
 from chunkv2l.defaults import BUDGET
 from chunkv2l.errors import InputError
-from chunkv2l.graph import segment_graph
 from chunkv2l.hypernet.compose import expand
 from chunkv2l.indexing.chapters import pool_code, similar_pairs
 from chunkv2l.indexing.segments import mean_scores
 from chunkv2l.models import Model
-from chunkv2l.routing.router import Router
-from chunkv2l.routing.scoring import Budget, Scoring
+from chunkv2l.query.query import Limits
 from chunkv2l.train.calibrate import Case
 from chunkv2l.train.data.images import ImageSet
 from chunkv2l.train.data.nouns import NOUNS, bare_name
-from evaluation.movies.photographs import SECONDS, Encoded
+from evaluation.movies.coded import CodedMovie
+from evaluation.movies.photographs import Encoded
 from evaluation.movies.structure import LEAST, is_absent, make_structure
 
 SIZES: Final = (8, 16, 32, 64, 128, 256, 512)
@@ -149,22 +148,20 @@ class Observer:
             selects: compare segments by the selector instead; its evidence stands for their scores.
         """
         movie = statement.movie
-        router = Router(
+        coded = CodedMovie(
             self.model,
-            lambda nodes: torch.stack([self._codes[movie[int(node)]].float() for node in nodes]),
-            [None] * len(movie),
-            lambda: torch.stack([self._keys[number] for number in movie]) if self._keys else None,
+            torch.stack([self._codes[number].float() for number in movie]),
+            torch.stack([self._keys[number] for number in movie]) if self._keys else None,
         )
-        rows = [_Row(SECONDS * i, SECONDS * (i + 1)) for i in range(len(movie))]
         similar = similar_pairs(np.stack([self._pooled[number] for number in movie]))
-        scoring = Scoring(router, statement.text, Budget(budget), lambda text: [], segment_graph(rows, similar))
+        scoring = coded.scoring(statement.text, limits=Limits(budget), similar=similar)
         if selects:
             nats = {node: selected.evidence for node, selected in scoring.select(range(len(movie))).items()}
         else:
             scoring.score(range(len(movie)))
             nats = {node: value for node, value in scoring.nats.items() if isinstance(node, int)}
         chosen = sorted(nats)
-        similarity = router.key_similarity(statement.text)
+        similarity = coded.router.key_similarity(statement.text)
         return Case(
             nats=torch.tensor([nats[i] for i in chosen]),
             tokens=scoring.tokens,
@@ -179,12 +176,6 @@ class Observer:
         hypernet = self.model.hypernet
         codes = torch.stack([self._codes[number].float() for number in numbers])
         return concat([expand(hypernet, codes)], bias=hypernet.bias)
-
-
-class _Row(NamedTuple):
-    start: float
-    end: float
-    caption: str = ""
 
 
 def _batches(numbers: Sequence[int], size: int = 48) -> Iterator[Sequence[int]]:

@@ -123,13 +123,13 @@ class Encoder:
                 bar.update(len(batch))
         return [_read(file) for file in files]
 
-    def takes(self, takes: Sequence[Take]) -> list[Encoded]:
+    def takes(self, takes: Sequence[Take], captions: bool = True) -> list[Encoded]:
         """Film takes and `encode` them; only one batch's frames are in memory at a time."""
         made: list[Encoded] = []
         with tqdm(total=len(takes), unit="clip", desc="filming", disable=None, leave=False) as bar:
             for begin in range(0, len(takes), CLIPS_AT_ONCE):
                 batch = takes[begin : begin + CLIPS_AT_ONCE]
-                made += self.encode([self.film(take) for take in batch])
+                made += self.encode([self.film(take) for take in batch], captions)
                 bar.update(len(batch))
         return made
 

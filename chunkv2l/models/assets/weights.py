@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.files import atomic_write, check_safetensors
 from chunkv2l.sanitize import quoted
 
+Module = TypeVar("Module", bound=nn.Module)
 SCALE = ".scale"
 MAX_FILE: Final = 512 << 20
 """Bytes of a file of weights that `read` takes; the shipped ones have 28 MB."""
@@ -151,3 +152,21 @@ def _quantised(tensor: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
 def _scale_shapes(shape: torch.Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes of one scale per row, and of one per column."""
     return (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])
+
+
+def fill(module: Module, state: Mapping[str, Tensor]) -> Module:
+    """Fill a module on the meta device with these tensors, which aren't copied; return it.
+
+    Raises:
+        InputError: other names or shapes than the module's; the first complaint.
+    """
+    try:
+        module.load_state_dict(dict(state), assign=True)
+    except RuntimeError as error:
+        raise InputError(f"{str(error).splitlines()[1].strip().rstrip('.')}.") from None
+    return module
+
+
+def find_unusable(state: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor that holds values that aren't finite numbers; None where all are."""
+    return next((name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())), None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -377,17 +377,11 @@ def _build_keys(state: Mapping[str, Tensor]) -> Keys | None:
     return _fill(keys, state)
 
 
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def _fill(module: Module, state: Mapping[str, Tensor]) -> Module:
-    """Fill a module on the meta device with these tensors, which aren't copied."""
-    try:
-        module.load_state_dict(dict(state), assign=True)
-    except RuntimeError as error:
-        raise InputError(f"{str(error).splitlines()[1].strip().rstrip('.')}.") from None  # the first complaint
-    if damaged := [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]:
-        raise InputError(f"{damaged[0]} holds values that aren't finite numbers.")
+def _fill(module: weights.Module, state: Mapping[str, Tensor]) -> weights.Module:
+    """Fill a module on the meta device with these tensors, all of finite numbers."""
+    weights.fill(module, state)
+    if (damaged := weights.find_unusable(state)) is not None:
+        raise InputError(f"{damaged} holds values that aren't finite numbers.")
     return module
 
 

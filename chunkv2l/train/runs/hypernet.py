@@ -94,7 +94,8 @@ def measure_all(
 def caption_examples(dev: StageSubject) -> list[str]:
     """Return a few captions from adapters alone, each beside one that a person wrote."""
     captions = replace(dev).generate(8)
-    return [f"{text!r} | {image.captions[0]!r}" for text, image in zip(captions, dev.described, strict=False)]
+    shown = dev.described[: len(captions)]
+    return [f"{text!r} | {image.captions[0]!r}" for text, image in zip(captions, shown, strict=True)]
 
 
 def compile_projection(trained: Trained) -> None:

@@ -15,11 +15,12 @@ from chunkv2l.models.mini import classifier
 from chunkv2l.models.mini import frozen as mini_frozen
 from chunkv2l.models.mini.prompts import Prompts
 from chunkv2l.models.mini.tags import GROUPS, MOST, class_names
-from chunkv2l.models.sentence.minilm import Sentences
+from chunkv2l.models.sentence import minilm
+from chunkv2l.models.sentence.minilm import EncodeWords, Sentences
 from chunkv2l.train.clips.bank import FeatureBank, build_bank
 from chunkv2l.train.clips.base import BankClips, Sight
 from chunkv2l.train.clips.self_captions import caption_untold_images, sample_captions
-from chunkv2l.train.clips.sentences import sentence_encoder
+from chunkv2l.train.clips.sentences import CachedSentences
 from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, compiled, from_llama, run_block
 from chunkv2l.train.core.trainer import Trainer
@@ -59,6 +60,7 @@ class MiniRun:
     bank: FeatureBank
     dev_bank: FeatureBank
     sentences: Sentences
+    encode_words: EncodeWords
     tags: list[list[tuple[str, ...]]] | None = None
     """Each image's tags, by take, where clips are read with such."""
     named: tuple[tuple[ImageSet, FeatureBank], ...] = ()
@@ -124,6 +126,7 @@ def prepare(config: RunConfig) -> MiniRun:
     bank = build_bank(vision, sets, dtype=dtype, cuts=cuts, classifier=network, folder=config.bank)
     kept = [material.dev, *load_named_sets(config.data, config.named, config.limit)]
     dev_bank, *named = (build_bank(vision, [(one, 1, STILL)], seed=1, dtype=dtype, classifier=network) for one in kept)
+    encoder = minilm.MiniLM(minilm.fetch(), device)
     run = MiniRun(
         config,
         rank,
@@ -135,7 +138,8 @@ def prepare(config: RunConfig) -> MiniRun:
         material,
         bank,
         dev_bank,
-        sentence_encoder(device),
+        CachedSentences(encoder),
+        encoder.words,
         bank.tags() if config.tags.used else None,
         tuple((one, of_one) for one, of_one in zip(kept[1:], named, strict=True) if isinstance(one, ImageSet)),
     )

@@ -10,7 +10,6 @@ import torch
 from chunkv2l.hypernet.selector import Selector
 from chunkv2l.models.assets.cache import sha256
 from chunkv2l.models.selector_file import SELECTOR, write_selector
-from chunkv2l.models.sentence import minilm
 from chunkv2l.train.core.trainer import Trainer
 from chunkv2l.train.data.batches import loader
 from chunkv2l.train.runs.checkpoints import load_trained, make_untrained
@@ -39,12 +38,14 @@ def train_selector(run: MiniRun, reader: VisualReader, hypernet: Path) -> Path:
     began = time.monotonic()
     stage = hypernet_stage(run, trained, bank_clips(run, reader, run.bank, decoder))
     dev_stage = hypernet_stage(run, trained, bank_clips(run, reader, run.dev_bank, decoder))
-    bank = _code_bank(stage, run.material.images, settings.takes, config.bank)
+    digest = sha256(hypernet)
+    kept = None if config.bank is None else config.bank / f"codes-{digest[:12]}-{settings.takes}.safetensors"
+    bank = _code_bank(stage, run.material.images, settings.takes, kept)
     dev_bank = build_code_bank(dev_stage, len(run.material.dev), 1)
     run.say(f"codes of {run.material.images} images, {settings.takes} takes, {time.monotonic() - began:.0f} s")
     torch.manual_seed(config.seed + 2)
     selector = TrainedSelector(Selector(trained.hypernet.config, settings.size, settings.dropout)).to(device)
-    words = WordEncoder(minilm.MiniLM(minilm.fetch(), device).words)
+    words = WordEncoder(run.encode_words)
     selector_stage = SelectorStage(selector, stage, bank, words, run.generator(3), settings, run.material.names)
     subject = SelectorSubject(selector_stage, dev_bank, run.material.dev.described, run.prompts)
     trainer = Trainer(
@@ -63,13 +64,12 @@ def train_selector(run: MiniRun, reader: VisualReader, hypernet: Path) -> Path:
     if not settings.gated:
         selector.selector.reset_gates()
     if run.leads:
-        write_selector(path, selector.selector.cpu(), sha256(hypernet))
+        write_selector(path, selector.selector.cpu(), digest)
     return path
 
 
-def _code_bank(stage: HypernetStage, images: int, takes: int, folder: Path | None) -> CodeBank:
-    """Return the codes of the training images, kept in the folder of the vision features if there is such."""
-    file = None if folder is None else folder / f"codes-{images}-{takes}.safetensors"
+def _code_bank(stage: HypernetStage, images: int, takes: int, file: Path | None) -> CodeBank:
+    """Return the codes of the training images: those in a file if it is there, else computed and kept in it."""
     if file is not None and file.exists():
         return load_code_bank(file, stage.source.device)
     bank = build_code_bank(stage, images, takes)
