@@ -1,4 +1,4 @@
-"""Numbers, durations and clock times in English text, as pyparsing elements; values are floats, times in seconds.
+"""Numbers, durations and clock times in English text, as elements of a grammar; values are floats, times in seconds.
 
 Elements read text in lower case with straight apostrophes and hyphens, as `fold` makes it.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import pyparsing as pp
 from num2words import num2words
+
+from chunkv2l.query.combinators import Element, check, constant, element, match_words, optional, pattern, rule
 
 SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 UNIT_WORDS: Final = {
@@ -26,17 +26,6 @@ _CHARACTERS: Final = str.maketrans("‐‑‒–—−’‘′″\u00a0\u202f",
 def fold(text: str) -> str:
     """Return a text in lower case, with plain dashes and apostrophes; offsets stay what they were."""
     return "".join(low if len(low := char.lower()) == 1 else char for char in text.translate(_CHARACTERS))
-
-
-def match_words(pattern: str) -> pp.ParserElement:
-    """Return an element that matches a regular expression up to the end of a word, and yields nothing."""
-    return pp.Suppress(pp.Regex(rf"(?:{pattern})(?![\w'])").set_name("words"))
-
-
-def element(pattern: str, evaluate: Callable[[re.Match[str]], Any]) -> pp.ParserElement:
-    """Return an element that matches a regular expression and yields what `evaluate` makes of the match."""
-    regex = pp.Regex(pattern, as_match=True).set_name("element")
-    return regex.set_parse_action(lambda tokens: [evaluate(tokens[0])])
 
 
 # ---- numbers
@@ -93,12 +82,12 @@ def _number_of(match: re.Match[str]) -> float:
     )
 
 
-def number() -> pp.ParserElement:
+def number() -> Element:
     """Return an element for a number: "12", "1.5", "1 1/2", "2½", "twenty-five", "two and a half", "a few"."""
     return element(_NUMBER, _number_of)
 
 
-def ordinal() -> pp.ParserElement:
+def ordinal() -> Element:
     """Return an element for an ordinal, "third", "3rd", "twenty-first": its number from 1 on."""
 
     def number_of(match: re.Match[str]) -> int:
@@ -108,13 +97,13 @@ def ordinal() -> pp.ParserElement:
     return element(rf"(?P<digits>[1-9]\d{{0,2}})(?:st|nd|rd|th)(?!\w)|(?P<words>{words})(?![\w'])", number_of)
 
 
-def percentage() -> pp.ParserElement:
+def percentage() -> Element:
     """Return an element for a percentage, "10 %", "ten per cent": its share, 0.1."""
-    sign = match_words(r"-?(?:percent|per cent|pct)") | pp.Suppress(pp.Regex("%"))
-    return (number() + sign).set_parse_action(lambda tokens: [tokens[0] / 100]).set_name("percentage")
+    sign = match_words(r"-?(?:percent|per cent|pct)") | pattern("%")
+    return rule(number() + sign, lambda count: count / 100)
 
 
-def fraction() -> pp.ParserElement:
+def fraction() -> Element:
     """Return an element for a share of a whole: "half", "two thirds", "a quarter", "3/4", or a percentage."""
 
     def share_of(match: re.Match[str]) -> float:
@@ -130,13 +119,13 @@ def fraction() -> pp.ParserElement:
 # ---- durations
 
 
-def unit(*names: str) -> pp.ParserElement:
+def unit(*names: str) -> Element:
     """Return an element for a unit of time, of those named ("s", "m" …): its seconds."""
-    pattern = "|".join(rf"(?P<{name}>(?:{UNIT_WORDS[name]})(?![a-z'])\.?)" for name in names)
-    return element(pattern, lambda match: SECONDS[str(match.lastgroup)])
+    alternatives = "|".join(rf"(?P<{name}>(?:{UNIT_WORDS[name]})(?![a-z'])\.?)" for name in names)
+    return element(alternatives, lambda match: SECONDS[str(match.lastgroup)])
 
 
-def bare_unit() -> pp.ParserElement:
+def bare_unit() -> Element:
     """Return an element for one unit without a number, "minute", "minute and a half", "hour": its seconds."""
     return element(
         r"(?P<unit>second|minute|hour)(?P<half> and a half)?(?![\w'])",
@@ -144,14 +133,15 @@ def bare_unit() -> pp.ParserElement:
     )
 
 
-def unit_and_more() -> pp.ParserElement:
+def unit_and_more() -> Element:
     """Return an element for one unit without a number and a smaller amount, "minute, thirty seconds": its seconds."""
-    joint = pp.Suppress(pp.Regex(r",? ?and(?!\w)|,"))
-    smaller = number() + pp.Suppress(pp.Opt("-"))
-    return (
-        (match_words("minute").set_parse_action(lambda: [60.0]) + joint + smaller + unit("s"))
-        | (match_words("hour").set_parse_action(lambda: [3600.0]) + joint + smaller + unit("m", "s"))
-    ).set_parse_action(lambda tokens: [tokens[0] + tokens[1] * tokens[2]])
+    joint = pattern(r",? ?and(?!\w)|,")
+    smaller = number() + optional(pattern("-"))
+    return rule(
+        constant("minute", 60.0) + joint + smaller + unit("s")
+        | constant("hour", 3600.0) + joint + smaller + unit("m", "s"),
+        lambda whole, count, seconds: whole + count * seconds,
+    )
 
 
 _SECOND_OF_TIME: Final = r"(?= ?(?:$|[,;:]|and a half|in(?:to)? |before |after |from |later|left|long))"
@@ -184,26 +174,26 @@ def _compact_seconds(match: re.Match[str]) -> float:
     return sum(value * SECONDS[name[0]] for name, value in parts.items())
 
 
-_DECADE: Final = pp.Regex(r"(?:1[5-9]|20)\d0'?s(?!\w)").set_name("decade")
+_DECADE: Final = pattern(r"(?:1[5-9]|20)\d0'?s(?!\w)")
 
 
-def duration(joined_by_and: bool = True) -> pp.ParserElement:
+def duration(joined_by_and: bool = True) -> Element:
     """Return an element for a duration: "90 s", "1h02m", "a minute and a half", "two minutes, 30 seconds".
 
     Args:
         joined_by_and: parts may be joined by "and"; False where it leads to another time, "between 1 min and 90 s".
     """
-    joint = pp.Opt(match_words(r", and|,|and") if joined_by_and else pp.Suppress(pp.Regex(",(?! and)")))
+    joint = optional(match_words(r", and|,|and") if joined_by_and else pattern(",(?! and)"))
 
-    def amount(*names: str) -> pp.ParserElement:
-        plain = number() + pp.Suppress(pp.Opt(pp.Regex("-"))) + unit(*names)
-        more = pp.Opt(match_words("and a half").set_parse_action(lambda: [0.5]), default=0.0)
-        return (~_DECADE + plain + more).set_parse_action(lambda tokens: [(tokens[0] + tokens[2]) * tokens[1]])
+    def amount(*names: str) -> Element:
+        plain = number() + optional(pattern("-")) + unit(*names)
+        more = optional(constant("and a half", 0.5), 0.0)
+        return rule(~_DECADE + plain + more, lambda count, seconds, half: (count + half) * seconds)
 
     seconds = amount("ms", "s")
-    minutes = (amount("m") | element(r"an? (minute)(?![\w'])", lambda _: 60.0)) + pp.Opt(joint + seconds)
-    hours = (amount("h") | element(r"an? (hour)(?![\w'])", lambda _: 3600.0)) + pp.Opt(joint + (minutes | seconds))
-    total = (hours ^ minutes ^ seconds).set_parse_action(lambda tokens: [sum(tokens)])
+    minutes = (amount("m") | element(r"an? (minute)(?![\w'])", lambda _: 60.0)) + optional(joint + seconds)
+    hours = (amount("h") | element(r"an? (hour)(?![\w'])", lambda _: 3600.0)) + optional(joint + (minutes | seconds))
+    total = rule(hours ^ minutes ^ seconds, lambda *amounts: sum(amounts))
     return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ _minute_thirty() ^ total
 
 
@@ -214,12 +204,12 @@ _TIME_GOES_ON: Final = (
 """Words that may follow the seconds of "one minute thirty"; with other words, thirty is their number."""
 
 
-def _minute_thirty() -> pp.ParserElement:
+def _minute_thirty() -> Element:
     """Return an element for minutes and seconds without the word "seconds", "one minute thirty": its seconds."""
     seconds = element(rf"(?:(?P<digits>[1-5]?\d)|(?P<words>{_SMALL}))(?![\w'.:]){_TIME_GOES_ON}", _small_seconds)
-    seconds.add_condition(lambda tokens: tokens[0] < 60)
+    seconds = check(seconds, lambda count: count < 60)
     minutes = number() + unit("m") | element(r"a (?=minute)", lambda _: 1.0) + unit("m")
-    return (minutes + seconds).set_parse_action(lambda tokens: [tokens[0] * tokens[1] + tokens[2]])
+    return rule(minutes + seconds, lambda count, unit_s, seconds: count * unit_s + seconds)
 
 
 def _small_seconds(match: re.Match[str]) -> float:
@@ -240,6 +230,6 @@ def _clock_seconds(match: re.Match[str]) -> float:
     return 60 * seconds if match["unit"] and not match["hours"] else seconds
 
 
-def clock_time() -> pp.ParserElement:
+def clock_time() -> Element:
     """Return an element for a time as players show it, "2:15", "01:02:03.5": m:ss or h:mm:ss, never a time of day."""
     return element(_CLOCK, _clock_seconds)

@@ -22,14 +22,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-import pyparsing as pp
-
 from chunkv2l.query import quantities
-from chunkv2l.query.quantities import element, match_words
+from chunkv2l.query.combinators import (
+    Element,
+    Values,
+    constant,
+    look,
+    match_words,
+    optional,
+    pattern,
+    repeated,
+    rule,
+    silent,
+)
 from chunkv2l.query.time_hints import HINT
 from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
-
-pp.ParserElement.enable_packrat(cache_size_limit=512)  # many phrases begin alike: ten times faster
 
 SCANNED: Final = 80
 """Characters before and behind a hint at a time that are scanned in a long text; no time is worded longer."""
@@ -44,18 +51,9 @@ Part: TypeAlias = Callable[[TimeRange], TimeRange]
 """From a range to a part of it."""
 
 
-def _rule(expression: pp.ParserElement, evaluate: Callable[..., object]) -> pp.ParserElement:
-    """Return the expression, yielding what `evaluate` makes of the values that it yields."""
-    return expression.add_parse_action(lambda tokens: [evaluate(*tokens)]).set_name("rule")
-
-
-def _constant(pattern: str, value: object) -> pp.ParserElement:
-    return element(rf"(?:{pattern})(?![\w'])", lambda _: value)
-
-
-def _to_moment(expression: pp.ParserElement) -> pp.ParserElement:
+def _to_moment(expression: Element) -> Element:
     """Return an expression that yields seconds as one that yields a `Moment`."""
-    return _rule(expression, lambda seconds: Moment(seconds=seconds))
+    return rule(expression, lambda seconds: Moment(seconds=seconds))
 
 
 # ---- words
@@ -73,20 +71,20 @@ _THE_MOVIE = rf"(?:it|(?:the |this |that )?{_MOVIE})"
 _STARTS, _ENDS = r"(?:starts|begins|has (?:started|begun))", r"(?:ends|finishes|stops|is over|has ended)"
 _MIDDLE = r"middle|mid-?point|half-?way (?:point|mark)|middle point"
 
-_the = pp.Opt(match_words("the"))
+_the = optional(match_words("the"))
 _mark = match_words(r"-?(?:time ?)?(?:mark|point|time ?stamp)s?")
 _of_movie = match_words(_OF_MOVIE)
-_about = pp.Opt(
+_about = optional(
     match_words("exactly|precisely|about|around|roughly|approximately|approx|circa|ca|nearly|almost")
-    | pp.Suppress(pp.Regex(r"[~@]|approx\.|ca?\."))
+    | pattern(r"[~@]|approx\.|ca?\.")
 )
 
 # ---- extents: lengths
 
-_or_so = pp.Opt(match_words("or so|or thereabouts"))
+_or_so = optional(match_words("or so|or thereabouts"))
 _length = _to_moment(quantities.duration()) + _or_so
 _one_unit = _to_moment(quantities.bare_unit())
-_share = _rule(quantities.fraction(), lambda share: Moment(share=share))
+_share = rule(quantities.fraction(), lambda share: Moment(share=share))
 _extent = _length ^ _one_unit ^ _share
 
 # ---- points
@@ -106,64 +104,64 @@ _BEFORE_SIGN = (
     "after",
     "before",
 )
-_is_signed = pp.Regex("|".join(rf"(?<=(?<!\w){word} )" for word in _BEFORE_SIGN) + "|(?<!.)")
-_minus = pp.Suppress(_is_signed + pp.Regex(r"-(?=[\d½⅓⅔¼¾⅛])|(?:minus|negative)(?= )"))
+_is_signed = look("|".join(rf"(?<=(?<!\w){word} )" for word in _BEFORE_SIGN) + "|(?<!.)")
+_minus = _is_signed + pattern(r"-(?=[\d½⅓⅔¼¾⅛])|(?:minus|negative)(?= )")
 """A sign: "from -5 to 3 seconds", not the dash of "1:00 -2:00" or of a word."""
-_final_edge = _constant(f"the (?:very )?(?:{_FINISH})|{_THE_MOVIE} {_ENDS}", END)
-_initial_edge = _constant(f"the (?:very )?(?:{_BEGIN})|{_THE_MOVIE} {_STARTS}", START)
+_final_edge = constant(f"the (?:very )?(?:{_FINISH})|{_THE_MOVIE} {_ENDS}", END)
+_initial_edge = constant(f"the (?:very )?(?:{_BEGIN})|{_THE_MOVIE} {_STARTS}", START)
 _edge = _final_edge | _initial_edge
-_bare_edge = _constant("end", END) | _constant("start|beginning", START)
-_centre = _constant(f"(?:the )?(?:very |exact )?(?:{_MIDDLE})", Moment(share=0.5))
-_clock = _the + _to_moment(quantities.clock_time()) + pp.Opt(_mark) + _or_so
+_bare_edge = constant("end", END) | constant("start|beginning", START)
+_centre = constant(f"(?:the )?(?:very |exact )?(?:{_MIDDLE})", Moment(share=0.5))
+_clock = _the + _to_moment(quantities.clock_time()) + optional(_mark) + _or_so
 
 
-def _count_units(*names: str) -> pp.ParserElement:
+def _count_units(*names: str) -> Element:
     """Return an element for a numbered unit, "minute 5"."""
-    return _rule(
-        _the + quantities.unit(*names) + pp.Opt(match_words("mark|number|no")) + quantities.number(),
+    return rule(
+        _the + quantities.unit(*names) + optional(match_words("mark|number|no")) + quantities.number(),
         lambda seconds, count: Moment(seconds=seconds * count),
     )
 
 
 _counted = _count_units("s", "m", "h")
-_counted_twice = _rule(
-    _count_units("m", "h") + pp.Opt(match_words(",|and")) + _count_units("s"), lambda first, second: first + second
+_counted_twice = rule(
+    _count_units("m", "h") + optional(match_words(",|and")) + _count_units("s"), lambda first, second: first + second
 )
-_unit_clock = quantities.unit("s", "m", "h").suppress() + _clock
-_named = pp.Suppress(
-    pp.Regex(r"(?:t|ts|sec|time|time ?stamp|time ?code|position) ?(?:[=:]|is|of|at)? ?(?=\d)|@ ?(?=\d)")
-) + (_clock ^ _length ^ _rule(quantities.number(), lambda seconds: Moment(seconds=seconds)))
-_marked = _the + _extent + _mark ^ _rule(
-    _the + quantities.ordinal() + pp.Suppress(pp.Opt("-")) + _one_unit + _mark,
+_unit_clock = silent(quantities.unit("s", "m", "h")) + _clock
+_named = pattern(r"(?:t|ts|sec|time|time ?stamp|time ?code|position) ?(?:[=:]|is|of|at)? ?(?=\d)|@ ?(?=\d)") + (
+    _clock ^ _length ^ rule(quantities.number(), lambda seconds: Moment(seconds=seconds))
+)
+_marked = _the + _extent + _mark ^ rule(
+    _the + quantities.ordinal() + optional(pattern("-")) + _one_unit + _mark,
     lambda number, unit: unit.scaled(number),
 )
-_from_edge = _rule(
+_from_edge = rule(
     (_length ^ _share)
     + match_words("before|from|until|till|to|prior to|short of|off|away from|left (?:to|until|till|before)")
     + _final_edge
     | (_length ^ _share) + match_words("after|from|past|since|into") + _initial_edge,
     lambda extent, edge: edge - extent if edge == END else edge + extent,
 )
-_inside = (_length ^ _share) + pp.Suppress(
-    pp.Regex(rf"(?:of the way )?(?:{_OF_MOVIE}|(?:in(?:to)?|through)(?: it)?{_BREAK}|elapsed)(?![\w'])")
+_inside = (_length ^ _share) + pattern(
+    rf"(?:of the way )?(?:{_OF_MOVIE}|(?:in(?:to)?|through)(?: it)?{_BREAK}|elapsed)(?![\w'])"
 )
 _HALF_WAY = r"(?:half|mid)-?way"
-_halfway = _constant(_HALF_WAY, Moment(share=0.5))
-_halfway_in = _constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it)?{_BREAK})", Moment(share=0.5))
-_percent = _rule(quantities.percentage(), lambda share: Moment(share=share))
+_halfway = constant(_HALF_WAY, Moment(share=0.5))
+_halfway_in = constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it)?{_BREAK})", Moment(share=0.5))
+_percent = rule(quantities.percentage(), lambda share: Moment(share=share))
 _unsigned = _percent ^ _clock ^ _counted ^ _counted_twice ^ _unit_clock ^ _named ^ _marked
-_signed = _rule(_minus + (_clock ^ _length), lambda moment: moment.scaled(-1.0))
+_signed = rule(_minus + (_clock ^ _length), lambda moment: moment.scaled(-1.0))
 _exact = _unsigned ^ _signed
-_shifted = _rule(
-    _length + _constant("after|past|later than|from", 1.0) + _exact
-    | _length + _constant("before|prior to|earlier than", -1.0) + _exact,
+_shifted = rule(
+    _length + constant("after|past|later than|from", 1.0) + _exact
+    | _length + constant("before|prior to|earlier than", -1.0) + _exact,
     lambda extent, sign, moment: moment + extent.scaled(sign),
 )
-_explicit = (_exact ^ _shifted ^ _from_edge ^ _inside ^ _halfway_in) + pp.Opt(_of_movie)
+_explicit = (_exact ^ _shifted ^ _from_edge ^ _inside ^ _halfway_in) + optional(_of_movie)
 """A point that is one without a preposition before it."""
-_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + pp.Opt(_of_movie)) ^ _length)
+_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + optional(_of_movie)) ^ _length)
 _short_length = _to_moment(quantities.duration(joined_by_and=False))
-_first_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + pp.Opt(_of_movie)) ^ _short_length)
+_first_point = _about + (_explicit ^ ((_edge ^ _centre ^ _halfway) + optional(_of_movie)) ^ _short_length)
 """The first of two points: a duration in it ends before "and"."""
 
 
@@ -211,68 +209,66 @@ def _within(part: Part, whole: TimeRange) -> TimeRange:
 
 
 _part_extent = _extent ^ _to_moment(quantities.clock_time()) ^ _to_moment(quantities.unit_and_more())
-_window = pp.Opt(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
+_window = optional(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
 _is_first = match_words("(?:very )?(?:first|1st|opening|initial|starting|beginning)")
 _is_last = match_words("(?:very )?(?:last|final|closing|ending|concluding)")
 _is_middle = match_words("(?:very )?(?:middle|central|mid)")
 _from_last = (
-    _constant("penultimate|last but one", 2)
-    | quantities.ordinal() + pp.Suppress(pp.Opt("-")) + match_words("(?:to[ -](?:the[ -])?)?last")
-    | _constant("next[ -]to[ -]last", 2)
+    constant("penultimate|last but one", 2)
+    | quantities.ordinal() + optional(pattern("-")) + match_words("(?:to[ -](?:the[ -])?)?last")
+    | constant("next[ -]to[ -]last", 2)
 )
-_nth_unit = _rule(quantities.ordinal() + (_one_unit ^ _length ^ _share), _nth)
+_nth_unit = rule(quantities.ordinal() + (_one_unit ^ _length ^ _share), _nth)
 _part = (
-    _rule(_is_first + _part_extent, _first)
-    ^ _rule(_is_last + _part_extent, _last)
-    ^ _rule(_is_middle + _part_extent, _middle)
-    ^ _rule(match_words("former|front|earlier") + _share, _first)
-    ^ _rule(match_words("latter|back|later") + _share, _last)
-    ^ _rule(pp.Suppress(pp.Opt(pp.Regex("-"))) + _from_last + pp.Opt(pp.Suppress("-")) + _extent, _nth_from_last)
-    ^ _rule(
+    rule(_is_first + _part_extent, _first)
+    ^ rule(_is_last + _part_extent, _last)
+    ^ rule(_is_middle + _part_extent, _middle)
+    ^ rule(match_words("former|front|earlier") + _share, _first)
+    ^ rule(match_words("latter|back|later") + _share, _last)
+    ^ rule(optional(pattern("-")) + _from_last + optional(pattern("-")) + _extent, _nth_from_last)
+    ^ rule(
         quantities.ordinal()
         + (_one_unit ^ _share)
         + match_words("(?:counted |counting )?(?:from|before)")
-        + pp.Suppress(_final_edge),
+        + silent(_final_edge),
         _nth_from_last,
     )
     ^ _nth_unit
 ) + _window
 _edge_part = (
-    _rule(match_words(f"(?:very )?(?:{_BEGIN})"), lambda: _share_of(0.0, 0.1))
-    | _rule(match_words(f"(?:very )?(?:{_FINISH})"), lambda: _share_of(0.9, 1.0))
-    | _rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
+    rule(match_words(f"(?:very )?(?:{_BEGIN})"), lambda: _share_of(0.0, 0.1))
+    | rule(match_words(f"(?:very )?(?:{_FINISH})"), lambda: _share_of(0.9, 1.0))
+    | rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
 )
-_in_unit = _rule(
-    quantities.unit("s", "m", "h") + pp.Opt(match_words("number|no")) + quantities.number(),
+_in_unit = rule(
+    quantities.unit("s", "m", "h") + optional(match_words("number|no")) + quantities.number(),
     lambda unit, count: TimeRange(Moment(seconds=unit * max(count - 1, 0.0)), Moment(seconds=unit * max(count, 1.0))),
 )
-_dash = pp.Suppress(pp.Regex(r"-+|(?:(?:thr(?:ough|u) )?(?:up )?(?:to|until|till?)|thr(?:ough|u)|and)(?!\w)"))
+_dash = pattern(r"-+|(?:(?:thr(?:ough|u) )?(?:up )?(?:to|until|till?)|thr(?:ough|u)|and)(?!\w)")
 
 
 def _two_times(first: Moment, last: Moment) -> TimeRange:
     return TimeRange(first, last, is_unordered=True)
 
 
-_pair = _rule(_explicit + _dash + _explicit, _two_times)
+_pair = rule(_explicit + _dash + _explicit, _two_times)
 _bounds = _pair ^ _in_unit
 """An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2"."""
 _SOME_PART = r"(?:part|portion|section|bit|stretch|stages?)"
 _third = (
-    _rule(match_words(f"(?:very )?(?:early|earlier|first|opening|initial) {_SOME_PART}"), lambda: _share_of(0.0, 1 / 3))
-    | _rule(match_words(f"(?:middle|central|mid) {_SOME_PART}"), lambda: _share_of(1 / 3, 2 / 3))
-    | _rule(
-        match_words(f"(?:very )?(?:late|later|latter|last|closing|final) {_SOME_PART}"), lambda: _share_of(2 / 3, 1)
-    )
+    rule(match_words(f"(?:very )?(?:early|earlier|first|opening|initial) {_SOME_PART}"), lambda: _share_of(0.0, 1 / 3))
+    | rule(match_words(f"(?:middle|central|mid) {_SOME_PART}"), lambda: _share_of(1 / 3, 2 / 3))
+    | rule(match_words(f"(?:very )?(?:late|later|latter|last|closing|final) {_SOME_PART}"), lambda: _share_of(2 / 3, 1))
 )
 """A vague part, which is one only of something: "the early part of the video"."""
-_piece = (_part ^ _edge_part).set_name("part")
-_inner = _rule(_piece + pp.Opt(_of_movie), lambda part: part(TimeRange()))
+_piece = _part ^ _edge_part
+_inner = rule(_piece + optional(_of_movie), lambda part: part(TimeRange()))
 _part_of_part = (
     _inner
-    ^ _rule(_third + _of_movie, lambda part: part(TimeRange()))
-    ^ _rule((_piece ^ _third) + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+    ^ rule(_third + _of_movie, lambda part: part(TimeRange()))
+    ^ rule((_piece ^ _third) + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
 )
-_part_alone = _rule(_part + pp.Opt(_of_movie), lambda part: part(TimeRange())) ^ _rule(
+_part_alone = rule(_part + optional(_of_movie), lambda part: part(TimeRange())) ^ rule(
     _part + match_words("of|in|within") + _the + (_bounds ^ _inner), _within
 )
 
@@ -375,42 +371,40 @@ _LESS = r"(?:less|not more|no more) than|at most|under"
 _PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up|ended|finished|done)|passes|elapse|ends"
 _units = quantities.unit("s", "m", "h")
 _ENDING = r"(?:ending|finishing|stopping) (?:at|with|by)"
-_joint = pp.Suppress(
-    pp.Regex(
-        rf"(?:-+|(?:,? ?(?:and )?{_ENDING}|and|(?:(?:through|thru|right|on|all the way) )?(?:up )?(?:to|until|till?)"
-        r"|through|thru)(?!\w))(?: the(?!\w))?"
-    )
+_joint = pattern(
+    rf"(?:-+|(?:,? ?(?:and )?{_ENDING}|and|(?:(?:through|thru|right|on|all the way) )?(?:up )?(?:to|until|till?)"
+    r"|through|thru)(?!\w))(?: the(?!\w))?"
 )
-_to = pp.Suppress(pp.Regex(r"-+|(?:to|until|till?)(?!\w)"))
+_to = pattern(r"-+|(?:to|until|till?)(?!\w)")
 _number = quantities.number()
-_signed_number = _rule(_minus + _number, lambda number: -number) | _number
+_signed_number = rule(_minus + _number, lambda number: -number) | _number
 _shared_unit = (
-    _rule(
-        _the + _signed_number + _joint + _signed_number + pp.Suppress(pp.Opt("-")) + _units,
+    rule(
+        _the + _signed_number + _joint + _signed_number + optional(pattern("-")) + _units,
         lambda a, b, unit: (a * unit, b * unit),
     )
-    ^ _rule(_the + _units + _number + _joint + _number, lambda unit, a, b: (a * unit, b * unit))
-) + pp.Opt(_mark)
-_inwards = pp.Suppress(pp.Regex(rf"in(?:to it)?(?!\w){_BREAK}"))
-_numbers = _rule(
-    _shared_unit + pp.Opt(_of_movie | _inwards),
+    ^ rule(_the + _units + _number + _joint + _number, lambda unit, a, b: (a * unit, b * unit))
+) + optional(_mark)
+_inwards = pattern(rf"in(?:to it)?(?!\w){_BREAK}")
+_numbers = rule(
+    _shared_unit + optional(_of_movie | _inwards),
     lambda pair: _two_times(Moment(seconds=pair[0]), Moment(seconds=pair[1])),
-) ^ _rule(
+) ^ rule(
     _the + quantities.ordinal() + _joint + quantities.ordinal() + _one_unit + _mark,
     lambda first, last, unit: _two_times(unit.scaled(first), unit.scaled(last)),
 )
-_percents = _rule(
-    _number + pp.Suppress(pp.Opt("%")) + _joint + quantities.fraction() + pp.Opt(_of_movie),
+_percents = rule(
+    _number + optional(pattern("%")) + _joint + quantities.fraction() + optional(_of_movie),
     lambda low, high: _two_times(Moment(share=low / 100), Moment(share=high)),
-) ^ _rule(
+) ^ rule(
     quantities.fraction()
     + _joint
     + quantities.fraction()
     + (_mark | match_words(_WAY) | _of_movie)
-    + pp.Opt(_of_movie),
+    + optional(_of_movie),
     lambda low, high: _two_times(Moment(share=low), Moment(share=high)),
 )
-_ordinals = _rule(
+_ordinals = rule(
     _the
     + quantities.ordinal()
     + _joint
@@ -437,36 +431,36 @@ _up_to = match_words("until|till?|up (?:to|until|till)|upto")
 _including = match_words("(?:until|till?|up (?:to|until|till)|upto|through) and including")
 _end_of = match_words(f"the (?:very )?(?:{_FINISH}) of") + _the + (_bounds ^ _inner)
 _start_of = match_words(f"the (?:very )?(?:{_BEGIN}) of") + _the + (_bounds ^ _inner)
-_end_of_part = _rule(_end_of, lambda part: part.end)
-_start_of_part = _rule(_start_of, lambda part: part.start)
-_beginning_part = _rule(
-    _is_first + _part_extent + _window + pp.Opt(_of_movie), lambda extent: _first(extent)(TimeRange())
+_end_of_part = rule(_end_of, lambda part: part.end)
+_start_of_part = rule(_start_of, lambda part: part.start)
+_beginning_part = rule(
+    _is_first + _part_extent + _window + optional(_of_movie), lambda extent: _first(extent)(TimeRange())
 )
 _before_phrase = (
-    _rule(_before_words + (_end_of_part ^ _start_of_part), _before)
-    ^ _rule(_including + _the + (_bounds ^ _part_of_part), lambda part: TimeRange(START, part.end))
-    ^ _rule(match_words("through") + _end_of_part, _before)
-    ^ _rule(_up_to + _the + _beginning_part, lambda part: part)
-    ^ _rule(_before_words + _point, _before)
-    ^ _rule(match_words("through|thru") + _explicit, _before)
-    ^ _rule(_before_words + _the + _part_of_part, _before)
+    rule(_before_words + (_end_of_part ^ _start_of_part), _before)
+    ^ rule(_including + _the + (_bounds ^ _part_of_part), lambda part: TimeRange(START, part.end))
+    ^ rule(match_words("through") + _end_of_part, _before)
+    ^ rule(_up_to + _the + _beginning_part, lambda part: part)
+    ^ rule(_before_words + _point, _before)
+    ^ rule(match_words("through|thru") + _explicit, _before)
+    ^ rule(_before_words + _the + _part_of_part, _before)
 )
 _after_phrase = (
-    _rule(_after_words + (_end_of_part ^ _start_of_part), _after)
-    ^ _rule(_after_words + pp.Opt(match_words(_MORE)) + _point, _after)
-    ^ _rule(_after_words + _the + _part_of_part, _after)
+    rule(_after_words + (_end_of_part ^ _start_of_part), _after)
+    ^ rule(_after_words + optional(match_words(_MORE)) + _point, _after)
+    ^ rule(_after_words + _the + _part_of_part, _after)
 )
-_in_part = _rule(
+_in_part = rule(
     (_length ^ _share ^ _halfway) + match_words("(?:of the way )?(?:into|through|in)") + _the + (_bounds ^ _inner),
     lambda extent, part: part.start + part.measure(extent),
-) ^ _rule(
-    _length + _constant("after|past|into", 1.0) + (_end_of_part ^ _start_of_part)
-    | _length + _constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
+) ^ rule(
+    _length + constant("after|past|into", 1.0) + (_end_of_part ^ _start_of_part)
+    | _length + constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
     lambda extent, sign, moment: moment + extent.scaled(sign),
 )
-_plus_minus = pp.Suppress(pp.Opt(",") + pp.Regex(r"\+ ?/? ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)"))
-_sharp = pp.Opt(match_words("sharp|exactly|precisely|on the dot"))
-_both = pp.Suppress(pp.Opt(pp.Regex(r",? ?(?:but|and|yet|,)(?!\w)")))
+_plus_minus = optional(pattern(",")) + pattern(r"\+ ?/? ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)")
+_sharp = optional(match_words("sharp|exactly|precisely|on the dot"))
+_both = optional(pattern(r",? ?(?:but|and|yet|,)(?!\w)"))
 _nearly = r"right|just|shortly|immediately|directly|soon|moments|a moment|a (?:little|bit|short (?:time|while))|briefly"
 _COURSE = r"(?:in|over|during|throughout|within|for) the (?:whole |entire )?(?:course|duration|length|span|space) of"
 _in_words = match_words(
@@ -475,11 +469,11 @@ _in_words = match_words(
 _at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa)")
 
 _beside_time = (
-    _constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
-    | _constant("before|leading up to|preceding|prior to|until", False)
-) + (_explicit ^ (_edge + pp.Opt(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part)
+    constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
+    | constant("before|leading up to|preceding|prior to|until", False)
+) + (_explicit ^ (_edge + optional(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part)
 _gap = (_length ^ _one_unit) + (
-    (_constant("from|off|short of|away from|to", False) + _final_edge + pp.Opt(_of_movie)) | _beside_time
+    (constant("from|off|short of|away from|to", False) + _final_edge + optional(_of_movie)) | _beside_time
 )
 """A distance from a time, and on which side: "a minute from the end"."""
 
@@ -487,199 +481,191 @@ _early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
 _late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
 
 _listed_units = (
-    pp.Opt(match_words("in|during|within|over|throughout|for|across"))
+    optional(match_words("in|during|within|over|throughout|for|across"))
     + _the
-    + _rule(
-        pp.Regex(r"(?=(?:minutes|mins|hours|hrs)\b)").suppress()
+    + rule(
+        look(r"(?=(?:minutes|mins|hours|hrs)\b)")
         + quantities.unit("m", "h")
         + _number
-        + (pp.Suppress(pp.Regex(r",(?! ?and(?!\w))")) + _number)[...]
+        + repeated(pattern(r",(?! ?and(?!\w))") + _number)
         + match_words(",? ?and")
         + _number,
         _consecutive,
     )
-    + pp.Opt(_of_movie)
+    + optional(_of_movie)
 )
 
 _phrase = (
-    _rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
-    ^ _rule(_from + _point + _joint + _point, _two_times)
-    ^ _rule(_from + _the + _short_length + _joint + (_marked ^ _inside), _two_times)
-    ^ _rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
-    ^ _rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
-    ^ _rule(
-        _from
-        + _first_point
-        + _joint
-        + _share
-        + pp.Opt(match_words(_WAY))
-        + pp.Opt(_of_movie)
-        + pp.Regex(_BREAK).suppress(),
+    rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
+    ^ rule(_from + _point + _joint + _point, _two_times)
+    ^ rule(_from + _the + _short_length + _joint + (_marked ^ _inside), _two_times)
+    ^ rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
+    ^ rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
+    ^ rule(
+        _from + _first_point + _joint + _share + optional(match_words(_WAY)) + optional(_of_movie) + look(_BREAK),
         _two_times,
     )
-    ^ _rule(
-        pp.Opt(_at_words)
-        + (_explicit + pp.Suppress(","))[1, ...]
+    ^ rule(
+        optional(_at_words)
+        + repeated(_explicit + pattern(","), 1)
         + _explicit
-        + pp.Suppress(pp.Regex(r",? ?(?:and|or)(?!\w)"))
-        + pp.Opt(_at_words)
+        + pattern(r",? ?(?:and|or)(?!\w)")
+        + optional(_at_words)
         + _explicit,
         lambda *_: NOT_ONE_RANGE,
     )
     ^ _listed_units
-    ^ _rule(
+    ^ rule(
         match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
         + _point
         + match_words("(?:and )?for(?: the next)?")
         + (_length ^ _one_unit),
         lambda moment, extent: _first(extent)(_after(moment)),
     )
-    ^ _rule(
+    ^ rule(
         match_words("(?:show|play|give|watch|see)(?: me| us)?")
         + (_length ^ _one_unit)
         + match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
-        + (_explicit ^ (_edge + pp.Opt(_of_movie))),
+        + (_explicit ^ (_edge + optional(_of_movie))),
         lambda extent, moment: _first(extent)(_after(moment)),
     )
-    ^ _rule(
+    ^ rule(
         match_words("(?:show|play|give|watch|see)(?: me| us)?")
         + (_length ^ _one_unit)
         + match_words("before|prior to|until|leading up to")
-        + (_explicit ^ (_edge + pp.Opt(_of_movie))),
+        + (_explicit ^ (_edge + optional(_of_movie))),
         lambda extent, moment: _last(extent)(_before(moment)),
     )
-    ^ pp.Opt(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
-    ^ pp.Opt(_in_words) + _pair
-    ^ _rule(_at_words + _explicit + _to + _explicit, _two_times)
-    ^ _rule(
-        (match_words("from|since|starting (?:at|from|with)|beginning (?:at|from|with)")) + _point + pp.Opt(_onwards),
+    ^ optional(_from | _in_words) + (_numbers ^ _percents ^ _ordinals)
+    ^ optional(_in_words) + _pair
+    ^ rule(_at_words + _explicit + _to + _explicit, _two_times)
+    ^ rule(
+        (match_words("from|since|starting (?:at|from|with)|beginning (?:at|from|with)")) + _point + optional(_onwards),
         _after,
     )
-    ^ _rule(
+    ^ rule(
         (match_words("from") + _the + _part_of_part + _onwards)
-        | (match_words("(?:starting|beginning) (?:at|from|with)") + _the + _part_of_part + pp.Opt(_onwards)),
+        | (match_words("(?:starting|beginning) (?:at|from|with)") + _the + _part_of_part + optional(_onwards)),
         lambda part: TimeRange(part.start, END),
     )
-    ^ _rule(pp.Opt(_at_words) + _explicit + _onwards, _after)
-    ^ _rule(pp.Opt(_at_words) + _explicit + match_words("(?:or|and) (?:earlier|before|sooner)"), _before)
-    ^ _rule(match_words("starting|beginning") + (_inside ^ _halfway_in ^ _shifted ^ _from_edge), _after)
-    ^ _rule(match_words(_MORE) + _inside, _after)
-    ^ _rule(match_words(_LESS) + _inside, _before)
-    ^ _rule(
+    ^ rule(optional(_at_words) + _explicit + _onwards, _after)
+    ^ rule(optional(_at_words) + _explicit + match_words("(?:or|and) (?:earlier|before|sooner)"), _before)
+    ^ rule(match_words("starting|beginning") + (_inside ^ _halfway_in ^ _shifted ^ _from_edge), _after)
+    ^ rule(match_words(_MORE) + _inside, _after)
+    ^ rule(match_words(_LESS) + _inside, _before)
+    ^ rule(
         match_words("once|as soon as|after|when|now that") + (_point ^ _the + _part_of_part) + match_words(_PASSED),
         _after,
     )
-    ^ _rule(match_words("before|until|till") + _point + match_words(_PASSED), _before)
-    ^ _rule(
+    ^ rule(match_words("before|until|till") + _point + match_words(_PASSED), _before)
+    ^ rule(
         match_words("before|until|till") + _the + _part_of_part + match_words(_PASSED),
         lambda part: TimeRange(START, part.end),
     )
-    ^ _rule(_after_phrase + _both + _before_phrase, _overlap)
-    ^ _rule(_before_phrase + _both + _after_phrase, lambda before, after: _overlap(after, before))
+    ^ rule(_after_phrase + _both + _before_phrase, _overlap)
+    ^ rule(_before_phrase + _both + _after_phrase, lambda before, after: _overlap(after, before))
     ^ _after_phrase
     ^ _before_phrase
-    ^ _rule(
+    ^ rule(
         match_words(f"(?:{_nearly}) (?:after|past|following)") + (_point ^ _the + _part_of_part ^ _end_of_part),
         _right_after,
     )
-    ^ _rule(
+    ^ rule(
         match_words(f"(?:{_nearly}) (?:before|prior to)") + (_point ^ _the + _part_of_part ^ _start_of_part),
         _right_before,
     )
     ^ match_words("well|long|a (?:good |long )?while|much") + (_after_phrase ^ _before_phrase)
-    ^ _rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
-    ^ _rule(
-        pp.Opt(match_words("at|around|about"))
+    ^ rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
+    ^ rule(
+        optional(match_words("at|around|about"))
         + _about
         + (_inside ^ _halfway_in ^ _shifted ^ _from_edge ^ _in_part)
-        + pp.Opt(_of_movie)
+        + optional(_of_movie)
         + _sharp,
         _at,
     )
-    ^ _rule(match_words("when|as|while|just as|right when") + _final_edge, lambda _: TimeRange().part(0.9, 1.0))
-    ^ _rule(match_words("when|as|while|just as|right when") + _initial_edge, lambda _: TimeRange().part(0.0, 0.1))
-    ^ _rule(
+    ^ rule(match_words("when|as|while|just as|right when") + _final_edge, lambda _: TimeRange().part(0.9, 1.0))
+    ^ rule(match_words("when|as|while|just as|right when") + _initial_edge, lambda _: TimeRange().part(0.0, 0.1))
+    ^ rule(
         match_words(
             "(?:go|jump|skip|seek|move|fast[ -]?forward|rewind|scrub|take me|bring me|navigate)"
             "(?: back| ahead| forward)? to"
         )
-        + (_point ^ _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()).start)),
+        + (_point ^ _the + rule(_nth_unit + optional(_of_movie), lambda part: part(TimeRange()).start)),
         _at,
     )
-    ^ _rule(
+    ^ rule(
         match_words("with|when (?:there (?:is|are)|it has|the (?:movie|video) has)(?: only| just)?")
         + _about
         + (_length ^ _share)
         + match_words("left|remaining|(?:still )?to go"),
         lambda e: _at(END - e),
     )
-    ^ _rule(
+    ^ rule(
         match_words("with|when there (?:is|are)")
-        + (_constant(_MORE, False) | _constant(_LESS, True))
+        + (constant(_MORE, False) | constant(_LESS, True))
         + (_length ^ _share)
         + match_words("left|remaining|(?:still )?to go"),
         lambda is_less, extent: TimeRange(END - extent, END) if is_less else TimeRange(START, END - extent),
     )
-    ^ _rule(
+    ^ rule(
         match_words("(?:show|play|give|watch|see)(?: me| us)? (?:the|its)")
         + _edge_part
-        + pp.Opt(_of_movie)
-        + pp.Regex(_BREAK).suppress(),
+        + optional(_of_movie)
+        + look(_BREAK),
         lambda part: part(TimeRange()),
     )
-    ^ _rule(
+    ^ rule(
         match_words("with") + _about + _share + match_words(f"(?:of )?{_THE_MOVIE} (?:left|remaining|to go)"),
         lambda share: _at(END - share),
     )
-    ^ _rule(
+    ^ rule(
         match_words(f"when {_THE_MOVIE} is") + _about + _share + match_words("over|through|done|gone|finished|in"), _at
     )
-    ^ pp.Opt(_in_words) + _the + _part_alone
+    ^ optional(_in_words) + _the + _part_alone
     ^ _in_words + match_words("the") + _part_of_part
-    ^ _at_words + _the + _rule(_nth_unit + pp.Opt(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + _rule(_edge_part + pp.Opt(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + _rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
-    ^ _in_words + _the + _in_unit + pp.Opt(_of_movie)
-    ^ _rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
-    ^ _rule(
-        pp.Opt(match_words("in|within")) + _plus_minus + _length + match_words("of|from|around|about|at") + _point,
+    ^ _at_words + _the + rule(_nth_unit + optional(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + match_words("the") + rule(_edge_part + optional(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + match_words("the") + rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
+    ^ _in_words + _the + _in_unit + optional(_of_movie)
+    ^ rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
+    ^ rule(
+        optional(match_words("in|within")) + _plus_minus + _length + match_words("of|from|around|about|at") + _point,
         _around,
     )
-    ^ _rule(_length + match_words("(?:on |to )?either side of") + _point, _around)
-    ^ _rule(
-        pp.Opt(match_words("in|during|over")) + _the + _length + match_words("around|surrounding") + _explicit,
+    ^ rule(_length + match_words("(?:on |to )?either side of") + _point, _around)
+    ^ rule(
+        optional(match_words("in|during|over")) + _the + _length + match_words("around|surrounding") + _explicit,
         lambda extent, moment: _around(extent.scaled(0.5), moment),
     )
-    ^ _rule(pp.Opt(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
-    ^ _rule(
-        pp.Opt(match_words("in|during|within|for|over(?= the)"))
+    ^ rule(optional(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
+    ^ rule(
+        optional(match_words("in|during|within|for|over(?= the)"))
         + _the
-        + pp.Opt(match_words("first|last|next|following|subsequent|preceding|previous"))
+        + optional(match_words("first|last|next|following|subsequent|preceding|previous"))
         + (_length ^ _one_unit)
-        + pp.Opt(match_words("right|immediately|directly|just"))
+        + optional(match_words("right|immediately|directly|just"))
         + _beside_time,
         _beside,
     )
-    ^ _rule(match_words(_MORE) + _gap, _beyond)
-    ^ _rule(match_words(_LESS) + _gap, _beside)
-    ^ _rule(
-        _early + _of_movie | match_words(r"(?:very |quite |fairly )?early on"), lambda: TimeRange().part(0.0, 1 / 3)
-    )
-    ^ _rule(_late + _of_movie | match_words(r"(?:very |quite |fairly )?late on"), lambda: TimeRange().part(2 / 3, 1.0))
-    ^ _rule(match_words(r"(?:much |a (?:bit|little) )?later on"), lambda: NOT_ONE_RANGE)
+    ^ rule(match_words(_MORE) + _gap, _beyond)
+    ^ rule(match_words(_LESS) + _gap, _beside)
+    ^ rule(_early + _of_movie | match_words(r"(?:very |quite |fairly )?early on"), lambda: TimeRange().part(0.0, 1 / 3))
+    ^ rule(_late + _of_movie | match_words(r"(?:very |quite |fairly )?late on"), lambda: TimeRange().part(2 / 3, 1.0))
+    ^ rule(match_words(r"(?:much |a (?:bit|little) )?later on"), lambda: NOT_ONE_RANGE)
 )
 _SCENE = r"(?:scene|shot|segment|clip)"
-_half_past = _rule(
-    pp.Opt(_at_words)
+_half_past = rule(
+    optional(_at_words)
     + match_words("half (?:past|to|after)|(?:a )?quarter (?:past|to|after)")
     + _the
     + (_point ^ _part_of_part ^ _bounds),
     lambda _: NOT_ONE_RANGE,
 )
-_scene = _rule(
+_scene = rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
-) | _rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
-_bare = (_rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit).set_name("bare")
+) | rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
+_bare = rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit
 _ALL = r"(?:everything|anything|all|whatever|the part|what)(?: (?:that )?(?:is|was|happens|happened|comes|lies))?"
 _LEAVE_OUT = (
     r"skip(?: over| past)?|ignore|exclude|omit|disregard|discount|neglect|discard|overlook"
@@ -704,7 +690,7 @@ _excluding = match_words(
     r"with the exception of|but for|else(?:where)? than)"
     r"|(?:anywhere|everywhere|everything|any ?time|all) (?:but|except(?: for)?|outside(?: of)?|save(?: for)?)"
 )
-_command = pp.Suppress(pp.Regex(r"(?:(?<!.)|(?<=please )|(?<=[.;?,] ))(?=\w)"))
+_command = look(r"(?:(?<!.)|(?<=please )|(?<=[.;?,] ))(?=\w)")
 """The beginning of a sentence, where a verb is a command: "Skip the first minute", not "when they skip a minute"."""
 _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
     rf"(?:if|when|once|provided|supposing|assuming)(?: that)? (?:you|we|i|one) (?:{_LEAVE_OUT})"
@@ -712,34 +698,34 @@ _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
 )
 _named_range = _the + (_bounds ^ _part_of_part)
 _excluded = (
-    _rule((_excluding | _skip) + (_phrase ^ _named_range), _complement)
-    ^ _rule(
+    rule((_excluding | _skip) + (_phrase ^ _named_range), _complement)
+    ^ rule(
         (_leaving_out | _skip)
         + (match_words(_ALL) + (_phrase ^ _named_range) ^ _named_range ^ match_words("from|between") + _bounds),
         _complement,
     )
-    ^ _rule(match_words("(?:but )?(?:minus|bar|less) the") + (_bounds ^ _part_of_part), _complement)
-    ^ _rule(
+    ^ rule(match_words("(?:but )?(?:minus|bar|less) the") + (_bounds ^ _part_of_part), _complement)
+    ^ rule(
         match_words("if|with|when|once|provided")
         + (match_words(_ALL) + _phrase ^ _named_range)
         + match_words(rf"(?:(?:is|are|being|gets|has been) )?{_LEFT_OUT}"),
         _complement,
     )
-    ^ _rule(_named_range + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
-    ^ _rule(
+    ^ rule(_named_range + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
+    ^ rule(
         match_words("(?:but )?neither")
         + (_phrase ^ _named_range)
-        + pp.Suppress(pp.Regex(r",? ?(?:nor|or|and)(?!\w)"))
+        + pattern(r",? ?(?:nor|or|and)(?!\w)")
         + (_phrase ^ _named_range),
         lambda first, last: _leave_out(_complement(first), _complement(last)),
     )
-    ^ _rule(
+    ^ rule(
         (_excluding | match_words("(?:but )?neither") | _leaving_out | _skip)
-        + pp.Opt(_in_words)
+        + optional(_in_words)
         + _the
         + _is_first
         + match_words("nor|or|and")
-        + pp.Opt(_in_words)
+        + optional(_in_words)
         + _the
         + _is_last
         + _extent,
@@ -747,7 +733,7 @@ _excluded = (
     )
 )
 _SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
-_lead = pp.Opt(
+_lead = optional(
     match_words(
         r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
         rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
@@ -755,28 +741,28 @@ _lead = pp.Opt(
         r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
     )
 )
-_join = pp.Suppress(pp.Regex(r",? ?(?:and|or|as well as|plus)(?: also)?(?!\w)"))
-_more_phrases = _join + (_phrase ^ _rule(_explicit + pp.Empty(), _at) ^ _the + _part_of_part)
-_start_at = _rule(
+_join = pattern(r",? ?(?:and|or|as well as|plus)(?: also)?(?!\w)")
+_more_phrases = _join + (_phrase ^ rule(_explicit, _at) ^ _the + _part_of_part)
+_start_at = rule(
     _command + match_words("(?:start|begin|resume|continue|play on)(?: playing| watching)? (?:at|from|with)") + _point,
     _after,
 )
-_limited = _lead + _rule(
-    _phrase + pp.Opt(pp.Suppress(pp.Opt(",")) + _excluded ^ _rule(_more_phrases, _Also)), _restrict
-) ^ _rule(
-    pp.Opt(_in_words)
+_limited = _lead + rule(
+    _phrase + optional(optional(pattern(",")) + _excluded ^ rule(_more_phrases, _Also)), _restrict
+) ^ rule(
+    optional(_in_words)
     + match_words("the")
-    + (_is_first | _is_last | quantities.ordinal().suppress())
+    + (_is_first | _is_last | silent(quantities.ordinal()))
     + _join
     + _the
     + (_is_last + _extent | _is_first + _extent),
     lambda _: NOT_ONE_RANGE,
 )
-_begins_word = pp.Suppress(pp.Regex(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@±+½⅓⅔¼¾⅛])"))
+_begins_word = look(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@±+½⅓⅔¼¾⅛])")
 """The beginning of a word or a figure without a sign before it."""
 _phrases = _begins_word + (
-    _rule(_excluded ^ _half_past ^ _start_at ^ (_limited | _scene), lambda time_range: (time_range, False))
-    ^ _rule(_bare, lambda time_range: (time_range, True))
+    rule(_excluded ^ _half_past ^ _start_at ^ (_limited | _scene), lambda time_range: (time_range, False))
+    ^ rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
 """Words that may not follow a phrase: "at the end of the line" is no time."""
@@ -803,12 +789,12 @@ class Phrase:
     is_bare: bool = False
 
 
-def _scan(grammar: pp.ParserElement, folded: str) -> Iterator[tuple[pp.ParseResults, int, int]]:
+def _scan(grammar: Element, folded: str) -> Iterator[tuple[Values, int, int]]:
     """Yield what a grammar yields, and the characters [start, end) that it matched, without spaces around them."""
     for offset, window in _windows(folded):
-        for tokens, start, end in grammar.parse_with_tabs().scan_string(window):
+        for values, start, end in grammar.scan(window):
             matched = window[start:end]
-            yield tokens, offset + end - len(matched.lstrip()), offset + start + len(matched.rstrip())
+            yield values, offset + end - len(matched.lstrip()), offset + start + len(matched.rstrip())
 
 
 def _windows(folded: str) -> list[tuple[int, str]]:
@@ -875,14 +861,14 @@ _limit = match_words(
 )
 _least = match_words("(?:more|later|earlier) than|at least|over")
 _offset = _begins_word + (
-    _rule(pp.Opt(_from) + _shared_unit, lambda pair: (min(pair), max(pair)))
-    ^ _rule(
+    rule(optional(_from) + _shared_unit, lambda pair: (min(pair), max(pair)))
+    ^ rule(
         _from + _short_length + _joint + _length ^ _short_length + _to + _length,
         lambda low, high: (min(low.seconds, high.seconds), max(low.seconds, high.seconds)),
     )
-    ^ _rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
-    ^ _rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
-    ^ _rule(_least + _length, lambda extent: (extent.seconds, math.inf))
+    ^ rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
+    ^ rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
+    ^ rule(_least + _length, lambda extent: (extent.seconds, math.inf))
 )
 """Distance from an event: "10 seconds", "within a minute", before "after" or "before"."""
 
@@ -905,18 +891,18 @@ _UNIT_ALONE = (
 """A unit of time without a number, at a question's end."""
 _LONG_UNIT = r"(?:day|night|week|month|year)"
 _TIME_WORD = r"(?:on|in|of|at|during|by|after|before|until|till|since|from|throughout)(?: the)?"
-_ends = pp.Regex(r"(?= ?(?:$|[,;:]))")
-_ends_or_of = pp.Regex(r"(?= ?(?:$|[,;:]|of\b))")
-_long_unit = pp.Suppress(
+_ends = look(r"(?= ?(?:$|[,;:]))")
+_ends_or_of = look(r"(?= ?(?:$|[,;:]|of\b))")
+_long_unit = silent(
     match_words(_TIME_WORD)
     + (
         (quantities.ordinal() | match_words("last|final")) + match_words(_LONG_UNIT)
-        | match_words(_LONG_UNIT) + pp.Opt(match_words("number")) + _number
+        | match_words(_LONG_UNIT) + optional(match_words("number")) + _number
     )
     + _ends_or_of
 )
 """Days, weeks and longer, numbered: "on day two", "in the first week"."""
-_number_alone = pp.Suppress(
+_number_alone = silent(
     (
         match_words("between|from") + _signed_number + _joint + _signed_number
         | match_words("(?:in|during|within|over|for|throughout|after|before) the (?:very )?(?:first|last|final)")
@@ -925,28 +911,26 @@ _number_alone = pp.Suppress(
     + _ends
 )
 """Numbers without a unit, at a question's end: "between 5 and 10", "in the first 20"."""
-_quantity = (_begins_word | pp.Suppress(pp.Regex(r"(?<![^\s(])(?=-\d)"))) + (
+_quantity = (_begins_word | pattern(r"(?<![^\s(])(?=-\d)")) + (
     _long_unit
     ^ _number_alone
-    ^ pp.Suppress(pp.Regex(rf"(?:{_UNIT_ALONE})(?= ?(?:$|[,;:]))"))
-    ^ pp.Suppress(
-        pp.Regex(
-            r"(?:0th|zeroth) \w+|an? (?:second|minute|hour) or (?:two|three|more)|half past(?: \w+)?"
-            r"|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
-            r"|(?:for )?(?:the |a )(?:\d+(?:st|nd|rd|th)|second|third|fourth|fifth|sixth) time(?= ?(?:$|[,;:.]))"
-            r"|\w+ o'clock|at (?:noon|midnight)|(?:noon|midday|midnight)(?= ?(?:$|[,;:]))"
-        )
+    ^ pattern(rf"(?:{_UNIT_ALONE})(?= ?(?:$|[,;:]))")
+    ^ pattern(
+        r"(?:0th|zeroth) \w+|an? (?:second|minute|hour) or (?:two|three|more)|half past(?: \w+)?"
+        r"|(?:a )?quarter (?:past|to)(?: \w+)?|\d+(?:\.\d+)? (?:mark|timestamp)(?!\w)"
+        r"|(?:for )?(?:the |a )(?:\d+(?:st|nd|rd|th)|second|third|fourth|fifth|sixth) time(?= ?(?:$|[,;:.]))"
+        r"|\w+ o'clock|at (?:noon|midnight)|(?:noon|midday|midnight)(?= ?(?:$|[,;:]))"
     )
-    ^ pp.Suppress(pp.Regex(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|-?\d+(?::\d+)+|frames? \d+"))
-    ^ pp.Suppress(pp.Regex(r"(?:at|around|about|by|until|till|before|after|from|since) \d{1,3}(?:\.\d+)?(?= ?(?:$|,))"))
-    ^ pp.Suppress(
-        pp.Regex(
+    ^ pattern(r"\d{1,2}(?:[:.]\d{2})? ?[ap]\.?m\b\.?|-?\d+(?::\d+)+|frames? \d+")
+    ^ pattern(r"(?:at|around|about|by|until|till|before|after|from|since) \d{1,3}(?:\.\d+)?(?= ?(?:$|,))")
+    ^ silent(
+        pattern(
             r"(?:in|during|within|over|for|throughout) (?:the )?(?:very )?(?:first|last|final|opening|closing)(?!\w)"
         )
         + _number
-        + pp.Regex(r"-?[a-z]+")
+        + pattern(r"-?[a-z]+")
     )
-    ^ pp.Suppress(pp.Opt("-") + quantities.duration())
+    ^ silent(optional(pattern("-")) + quantities.duration())
 )
 
 
