@@ -401,9 +401,13 @@ def _cut(job: _Job) -> Generator[CutSegment, None, object]:
     """Read the movie and yield its segments in order, each with its clip and a picture."""
     vlm, settings = job.model.vlm, job.settings
     sampling, workers = vlm.sampling, coordinator.count_workers()
+    is_long = coordinator.is_worthwhile(job.info, vlm.device.type, workers)
+    is_large = coordinator.needs_limits(job.info)
     is_named = isinstance(settings.detector, str)  # the caller's own detector stays in this process
-    if is_named and coordinator.is_worthwhile(job.info, vlm.device.type, workers):
-        gpu = choose_gpu(job.info, vlm.device, workers) if settings.reader == "auto" else None
-        task = Task(str(job.movie), sampling, settings.segmentation, Resources(coordinator.ROOM, gpu))
-        return coordinator.cut_in_parallel(task, workers, notes=job.notes)
+    if is_named and (is_long or is_large):
+        gpu = choose_gpu(job.info, vlm.device, workers) if is_long and settings.reader == "auto" else None
+        resources = Resources(coordinator.LIMITED_ROOM if is_large else coordinator.ROOM, gpu)
+        task = Task(str(job.movie), sampling, settings.segmentation, resources)
+        length = None if is_long else job.info.duration
+        return coordinator.cut_in_parallel(task, workers if is_long else 1, notes=job.notes, length=length)
     return cut(job.movie, sampling, settings.segmentation, notes=job.notes)

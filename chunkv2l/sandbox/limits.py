@@ -118,6 +118,16 @@ def limit_memory(more: int) -> None:
             resource.setrlimit(resource_number, (value, value))
 
 
+def has_room(more: int) -> bool:
+    """Return whether `limit_memory` lets this process take so many bytes more."""
+    if sys.platform == "win32":
+        return True
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return limit == resource.RLIM_INFINITY or _data_bytes() + more <= limit
+
+
 def _data_bytes() -> int:
     """Return the memory that RLIMIT_DATA counts, in bytes: 4 GiB where the system doesn't tell."""
     try:

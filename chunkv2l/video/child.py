@@ -11,6 +11,9 @@ from typing import Final
 
 import chunkv2l
 
+DECODER_MEMORY: Final = 1250 << 20
+"""Bytes that a process may take for decoding on the CPU: for forty pictures of 4K, or for those that a camera's 8K
+needs."""
 _BOOT: Final = """
 import importlib, importlib.util, sys
 package, target, *paths = sys.argv[1:]

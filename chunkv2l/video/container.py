@@ -35,13 +35,17 @@ FORMATS: Final = (
 (`vobsub`, `mlv`)."""
 MAX_PIXELS: Final = 8192 * 4608
 """Pixels of the largest picture that is decoded: 8K. A small file may say that it has a hundred times as many."""
-_LIMITS: Final = {"max_pixels": str(MAX_PIXELS)}
+LARGE_PICTURE: Final = 24 << 20
+"""Bytes of a picture (`count_picture_bytes`) from which on forty of them, which a decoder may hold, are too many: those
+of 4K with 8 bits take less."""
 _OPTIONS: Final = {
-    **_LIMITS,
+    "max_pixels": str(MAX_PIXELS),
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "file",
     "enable_drefs": "0",  # QuickTime's tracks that lie in another file
 }
+_NOTED_BYTES = 0.75  # of each pixel that decoders note beside its colours, for pictures that refer to this one
+_USUAL_BITS = 24  # of a pixel in a format that FFmpeg doesn't name
 _LATE_STREAMS = 64  # streams that may be announced on the way
 _SCANNED_PACKETS = 2000  # packets that are counted to tell moving pictures from a still
 _SCANNED_BYTES = 64 << 20
@@ -78,8 +82,26 @@ def open_container(path: Path, hwaccel: Any = None) -> Any:
     container = av.open(_address(path), options=dict(_OPTIONS), metadata_errors="replace", hwaccel=hwaccel)
     for stream in container.streams.video:
         if stream.codec_context is not None:
-            stream.codec_context.options = dict(_LIMITS)
+            limit_pixels(stream.codec_context, MAX_PIXELS)
     return container
+
+
+def limit_pixels(context: Any, most: int) -> None:
+    """Let a decoder that hasn't begun refuse pictures of more pixels."""
+    context.options = {"max_pixels": str(most)}
+
+
+def count_picture_bytes(width: int, height: int, pixels: str | None) -> int:
+    """Return the memory that a decoder takes for a picture, bytes, about.
+
+    Args:
+        pixels: FFmpeg's name of its format.
+    """
+    try:
+        bits = av.VideoFormat(pixels).padded_bits_per_pixel if pixels else _USUAL_BITS
+    except ValueError:
+        bits = _USUAL_BITS
+    return int(width * height * (bits / 8 + _NOTED_BYTES))
 
 
 def create_container(path: Path, container_format: str | None = None, options: Mapping[str, str] | None = None) -> Any:

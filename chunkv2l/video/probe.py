@@ -25,6 +25,7 @@ from chunkv2l.video.container import (
     StreamInfo,
     Timeline,
     choose_video_stream,
+    count_picture_bytes,
     is_flush,
     list_scrambled,
     list_video_streams,
@@ -46,6 +47,7 @@ _RATE_PACKETS = 500  # packets from which a mean rate is measured
 _RAW_CODECS = {"h264", "hevc", "vvc"}  # streams of these may come without a container
 _CLOCKLESS = {"mpegvideo", "m4v", "h261", "h263", "vc1", "cavsvideo", "avs2", "avs3"}  # coded pictures, one by one
 _PATIENCE = 500  # packets that may fail before the first picture
+_ROOM = 768 << 20  # bytes of the pictures that are decoded before the first one to be shown is asked for
 _LONGEST = 30 * 86_400.0  # seconds; a header that promises more has a broken clock
 
 
@@ -72,6 +74,7 @@ class MovieInfo:
         scrambled: FFmpeg's numbers of other streams, which are scrambled or otherwise encrypted.
         stream: FFmpeg's number of the video stream that is read.
         video_streams: all that could be read.
+        picture_bytes: memory that a decoded picture takes, about, with the margins that are cut off.
         size, modified, changed: when the file was probed: bytes, the time of the last change, and the system's time of
             the last change of content, name or rights, which nobody can set, nanoseconds.
     """
@@ -96,6 +99,7 @@ class MovieInfo:
     scrambled: tuple[int, ...] = ()
     stream: int = 0
     video_streams: tuple[StreamInfo, ...] = ()
+    picture_bytes: int = 0
     size: int = 0
     modified: int = 0
     changed: int = 0
@@ -184,6 +188,11 @@ def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:
             scrambled=tuple(sorted(list_scrambled(container) - {video.index})),
             stream=video.index,
             video_streams=tuple(list_video_streams(container)),
+            picture_bytes=count_picture_bytes(
+                max(first.width, video.codec_context.coded_width),
+                max(first.height, video.codec_context.coded_height),
+                first.format.name,
+            ),
             size=status.st_size,
             modified=status.st_mtime_ns,
             changed=status.st_ctime_ns,
@@ -255,8 +264,13 @@ def _explain_no_pictures(path: Path, container: Any) -> str:
 
 
 def _first_frame(path: Path, container: Any, stream: Any) -> Any:
-    """Return the first frame that can be decoded; a damaged beginning is passed over."""
+    """Return the first frame that can be decoded; a damaged beginning is passed over.
+
+    A decoder may wait for sixteen more pictures before it gives the first. Of large ones it gets fewer at a time, which
+    is enough for movies of cameras.
+    """
     failure: Exception | None = None
+    context = stream.codec_context
     try:
         for number, packet in enumerate(packets(container, stream)):
             if packet.size and (encrypted := explain_encryption(path, stream, packet) if number == 0 else None):
@@ -266,6 +280,10 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
             try:
                 for frame in packet.decode():
                     return frame
+                if (number + 1) % _count_at_once(context) == 0:
+                    for frame in context.decode(None):
+                        return frame
+                    context.flush_buffers()
             except av.FFmpegError as error:
                 failure = error
             if number > _PATIENCE:
@@ -273,6 +291,14 @@ def _first_frame(path: Path, container: Any, stream: Any) -> Any:
     except av.FFmpegError as error:
         failure = error
     raise InputError(_explain_undecodable(path, stream, failure))
+
+
+def _count_at_once(context: Any) -> int:
+    """Return how many pictures a decoder gets before it has to give the first one."""
+    if context is None:
+        return _PATIENCE
+    size = count_picture_bytes(context.coded_width or 0, context.coded_height or 0, context.pix_fmt)
+    return max(1, min(_PATIENCE, _ROOM // max(1, size)))
 
 
 def _explain_undecodable(path: Path, stream: Any, failure: Exception | None) -> str:

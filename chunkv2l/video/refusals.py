@@ -97,6 +97,13 @@ def lacks_index(path: Path) -> bool:
     return begins and b"moov" not in names and not is_picture
 
 
+def explain_memory(path: str | Path) -> str:
+    """Return a sentence for a movie whose pictures take more memory than they may."""
+    return (
+        f"{path} takes more memory than it may: its decoder needs too many large pictures. Make a smaller copy first."
+    )
+
+
 def explain_list(path: Path) -> str | None:
     """Return a sentence if a file is a playlist, which names other files to be read, or None."""
     if not looks_like_list(path):

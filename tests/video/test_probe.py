@@ -24,6 +24,7 @@ from chunkv2l.video.clip import read_clip
 from chunkv2l.video.container import packets
 from chunkv2l.video.probe import probe
 from chunkv2l.video.readers import read_frames
+from tests.helpers.coded_movies import write_h264
 from tests.helpers.media import at, colour, corners, joined, plain, scene, truncate, whole, write, write_sound
 
 GAP = [0.0, 0.04, 0.08, 3.0, 3.04, 3.5]  # seconds: a real gap, and uneven steps
@@ -269,6 +270,16 @@ def test_pictures_that_become_larger_than_8k_are_left_out(tmp_path: Path) -> Non
     Image.new("1", (8192, 4616)).save(large, "PNG")
     (tmp_path / "a.mp4").write_bytes(small.getvalue() + large.getvalue() + small.getvalue())
     assert {frame.picture().shape[1] for frame in read_frames(probe(tmp_path / "a.mp4"), "pyav")} == {64}
+
+
+@pytest.mark.parametrize("room", [1 << 30, 3000])
+def test_the_first_picture_is_shown_though_the_decoder_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """With little room, the decoder has to give it before sixteen others have come."""
+    monkeypatch.setattr("chunkv2l.video.probe._ROOM", room)
+    info = probe(write_h264(tmp_path / "a.h264", 2, 2, 2, 30))
+    assert (info.width, info.picture_bytes, info.first) == (32, 2304, 0.0)
 
 
 def test_subtitles_only(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from typing import Final
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video.child import python_command
+from chunkv2l.video.container import LARGE_PICTURE
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.parallel import transport
 from chunkv2l.video.parallel.worker import GO_ON, Message, Task
@@ -45,6 +46,8 @@ TAIL: Final = 32.0
 ROOM: Final = 640 << 20
 """Bytes of whole frames that a process holds at most. With fewer it shrinks many frames that no clip uses
 (docs/measurements.md#frames-held-whole)."""
+LIMITED_ROOM: Final = 128 << 20
+"""Bytes of whole frames that a process holds at most where pictures are large."""
 MAX_FPS: Final = 40.0
 """Of faster movies detection skips frames, and which ones depends on where it began."""
 SILENCE: Final = 30
@@ -54,6 +57,11 @@ SILENCE: Final = 30
 def is_worthwhile(info: MovieInfo, device: str, workers: int, length: float = LENGTH) -> bool:
     """Return whether a movie should be cut in parallel for a model on this type of device."""
     return device != "cpu" and workers > 1 and info.fps <= MAX_FPS and info.duration > 2 * length
+
+
+def needs_limits(info: MovieInfo) -> bool:
+    """Return whether a decoder may need so much memory for a movie that a process with limits should read it."""
+    return transport.AVAILABLE and info.picture_bytes > LARGE_PICTURE
 
 
 def count_workers() -> int:

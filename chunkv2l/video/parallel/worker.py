@@ -23,19 +23,19 @@ from typing import IO, Final, Literal
 import cv2
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.sandbox.limits import limit_memory
-from chunkv2l.video.child import end_with_parent
+from chunkv2l.sandbox.limits import has_room, limit_memory
+from chunkv2l.video.child import DECODER_MEMORY, end_with_parent
+from chunkv2l.video.container import LARGE_PICTURE
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Note, Notes
 from chunkv2l.video.parallel import transport
+from chunkv2l.video.refusals import explain_memory
 from chunkv2l.video.segmentation import CutSegment, Part, Resources, cut
 from chunkv2l.video.settings import SegmentationSettings
 
 GO_ON: Final = b"+"
 HEARTBEAT: Final = 5.0
 """Seconds between signs of life."""
-MEMORY: Final = 8 << 30
-"""Bytes that reading may take on the CPU besides frames that are kept: sixty of 8192 × 4320 pixels of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def serve(requests: IO[bytes], outbox: Outbox) -> None:
     end_with_parent(task.parent)
     Thread(target=_send_heartbeats, args=(outbox,), daemon=True).start()
     if task.resources.gpu is None:
-        limit_memory(MEMORY + task.resources.room)
+        limit_memory(DECODER_MEMORY + task.resources.room)
     if task.core is not None:
         os.sched_setaffinity(0, {task.core})
     cv2.setNumThreads(0)
@@ -106,7 +106,7 @@ def serve(requests: IO[bytes], outbox: Outbox) -> None:
         notes = Notes(lambda note: outbox.send(Message("note", note=note)))
         segments = cut(task.path, task.sampling, task.settings, part=part, resources=task.resources, notes=notes)
         with closing(segments):
-            outbox.send(_send_segments(segments, requests, outbox))
+            outbox.send(send_segments(task.path, segments, requests, outbox))
 
 
 def _send_heartbeats(outbox: Outbox) -> None:
@@ -116,7 +116,9 @@ def _send_heartbeats(outbox: Outbox) -> None:
             sleep(HEARTBEAT)
 
 
-def _send_segments(segments: Generator[CutSegment, None, bool], requests: IO[bytes], outbox: Outbox) -> Message:
+def send_segments(
+    path: str, segments: Generator[CutSegment, None, bool], requests: IO[bytes], outbox: Outbox
+) -> Message:
     """Send one part's segments; return the message that says how the part ended."""
     try:
         while True:
@@ -132,6 +134,8 @@ def _send_segments(segments: Generator[CutSegment, None, bool], requests: IO[byt
     except ChunkV2LError as error:
         return Message("error", text=str(error))
     except Exception as error:
+        if isinstance(error, (MemoryError, BlockingIOError)) or not has_room(LARGE_PICTURE):  # no thread, no memory
+            return Message("input error", text=explain_memory(path))
         return Message("error", text=f"Reading failed with {type(error).__name__}: {error}.")
 
 

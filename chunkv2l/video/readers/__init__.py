@@ -24,7 +24,7 @@ STALL_TIMEOUT = 60.0
 """Seconds without a picture after which a reader is given up."""
 AHEAD: Final = 8
 """Decoded frames that may wait for the next thread."""
-ROOM_AHEAD: Final = 256 << 20
+ROOM_AHEAD: Final = 128 << 20
 """Bytes that they may take."""
 _ON_GPU = "pyav on the GPU"
 

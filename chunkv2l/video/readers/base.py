@@ -81,6 +81,6 @@ def count_frames(info: MovieInfo, room: int, most: int) -> int:
     """Return how many decoded frames of a movie may be kept at a time: at least 1, at most `most`.
 
     Args:
-        room: bytes that they may take; with 10 bits, a pixel takes three.
+        room: bytes that they may take.
     """
-    return max(1, min(most, room // (3 * info.stored_width * info.stored_height)))
+    return max(1, min(most, room // max(1, info.picture_bytes)))

@@ -89,7 +89,7 @@ class DecordReader:
         self._process = subprocess.Popen(
             python_command("chunkv2l.video.readers.decord_process"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        request = {"path": str(path), "width": self._width, "height": self._height, "parent": os.getpid()}
+        request = {"path": str(path), "width": self._width, "height": self._height, "parent": os.getpid(), "room": ROOM}
         try:
             self._write(json.dumps(request).encode() + b"\n")
             spans = self._receive(protocol.TIMES, 16 * MAX_FRAMES) or b""

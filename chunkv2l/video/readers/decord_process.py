@@ -14,7 +14,8 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from chunkv2l.video.child import end_with_parent, limit_open_files
+from chunkv2l.sandbox.limits import limit_memory
+from chunkv2l.video.child import DECODER_MEMORY, end_with_parent, limit_open_files
 
 HEADER: Final = struct.Struct("!cQ")
 """Before each message: its tag and its length in bytes."""
@@ -43,6 +44,7 @@ def main() -> None:
         return
     try:
         limit_open_files(1)
+        limit_memory(DECODER_MEMORY + request["room"])
         cpu = decord.cpu(0)
         video = decord.VideoReader(
             request["path"], cpu, width=request["width"], height=request["height"], num_threads=1

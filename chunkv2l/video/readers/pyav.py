@@ -23,11 +23,23 @@ import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.reformatter import VideoReformatter
 
-from chunkv2l.video.container import is_flush, open_container, packets, timeline
+from chunkv2l.errors import InputError
+from chunkv2l.sandbox.limits import has_room
+from chunkv2l.video.container import (
+    LARGE_PICTURE,
+    MAX_PIXELS,
+    count_picture_bytes,
+    is_flush,
+    limit_pixels,
+    open_container,
+    packets,
+    timeline,
+)
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, shown_width, turns
 from chunkv2l.video.readers.base import Frame, Image, ReaderError, count_frames, fitted
 from chunkv2l.video.readers.timestamps import Clock, CodedOrder, DamageLog
+from chunkv2l.video.refusals import explain_memory
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +53,8 @@ GPU_OUTPUT: Final = "nv12"
 GPU_MEMORY: Final = 1 << 30
 """Bytes of GPU memory that must be free for each process that decodes on it."""
 _MAX_THREADS = 16  # that FFmpeg starts by itself
-_ROOM_THREADS = 512 << 20  # bytes of the frames that FFmpeg's threads decode at a time
+_ROOM_THREADS = 256 << 20  # bytes of the frames that FFmpeg's threads decode at a time
+_PADDING = 64  # pixels to whose multiples FFmpeg rounds widths
 _RETRIES = 8  # times in a row that the demuxer may fail before the file is given up
 
 
@@ -127,6 +140,7 @@ class PyAVReader:
         self._info, self.gpu = info, gpu
         self._notes = Notes() if notes is None else notes
         self._has_encrypted = False
+        self._largest = max(LARGE_PICTURE, info.picture_bytes)
         self._open()
 
     def _open(self) -> None:
@@ -142,6 +156,8 @@ class PyAVReader:
         threads = count_frames(self._info, _ROOM_THREADS, _MAX_THREADS)
         if threads <= (os.cpu_count() or 1):  # each decodes a frame of its own
             stream.codec_context.thread_count = threads
+        pixels = self._largest * 1000 // count_picture_bytes(1000, 1, self._info.pixels)
+        limit_pixels(stream.codec_context, min(MAX_PIXELS, pixels + _PADDING * self._info.stored_height))
         self._stream = stream
         self._base = Fraction(stream.time_base)
         self._timeline = timeline(self._container, stream)
@@ -179,6 +195,11 @@ class PyAVReader:
                 "pictures", f"Pictures{where} are encrypted (DRM), and left out: get a copy without encryption."
             )
         self._has_encrypted = True
+
+    def _check_size(self, frame: Any) -> None:
+        """Refuse a movie whose pictures become such that each takes much more memory than its first one."""
+        if count_picture_bytes(frame.width, frame.height, frame.format.name) > self._largest:
+            raise InputError(explain_memory(self._info.path))
 
     def _to_seconds(self, stamp: int | None) -> float | None:
         return None if stamp is None or not self._info.has_clock else float(self._timeline.at(stamp))
@@ -229,10 +250,14 @@ class PyAVReader:
                         order.push(packet)
                     try:
                         frames = packet.decode()
-                    except av.FFmpegError:
+                    except av.FFmpegError as error:
+                        if not has_room(2 * self._largest):  # decoders call it damage
+                            raise InputError(explain_memory(self._info.path)) from error
                         damage.record_bad()
                         continue
                     for frame in frames:
+                        if last is None or frame.format.name != last.format.name:
+                            self._check_size(frame)
                         stamp = self._stamp(frame) if order is None else self._to_seconds(order.pop(frame))
                         while repeats and stamp is not None and repeats[0][0] < stamp:
                             repeated, duration = repeats.pop(0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
+import socket
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -17,16 +21,19 @@ import pytest
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models.smolvlm import inputs
+from chunkv2l.video.container import count_picture_bytes
 from chunkv2l.video.detectors import make_detector
 from chunkv2l.video.frame_sampling import FrameSampling, SampleTimes
-from chunkv2l.video.parallel import coordinator
-from chunkv2l.video.parallel.coordinator import cut_in_parallel, is_worthwhile, plan_borders
+from chunkv2l.video.parallel import coordinator, worker
+from chunkv2l.video.parallel.coordinator import cut_in_parallel, is_worthwhile, needs_limits, plan_borders
 from chunkv2l.video.parallel.worker import Task
 from chunkv2l.video.probe import probe
 from chunkv2l.video.segmentation import CutSegment, Resources, cut
 from chunkv2l.video.settings import SegmentationSettings
+from tests.helpers.coded_movies import write_h264
 from tests.helpers.media import dissolve, joined, scene, truncate, write
 
+ROOT = Path(__file__).parents[3]
 SAMPLING = FrameSampling(
     partial(inputs.sample_times, max_frames=4), partial(inputs.shrink, longest_edge=24), exact=True
 )
@@ -125,3 +132,48 @@ def test_when_it_is_worthwhile(movie: Path) -> None:
     assert not is_worthwhile(info, "cpu", 3, length=20.0)
     assert not is_worthwhile(info, "cuda", 1, length=20.0)
     assert not is_worthwhile(info, "cuda", 3), "it is too short"
+
+
+def test_large_pictures_are_read_within_limits(movie: Path) -> None:
+    info = probe(movie)
+    bytes_of = {
+        "4K": count_picture_bytes(4096, 2160, "yuv420p"),
+        "4K of 10 bits": count_picture_bytes(4096, 2160, "yuv420p10le"),
+        "8K": count_picture_bytes(7680, 4320, "yuv420p"),
+    }
+    limited = {name for name, size in bytes_of.items() if needs_limits(replace(info, picture_bytes=size))}
+    assert limited == {"4K of 10 bits", "8K"} and not needs_limits(info)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BlockingIOError(11, "Resource temporarily unavailable")])
+def test_a_process_without_memory_says_so(error: Exception) -> None:
+    def read() -> Generator[CutSegment, None, bool]:
+        raise error
+        yield
+
+    message = worker.send_segments("a.mp4", read(), io.BytesIO(), worker.Outbox(socket.socket()))
+    assert message.kind == "input error" and message.text.startswith("a.mp4 takes more memory than it may")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of Linux")
+def test_a_small_file_that_needs_many_pictures_of_8k(tmp_path: Path) -> None:
+    """16 pictures that are referred to, and 16 that wait to be shown: 2.5 GB without limits."""
+    path = write_h264(tmp_path / "a.h264", 512, 270, 16, 60)
+    assert path.stat().st_size < 1 << 18
+    program = (
+        "import resource; from tests.video.parallel.test_coordinator import *\n"
+        "kinds, said = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN), ''\n"
+        "before = resource.getrusage(kinds[0])\n"
+        "resources = Resources(coordinator.LIMITED_ROOM)\n"
+        "try: list(cut_in_parallel(Task(sys.argv[1], SAMPLING, SETTINGS, resources), 1, length=2.4))\n"
+        "except InputError as error: said = str(error)\n"
+        "used = [resource.getrusage(kind) for kind in kinds]\n"
+        "seconds = sum(each.ru_utime + each.ru_stime for each in used) - before.ru_utime - before.ru_stime\n"
+        "print(json.dumps([said, seconds, used[0].ru_maxrss - before.ru_maxrss, used[1].ru_maxrss]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said, seconds, memory, memory_of_reader = json.loads(done.stdout)
+    assert "takes more memory than it may" in said
+    assert max(memory, memory_of_reader) < 1_500 << 10 and seconds < 10.0

@@ -16,17 +16,19 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.video import readers
 from chunkv2l.video.container import packets
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.probe import MovieInfo, probe
-from chunkv2l.video.readers import decord, read_frames
+from chunkv2l.video.readers import decord, pyav, read_frames
 from chunkv2l.video.readers.base import Frame, Image, ReaderError
 from chunkv2l.video.readers.decord import DecordReader, decord_installed
 from chunkv2l.video.readers.pyav import PyAVReader
 from chunkv2l.video.readers.timestamps import DamageLog
+from tests.helpers.coded_movies import write_h264
 from tests.helpers.media import corners, damage, joined, plain, scene, truncate, write
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -134,6 +136,36 @@ def test_a_damaged_stretch_is_passed_over_with_its_time(tmp_path: Path, caplog: 
     begin, end = float(warning.split()[1]), float(warning.split()[3])
     assert 2.5 < begin < end < 5.5
     assert not any(begin < time < end for time in seen)
+
+
+def test_pictures_that_become_much_larger_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyav, "LARGE_PICTURE", 3000)
+    path = write_h264(tmp_path / "a.h264", 2, 2, 2, 30)
+    path.write_bytes(path.read_bytes() + write_h264(tmp_path / "b.h264", 8, 8, 2, 30).read_bytes())
+    assert {frame.picture().shape for frame in read_frames(probe(path))} == {(32, 32, 3)}
+
+
+def test_pictures_that_become_deeper_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyav, "LARGE_PICTURE", 3000)
+    with (tmp_path / "a.mjpeg").open("wb") as file:
+        for subsampling in ("4:2:0", "4:4:4"):
+            Picture.new("RGB", (32, 32)).save(file, "JPEG", subsampling=subsampling)
+    with pytest.raises(InputError, match="takes more memory than it may"):
+        list(read_frames(probe(tmp_path / "a.mjpeg")))
+
+
+def test_damage_without_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.avi", scene(1, 10), codec="mjpeg", pix_fmt="yuvj420p")
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0)][5]
+        start, end = packet.pos, packet.pos + packet.size + 8
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    info = probe(path)
+    assert len(collected(info)) == 9
+    monkeypatch.setattr(pyav, "has_room", lambda more: False)
+    with pytest.raises(InputError, match="takes more memory than it may"):
+        collected(info)
 
 
 @needs_decord
