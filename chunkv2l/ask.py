@@ -34,15 +34,16 @@ from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_span
 from chunkv2l.channels.cues import Channel, Sentence
 from chunkv2l.defaults import AUTO_BUDGET, MODELS
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.graph import Node, Weight, first_and_last, share_among_segments
+from chunkv2l.graph import Node, Weight, join_runs, segments, share_among_segments
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
-from chunkv2l.query.restriction import describe_swap, resolve_intervals, restrict_graph
+from chunkv2l.query.restriction import Intervals, describe_parts, describe_swap, get_parts, join_all, restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
+from chunkv2l.timecode import Interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,8 @@ QUOTING: Final = "quote"
 """The policy whose prompt holds what is said and written."""
 MOST_LISTED: Final = 8
 """Sentences that are quoted where a question asks for everything that is said in a time range."""
+MOST_HITS: Final = 32
+"""Segments that full-text search returns at most."""
 FOLLOW_UP: Final = "follow-up"
 """The policy of an answer that was generated under the adapter of an earlier one."""
 
@@ -73,8 +76,7 @@ class _Asked:
     Attributes:
         limits: numbers of segments that may be scored.
         graph: the segment graph, or the part of it that the question is about.
-        within: that part in seconds; None for the whole movie.
-        intervals: the same of each movie, by its name in a library.
+        intervals: that part in seconds, of each movie; None for the whole movie.
         said: the words that the question asks to hear, "" where it asks for none that subtitles have.
         request: the channel that the question names, of those that the index has; None for the pictures or for all.
         merges_channels: moments of all channels are the answer.
@@ -88,13 +90,27 @@ class _Asked:
     policy: Policy
     limits: Limits
     graph: nx.DiGraph
-    within: tuple[float, float] | None
-    intervals: Mapping[str, tuple[float, float]] | None
+    intervals: Intervals | None
     said: str
     request: ChannelRequest | None
     merges_channels: bool
     is_chosen: bool
     notes: tuple[str, ...]
+
+    @property
+    def within(self) -> Interval | None:
+        """The part that the question is about, from its start to its end, seconds; None for the whole movie."""
+        return None if self.intervals is None else join_all(self.intervals)
+
+    @property
+    def parts(self) -> tuple[Interval, ...]:
+        """The intervals of that part, where there are several."""
+        return get_parts(self.intervals)
+
+    @property
+    def part_count(self) -> int:
+        """The number of intervals that the question is about; 0 for the whole movie."""
+        return 0 if self.intervals is None else max(1, len(self.parts))
 
     @property
     def wants_moments(self) -> bool:
@@ -261,7 +277,7 @@ class Asker:
                 no word of it.
         """
         asked = self._understand(question, policy, top_k, budget)
-        known = answer_from_index(asked.parsed, self.segments, asked.within)
+        known = answer_from_index(asked.parsed, self.segments, asked.intervals)
         if known is not None:
             return self._answer_known(asked, *known)
         if asked.request is not None:
@@ -274,7 +290,7 @@ class Asker:
         spans, not_there = self._merge_channels(asked, self._find_spans(asked, routed), routed.not_there, timer)
         text, prompt, text_tokens = _say_spans(asked, routed, spans, not_there), "", 0
         composed_at = first_token_at = perf_counter()
-        partial_answer = PartialAnswer(spans, not_there, text or "", asked.within)
+        partial_answer = PartialAnswer(spans, not_there, text or "", asked.within, asked.parts)
         if progress is not None:
             progress(partial_answer)
         unsure = False
@@ -298,6 +314,7 @@ class Asker:
         route = Route(
             relation=asked.parsed.relation,
             within=asked.within,
+            parts=asked.parts,
             budget=asked.limits.rescored if routed.is_compared else asked.limits.scored,
             looks=tuple(scoring.trace(routed.weights) for scoring in routed.scorings if scoring.is_used),
             weights=tuple(routed.weights.items()),
@@ -358,7 +375,7 @@ class Asker:
 
     def _answer_known(self, asked: _Asked, text: str, spans: tuple[Span, ...]) -> Answer:
         """Return an answer that the index gave, without a model."""
-        route = Route(asked.parsed.relation, asked.within, asked.limits.scored, looks=(), weights=(), seconds=())
+        route = _route_without_model(asked)
         timing = Timing(load_s=0.0, route_s=0.0, compose_s=0.0, first_token_s=0.0, total_s=0.0)
         model = self._file.meta.model
         return Answer(asked.text, text, spans, None, "index", model, timing, route=route, notes=asked.notes)
@@ -389,13 +406,13 @@ class Asker:
         if quotes:
             text = say_quotes(quotes, scores.not_there)
         else:
-            text = say_moment(describe_moment(spans[0], scores.not_there, asked.within is not None), spans[0])
+            text = say_moment(describe_moment(spans[0], scores.not_there, asked.part_count), spans[0])
         routed_s = perf_counter() - started
         if progress is not None:
-            progress(PartialAnswer(spans, scores.not_there, text, asked.within))
+            progress(PartialAnswer(spans, scores.not_there, text, asked.within, asked.parts))
         timing = Timing(load_s, routed_s, 0.0, perf_counter() - started, load_s + perf_counter() - started)
         seconds = tuple(timer.seconds.items())
-        route = Route(asked.parsed.relation, asked.within, asked.limits.scored, looks=(), weights=(), seconds=seconds)
+        route = _route_without_model(asked, seconds)
         return Answer(
             asked.text,
             text,
@@ -446,10 +463,9 @@ class Asker:
         text = clean_question(question)
         parsed = parse_question(text)
         limits = parse_budget(budget)
-        graph, within = restrict_graph(self.graph, parsed.relation)
-        intervals = resolve_intervals(self.graph, parsed.relation)
-        notes = describe_unread(parsed.unread, within is not None)
-        notes += describe_swap(parsed.relation, within, self.segments[-1].end)
+        graph, intervals = restrict_graph(self.graph, parsed.relation)
+        notes = describe_unread(parsed.unread, intervals is not None)
+        notes += describe_swap(parsed.relation, intervals, self.segments[-1].end) + describe_parts(intervals)
         request = read_channel(parsed) if policy is None else None
         channels = {sentence.channel for sentence in self._file.sentences()}
         if request is not None and request.channel not in channels:
@@ -457,7 +473,7 @@ class Asker:
                 notes = (*notes, describe_lacking(request.channel))
             request = None
         if request is not None and not self._has_sentences(request.channel, intervals):
-            part = " in that part of the video" if within is not None else ""
+            part = " in that part of the video" if intervals is not None else ""
             raise NothingFound(f"Nothing is {'said' if request.channel == 'heard' else 'written'}{part}.")
         said = self._words_said(parsed, graph) if policy is None and not channels else ""
         is_chosen = policy is None
@@ -465,9 +481,7 @@ class Asker:
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
         merges = bool(channels) and is_chosen and name == "route" and parsed.kind in ("when", "statement")
-        return _Asked(
-            text, parsed, name, function, limits, graph, within, intervals, said, request, merges, is_chosen, notes
-        )
+        return _Asked(text, parsed, name, function, limits, graph, intervals, said, request, merges, is_chosen, notes)
 
     def _prefer_selector(self, asked: _Asked, top_k: int | None) -> _Asked:
         """Return a question whose policy wasn't named with `select` for `route`, where the model has a selector."""
@@ -565,11 +579,16 @@ class Asker:
         words = spoken(parsed.statement) if parsed.kind in ("when", "statement") else ""
         if not words or not any(segment.speech for segment in self.segments):
             return ""
-        return words if self._file.search(words, within=first_and_last(graph)) else ""
+        return words if self._search_graph(words, graph) else ""
 
     def _search(self, asked: _Asked, statement: str) -> list[tuple[int, float]]:
         """Search captions and subtitles of the part asked about: for the words said, where the question names some."""
-        return self._file.search(asked.said or statement, within=first_and_last(asked.graph))
+        return self._search_graph(asked.said or statement, asked.graph)
+
+    def _search_graph(self, words: str, graph: nx.DiGraph) -> list[tuple[int, float]]:
+        """Return the best full-text hits among the segments of a graph, best first."""
+        hits = [hit for run in join_runs(segments(graph)) for hit in self._file.search(words, within=run)]
+        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:MOST_HITS]
 
     def _generate(
         self,
@@ -743,10 +762,23 @@ def open_index(
     return Index(path, model, hypernet=hypernet, device=device)
 
 
+def _route_without_model(asked: _Asked, seconds: tuple[tuple[str, float], ...] = ()) -> Route:
+    """Return the route of an answer for which nothing was scored."""
+    return Route(
+        asked.parsed.relation,
+        asked.within,
+        asked.limits.scored,
+        looks=(),
+        weights=(),
+        seconds=seconds,
+        parts=asked.parts,
+    )
+
+
 def _say_spans(asked: _Asked, routed: _Routed, spans: tuple[Span, ...], not_there: float | None) -> str | None:
     """Return an answer that consists of times; None where the model has to say it."""
     if asked.wants_moments:
-        return say_moment(describe_moment(spans[0], not_there, asked.within is not None), spans[0])
+        return say_moment(describe_moment(spans[0], not_there, asked.part_count), spans[0])
     if asked.wants_count and routed.follows_order:
-        return describe_count(spans, routed.not_there, asked.within is not None)
+        return describe_count(spans, routed.not_there, asked.part_count)
     return None

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
+from chunkv2l.timecode import Interval
+
 if TYPE_CHECKING:
     import networkx as nx
     import numpy as np
@@ -170,10 +172,19 @@ def segments(graph: nx.DiGraph) -> list[int]:
     return sorted(node for node in graph if isinstance(node, int))
 
 
-def first_and_last(graph: nx.DiGraph) -> tuple[int, int]:
-    """Return the first and the last segment of a graph."""
-    numbers = segments(graph)
-    return numbers[0], numbers[-1]
+def join_runs(nodes: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last segment of each run of segments whose numbers follow each other, in order.
+
+    >>> join_runs([5, 1, 2, 3])
+    [(1, 3), (5, 5)]
+    """
+    joined: list[tuple[int, int]] = []
+    for node in sorted(nodes):
+        if joined and joined[-1][1] == node - 1:
+            joined[-1] = (joined[-1][0], node)
+        else:
+            joined.append((node, node))
+    return joined
 
 
 def groups(graph: nx.DiGraph) -> list[str]:
@@ -210,24 +221,25 @@ def select_interval(graph: nx.DiGraph, start: float, end: float) -> nx.DiGraph:
 
     Where start and end are one time, that is the segment that it falls into.
     """
-    return select_intervals(graph, dict.fromkeys(movies(graph), (start, end)))
+    return select_intervals(graph, {movie: [(start, end)] for movie in movies(graph)})
 
 
-def select_intervals(graph: nx.DiGraph, intervals: Mapping[str, tuple[float, float]]) -> nx.DiGraph:
-    """Return of each movie what `select_interval` does, by an interval of its own; frozen.
+def select_intervals(graph: nx.DiGraph, intervals: Mapping[str, Sequence[Interval]]) -> nx.DiGraph:
+    """Return of each movie what `select_interval` does, by intervals of its own; frozen.
 
     Args:
         intervals: by movie ("" outside of a library); nothing of the others is returned.
     """
     chosen: set[Node] = set()
     by_movie = movies(graph)
-    for movie, (start, end) in intervals.items():
-        inside = [
-            node
-            for node in by_movie[movie]
-            if graph.nodes[node]["start"] < max(end, start + INSTANT) and graph.nodes[node]["end"] > start
-        ]
-        chosen.update(inside or by_movie[movie][-1:])  # at the movie's very end
+    for movie, asked in intervals.items():
+        for start, end in asked:
+            inside = [
+                node
+                for node in by_movie[movie]
+                if graph.nodes[node]["start"] < max(end, start + INSTANT) and graph.nodes[node]["end"] > start
+            ]
+            chosen.update(inside or by_movie[movie][-1:])  # at the movie's very end
     groups = [node for node in graph if isinstance(node, str) and chosen.issuperset(members(graph, node))]
     return graph.subgraph([*sorted(chosen, key=int), *groups])
 

@@ -196,7 +196,7 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
         height = 100 * answer.not_there
         axes.axhline(height, color=_FAINT, linewidth=1.2, linestyle=(0, (5, 4)), zorder=5)
         axes.annotate(
-            f"not in {'that part' if within else 'the video'}: {height:.0f} %",
+            f"not in {_name_part(answer)}: {height:.0f} %",
             (end, height),
             xytext=(-4, 4),
             textcoords="offset points",
@@ -209,7 +209,8 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
     axes.set_xlim(start, end)
     axes.set_ylim(0, 1.22 * top)
     if within is not None:
-        _mark_stretch(axes, max(start, within[0]), min(end, within[1]))
+        for low, high in answer.parts or [within]:
+            _mark_stretch(axes, max(start, low), min(end, high))
     ticks = tick_seconds(start, end)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
     decimals = 2 if step < 0.1 else 1 if step < 1 else 0
@@ -226,6 +227,12 @@ def _scores(axes: Any, index: Index, answer: Answer, shown: Sequence[Span], scor
     if len(segments) <= 150:
         marks = [segment.start for segment in segments[1:]]
         axes.vlines(marks, -0.02 * top, 0, color=_FAINT, linewidth=0.7, clip_on=False)
+
+
+def _name_part(answer: Answer) -> str:
+    if answer.parts:
+        return "those parts"
+    return "the video" if answer.within is None else "that part"
 
 
 def _mark_stretch(axes: Any, start: float, end: float) -> None:

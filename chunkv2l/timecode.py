@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, TypeAlias
+
+Interval: TypeAlias = tuple[float, float]
+"""[start, end] in seconds."""
 
 
 class Timed(Protocol):
@@ -42,3 +46,31 @@ def between(span: Timed, start: str = "from", middle: str = "to") -> str:
     """Format an interval in words, "from 0:42 to 0:58"; the shorter it is, the more decimals its times have."""
     decimals = precision(span.end - span.start)
     return f"{start} {clock(span.start, decimals)} {middle} {clock(span.end, decimals)}".strip()
+
+
+def join_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Return a union of intervals in order, those that overlap or touch as one.
+
+    >>> join_intervals([(5, 7), (0, 2), (1, 5)])
+    ((0, 7),)
+    """
+    joined: list[Interval] = []
+    for start, end in sorted(intervals):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def subtract_intervals(intervals: Iterable[Interval], excluded: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Return what is left of intervals without others, in order.
+
+    >>> subtract_intervals([(0, 10)], [(4, 5), (9, 12)])
+    ((0, 4), (5, 9))
+    """
+    remaining = tuple(intervals)
+    for low, high in excluded:
+        pieces = [piece for start, end in remaining for piece in ((start, min(end, low)), (max(start, high), end))]
+        remaining = tuple((start, end) for start, end in pieces if start < end)
+    return remaining

@@ -542,6 +542,10 @@ def test_a_search_in_a_part_finds_what_is_there_however_much_is_elsewhere(tmp_pa
         answer = index.ask("When does he say hello in the last 10 seconds?")
         assert answer.policy == "fts" and all(span.start >= 50 for span in answer.spans)
         assert index.file.search("hello", 3, (55, 59)) == index.file.search("hello", 60)[55:58]
+        parts = index.ask("When does he say hello except between 0:02 and 0:58?")
+        assert {number for span in parts.spans for number in span.segments} == {0, 1, 58, 59}
+        assert parts.parts == ((0, 2), (58, 60)) and parts.to_json()["parts"] == [[0, 2], [58, 60]]
+        assert parts.within == (0, 60)
         with pytest.raises(NothingFound, match="of that part shares a word"):
             index.ask("When does he say goodbye in the last 10 seconds?", policy="fts")
 
@@ -551,6 +555,9 @@ def test_absence_is_said_of_the_part_that_was_asked_about(tmp_path: Path) -> Non
     with Index(write_index(tmp_path / "movie.idx", random_codes(12)), sceptic) as index:
         answer = index.ask("When does a dog catch the ball in the last 20 seconds?")
         count = index.ask("How many times does a dog catch the ball in the last 20 seconds?")
+        parts = index.ask("When does a dog catch the ball outside 0:10-0:30?")
+    assert parts.answer.startswith("It seems not to be in those parts of this video; the likeliest moment there is ")
+    assert parts.notes == ("The question is about these parts of the video: 0:00 – 0:10 and 0:30 – 0:48.",)
     said = "seems not to be in that part of this video; the likeliest moment there is from "
     assert answer.answer.startswith(f"It {said}") and count.answer.startswith(f"0 times: it {said}")
     assert all(span.end > 28 for span in (*answer.spans, *count.spans))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from chunkv2l.answer.spans import Span
 from chunkv2l.answer.trace import Route
 from chunkv2l.channels.cues import Channel
+from chunkv2l.timecode import Interval
 
 __all__ = ["Answer", "PartialAnswer", "Route", "Timing", "describe_count", "describe_moment"]
 
@@ -86,10 +87,16 @@ class Answer:
         """The part of the movie that the question is about, seconds; None for all of it."""
         return None if self.route is None else self.route.within
 
+    @property
+    def parts(self) -> tuple[Interval, ...]:
+        """The intervals of `within`, seconds, where there are several."""
+        return () if self.route is None else self.route.parts
+
     def to_json(self, explain: bool = False) -> dict[str, Any]:
         """Return the answer as `chunkv2l ask --json` prints it: plain values, keys in this order.
 
-        "within", "quotes", "text_tokens" and "notes" are there only where there are some, "route" only with `explain`.
+        "within", "parts", "quotes", "text_tokens" and "notes" are there only where there are some, "route" only with
+        `explain`.
         """
         values: dict[str, Any] = {
             "question": self.question,
@@ -104,6 +111,8 @@ class Answer:
         }
         if self.within is not None:
             values["within"] = list(self.within)
+        if self.parts:
+            values["parts"] = [list(part) for part in self.parts]
         if self.quotes:
             values["quotes"] = [quote.to_json() for quote in self.quotes]
         if self.text_tokens:
@@ -120,43 +129,45 @@ class PartialAnswer:
     """An answer while it is made.
 
     Attributes:
-        spans, not_there, within: as in `Answer`; they are known before the text.
+        spans, not_there, within, parts: as in `Answer`; they are known before the text.
         text: what is generated so far.
     """
 
     spans: tuple[Span, ...]
     not_there: float | None
     text: str = ""
-    within: tuple[float, float] | None = None
+    within: Interval | None = None
+    parts: tuple[Interval, ...] = ()
 
 
-def describe_moment(span: Span, not_there: float | None, within: bool = False) -> str:
+def describe_moment(span: Span, not_there: float | None, parts: int = 0) -> str:
     """Return the best span in words, or that it seems not to be there, when that is more probable than the span.
 
     Args:
-        within: the question is about a part of the video only.
+        parts: number of parts of the video that the question is about; 0 for all of it.
     """
     if not_there is not None and not_there > span.score:
-        return f"{_say_absent(span, within)}."
+        return f"{_say_absent(span, parts)}."
     words = span.describe()
     return f"{words[0].upper()}{words[1:]}."
 
 
-def describe_count(spans: Sequence[Span], not_there: float | None, within: bool = False) -> str:
+def describe_count(spans: Sequence[Span], not_there: float | None, parts: int = 0) -> str:
     """Return in words how many times something happens: the number, then each time in order.
 
     Args:
-        within: the question is about a part of the video only.
+        parts: number of parts of the video that the question is about; 0 for all of it.
     """
     if not_there is not None and not_there > 0.5:
-        absent = _say_absent(spans[0], within)
+        absent = _say_absent(spans[0], parts)
         return f"0 times: {absent[:1].lower()}{absent[1:]}."
     times = [span.describe() for span in sorted(spans, key=lambda span: (span.movie, span.start))]
     listed = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
     return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {listed}."
 
 
-def _say_absent(span: Span, within: bool) -> str:
+def _say_absent(span: Span, parts: int) -> str:
     whole = "any of these videos" if span.movie else "this video"
-    part, there = (f"that part of {whole}", " there") if within else (whole, "")
+    part = f"{'those parts' if parts > 1 else 'that part'} of {whole}" if parts else whole
+    there = " there" if parts else ""
     return f"It seems not to be in {part}; the likeliest moment{there} is {span.describe()}"

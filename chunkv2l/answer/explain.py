@@ -44,7 +44,7 @@ def _relation_lines(route: Route) -> Iterator[str]:
         anchor = f' "{route.relation.anchor}"' if route.relation.anchor else ""
         yield f"relation: {route.relation.kind}{anchor}{event}"
     if route.within is not None:
-        yield f"within: {_times(*route.within)}"
+        yield f"within: {', '.join(_times(*part) for part in route.parts or [route.within])}"
 
 
 def _trace_lines(trace: StatementTrace, route: Route) -> Iterator[str]:

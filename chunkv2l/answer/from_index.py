@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chunkv2l.answer.answer import describe_moment
 from chunkv2l.answer.spans import Span
 from chunkv2l.graph import INSTANT, movie_of
 from chunkv2l.query.parse import Parsed
+from chunkv2l.query.restriction import Intervals
 from chunkv2l.timecode import Timed, clock
 
 
 def answer_from_index(
-    parsed: Parsed, segments: Sequence[Timed], within: tuple[float, float] | None
+    parsed: Parsed, segments: Sequence[Timed], intervals: Intervals | None
 ) -> tuple[str, tuple[Span, ...]] | None:
     """Return the answer's text and spans; None where the model has to be asked.
 
@@ -20,19 +20,23 @@ def answer_from_index(
 
     Args:
         segments: all of the movie's, in order of time.
-        within: the time range that the question names, in seconds.
+        intervals: of the time range that the question names.
     """
-    start, end = (segments[0].start, segments[-1].end) if within is None else within
+    whole = {"": ((segments[0].start, segments[-1].end),)}
+    parts = [part for movie_parts in (intervals or whole).values() for part in movie_parts]
+    (start, _), (_, end) = parts[0], parts[-1]
     if parsed.fact == "length":
-        return clock(end - start), (_span_between(segments, start, end),)
+        spans = tuple(_span_between(segments, *part) for part in parts)
+        return clock(sum(part_end - part_start for part_start, part_end in parts)), spans
     if parsed.fact == "start":
         return clock(start), (_span_between(segments, start, start),)
     if parsed.fact == "end":
         return clock(end), (_span_between(segments, end, end),)
-    if within is None or not parsed.asks_for_range:
+    if intervals is None or not parsed.asks_for_range:
         return None
-    span = _span_between(segments, *within)
-    return describe_moment(span, None), (span,)
+    spans = tuple(_span_between(segments, *part) for part in parts)
+    described = " and ".join(span.describe() for span in spans)
+    return f"{described[:1].upper()}{described[1:]}.", spans
 
 
 def describe_unread(unread: Sequence[str], restricted: bool) -> tuple[str, ...]:

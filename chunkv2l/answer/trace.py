@@ -8,6 +8,7 @@ from typing import Any
 from chunkv2l.graph import Node, Weight, mean_weight
 from chunkv2l.query.relations import Relation
 from chunkv2l.routing.trace import StatementTrace
+from chunkv2l.timecode import Interval
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Route:
     Attributes:
         relation: order in time, None where the question has none.
         within: the time range that the question is restricted to, seconds; None for the whole movie.
+        parts: its intervals, where there are several.
         budget: number of segments that might be scored; None for all. Where a selector compared segments, of these.
         looks: the statements that were looked for; none where the policy asked the router nothing.
         weights: (node, weight) as the policy gave them.
@@ -31,6 +33,7 @@ class Route:
     weights: tuple[tuple[Node, Weight], ...]
     seconds: tuple[tuple[str, float], ...]
     slots: tuple[tuple[Node, tuple[int, ...]], ...] = ()
+    parts: tuple[Interval, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the route as `chunkv2l ask --json --explain` prints it: plain values only.
@@ -40,6 +43,7 @@ class Route:
         return {
             "relation": None if self.relation is None else self.relation.to_json(),
             "within": None if self.within is None else list(self.within),
+            **({"parts": [list(part) for part in self.parts]} if self.parts else {}),
             "budget": self.budget,
             "looks": [trace.to_json() for trace in self.looks],
             "weights": [_weight_to_json(node, weight) for node, weight in self.weights],

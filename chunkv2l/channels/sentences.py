@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final, TypeVar
 
 from chunkv2l.channels.cues import ChannelCue, Sentence, Word
-from chunkv2l.timecode import Timed
+from chunkv2l.timecode import Timed, join_intervals
 
 T = TypeVar("T", bound=Timed)
 
@@ -119,7 +119,7 @@ def _is_ideograph(letter: str) -> bool:
 
 def _uncovered(items: Iterable[T], given: Sequence[ChannelCue]) -> Iterator[T]:
     """Yield what was heard whose time given cues cover by no more than `COVERED`."""
-    intervals = _union(given)
+    intervals = join_intervals((cue.start, cue.end) for cue in given)
     starts = [start for start, _ in intervals]
     for item in items:
         first = max(0, bisect_left(starts, item.start) - 1)
@@ -131,14 +131,3 @@ def _uncovered(items: Iterable[T], given: Sequence[ChannelCue]) -> Iterator[T]:
             covered += max(0.0, min(end, item.end) - max(start, item.start))
         if covered <= COVERED * (item.end - item.start):
             yield item
-
-
-def _union(cues: Sequence[ChannelCue]) -> list[tuple[float, float]]:
-    """Return the time that cues cover: intervals that don't overlap, in order."""
-    intervals: list[tuple[float, float]] = []
-    for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
-        if intervals and cue.start <= intervals[-1][1]:
-            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], cue.end))
-        else:
-            intervals.append((cue.start, cue.end))
-    return intervals

@@ -36,7 +36,7 @@ def show_answer(answer: Answer, explain: bool = False) -> None:
         lines.append(f"  {between(span, '', '–'):<19} {100 * span.score:3.0f} %{movie}{found_by}{text}")
     if answer.not_there is not None:
         whole = "not in any video" if any(span.movie for span in answer.spans) else "not in the video"
-        absent = whole if answer.within is None else "not in that part"
+        absent = whole if answer.within is None else f"not in {'those parts' if answer.parts else 'that part'}"
         lines.append(f"  {absent:<19} {100 * answer.not_there:3.0f} %")
     if explain:
         lines += ["", *explain_answer(answer)]

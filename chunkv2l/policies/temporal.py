@@ -8,7 +8,7 @@ from typing import Final
 import networkx as nx
 
 from chunkv2l.answer.spans import grow_span
-from chunkv2l.graph import INSTANT, Node, neighbours, segments
+from chunkv2l.graph import INSTANT, Node, join_runs, neighbours, segments
 from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query.query import Query
 from chunkv2l.query.relations import Relation
@@ -91,8 +91,8 @@ def occurrences(p: Mapping[int, float], alike: Collection[int]) -> list[Run]:
         alike: a group that looks alike, with the best segment. If it makes two runs or more, nothing else counts.
     """
     most = max(p[node] for node in alike)
-    repeated = _runs([node for node in alike if p[node] >= MIN_REPEAT_SHARE * most])
-    return repeated if len(repeated) > 1 else _runs([node for node in p if p[node] >= MIN_SINGLE_SHARE * most])
+    repeated = join_runs([node for node in alike if p[node] >= MIN_REPEAT_SHARE * most])
+    return repeated if len(repeated) > 1 else join_runs([node for node in p if p[node] >= MIN_SINGLE_SHARE * most])
 
 
 def anchors(p: Mapping[int, float], most: int) -> list[Run]:
@@ -174,13 +174,3 @@ def _same_movie(graph: nx.DiGraph, node: int) -> list[int]:
     """Return the segments of the movie that a segment belongs to."""
     movie = graph.nodes[node].get("movie")
     return [other for other in segments(graph) if graph.nodes[other].get("movie") == movie]
-
-
-def _runs(nodes: list[int]) -> list[Run]:
-    runs: list[Run] = []
-    for node in sorted(nodes):
-        if runs and runs[-1][1] == node - 1:
-            runs[-1] = (runs[-1][0], node)
-        else:
-            runs.append((node, node))
-    return runs

@@ -34,7 +34,7 @@ from typing import Any, Literal, TypeAlias
 
 from chunkv2l.query.bare_names import AUXILIARIES, without_trailing
 from chunkv2l.query.time_parsing import split_offset
-from chunkv2l.query.time_ranges import TimeRange
+from chunkv2l.query.time_ranges import Restriction
 
 RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
 
@@ -56,11 +56,11 @@ class Relation:
     anchor: str = ""
     event: str = ""
     question: str = ""
-    time_range: TimeRange | None = None
+    time_range: Restriction | None = None
     offset: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values; `span` and `share` are the time range's (`TimeRange.to_json`)."""
+        """Return it as plain values; `span` and `share` are the time range's, `parts` those of several (`to_json`)."""
         return {
             "kind": self.kind,
             "anchor": self.anchor,

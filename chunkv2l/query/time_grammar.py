@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Final, TypeAlias
 
 from chunkv2l.query import quantities
@@ -36,7 +36,7 @@ from chunkv2l.query.combinators import (
     silent,
 )
 from chunkv2l.query.time_hints import HINT
-from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
+from chunkv2l.query.time_ranges import END, START, Moment, Restriction, TimeRange, TimeRanges
 
 SCANNED: Final = 80
 """Characters before and behind a hint at a time that are scanned in a long text; no time is worded longer."""
@@ -44,8 +44,10 @@ NEAR: Final = 10.0
 """Seconds that "right before" and "just after" a time reach."""
 
 
-NOT_ONE_RANGE: Final = "not one range"
-"""Yielded for a restriction that isn't one interval: "outside the second minute", "after 2:00 but before 1:00"."""
+NOT_UNDERSTOOD: Final = "not understood"
+"""Yielded for words that are a restriction without known times: "later on", "half past", "before A and after B"."""
+Ranges: TypeAlias = Restriction | str
+"""A restriction, or `NOT_UNDERSTOOD`."""
 
 Part: TypeAlias = Callable[[TimeRange], TimeRange]
 """From a range to a part of it."""
@@ -308,44 +310,66 @@ def _right_before(moment: Moment | TimeRange) -> TimeRange:
     return TimeRange(end - Moment(seconds=NEAR), end)
 
 
-def _complement(excluded: TimeRange | str) -> TimeRange | str:
-    return (isinstance(excluded, TimeRange) and excluded.complement()) or NOT_ONE_RANGE
+def _get_parts(ranges: Ranges) -> tuple[TimeRange, ...]:
+    """Return the ranges of a restriction that leaves nothing out of them; none of any other."""
+    if isinstance(ranges, TimeRange):
+        return (ranges,)
+    return ranges.parts if isinstance(ranges, TimeRanges) and not ranges.without else ()
 
 
-def _leave_out(time_range: TimeRange | str, remaining: TimeRange | str | None = None) -> TimeRange | str:
-    """Return a range without what is excluded of it: "after 1:00 but not in the last minute"."""
-    if remaining is None:
-        return time_range
-    if isinstance(time_range, str) or isinstance(remaining, str):
-        return NOT_ONE_RANGE
-    if remaining.start == START and time_range.end == END:
-        return time_range.overlap(remaining) or NOT_ONE_RANGE
-    if remaining.end == END and time_range.start == START:
-        return remaining.overlap(time_range) or NOT_ONE_RANGE
-    return NOT_ONE_RANGE
+def _unite(*restrictions: Ranges) -> Ranges:
+    """Return all of several restrictions: one range where each adjoins the one before it."""
+    parts = [_get_parts(ranges) for ranges in restrictions]
+    if not all(parts):
+        return NOT_UNDERSTOOD
+    united: list[TimeRange] = []
+    for part in (part for some in parts for part in some):
+        if united and united[-1].end == part.start and united[-1].start != part.start:
+            united[-1] = TimeRange(united[-1].start, part.end)
+        else:
+            united.append(part)
+    return united[0] if len(united) == 1 else TimeRanges(tuple(united))
 
 
-@dataclass(frozen=True)
-class _Also:
-    """A second range that a restriction names beside its first."""
-
-    range: TimeRange | str
-
-
-def _restrict(time_range: TimeRange | str, more: TimeRange | str | _Also | None = None) -> TimeRange | str:
-    """Return a range without what is excluded of it, or with a second one that it adjoins."""
-    if not isinstance(more, _Also):
-        return _leave_out(time_range, more)
-    if isinstance(time_range, str) or isinstance(more.range, str):
-        return NOT_ONE_RANGE
-    first, last = time_range, more.range
-    return TimeRange(first.start, last.end) if first.end == last.start and first.end != first.start else NOT_ONE_RANGE
+def _complement(*excluded: Ranges) -> Ranges:
+    """Return what is left of the movie without some ranges."""
+    parts = _get_parts(_unite(*excluded))
+    if not parts or any(part.is_point or not part.complement() for part in parts):
+        return NOT_UNDERSTOOD
+    remaining: Ranges = TimeRange()
+    for part in parts:
+        left = part.complement()
+        remaining = _intersect(remaining, left[0] if len(left) == 1 else TimeRanges((TimeRange(),), (part,)))
+    return remaining
 
 
-def _consecutive(unit: float, *numbers: float) -> TimeRange | str:
-    if any(after != before + 1 for before, after in pairwise(numbers)):
-        return NOT_ONE_RANGE
-    return TimeRange(Moment(seconds=unit * max(numbers[0] - 1, 0.0)), Moment(seconds=unit * numbers[-1]))
+def _intersect(ranges: Ranges, other: Ranges | None = None) -> Ranges:
+    """Return what two restrictions have in common: "after 1:00 but not in the last minute"."""
+    if other is None or ranges == TimeRange():
+        return ranges if other is None else other
+    if isinstance(ranges, str) or isinstance(other, str):
+        return NOT_UNDERSTOOD
+    if isinstance(ranges, TimeRange) and isinstance(other, TimeRange):
+        if other.start == START and ranges.end == END:
+            return ranges.overlap(other) or NOT_UNDERSTOOD
+        if other.end == END and ranges.start == START:
+            return other.overlap(ranges) or NOT_UNDERSTOOD
+    without = other.complement() if isinstance(other, TimeRange) else other.without
+    if isinstance(other, TimeRanges) and other.parts != (TimeRange(),):
+        return NOT_UNDERSTOOD
+    if isinstance(ranges, TimeRange):
+        return TimeRanges((ranges,), without)
+    return TimeRanges(ranges.parts, ranges.without + without)
+
+
+def _list_units(unit: float, *numbers: float) -> Ranges:
+    """Return numbered units: "minutes 2 and 3"."""
+    return _unite(
+        *(
+            TimeRange(Moment(seconds=unit * max(number - 1, 0.0)), Moment(seconds=unit * max(number, 1.0)))
+            for number in numbers
+        )
+    )
 
 
 def _beside(extent: Moment, is_after: bool, moment: Moment | TimeRange) -> TimeRange:
@@ -490,7 +514,7 @@ _listed_units = (
         + repeated(pattern(r",(?! ?and(?!\w))") + _number)
         + match_words(",? ?and")
         + _number,
-        _consecutive,
+        _list_units,
     )
     + optional(_of_movie)
 )
@@ -512,7 +536,7 @@ _phrase = (
         + pattern(r",? ?(?:and|or)(?!\w)")
         + optional(_at_words)
         + _explicit,
-        lambda *_: NOT_ONE_RANGE,
+        lambda *moments: _unite(*map(_at, moments)),
     )
     ^ _listed_units
     ^ rule(
@@ -652,7 +676,7 @@ _phrase = (
     ^ rule(match_words(_LESS) + _gap, _beside)
     ^ rule(_early + _of_movie | match_words(r"(?:very |quite |fairly )?early on"), lambda: TimeRange().part(0.0, 1 / 3))
     ^ rule(_late + _of_movie | match_words(r"(?:very |quite |fairly )?late on"), lambda: TimeRange().part(2 / 3, 1.0))
-    ^ rule(match_words(r"(?:much |a (?:bit|little) )?later on"), lambda: NOT_ONE_RANGE)
+    ^ rule(match_words(r"(?:much |a (?:bit|little) )?later on"), lambda: NOT_UNDERSTOOD)
 )
 _SCENE = r"(?:scene|shot|segment|clip)"
 _half_past = rule(
@@ -660,7 +684,7 @@ _half_past = rule(
     + match_words("half (?:past|to|after)|(?:a )?quarter (?:past|to|after)")
     + _the
     + (_point ^ _part_of_part ^ _bounds),
-    lambda _: NOT_ONE_RANGE,
+    lambda _: NOT_UNDERSTOOD,
 )
 _scene = rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
@@ -697,39 +721,56 @@ _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
     r"|(?:do not|don't|never|no need to) (?:count|consider|include|use|search|look at|show(?: me)?|watch)"
 )
 _named_range = _the + (_bounds ^ _part_of_part)
+_join = pattern(r",? ?(?:and|or|nor|as well as|plus)(?: also)?(?!\w)")
+_which = (
+    rule(_is_first, lambda: _first)
+    ^ rule(_is_last, lambda: _last)
+    ^ rule(_from_last, lambda number: partial(_nth_from_last, number))
+    ^ rule(quantities.ordinal(), lambda number: partial(_nth, number))
+)
+_listed_parts = rule(
+    optional(_in_words)
+    + _the
+    + _which
+    + repeated(pattern(",") + _the + _which)
+    + _join
+    + optional(_in_words)
+    + _the
+    + _which
+    + (_extent ^ _to_moment(quantities.unit("s", "m", "h")))
+    + optional(_of_movie),
+    lambda *values: _unite(*(which(values[-1])(TimeRange()) for which in values[:-1])),
+) ^ rule(
+    optional(_in_words) + _the + _which + _extent + _join + optional(_in_words) + _the + _which + match_words("one"),
+    lambda first, extent, last: _unite(first(extent)(TimeRange()), last(extent)(TimeRange())),
+)
+"""Parts that share their noun: "the first and the last minute", "the first minute and the last one"."""
+_named_ranges = _listed_parts ^ rule(
+    _named_range + optional(repeated(pattern(",") + _named_range) + _join + _named_range), _unite
+)
+_next_phrase = rule(_after_phrase ^ _before_phrase, lambda _: NOT_UNDERSTOOD) ^ _phrase ^ rule(_explicit, _at)
+_phrases_listed = _listed_parts ^ rule(
+    _phrase + optional(repeated(pattern(",") + _next_phrase) + _join + (_next_phrase ^ _the + _part_of_part)), _unite
+)
+"""Phrases of which all are meant: "between 0:10 and 0:20 and at the end"."""
+_operand = _phrases_listed ^ _named_ranges
 _excluded = (
-    rule((_excluding | _skip) + (_phrase ^ _named_range), _complement)
+    rule((_excluding | _skip) + _operand, _complement)
     ^ rule(
-        (_leaving_out | _skip)
-        + (match_words(_ALL) + (_phrase ^ _named_range) ^ _named_range ^ match_words("from|between") + _bounds),
+        (_leaving_out | _skip) + (match_words(_ALL) + _operand ^ _named_ranges ^ match_words("from|between") + _bounds),
         _complement,
     )
-    ^ rule(match_words("(?:but )?(?:minus|bar|less) the") + (_bounds ^ _part_of_part), _complement)
+    ^ rule(match_words("(?:but )?(?:minus|bar|less)(?= the)") + _named_ranges, _complement)
     ^ rule(
         match_words("if|with|when|once|provided")
-        + (match_words(_ALL) + _phrase ^ _named_range)
+        + (match_words(_ALL) + _phrase ^ _named_ranges)
         + match_words(rf"(?:(?:is|are|being|gets|has been) )?{_LEFT_OUT}"),
         _complement,
     )
-    ^ rule(_named_range + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
+    ^ rule(_named_ranges + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
     ^ rule(
-        match_words("(?:but )?neither")
-        + (_phrase ^ _named_range)
-        + pattern(r",? ?(?:nor|or|and)(?!\w)")
-        + (_phrase ^ _named_range),
-        lambda first, last: _leave_out(_complement(first), _complement(last)),
-    )
-    ^ rule(
-        (_excluding | match_words("(?:but )?neither") | _leaving_out | _skip)
-        + optional(_in_words)
-        + _the
-        + _is_first
-        + match_words("nor|or|and")
-        + optional(_in_words)
-        + _the
-        + _is_last
-        + _extent,
-        lambda extent: TimeRange(extent, END - extent),
+        match_words("(?:but )?neither") + (_listed_parts ^ (_phrase ^ _named_range) + _join + (_phrase ^ _named_range)),
+        _complement,
     )
 )
 _SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
@@ -741,27 +782,15 @@ _lead = optional(
         r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
     )
 )
-_join = pattern(r",? ?(?:and|or|as well as|plus)(?: also)?(?!\w)")
-_more_phrases = _join + (_phrase ^ rule(_explicit, _at) ^ _the + _part_of_part)
 _start_at = rule(
     _command + match_words("(?:start|begin|resume|continue|play on)(?: playing| watching)? (?:at|from|with)") + _point,
     _after,
 )
-_limited = _lead + rule(
-    _phrase + optional(optional(pattern(",")) + _excluded ^ rule(_more_phrases, _Also)), _restrict
-) ^ rule(
-    optional(_in_words)
-    + match_words("the")
-    + (_is_first | _is_last | silent(quantities.ordinal()))
-    + _join
-    + _the
-    + (_is_last + _extent | _is_first + _extent),
-    lambda _: NOT_ONE_RANGE,
-)
+_limited = _lead + rule(_phrases_listed + optional(optional(pattern(",")) + _excluded), _intersect)
 _begins_word = look(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@±+½⅓⅔¼¾⅛])")
 """The beginning of a word or a figure without a sign before it."""
 _phrases = _begins_word + (
-    rule(_excluded ^ _half_past ^ _start_at ^ (_limited | _scene), lambda time_range: (time_range, False))
+    rule(_limited ^ _excluded ^ _half_past ^ _start_at ^ _scene, lambda time_range: (time_range, False))
     ^ rule(_bare, lambda time_range: (time_range, True))
 )
 _NOT_AFTER = re.compile(r"['\w%]|-\w| of\b|:\d")
@@ -779,11 +808,11 @@ class Phrase:
 
     Attributes:
         start, end: its characters in the text.
-        range: None where it isn't one interval: "outside the second minute".
+        range: None where its words don't say which time is meant: "later on".
         is_bare: it is a point without a preposition, "2:15", which may be something else: a score, a verse.
     """
 
-    range: TimeRange | None
+    range: Restriction | None
     start: int
     end: int
     is_bare: bool = False
@@ -827,8 +856,8 @@ def find_quotations(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _QUOTATION.finditer(text)]
 
 
-def _as_range(yielded: TimeRange | str) -> TimeRange | None:
-    return yielded if isinstance(yielded, TimeRange) else None
+def _as_range(yielded: Ranges) -> Restriction | None:
+    return None if isinstance(yielded, str) else yielded
 
 
 def _with_brackets(text: str, start: int, end: int) -> tuple[int, int]:

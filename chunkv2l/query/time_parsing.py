@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from chunkv2l.query.bare_names import AUXILIARIES
 from chunkv2l.query.time_hints import HINT
-from chunkv2l.query.time_ranges import TimeRange
+from chunkv2l.query.time_ranges import Restriction, TimeRange
 
 if TYPE_CHECKING:
     from chunkv2l.query.time_grammar import Phrase
@@ -69,11 +69,11 @@ class Reading:
     Attributes:
         text: the question without its time range.
         time_range: None where it names none.
-        unread: its restriction as it words it, if that isn't one interval; () otherwise.
+        unread: its restriction as it words it, if that wasn't understood; () otherwise.
     """
 
     text: str
-    time_range: TimeRange | None = None
+    time_range: Restriction | None = None
     unread: tuple[str, ...] = ()
 
 
@@ -123,7 +123,7 @@ def read_range(text: str) -> TimeRange | None:
 
     phrases = find_phrases(text)
     is_range = len(phrases) == 1 and (phrases[0].start, phrases[0].end) == (0, len(text))
-    return phrases[0].range if is_range else None
+    return phrases[0].range if is_range and isinstance(phrases[0].range, TimeRange) else None
 
 
 def find_unread(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from chunkv2l.routing.channel_probability import (
     ChannelCalibration,
     sentence_probabilities,
 )
+from chunkv2l.timecode import Interval
 
 if TYPE_CHECKING:
     from chunkv2l.models.sentence.minilm import Sentences
@@ -39,19 +40,18 @@ CALIBRATIONS: Final[dict[tuple[Channel, bool], ChannelCalibration]] = {
 """Calibrations by channel, and by whether there are vectors."""
 
 
-Within: TypeAlias = "tuple[float, float] | Mapping[str, tuple[float, float]] | None"
-"""A time range, seconds; or that of each movie by its name, of which others have no part; None for all."""
+Within: TypeAlias = "Mapping[str, Sequence[Interval]] | None"
+"""The intervals of each movie by its name, seconds; others have no part. None for all."""
 
 
 def overlaps(sentence: Sentence, within: Within) -> bool:
-    """Tell whether a sentence overlaps a time range."""
+    """Tell whether a sentence overlaps one of its movie's intervals."""
     if within is None:
         return True
-    interval = within if isinstance(within, tuple) else within.get(sentence.movie)
-    if interval is None:
-        return False
-    start, end = interval
-    return sentence.start < max(end, start + INSTANT) and sentence.end > start
+    return any(
+        sentence.start < max(end, start + INSTANT) and sentence.end > start
+        for start, end in within.get(sentence.movie, ())
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class SentenceSearch:
         """Return a channel's sentences with their probabilities.
 
         Args:
-            within: seconds, or those of each movie; only sentences that overlap it.
+            within: only sentences that overlap it.
         """
         numbers = self.inside(channel, within)
         cosines, shares = self.features(topic, numbers)

@@ -182,7 +182,8 @@ async def tell(service: Service, steps: AsyncIterator[PartialAnswer | Answer], e
                 return
             if text is None:
                 moments = [span.to_json() for span in step.spans]
-                yield event("moments", {"spans": moments, "not_there": step.not_there, "within": step.within})
+                parts = {"within": step.within, "parts": step.parts}
+                yield event("moments", {"spans": moments, "not_there": step.not_there, **parts})
             if step.text and step.text != text:
                 yield event("text", {"text": step.text})
             text = step.text

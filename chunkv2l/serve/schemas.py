@@ -102,6 +102,7 @@ class AnswerJson(BaseModel):
     visual_tokens: int
     timing: dict[str, float]
     within: tuple[float, float] | None = None
+    parts: list[tuple[float, float]] = []
     quotes: list[dict[str, Any]] = []
     text_tokens: int = 0
     notes: list[str] = []

@@ -61,13 +61,15 @@ class Moment(BaseModel):
 class Moments(BaseModel):
     """The moments that a search came up with, likeliest first, and how probable it is that a video shows none.
 
-    Where the query names a time range, `within` has the part of each video, in seconds, that it is about.
+    Where the query names a time range, `within` has the part of each video, in seconds, that it is about, and `parts`
+    its intervals where there are several.
     """
 
     query: str
     moments: list[Moment]
     not_there: dict[str, float | None]
     within: dict[str, tuple[float, float]] = {}
+    parts: dict[str, list[tuple[float, float]]] = {}
 
 
 class TranscriptCue(BaseModel):
@@ -134,6 +136,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
         moments: list[Moment] = []
         not_there: dict[str, float | None] = {}
         within: dict[str, tuple[float, float]] = {}
+        parts: dict[str, list[tuple[float, float]]] = {}
         for entry in entries[:MOST_VIDEOS]:
             try:
                 movie = await asyncio.to_thread(service.catalogue.open, entry.id)
@@ -145,12 +148,14 @@ def create_tools(service: Service) -> MCPServer[Any]:
             not_there[entry.id] = answer.not_there
             if answer.within is not None:
                 within[entry.id] = answer.within
+            if answer.parts:
+                parts[entry.id] = list(answer.parts)
             moments += [
                 Moment(video=entry.id, start=span.start, end=span.end, time=between(span), probability=span.score)
                 for span in answer.spans
             ]
         moments.sort(key=lambda moment: -moment.probability)
-        return Moments(query=query, moments=moments[:limit], not_there=not_there, within=within)
+        return Moments(query=query, moments=moments[:limit], not_there=not_there, within=within, parts=parts)
 
     @server.tool(title="Ask a video", annotations=READS)
     @with_sentences

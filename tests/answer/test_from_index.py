@@ -51,6 +51,15 @@ def test_the_index_answers_itself(
     assert result.to_json(explain=True)["route"]["looks"] == []
 
 
+def test_several_parts_are_shown_one_after_the_other(index: Index) -> None:
+    result = index.ask("Show me everything except 1:00-4:00")
+    assert result.answer == "From 0:00 to 1:00 and from 4:00 to 5:08."
+    assert [(span.start, span.end) for span in result.spans] == [(0, 60), (240, 308)]
+    assert result.to_json(explain=True)["route"]["parts"] == [[0, 60], [240, 308]]
+    with pytest.raises(NothingFound, match="Nothing of the video is left"):
+        index.ask("Show me the second minute except 1:00-2:00")
+
+
 def test_a_range_that_the_movie_does_not_have_is_a_sentence(index: Index) -> None:
     with pytest.raises(NothingFound, match="lasts 5:08, so there is nothing at or after 6:00"):
         index.ask("Show me 6:00 to 7:00")

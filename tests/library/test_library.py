@@ -204,10 +204,10 @@ def test_what_is_said_is_found_and_quoted_in_all_movies(movies_folder: Path, mon
 def test_sentences_of_a_time_range_are_those_of_each_movies_part() -> None:
     spoken = [Sentence(12.0, 14.0, "A bridge.", "heard", movie) for movie in ("short", "long")]
     search = SentenceSearch(spoken, lambda: None, None)
-    intervals = {"short": (10.0, 20.0), "long": (50.0, 60.0)}
+    intervals = {"short": [(10.0, 20.0)], "long": [(0.0, 2.0), (50.0, 60.0)]}
     assert search.inside("heard", intervals) == [0]
-    assert search.inside("heard", (10.0, 60.0)) == search.inside("heard") == [0, 1]
-    assert search.inside("heard", {"long": (12.5, 12.5)}) == [1]
+    assert search.inside("heard", {"short": [(10.0, 60.0)], "long": [(0.0, 1.0), (13.0, 14.0)]}) == search.inside("heard") == [0, 1]
+    assert search.inside("heard", {"long": [(12.5, 12.5)]}) == [1]
 
 
 # ---- library.keys

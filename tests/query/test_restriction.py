@@ -9,7 +9,7 @@ import pytest
 from chunkv2l.errors import NothingFound
 from chunkv2l.graph import segment_graph, segments
 from chunkv2l.query.parse import parse
-from chunkv2l.query.restriction import restrict_graph
+from chunkv2l.query.restriction import Intervals, describe_parts, restrict_graph
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,40 @@ GRAPH = segment_graph([Piece(0, 5), Piece(5, 10), Piece(10, 12)])
 
 
 @pytest.mark.parametrize(
-    ("question", "numbers", "within"),
+    ("question", "numbers", "intervals"),
     [
         ("What happens?", [0, 1, 2], None),
-        ("What happens after 0:05?", [1, 2], (5, 12)),
-        ("What happens at 0:07?", [1], (7, 7)),
-        ("What happens at 0:00?", [0], (0, 0)),
-        ("What happens from -5 to 3 seconds?", [0], (0, 3)),
-        ("What happens in the first scene?", [0], (0, 0)),
-        ("What happens within 2 seconds of 0:05?", [0, 1], (3, 7)),
+        ("What happens after 0:05?", [1, 2], [(5, 12)]),
+        ("What happens at 0:07?", [1], [(7, 7)]),
+        ("What happens at 0:00?", [0], [(0, 0)]),
+        ("What happens from -5 to 3 seconds?", [0], [(0, 3)]),
+        ("What happens in the first scene?", [0], [(0, 0)]),
+        ("What happens within 2 seconds of 0:05?", [0, 1], [(3, 7)]),
+        ("What happens outside 0:05-0:10?", [0, 2], [(0, 5), (10, 12)]),
+        ("What happens in the first and in the second minute?", [0, 1, 2], [(0, 12)]),
+        ("What happens at 0:02 and 0:11?", [0, 2], [(2, 2), (11, 11)]),
+        ("What happens at 0:02 and 1:11?", [0], [(2, 2)]),
     ],
 )
-def test_a_range_leaves_its_segments(question: str, numbers: list[int], within: tuple[float, float] | None) -> None:
+def test_a_range_leaves_its_segments(
+    question: str, numbers: list[int], intervals: list[tuple[float, float]] | None
+) -> None:
     graph, kept = restrict_graph(GRAPH, parse(question).relation)
-    assert segments(graph) == numbers and kept == within
+    assert segments(graph) == numbers and kept == (intervals and {"": tuple(intervals)})
+
+
+@pytest.mark.parametrize(
+    ("intervals", "sentence"),
+    [
+        (None, None),
+        ({"": ((0, 5),)}, None),
+        ({"a": ((0, 5), (7, 8)), "b": ((0, 5),)}, None),
+        ({"": ((0, 5), (7, 8))}, "The question is about these parts of the video: 0:00 – 0:05 and 0:07 – 0:08."),
+        ({"": ((1, 1), (2, 2), (3, 4))}, "The question is about these parts of the video: 0:01, 0:02 and 0:03 – 0:04."),
+    ],
+)
+def test_several_parts_are_named(intervals: Intervals | None, sentence: str | None) -> None:
+    assert describe_parts(intervals) == (() if sentence is None else (sentence,))
 
 
 @pytest.mark.parametrize(

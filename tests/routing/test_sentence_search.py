@@ -59,9 +59,11 @@ def test_probabilities_leave_room_for_not_there(search: SentenceSearch) -> None:
 
 def test_a_channel_and_a_time_range_are_searched_alone(search: SentenceSearch) -> None:
     assert {item.sentence.channel for item in search.search("bus", "heard").ranked} == {"heard"}
-    assert [item.sentence.start for item in search.search("bus", "heard", (12.0, 21.0)).ranked] == [10.0, 20.0]
-    assert search.search("bus", "heard", (97.0, 99.0)).ranked == ()
-    assert [item.sentence.start for item in search.list_all("heard", (12.0, 21.0)).ranked] == [10.0, 20.0]
+    assert [item.sentence.start for item in search.search("bus", "heard", {"": [(12.0, 21.0)]}).ranked] == [10.0, 20.0]
+    assert search.search("bus", "heard", {"": [(97.0, 99.0)]}).ranked == ()
+    parts = search.list_all("heard", {"": [(0.0, 1.0), (20.0, 21.0)]})
+    assert 10.0 not in [item.sentence.start for item in parts.ranked] and parts.ranked[-1].sentence.start == 20.0
+    assert [item.sentence.start for item in search.list_all("heard", {"": [(12.0, 21.0)]}).ranked] == [10.0, 20.0]
 
 
 def test_vectors_of_another_encoder_are_refused() -> None:

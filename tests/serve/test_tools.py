@@ -116,7 +116,12 @@ def test_what_is_asked_about_a_part_says_which_part(server: Running, movie: str)
     question = "When does a dog run in the first 5 seconds?"
     searched = call(server, "search_moments", query=question, video="movie.idx")
     asked = call(server, "ask_video", video="movie.idx", question=question)
-    assert list(searched["within"].values()) == [asked["within"]] == [[0.0, 5.0]]
+    assert list(searched["within"].values()) == [asked["within"]] == [[0.0, 5.0]] and searched["parts"] == {}
+    question = "When does a dog run except from 0:01 to 0:04?"
+    searched = call(server, "search_moments", query=question, video="movie.idx")
+    asked = call(server, "ask_video", video="movie.idx", question=question)
+    assert list(searched["parts"].values()) == [asked["parts"]] and asked["parts"][0] == [0.0, 1.0]
+    assert "these parts of the video: 0:00 – 0:01 and 0:04" in asked["notes"][0]
 
 
 def test_transcripts_are_cut_by_time(server: Running) -> None:

@@ -37,13 +37,13 @@ export class AnswerView {
   }
 
   /** Show the moments, best first. */
-  moments({ spans, not_there: notThere, within }) {
+  moments({ spans, not_there: notThere, within, parts }) {
     this.spans = spans;
     const isAbsent = notThere !== null && notThere > (spans[0]?.score ?? 0);
     this.absent.hidden = notThere === null;
     if (notThere !== null) {
       this.absent.replaceChildren(
-        make(isAbsent ? "strong" : "span", {}, `${isAbsent ? "Probably not" : "Not"} in ${within ? "that part" : "this movie"}`),
+        make(isAbsent ? "strong" : "span", {}, `${isAbsent ? "Probably not" : "Not"} in ${parts?.length ? "those parts" : within ? "that part" : "this movie"}`),
         make("span", {}, percent(notThere)),
       );
     }
@@ -143,7 +143,8 @@ function explain({ route, policy }) {
   const weights = new Map(route.weights.map(({ node, weight }) => [node, weight]));
   const steps = Object.entries(route.seconds).map(([step, seconds]) => `${step} ${Math.round(1000 * seconds)} ms`);
   const relation = route.relation ? `, order in time: ${route.relation.kind}` : "";
-  const within = route.within ? `, within ${interval({ start: route.within[0], end: route.within[1] })}` : "";
+  const parts = route.parts ?? (route.within ? [route.within] : []);
+  const within = parts.length ? `, within ${parts.map(([start, end]) => interval({ start, end })).join(" and ")}` : "";
   return make(
     "details",
     {},
