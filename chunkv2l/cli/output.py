@@ -95,11 +95,12 @@ def show_index(file: IndexFile) -> None:
     ]
     decimals = 1 if duration < 3600 else 0
     tags = file.tags()
-    begins = {chapter["first"]: chapter for chapter in chapters_json(file)}
+    begins = {chapter["first"]: (number, chapter) for number, chapter in enumerate(chapters_json(file), 1)}
     for segment in file.segments:
-        if chapter := begins.get(segment.id):
+        if segment.id in begins:
+            number, chapter = begins[segment.id]
             times = _show_times(chapter["start"], chapter["end"], decimals)
-            lines.append(f"{chapter['group']:>5}  {times:<19} chapter, place {chapter['place']}")
+            lines.append(f"{chapter['group']:>5}  {times:<19} chapter {number}, place {chapter['place']}")
         times = _show_times(segment.start, segment.end, decimals)
         doubt = " (uncertain)" if meta.uncertain and segment.id in meta.uncertain else ""
         lines.append(f"{segment.id:5}  {times:<19} {segment.caption}{doubt}{_show_tags(tags[segment.id])}".rstrip())

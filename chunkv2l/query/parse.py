@@ -33,6 +33,12 @@ _HAPPENS = (
     r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
     r"(?:is|was) (?:happening|going on|occurring|taking place))"
 )
+_MOVIE = r"(?:the |this )?(?:whole |entire )?(?:video|movie|film|clip|footage|recording|time)"
+_MEASURE = (
+    rf"(?:percentage|percent|share|fraction|proportion)(?: of {_MOVIE})?"
+    r"(?: (?:shows?|has|have|contains?|features?|is (?:spent )?(?:on|with)))?"
+)
+"""A share of the movie that a question asks for, with the verb behind it."""
 _SUMMARY = r"(?:short |brief )?(?:summary|description|overview|recap)"
 _JOIN = r"(?: (?:when|where|in which|at which|that shows?|with|of))?"
 
@@ -50,6 +56,8 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (r"where", "where"),
     (r"(?:who|whom|whose)", "who"),
     (r"how many(?: times)?", "count"),
+    (rf"(?:what|which) {_MEASURE}", "how"),
+    (rf"how much of {_MOVIE}(?: (?:is|are) (?:spent )?(?:on|with))?", "how"),
     (r"how(?: (?:long|often|much|far|fast))?", "how"),
     (rf"what {_HAPPENS}(?: in the {_MOMENT} (?:when|where|in which|with|of)| to)?", "what"),
     (r"(?:what|which|why)", "what"),

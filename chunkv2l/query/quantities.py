@@ -230,6 +230,18 @@ def _clock_seconds(match: re.Match[str]) -> float:
     return 60 * seconds if match["unit"] and not match["hours"] else seconds
 
 
+_TENS: Final = _alternatives(word for word, number in _CARDINALS.items() if 10 <= number < 60)
+_DIGIT: Final = _alternatives(word for word, number in _CARDINALS.items() if 0 < number < 10)
+_SPOKEN: Final = (
+    rf"(?P<minutes>{_SMALL}) (?:(?P<tens>{_TENS})|(?:oh?|zero)[ -](?P<digit>{_DIGIT}))(?![\w'-]){_TIME_GOES_ON}"
+)
+
+
+def spoken_clock_time() -> Element:
+    """Return an element for a time as it is read out, "one thirty", "twelve oh five": minutes and seconds."""
+    return element(_SPOKEN, lambda match: 60 * _value(match["minutes"]) + _value(match["tens"] or match["digit"]))
+
+
 def clock_time() -> Element:
     """Return an element for a time as players show it, "2:15", "01:02:03.5": m:ss or h:mm:ss, never a time of day."""
     return element(_CLOCK, _clock_seconds)

@@ -26,7 +26,9 @@ from chunkv2l.query import quantities
 from chunkv2l.query.combinators import (
     Element,
     Values,
+    check,
     constant,
+    element,
     look,
     match_words,
     optional,
@@ -153,7 +155,8 @@ _halfway_in = constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it
 _percent = rule(quantities.percentage(), lambda share: Moment(share=share))
 _unsigned = _percent ^ _clock ^ _counted ^ _counted_twice ^ _unit_clock ^ _named ^ _marked
 _signed = rule(_minus + (_clock ^ _length), lambda moment: moment.scaled(-1.0))
-_exact = _unsigned ^ _signed
+_spoken = _the + _to_moment(quantities.spoken_clock_time()) + optional(_mark)
+_exact = _unsigned ^ _signed ^ _spoken
 _shifted = rule(
     _length + constant("after|past|later than|from", 1.0) + _exact
     | _length + constant("before|prior to|earlier than", -1.0) + _exact,
@@ -212,13 +215,27 @@ def _within(part: Part, whole: TimeRange) -> TimeRange:
 
 _part_extent = _extent ^ _to_moment(quantities.clock_time()) ^ _to_moment(quantities.unit_and_more())
 _window = optional(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
-_is_first = match_words("(?:very )?(?:first|1st|opening|initial|starting|beginning)")
-_is_last = match_words("(?:very )?(?:last|final|closing|ending|concluding)")
+_FIRST, _LAST = "(?:first|1st|opening|initial|starting|beginning)", "(?:last|final|closing|ending|concluding)"
+_is_first, _is_last = match_words(f"(?:very )?{_FIRST}"), match_words(f"(?:very )?{_LAST}")
 _is_middle = match_words("(?:very )?(?:middle|central|mid)")
 _from_last = (
     constant("penultimate|last but one", 2)
     | quantities.ordinal() + optional(pattern("-")) + match_words("(?:to[ -](?:the[ -])?)?last")
     | constant("next[ -]to[ -]last", 2)
+)
+_integer = check(quantities.number(), lambda number: number >= 1 and number == int(number))
+_which = (
+    rule(_is_first, lambda: _first)
+    ^ rule(_is_last, lambda: _last)
+    ^ rule(_from_last, lambda number: partial(_nth_from_last, number))
+    ^ rule(quantities.ordinal(), lambda number: partial(_nth, number))
+)
+"""Ordinals, each yielding the function that makes a part of an extent."""
+_PARTS_WORD = r"part|section|piece|portion|chunk|segment|interval|stretch"
+_of_so_many = (
+    match_words("(?:out )?of(?: the| a total of)?")
+    + _integer
+    + match_words(f"(?:equal )?(?:(?:{_PARTS_WORD})s|stretches)")
 )
 _nth_unit = rule(quantities.ordinal() + (_one_unit ^ _length ^ _share), _nth)
 _part = (
@@ -236,10 +253,17 @@ _part = (
         _nth_from_last,
     )
     ^ _nth_unit
+    ^ rule(_which + _of_so_many, lambda which, count: which(Moment(share=1 / count)))
+    ^ rule(_is_first + _integer + _of_so_many, lambda number, count: _first(Moment(share=number / count)))
+    ^ rule(_is_last + _integer + _of_so_many, lambda number, count: _last(Moment(share=number / count)))
+    ^ rule(
+        match_words(f"(?:{_PARTS_WORD})(?: number| no)?") + _integer + match_words("(?:out )?of") + _integer,
+        lambda number, count: _nth(number, Moment(share=1 / count)),
+    )
 ) + _window
 _edge_part = (
-    rule(match_words(f"(?:very )?(?:{_BEGIN})"), lambda: _share_of(0.0, 0.1))
-    | rule(match_words(f"(?:very )?(?:{_FINISH})"), lambda: _share_of(0.9, 1.0))
+    rule(match_words(rf"(?:very )?(?:{_FIRST}(?: few)? moments|{_BEGIN})"), lambda: _share_of(0.0, 0.1))
+    | rule(match_words(rf"(?:very )?(?:{_LAST}(?: few)? moments|{_FINISH})"), lambda: _share_of(0.9, 1.0))
     | rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
 )
 _in_unit = rule(
@@ -254,8 +278,36 @@ def _two_times(first: Moment, last: Moment) -> TimeRange:
 
 
 _pair = rule(_explicit + _dash + _explicit, _two_times)
-_bounds = _pair ^ _in_unit
-"""An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2"."""
+
+
+def _chapters(first: float, last: float) -> TimeRange:
+    """Return chapters by their numbers, which count from 1, or from the last one: -1, -2 …"""
+    return TimeRange(Moment(edges=(((int(first), False), 1.0),)), Moment(edges=(((int(last), True), 1.0),)))
+
+
+_chapter_number = (
+    rule(_is_first, lambda: 1)
+    ^ rule(_is_last, lambda: -1)
+    ^ rule(_from_last, lambda number: -number)
+    ^ quantities.ordinal()
+)
+_index = element(r"\d{1,6}(?!\w)", lambda match: int(match[0]))
+_chapter_word = match_words("chapters?")
+_chapter = (
+    rule(match_words("chapter(?: number| no)?") + _integer, lambda number: _chapters(number, number))
+    ^ element(
+        r"chapter g(?P<index>\d+)(?!\w)", lambda match: _chapters(int(match["index"]) + 1, int(match["index"]) + 1)
+    )
+    ^ rule(_chapter_number + _chapter_word, lambda number: _chapters(number, number))
+    ^ rule(_is_first + _integer + _chapter_word, lambda count: _chapters(1, count))
+    ^ rule(_is_last + _integer + _chapter_word, lambda count: _chapters(-count, -1))
+    ^ rule(
+        match_words("chapters") + _integer + pattern(r"-+|(?:(?:up )?to|until|till?|through|thru)(?!\w)") + _integer,
+        _chapters,
+    )
+) + optional(_of_movie)
+_bounds = _pair ^ _in_unit ^ _chapter
+"""An interval that is named by its ends, or by its number: "1:00-2:00", "minute 2", "chapter 2"."""
 _SOME_PART = r"(?:part|portion|section|bit|stretch|stages?)"
 _third = (
     rule(match_words(f"(?:very )?(?:early|earlier|first|opening|initial) {_SOME_PART}"), lambda: _share_of(0.0, 1 / 3))
@@ -269,6 +321,7 @@ _part_of_part = (
     _inner
     ^ rule(_third + _of_movie, lambda part: part(TimeRange()))
     ^ rule((_piece ^ _third) + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+    ^ _chapter
 )
 _part_alone = rule(_part + optional(_of_movie), lambda part: part(TimeRange())) ^ rule(
     _part + match_words("of|in|within") + _the + (_bounds ^ _inner), _within
@@ -504,6 +557,7 @@ _gap = (_length ^ _one_unit) + (
 _early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
 _late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
 
+_join = pattern(r",? ?(?:and|or|nor|as well as|plus)(?: also)?(?!\w)")
 _listed_units = (
     optional(match_words("in|during|within|over|throughout|for|across"))
     + _the
@@ -518,6 +572,19 @@ _listed_units = (
     )
     + optional(_of_movie)
 )
+
+
+def _shown(which: str) -> Element:
+    """Return an element for what is shown first or last: "the last thing shown", "the first picture"."""
+    verbs = r"(?:shown|seen|see|visible|happens?|happened|shows|displayed|appears?|on (?:the )?screen)"
+    heads = r"what happens|what is shown|what is seen|what is visible|what comes|what do we see|what do you see"
+    behind = "|".join(f"(?<={head} )" for head in heads.split("|"))
+    return pattern(
+        rf"(?:the (?:very )?{which} (?:thing|image|picture|frame|shot|scene)"
+        rf"(?: (?:(?:that|which|is|was|are|can|be|gets|we|you|i|to) )*{verbs})?(?: {_OF_MOVIE})?"
+        rf"|(?:{behind}){which})(?= ?(?:$|[,;:.]))"
+    )
+
 
 _phrase = (
     rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
@@ -651,7 +718,32 @@ _phrase = (
     ^ _at_words + _the + rule(_nth_unit + optional(_of_movie), lambda part: part(TimeRange()))
     ^ _at_words + match_words("the") + rule(_edge_part + optional(_of_movie), lambda part: part(TimeRange()))
     ^ _at_words + match_words("the") + rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
-    ^ _in_words + _the + _in_unit + optional(_of_movie)
+    ^ _in_words + _the + (_in_unit ^ _chapter) + optional(_of_movie)
+    ^ rule(
+        optional(_in_words)
+        + match_words("chapters")
+        + _integer
+        + repeated(pattern(",") + _integer)
+        + _join
+        + _integer
+        + optional(_of_movie),
+        lambda *numbers: _unite(*(_chapters(number, number) for number in numbers)),
+    )
+    ^ rule(
+        optional(_in_words)
+        + _the
+        + _chapter_number
+        + repeated(pattern(",") + _the + _chapter_number)
+        + _join
+        + optional(_in_words)
+        + _the
+        + _chapter_number
+        + _chapter_word
+        + optional(_of_movie),
+        lambda *numbers: _unite(*(_chapters(number, number) for number in numbers)),
+    )
+    ^ rule(_shown(_FIRST), lambda: _at(START))
+    ^ rule(_shown(_LAST), lambda: _at(END))
     ^ rule(match_words("within") + _length + match_words("of|from|around") + _point, _around)
     ^ rule(
         optional(match_words("in|within")) + _plus_minus + _length + match_words("of|from|around|about|at") + _point,
@@ -689,7 +781,7 @@ _half_past = rule(
 _scene = rule(
     match_words("in|during") + match_words("the") + (_is_first + match_words(_SCENE)), lambda: _at(START)
 ) | rule(match_words("in|during") + match_words("the") + (_is_last + match_words(_SCENE)), lambda: _at(END))
-_bare = rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + _in_unit
+_bare = rule(_clock ^ _counted_twice ^ _named ^ _unit_clock ^ _halfway, _at) ^ _the + (_in_unit ^ _chapter)
 _ALL = r"(?:everything|anything|all|whatever|the part|what)(?: (?:that )?(?:is|was|happens|happened|comes|lies))?"
 _LEAVE_OUT = (
     r"skip(?: over| past)?|ignore|exclude|omit|disregard|discount|neglect|discard|overlook"
@@ -721,13 +813,6 @@ _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
     r"|(?:do not|don't|never|no need to) (?:count|consider|include|use|search|look at|show(?: me)?|watch)"
 )
 _named_range = _the + (_bounds ^ _part_of_part)
-_join = pattern(r",? ?(?:and|or|nor|as well as|plus)(?: also)?(?!\w)")
-_which = (
-    rule(_is_first, lambda: _first)
-    ^ rule(_is_last, lambda: _last)
-    ^ rule(_from_last, lambda number: partial(_nth_from_last, number))
-    ^ rule(quantities.ordinal(), lambda number: partial(_nth, number))
-)
 _listed_parts = rule(
     optional(_in_words)
     + _the

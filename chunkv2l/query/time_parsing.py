@@ -34,7 +34,8 @@ _SMALL_WORDS = (
 _OPPOSING = re.compile(
     r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|barring|unless|but|"
     r"regardless|irrespective|regard (?:to|for)|(?:do not|don't|does not|doesn't|not) (?:care|interested|bother)|"
-    rf"than|instead of|at least|at most){_SMALL_WORDS}[ ,]*$",
+    r"(?:(?:sooner|earlier|later|rather|other|elsewhere|more|less) )?than|instead of|at least|at most)"
+    rf"{_SMALL_WORDS}[ ,]*$",
     re.IGNORECASE,
 )
 """Words right before a time that turn or change its sense: a time behind them isn't what a question asks for."""
@@ -52,6 +53,11 @@ _LEFT_OUT = re.compile(
     r"except)ed|cut|left (?:out|aside|off)|set aside|aside|apart|gone|forgotten)\b",
     re.IGNORECASE,
 )
+_BEGINS_CLAUSE = re.compile(
+    r"(?<![\w'])(?:(?:if|once|provided|and|but|so|i|i'm|i am|we|we've|we have|having|nothing|anything|about)[ ,]+)+$",
+    re.IGNORECASE,
+)
+"""Words before those that oppose a time, which mean nothing without them."""
 _ALL = re.compile(r"\b(?:everything|anything|all|what|part)\b", re.IGNORECASE)
 _PREPOSITION = re.compile(
     r"(?:in|at|on|during|within|throughout|over|after|before|until|till|by|for|near|around|about|since|right|just)\b",
@@ -91,7 +97,7 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
     from chunkv2l.query.time_grammar import find_phrases
 
     for phrase in sorted(find_phrases(text), key=lambda phrase: _order(text, phrase)):
-        remaining = _without(text, phrase)
+        remaining = _without(text, phrase.start, phrase.end)
         if _order(text, phrase) == 2 and not _fits_inside(text, phrase):
             continue
         statement, answer_kind = read_plain(remaining)
@@ -100,8 +106,8 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         words = text[phrase.start : phrase.end]
         if remaining and answer_kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
             continue
-        if _is_opposed(text, phrase):
-            return Reading(remaining, None, (words,))
+        if (opposed := _find_opposed(text, phrase)) is not None:
+            return Reading(_without(text, *opposed), None, (text[slice(*opposed)],))
         return Reading(remaining, phrase.range, () if phrase.range is not None else (words,))
     return Reading(text)
 
@@ -167,21 +173,29 @@ def _fits_inside(text: str, phrase: Phrase) -> bool:
     return not phrase.is_bare and bool(_QUANTIFIED.search(text[phrase.start : phrase.end]))
 
 
-def _is_opposed(text: str, phrase: Phrase) -> bool:
-    """Return whether words beside a phrase, which aren't a part of it, may exclude the time that it names.
+def _find_opposed(text: str, phrase: Phrase) -> tuple[int, int] | None:
+    """Return a phrase with words beside it that may exclude the time that it names: (start, end) characters.
 
     "He skips in the first minute" restricts a question, "once we've skipped the first minute" doesn't.
     """
-    ahead, behind = text[: phrase.start], text[phrase.end :]
-    if _OPPOSING.search(ahead) or _LEFT_OUT.match(behind):
-        return True
-    match = _LEAVING_OUT.search(ahead)
-    return match is not None and bool(_ALL.search(match["small"]) or not _PREPOSITION.match(text, phrase.start))
+    ahead = text[: phrase.start]
+    match, behind = _OPPOSING.search(ahead), _LEFT_OUT.match(text, phrase.end)
+    if match is None and (leaving := _LEAVING_OUT.search(ahead)) is not None:
+        is_object = _ALL.search(leaving["small"]) or not _PREPOSITION.match(text, phrase.start)
+        match = leaving if is_object else None
+    if match is None and behind is None:
+        return None
+    start = phrase.start if match is None else match.start()
+    begins = _BEGINS_CLAUSE.search(text, 0, start)
+    return begins.start() if begins else start, phrase.end if behind is None else behind.end()
 
 
-def _without(text: str, phrase: Phrase) -> str:
-    ahead = re.sub(r"[ ,]+$", "", text[: phrase.start])
+def _without(text: str, start: int, end: int) -> str:
+    """Return a text without the characters [start, end), and without brackets or fillers that are left there."""
+    if text[start - 1 : start] + text[end : end + 1] in ("()", "[]", "{}"):
+        start, end = start - 1, end + 1
+    ahead = re.sub(r"[ ,]+$", "", text[:start])
     ahead = "" if _AHEAD.fullmatch(ahead) else ahead
-    behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[phrase.end :])
+    behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[end:])
     behind = "" if _BEHIND.fullmatch(behind) else behind
     return f"{ahead} {behind}".strip() if behind else re.sub(r"[ ?!.;]+$", "", ahead)

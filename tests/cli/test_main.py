@@ -214,7 +214,7 @@ def test_show_chapters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.run(["show", str(path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[2:]] == ["g0", "0", "1", "g1", "2", "3", "g2", "4"]
-    assert lines[5] == ["g1", "0:08.0", "–", "0:16.0", "chapter,", "place", "1"]
+    assert lines[5] == ["g1", "0:08.0", "–", "0:16.0", "chapter", "2,", "place", "1"]
     assert cli.run(["show", str(path), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["chapters"]
     assert printed[2] == {"group": "g2", "first": 4, "last": 4, "start": 16.0, "end": 20.0, "place": 0}

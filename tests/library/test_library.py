@@ -206,7 +206,11 @@ def test_sentences_of_a_time_range_are_those_of_each_movies_part() -> None:
     search = SentenceSearch(spoken, lambda: None, None)
     intervals = {"short": [(10.0, 20.0)], "long": [(0.0, 2.0), (50.0, 60.0)]}
     assert search.inside("heard", intervals) == [0]
-    assert search.inside("heard", {"short": [(10.0, 60.0)], "long": [(0.0, 1.0), (13.0, 14.0)]}) == search.inside("heard") == [0, 1]
+    assert (
+        search.inside("heard", {"short": [(10.0, 60.0)], "long": [(0.0, 1.0), (13.0, 14.0)]})
+        == search.inside("heard")
+        == [0, 1]
+    )
     assert search.inside("heard", {"long": [(12.5, 12.5)]}) == [1]
 
 

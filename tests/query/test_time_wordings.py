@@ -10,8 +10,24 @@ import pytest
 from chunkv2l.graph import segment_graph
 from chunkv2l.query.parse import MAX_QUESTION, parse
 from chunkv2l.query.restriction import restrict_graph
+from chunkv2l.query.time_ranges import Timeline
 
 LENGTH = 306.08
+
+
+@dataclass(frozen=True)
+class Piece:
+    start: float
+    end: float
+    caption: str = ""
+    first: int = 0
+    last: int = 0
+
+
+CHAPTERS = [(0.0, 60.0), (60.0, 200.0), (200.0, 250.0), (250.0, LENGTH)]
+GRAPH = segment_graph([Piece(*times) for times in CHAPTERS], (), [Piece(0, 0, "", i, i) for i in range(4)])
+
+TIMELINE = Timeline(LENGTH, tuple(CHAPTERS))
 
 # question, statement that is looked for, start, end
 RANGES = [
@@ -200,6 +216,50 @@ RANGES = [
     ("What happens in the first minute, thirty seconds?", "", 0, 90),
     ("What happens in the last minute and ten seconds?", "", 236.08, 306.08),
     ("What happens in the first hour?", "", 0, 306.08),
+    # the nth of so many parts
+    ("What happens in the fourth of five parts?", "", 183.648, 244.864),
+    ("When is there a dog in the second of three parts?", "A dog.", 102.027, 204.053),
+    ("In the last of 4 equal sections of the video, who sings?", "Sings.", 229.56, 306.08),
+    ("What happens in the first two of five parts?", "", 0, 122.432),
+    ("When is there a dog in part 2 of 3?", "A dog.", 102.027, 204.053),
+    ("What happens in the first half of the second of two parts?", "", 153.04, 229.56),
+    # a time as it is read out
+    ("What happens at one thirty?", "", 90, 90),
+    ("At two oh five, who sings?", "Sings.", 125, 125),
+    ("When is there a dog between one thirty and two fifteen?", "A dog.", 90, 135),
+    ("What happens after the four ten mark?", "", 250, 306.08),
+    # what is there first and last
+    ("What happens in the opening moments?", "", 0, 30.608),
+    ("What happens in the first few moments?", "", 0, 30.608),
+    ("Who sings in the closing moments of the film?", "Sings.", 275.472, 306.08),
+    ("What is the last thing shown?", "", 306.08, 306.08),
+    ("What's the last thing that happens in the video?", "", 306.08, 306.08),
+    ("What is the very first thing we see?", "", 0, 0),
+    ("What is the final image?", "", 306.08, 306.08),
+    ("What happens last?", "", 306.08, 306.08),
+    ("What is shown first?", "", 0, 0),
+    # a share of a stretch
+    ("What percentage of the video before 1:00 shows a dog?", "A dog.", 0, 60),
+    ("What share of the first minute shows a dog?", "A dog.", 0, 60),
+    ("How much of the video after 2:00 is a dog visible?", "A dog.", 120, 306.08),
+    ("How much of the last minute is a dog visible?", "A dog.", 246.08, 306.08),
+    # chapters
+    ("When is there a dog in chapter 2?", "A dog.", 60, 200),
+    ("What happens in the second chapter?", "", 60, 200),
+    ("What happens in chapter g1?", "", 60, 200),
+    ("In the last chapter of the video, who sings?", "Sings.", 250, 306.08),
+    ("Chapter two: what happens?", "", 60, 200),
+    ("What happens in the second-to-last chapter?", "", 200, 250),
+    ("What happens in chapters 2 to 3?", "", 60, 250),
+    ("What happens in the first two chapters?", "", 0, 200),
+    ("What happens in the last two chapters?", "", 200, 306.08),
+    ("What happens before chapter 3?", "", 0, 200),
+    ("What happens from chapter 3 on?", "", 200, 306.08),
+    ("What happens from chapter 2 to chapter 3?", "", 60, 250),
+    ("What happens in the first half of chapter 2?", "", 60, 130),
+    ("What happens in the last 10 seconds of the first chapter?", "", 50, 60),
+    ("What happens at the end of chapter 2?", "", 186, 200),
+    ("What does the man in chapter 2 hold?", "The man hold.", 60, 200),
     # times before the movie's start
     ("What happens from -5 to 3 seconds?", "", 0, 3),
     ("What happens from −5 to 3 seconds?", "", 0, 3),
@@ -315,7 +375,7 @@ RANGES = [
 def test_a_wording_restricts_a_question(question: str, statement: str, start: float, end: float) -> None:
     parsed = parse(question)
     assert parsed.relation is not None and parsed.relation.time_range is not None
-    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+    assert parsed.relation.time_range.resolve(TIMELINE) == pytest.approx((start, end), abs=0.01)
     assert parsed.statement == statement and parsed.unread == ()
 
 
@@ -366,6 +426,9 @@ SHOWN = [
     ("Show me the ending", 275.472, 306.08),
     ("Show me the beginning", 0, 30.608),
     ("Show me the middle of the video", 122.432, 183.648),
+    ("Show me chapter 2", 60, 200),
+    ("Show me the last chapter", 250, 306.08),
+    ("Show me the last thing", 306.08, 306.08),
 ]  # fmt: skip
 
 
@@ -373,7 +436,7 @@ SHOWN = [
 def test_a_wording_asks_to_be_shown_a_range(question: str, start: float, end: float) -> None:
     parsed = parse(question)
     assert parsed.asks_for_range and parsed.relation is not None and parsed.relation.time_range is not None
-    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+    assert parsed.relation.time_range.resolve(TIMELINE) == pytest.approx((start, end), abs=0.01)
 
 
 # question, fact, start and end of the part that it is about
@@ -400,6 +463,8 @@ PART_FACTS = [
     ("How long are the first two thirds?", "length", 0, 204.053),
     ("When is the halfway point?", "start", 153.04, 306.08),
     ("Where is the middle of the video?", "start", 153.04, 306.08),
+    ("How long is chapter 2?", "length", 60, 200),
+    ("When does the last chapter start?", "start", 250, 306.08),
 ]  # fmt: skip
 
 
@@ -407,20 +472,8 @@ PART_FACTS = [
 def test_facts_about_a_part(question: str, fact: str, start: float, end: float) -> None:
     parsed = parse(question)
     assert parsed.fact == fact and parsed.relation is not None and parsed.relation.time_range is not None
-    assert parsed.relation.time_range.resolve(LENGTH) == pytest.approx((start, end), abs=0.01)
+    assert parsed.relation.time_range.resolve(TIMELINE) == pytest.approx((start, end), abs=0.01)
 
-
-@dataclass(frozen=True)
-class Piece:
-    start: float
-    end: float
-    caption: str = ""
-    first: int = 0
-    last: int = 0
-
-
-CHAPTERS = [(0.0, 60.0), (60.0, 200.0), (200.0, 250.0), (250.0, LENGTH)]
-GRAPH = segment_graph([Piece(*times) for times in CHAPTERS], (), [Piece(0, 0, "", i, i) for i in range(4)])
 
 # question, statement, the intervals that it is restricted to
 PARTS = [
@@ -458,6 +511,10 @@ PARTS = [
     ("When is there a dog, neither in the first minute nor in the last one?", "A dog.", [(60, 246.08)]),
     ("When is there a dog outside the first and the last minute?", "A dog.", [(60, 246.08)]),
     ("Show me everything except 1:00-2:00", "", [(0, 60), (120, LENGTH)]),
+    ("What happens outside chapter 2?", "", [(0, 60), (200, LENGTH)]),
+    ("In chapters 2 and 4, is there a dog?", "A dog.", [(60, 200), (250, LENGTH)]),
+    ("What happens in the first and the last chapter?", "", [(0, 60), (250, LENGTH)]),
+    ("What happens in chapters 1 and 2?", "", [(0, 200)]),
 ]
 
 
@@ -485,7 +542,6 @@ UNREAD = [
     "What happens at 61:75?",
     "What happens in the first 20 frames?",
     "What happens at frame 1200?",
-    "What happens in the first few moments?",
     "What happens in the last five blinks?",
     "What happens at 12.5?",
     "What happens around 90?",
@@ -515,18 +571,6 @@ UNREAD = [
     "What happens in the minus first minute?",
     "When does a dog bark for the second time?",
     "When does a dog bark the third time?",
-    # words beside a time that turn its sense
-    "When is there a dog unless it is in the first minute?",
-    "When is there a dog sooner than in the first minute?",
-    "When is there a dog, having eliminated the first minute?",
-    "When is there a dog, no first minute please?",
-    "When is there a dog, regardless of the first minute?",
-    "When is there a dog if the first minute doesn't matter?",
-    "I don't care about the first minute. When is there a dog?",
-    "I'm not interested in the first minute, when is there a dog?",
-    "When is there a dog, and nothing about the first minute dismissed?",
-    "When is there a dog (the first minute doesn't count)?",
-    "Subtracting the first minute, when is there a dog?",
 ]  # fmt: skip
 
 
@@ -534,6 +578,29 @@ UNREAD = [
 def test_a_time_that_is_no_range_is_reported(question: str) -> None:
     parsed = parse(question)
     assert parsed.unread and (parsed.relation is None or not parsed.relation.restricts)
+
+
+# question whose time may be excluded by the words beside it, and what is said not to have been understood
+OPPOSED = [
+    ("When is there a dog unless it is in the first minute?", "unless it is in the first minute"),
+    ("When is there a dog sooner than in the first minute?", "sooner than in the first minute"),
+    ("When is there a dog, having eliminated the first minute?", "having eliminated the first minute"),
+    ("When is there a dog, no first minute please?", "no first minute"),
+    ("When is there a dog, regardless of the first minute?", "regardless of the first minute"),
+    ("When is there a dog irrespective of the second half?", "irrespective of the second half"),
+    ("When is there a dog if the first minute doesn't matter?", "if the first minute doesn't matter"),
+    ("I don't care about the first minute. When is there a dog?", "I don't care about the first minute"),
+    ("I'm not interested in the first minute, when is there a dog?", "I'm not interested in the first minute"),
+    ("When is there a dog, nothing about the first minute dismissed?", "nothing about the first minute dismissed"),
+    ("When is there a dog (the first minute doesn't count)?", "the first minute doesn't count"),
+    ("Subtracting the first minute, when is there a dog?", "Subtracting the first minute"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "unread"), OPPOSED, ids=[row[0] for row in OPPOSED])
+def test_words_that_oppose_a_time_leave_the_statement_with_it(question: str, unread: str) -> None:
+    parsed = parse(question)
+    assert parsed.unread == (unread,) and parsed.statement == "A dog." and parsed.relation is None
 
 
 OFFSETS = [
@@ -613,6 +680,15 @@ NO_TIMES = [
     "Show me the end of the race",
     "Show me the opening ceremony",
     "When is the middle child crying?",
+    "When does he read chapter 2?",
+    "When does a man tear a part of a page?",
+    "When are there twenty people in 1 thirty-foot boat?",
+    "When do we see two twenty dollar bills?",
+    "When does a dog bark in 2019?",
+    "When does a dog bark on Monday?",
+    "When does he drive the car that was built in 1999?",
+    "What happens in the second half of 2019?",
+    "Who sings on Monday morning?",
 ]  # fmt: skip
 
 
