@@ -90,7 +90,12 @@ def expected_schema(version: int) -> dict[str, SchemaRow]:
     """Return what sqlite_master holds at a schema version, by name, as the SQLite at hand writes it."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         apply_migrations(connection, 0, version)
-        rows: list[SchemaRow] = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        return read_schema(connection)
+
+
+def read_schema(connection: sqlite3.Connection) -> dict[str, SchemaRow]:
+    """Return what sqlite_master holds of a trusted database, by name."""
+    rows: list[SchemaRow] = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     return {name: (object_type, name, sql) for object_type, name, sql in rows}
 
 

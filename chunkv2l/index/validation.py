@@ -9,6 +9,7 @@ import contextlib
 import os
 import shlex
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from chunkv2l.errors import InputError
@@ -19,6 +20,7 @@ from chunkv2l.index.schema import (
     MAX_SEGMENTS,
     SCHEMA_VERSION,
     Malformed,
+    SchemaRow,
     expected_schema,
     part_path,
 )
@@ -77,10 +79,18 @@ def check_schema(connection: sqlite3.Connection, version: int) -> None:
     Raises:
         Malformed: names what is missing, planted or changed.
     """
+    compare_schema(connection, expected_schema(version))
+
+
+def compare_schema(connection: sqlite3.Connection, expected: Mapping[str, SchemaRow]) -> None:
+    """Refuse any schema but an expected one, whose full-text table, if there is one, is called "words".
+
+    Raises:
+        Malformed: names what is missing, planted or changed.
+    """
     rows = connection.execute(
         "SELECT type, name, CASE WHEN length(sql) <= 4096 THEN sql END FROM sqlite_master LIMIT 100"
     ).fetchall()
-    expected = expected_schema(version)
     names = [name for _, name, _ in rows]
     missing, planted = sorted(expected.keys() - set(names)), [name for name in names if name not in expected]
     if missing:

@@ -1,8 +1,8 @@
-"""Choose the movies that a question opens, from keys and words of all; and the movies that a filter keeps."""
+"""Choose the movies that a question opens, by what is known of all; and the movies that a filter keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatch
@@ -18,12 +18,13 @@ from chunkv2l.library.keys_file import MovieRecord
 
 MOST_OPENED: Final = 64
 """Movies that are opened for a question: as many as a selector compares segments."""
-ENOUGH_SEGMENTS: Final = 4_000
-"""Segments of opened movies from which on no more are opened: a question costs about the same in any library."""
+ENOUGH: Final = 2_400
+"""Segments of opened movies from which on no more are opened (sentences, where these are asked about): a question costs
+about the same in any library."""
 LEAST_OPENED: Final = 4
 """Movies that are opened however long they are."""
-KEYS_TO_WORDS: Final = 3
-"""Movies by their nearest key for each by its words."""
+BY_KEYS: Final = 3
+"""Movies by their nearest key for each by its captions, and for each by its sentences."""
 
 
 @dataclass(frozen=True)
@@ -58,32 +59,40 @@ class Filter:
         )
 
 
-def choose_movies(segments: Sequence[int], nearest: NDArray[np.float64], relevance: NDArray[np.float64]) -> list[int]:
-    """Return the numbers of the movies to open, ascending: all where they are few, else those that fit best.
+@dataclass(frozen=True)
+class Ranking:
+    """Movies by one sign of what a question looks for, best first; `turn` of them are taken at a time."""
+
+    movies: Sequence[int]
+    turn: int = 1
+
+
+def rank(values: NDArray[np.float64], least: float, turn: int = 1) -> Ranking:
+    """Return the ranking of the movies whose value is above `least`, highest first."""
+    return Ranking([int(i) for i in np.argsort(-values, kind="stable") if values[i] > least], turn)
+
+
+def choose_movies(members: Sequence[int], sizes: Sequence[int], rankings: Sequence[Ranking]) -> list[int]:
+    """Return the numbers of the movies to open, ascending: all where they are few, else by turns from the rankings.
 
     Args:
-        segments: how many each movie has.
-        nearest: each movie's highest key similarity; -inf where it has no keys, and everywhere where keys don't count.
-        relevance: each movie's by words; 0 where it has none of them.
+        members: numbers of those to choose from; rankings may name others.
+        sizes: segments of all movies by number, or sentences where these are asked about.
     """
-    by_keys = [int(i) for i in np.argsort(-nearest, kind="stable") if np.isfinite(nearest[i])]
-    by_words = [int(i) for i in np.lexsort((-nearest, -relevance)) if relevance[i] > 0]
-    ranked = list(dict.fromkeys(_by_turns(by_keys, by_words)))
-    known = set(ranked)
-    others = [i for i in range(len(segments)) if i not in known]
-    if not ranked:  # nothing tells them apart
-        others = pick_evenly(others, LEAST_OPENED) + others if sum(segments) > ENOUGH_SEGMENTS else others
+    turns = [
+        [ranking.movies[i : i + ranking.turn] for i in range(0, len(ranking.movies), ranking.turn)]
+        for ranking in rankings
+    ]
+    known = set(members)
+    ranked = [i for i in chain.from_iterable(chain(*zip_longest(*turns, fillvalue=()))) if i in known]
+    others = list(members)
+    if not ranked and sum(sizes[i] for i in members) > ENOUGH:  # nothing tells them apart
+        others = pick_evenly(others, LEAST_OPENED) + others
     chosen: list[int] = []
     total = 0
     for i in dict.fromkeys([*ranked, *others]):
-        if len(chosen) >= MOST_OPENED or (len(chosen) >= LEAST_OPENED and total + segments[i] > ENOUGH_SEGMENTS):
+        if len(chosen) >= MOST_OPENED or (len(chosen) >= LEAST_OPENED and total + sizes[i] > ENOUGH):
             break
         chosen.append(i)
-        total += segments[i]
+        total += sizes[i]
     return sorted(chosen)
-
-
-def _by_turns(by_keys: Sequence[int], by_words: Sequence[int]) -> Iterator[int]:
-    turns = [by_keys[i : i + KEYS_TO_WORDS] for i in range(0, len(by_keys), KEYS_TO_WORDS)]
-    for keys, word in zip_longest(turns, by_words):
-        yield from chain(keys or (), () if word is None else (word,))

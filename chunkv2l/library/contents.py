@@ -1,9 +1,11 @@
-"""Find out what a library holds: the records, keys and words of all its indexes, from library.keys where they fit."""
+"""Find out what a library holds: records, keys and words of all its indexes, from its own files where they fit."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +17,9 @@ import numpy as np
 from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.movie_file import movie_beside
+from chunkv2l.index.schema import Malformed
 from chunkv2l.library.folder import INDEX_SUFFIX, Listing, list_files, shorten_notes
 from chunkv2l.library.keys_file import (
-    MOST_WORDS,
     NAME,
     Damaged,
     Entry,
@@ -28,7 +30,8 @@ from chunkv2l.library.keys_file import (
     read_keys,
     write_keys,
 )
-from chunkv2l.library.words import hash_words
+from chunkv2l.library.text_file import NAME as TEXT_NAME
+from chunkv2l.library.text_file import MovieTexts, TextFile, TextUpdate, open_text, update_text
 from chunkv2l.sanitize import canonical_json, one_line, quoted
 
 logger = logging.getLogger(__name__)
@@ -44,12 +47,14 @@ class Contents:
     Attributes:
         root: the folder.
         matrix: the keys of all movies that have some, one below the other in this order; None without any.
+        text: the words and vectors of all; None where there is no room for them.
         notes: a sentence about each file that was left out.
     """
 
     root: Path
     entries: tuple[Entry, ...]
     matrix: Keys | None
+    text: TextFile | None
     notes: tuple[str, ...]
 
     def path(self, record: MovieRecord) -> Path:
@@ -63,32 +68,30 @@ def identity_digest(identity: object) -> str:
 
 
 def read_contents(folder: str | Path, recursive: bool = False) -> Contents:
-    """Read what the indexes of a folder hold; those that library.keys knows as they are aren't opened.
+    """Read what the indexes of a folder hold; those that library.keys and library.text know as they are aren't opened.
 
-    library.keys is written where an index is new, changed or gone, if the folder can be written to.
+    These are written where an index is new, changed or gone, if the folder can be written to.
 
     Raises:
         InputError: there is no such folder.
     """
     listing = list_files(folder, {INDEX_SUFFIX}, recursive)
     notes = list(listing.notes)
-    path = listing.root / NAME
-    is_writable = True
-    stored: list[Entry] = []
-    matrix: Keys | None = None
-    try:
-        stored, matrix = read_keys(path)
-    except Damaged as damage:
-        logger.warning("%s is damaged (%s), and is made anew.", path, damage)
-    except Foreign as foreign:
-        notes.append(f"{quoted(foreign)}, so it is neither used nor replaced: move it elsewhere.")
-        is_writable = False
+    path, text_path = listing.root / NAME, listing.root / TEXT_NAME
+    stored, matrix, is_writable = _read_stored(path, notes)
+    text, is_text_writable = _open_stored(text_path, notes)
     known = {entry.record.index: entry for entry in stored}
-    listed = [item for item in _read_all(listing, known, notes)]
-    kept = {entry.record.index for entry in listed}
-    if not recursive:  # of the folders in it, what an earlier look has noted stays in the file
-        listed += [entry for entry in stored if "/" in entry.record.index and entry.record.index not in kept]
-    entries = sorted(listed, key=lambda entry: entry.record.index)
+    elsewhere = {} if recursive else {name: entry for name, entry in known.items() if "/" in name}
+    try:
+        with update_text(text_path, text, is_text_writable) as update:
+            listed = list(_read_all(listing, known, update, notes))
+            update.keep({entry.record.index for entry in listed} | _names_elsewhere(text, recursive))
+        text = update.open()
+    except (OSError, sqlite3.Error, Damaged, Malformed) as error:
+        logger.warning("%s can't be written (%s): movies are chosen without words.", text_path, error)
+        text, listed = None, list(_read_all(listing, known, None, notes))
+    # of the folders in it, what an earlier look has noted stays in the file
+    entries = sorted([*listed, *elsewhere.values()], key=lambda entry: entry.record.index)
     if len(entries) != len(stored) or any(a is not b for a, b in zip(entries, stored, strict=True)):
         entries = _same_size(entries, notes)
         if is_writable:
@@ -101,18 +104,59 @@ def read_contents(folder: str | Path, recursive: bool = False) -> Contents:
         else:
             matrix = _stack(entries)
     chosen, matrix = _choose(entries, matrix, recursive)
-    return Contents(listing.root, _name(chosen, listing.root), matrix, shorten_notes(notes))
+    return Contents(listing.root, _name(chosen, listing.root), matrix, text, shorten_notes(notes))
 
 
-def _read_all(listing: Listing, known: dict[str, Entry], notes: list[str]) -> Iterator[Entry]:
+def _read_stored(path: Path, notes: list[str]) -> tuple[list[Entry], Keys | None, bool]:
+    """Return the content of library.keys, and whether it may be written."""
+    try:
+        return *read_keys(path), True
+    except Damaged as damage:
+        logger.warning("%s is damaged (%s), and is made anew.", path, damage)
+        return [], None, True
+    except Foreign as foreign:
+        notes.append(f"{quoted(foreign)}, so it is neither used nor replaced: move it elsewhere.")
+        return [], None, False
+
+
+def _open_stored(path: Path, notes: list[str]) -> tuple[TextFile | None, bool]:
+    """Return library.text, opened, and whether it may be written."""
+    try:
+        text = open_text(path)
+    except Damaged as damage:
+        logger.warning("%s is damaged (%s), and is made anew.", path, damage)
+        return None, True
+    except Foreign as foreign:
+        notes.append(f"{quoted(foreign)}, so it is neither used nor replaced: move it elsewhere.")
+        return None, False
+    if text is not None and text.is_wasteful:
+        text.close()
+        return None, True
+    return text, True
+
+
+def _names_elsewhere(text: TextFile | None, recursive: bool) -> set[str]:
+    return set() if text is None or recursive else {record.name for record in text.records if "/" in record.name}
+
+
+def _read_all(
+    listing: Listing, known: dict[str, Entry], update: TextUpdate | None, notes: list[str]
+) -> Iterator[Entry]:
+    """Yield the entries of all sound indexes; add the words of those that `update` doesn't know to it."""
     segments = 0
     for path in listing.files:
         relative = path.relative_to(listing.root).as_posix()
         try:
             status = path.stat(follow_symlinks=False)
             entry = known.get(relative)
-            if entry is None or (entry.record.size, entry.record.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                entry = _read_index(path, relative)
+            if entry is not None and (entry.record.size, entry.record.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                entry = None
+            is_new = update is not None and not update.has(relative, status)
+            if entry is None or is_new:
+                with _open_index(path, relative) as file:
+                    entry = entry or _read_entry(file, relative, status)
+                    if update is not None and is_new:
+                        update.add(relative, status, _read_texts(file))
         except (InputError, OSError) as error:
             reason = str(error).removesuffix(".") if isinstance(error, InputError) else f"{path}: {error.strerror}"
             notes.append(f"{quoted(reason)}; it was left out.")
@@ -126,40 +170,48 @@ def _read_all(listing: Listing, known: dict[str, Entry], notes: list[str]) -> It
         yield entry
 
 
-def _read_index(path: Path, relative: str) -> Entry:
-    """Open an index and return what the library needs of it.
+def _open_index(path: Path, relative: str) -> IndexFile:
+    """Return an index, opened.
 
     Raises:
-        InputError: it isn't a sound index.
+        InputError: it isn't a sound one.
         OSError: it can't be read.
     """
     if one_line(relative) != relative:
         raise InputError(f"{relative} has a name with characters that can't be shown: rename it")
-    status = path.stat()
-    with IndexFile(path) as file:
-        tensor = file.keys()
-        keys = None if tensor is None else tensor.numpy()
-        texts = [text for segment in file.segments for text in (segment.caption, segment.speech) if text]
-        texts += [sentence.text for sentence in file.sentences()]
-        texts += sorted({tag.name for tags in file.tags() for tag in tags})
-        words = hash_words(texts, MOST_WORDS)
-        parent, beside = PurePosixPath(relative).parent, movie_beside(file)
-        name = PurePosixPath(str(file.meta.movie["name"])).name if beside is None else one_line(beside.name)
-        record = MovieRecord(
-            index=relative,
-            size=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            name=str(parent / name),
-            seconds=file.segments[-1].end,
-            segments=len(file),
-            sentences=len(file.sentences()),
-            model=one_line(file.meta.model),
-            identity=identity_digest(dict(file.meta.identity)),
-            has_keys=keys is not None,
-            words=len(words),
-            sha256=digest(keys, words),
-        )
-    return Entry(record, keys, words)
+    return IndexFile(path)
+
+
+def _read_entry(file: IndexFile, relative: str, status: os.stat_result) -> Entry:
+    """Return what library.keys has of an index."""
+    tensor = file.keys()
+    keys = None if tensor is None else tensor.numpy()
+    parent, beside = PurePosixPath(relative).parent, movie_beside(file)
+    name = PurePosixPath(str(file.meta.movie["name"])).name if beside is None else one_line(beside.name)
+    record = MovieRecord(
+        index=relative,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        name=str(parent / name),
+        seconds=file.segments[-1].end,
+        segments=len(file),
+        sentences=len(file.sentences()),
+        model=one_line(file.meta.model),
+        identity=identity_digest(dict(file.meta.identity)),
+        has_keys=keys is not None,
+        sha256=digest(keys),
+    )
+    return Entry(record, keys)
+
+
+def _read_texts(file: IndexFile) -> MovieTexts:
+    """Return what library.text has of an index."""
+    segments = [f"{segment.caption} {segment.speech}" for segment in file.segments]
+    for number, tags in enumerate(file.tags()):
+        segments[number] += "".join(f" {tag.name}" for tag in tags)
+    sentences = [(sentence.channel, sentence.text) for sentence in file.sentences()]
+    vectors = file.sentence_vectors() if sentences else None
+    return MovieTexts(segments, sentences, None if vectors is None else vectors.numpy())
 
 
 def _same_size(entries: Sequence[Entry], notes: list[str]) -> list[Entry]:
@@ -171,7 +223,7 @@ def _same_size(entries: Sequence[Entry], notes: list[str]) -> list[Entry]:
     return [
         entry
         if entry.keys is None or entry.keys.shape[1] == size
-        else Entry(replace(entry.record, has_keys=False, sha256=digest(None, entry.words)), None, entry.words)
+        else Entry(replace(entry.record, has_keys=False, sha256=digest(None)), None)
         for entry in entries
     ]
 

@@ -6,7 +6,7 @@ movies are adjacent. Times stay those of each movie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -75,11 +75,13 @@ class Part:
 class JoinedFile:
     """Reads several indexes like one (`ask.Source`)."""
 
-    def __init__(self, movies: Sequence[OpenedMovie]) -> None:
+    def __init__(self, movies: Sequence[OpenedMovie], speaking: Collection[str]) -> None:
         """
         Args:
             movies: of one model; at least one.
+            speaking: names of those whose sentences are read; the others count as if they had none.
         """
+        self._speaking = speaking
         self.parts: list[Part] = []
         segments: list[SegmentRow] = []
         for movie in movies:
@@ -150,12 +152,18 @@ class JoinedFile:
     @cached_property
     def _sentences(self) -> tuple[Sentence, ...]:
         return tuple(
-            replace(sentence, movie=part.movie) for part in self.parts for sentence in part.index.file.sentences()
+            replace(sentence, movie=part.movie)
+            for part in self._speaking_parts
+            for sentence in part.index.file.sentences()
         )
+
+    @property
+    def _speaking_parts(self) -> list[Part]:
+        return [part for part in self.parts if part.movie in self._speaking]
 
     def sentence_vectors(self) -> Tensor | None:
         """Return the sentences' vectors [n, D]; None where a movie's have none."""
-        with_sentences = [part.index.file for part in self.parts if part.index.file.sentences()]
+        with_sentences = [part.index.file for part in self._speaking_parts if part.index.file.sentences()]
         vectors = [file.sentence_vectors() for file in with_sentences]
         known = [tensor for tensor in vectors if tensor is not None]
         if not known or len(known) < len(vectors) or len({tensor.shape[1] for tensor in known}) > 1:
@@ -177,18 +185,17 @@ class JoinedFile:
 class JoinedAsker(Asker):
     """Asks the joined indexes of the movies that were chosen for a question."""
 
-    def __init__(
-        self, movies: Sequence[OpenedMovie], model: Model, segments: int, sentences: int, opening_s: float = 0.0
-    ) -> None:
+    def __init__(self, joined: JoinedFile, model: Model, segments: int, sentences: int, opening_s: float = 0.0) -> None:
         """
         Args:
+            joined: the indexes.
             segments, sentences: of all movies that the question is about, opened or not.
             opening_s: as for `Asker`.
         """
-        self.joined = JoinedFile(movies)
+        self.joined = joined
         super().__init__(self.joined, model, opening_s)
         self._sentences = sentences
-        self._scale = segments / sum(len(movie.index) for movie in movies)
+        self._scale = segments / sum(len(part.index) for part in joined.parts)
 
     @property
     def sentence_scale(self) -> float:

@@ -1,4 +1,4 @@
-"""library.keys: the keys and words of a folder's indexes in one file, from which a question's movies are chosen.
+"""library.keys: the keys of a folder's indexes in one file, from which a question's movies are chosen.
 
 It is a copy of what the indexes hold, made anew where it doesn't fit them, and may come from anybody, like them: its
 size, its header's hash and each movie's are checked before anything of it is used, no path of it is opened, and what it
@@ -9,7 +9,6 @@ leads to is read from the indexes themselves. It can make a question miss a movi
     32 bytes   SHA-256 of the header
     header     JSON: {"size": K, "movies": [fields of `MovieRecord`]}, filled up with spaces to a multiple of 64 bytes
     keys       float32 [segments of all movies that have keys, K]
-    words      uint32: the words' hashes of each movie, ascending
 """
 
 from __future__ import annotations
@@ -38,15 +37,13 @@ from chunkv2l.sanitize import is_finite, is_line
 logger = logging.getLogger(__name__)
 
 NAME: Final = "library.keys"
-MAGIC: Final = b"chunkv2l keys 1\n"
-MOST_WORDS: Final = 1 << 17
-"""Words of one movie."""
+_ANY_VERSION: Final = b"chunkv2l keys "
+MAGIC: Final = _ANY_VERSION + b"2\n"
 _START: Final = len(MAGIC) + 8 + 32
 _ALIGNMENT: Final = 64
 _MAX_HEADER: Final = 16 << 20  # bytes: 800 for each of `MOST_FILES` movies
 
 Keys = NDArray[np.float32]
-Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,7 @@ class MovieRecord:
         model: the name of its model.
         identity: SHA-256 of the model's identity.
         has_keys: its segments' keys are in the matrix.
-        words: how many there are.
-        sha256: of its keys and words.
+        sha256: of its keys.
     """
 
     index: str
@@ -76,34 +72,28 @@ class MovieRecord:
     model: str
     identity: str
     has_keys: bool
-    words: int
     sha256: str
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A movie's record, its keys [n, K] (None where it has none, or of another size) and its words' hashes."""
+    """A movie's record, and its keys [n, K] (None where it has none, or of another size)."""
 
     record: MovieRecord
     keys: Keys | None
-    words: Words
 
 
 class Damaged(Exception):
-    """The file isn't what `write_keys` writes; the message says why."""
+    """A library's file isn't what is written there; the message says why."""
 
 
 class Foreign(Exception):
-    """The name is taken by something that isn't a file of keys."""
+    """The name is taken by something that isn't a library's file."""
 
 
-def digest(keys: Keys | None, words: Words) -> str:
-    """Return the SHA-256 of a movie's keys and words."""
-    sha256 = hashlib.sha256()
-    if keys is not None:
-        sha256.update(np.ascontiguousarray(keys).data)
-    sha256.update(np.ascontiguousarray(words).data)
-    return sha256.hexdigest()
+def digest(keys: Keys | None) -> str:
+    """Return the SHA-256 of a movie's keys."""
+    return hashlib.sha256(b"" if keys is None else np.ascontiguousarray(keys).data).hexdigest()
 
 
 def write_keys(path: Path, entries: Sequence[Entry]) -> None:
@@ -121,8 +111,6 @@ def write_keys(path: Path, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.keys is not None:
                 file.write(np.ascontiguousarray(entry.keys, dtype="<f4").data)
-        for entry in entries:
-            file.write(np.ascontiguousarray(entry.words, dtype="<u4").data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -145,8 +133,11 @@ def read_keys(path: Path) -> tuple[list[Entry], Keys | None]:
         os.close(descriptor)
         raise Foreign(f"{path} isn't a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if file.read(len(MAGIC)) not in (MAGIC, b""):
+        magic = file.read(len(MAGIC))
+        if magic and not magic.startswith(_ANY_VERSION):
             raise Foreign(f"{path} isn't a file of keys")
+        if magic != MAGIC:
+            raise Damaged("it is empty, or of another version")
         if status.st_size < _START:
             raise Damaged("it is cut off")
         if is_mostly_hole(status):
@@ -160,29 +151,25 @@ def read_keys(path: Path) -> tuple[list[Entry], Keys | None]:
             raise Damaged("its header isn't what was written")
         size, records = _parse(header)
         rows = sum(record.segments for record in records if record.has_keys)
-        words = sum(record.words for record in records)
         begin = _START + length
-        if begin % _ALIGNMENT or status.st_size != begin + 4 * rows * size + 4 * words:
+        if begin % _ALIGNMENT or status.st_size != begin + 4 * rows * size:
             raise Damaged("its size doesn't fit its header")
         mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     matrix = np.frombuffer(mapped, "<f4", rows * size, begin).reshape(rows, size) if rows else None
-    all_words = np.frombuffer(mapped, "<u4", words, begin + 4 * rows * size)
-    return _entries(records, matrix, all_words), matrix
+    return _entries(records, matrix), matrix
 
 
-def _entries(records: Sequence[MovieRecord], matrix: Keys | None, all_words: Words) -> list[Entry]:
+def _entries(records: Sequence[MovieRecord], matrix: Keys | None) -> list[Entry]:
     entries: list[Entry] = []
-    row = word = 0
+    row = 0
     for record in records:
         keys = None
         if record.has_keys and matrix is not None:
             keys = matrix[row : row + record.segments]
             row += record.segments
-        words = all_words[word : word + record.words]
-        word += record.words
-        if digest(keys, words) != record.sha256:
+        if digest(keys) != record.sha256:
             raise Damaged(f"the keys of {record.index} aren't what was written")
-        entries.append(Entry(record, keys, words))
+        entries.append(Entry(record, keys))
     return entries
 
 
@@ -211,9 +198,8 @@ def _parse_record(values: object) -> MovieRecord:
     checked: dict[str, Any] = values
     is_sound = (
         all(is_line(checked[name]) for name in ("index", "name", "model", "identity", "sha256"))
-        and all(type(checked[name]) is int for name in ("size", "mtime_ns", "segments", "sentences", "words"))
+        and all(type(checked[name]) is int for name in ("size", "mtime_ns", "segments", "sentences"))
         and 0 < checked["segments"] <= MAX_SEGMENTS
-        and 0 <= checked["words"] <= MOST_WORDS
         and checked["sentences"] >= 0
         and is_finite(checked["seconds"])
         and 0 <= checked["seconds"] <= MAX_SECONDS

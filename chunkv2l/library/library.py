@@ -1,15 +1,17 @@
 """Ask a folder of indexes: one answer over all of its movies, with one model in memory.
 
-All keys lie in one memory-mapped matrix and all words in one table (`keys_file`); they choose a bounded number of
-movies, which are opened and asked as one (`joined`), within the budget of one question. So a question costs about the
-same however many hours the library has, but for one product of the matrix with the statement's query vector.
+All keys lie in one memory-mapped matrix (`keys_file`), all words and sentences' vectors in one full-text index
+(`text_file`); they choose a bounded number of movies, which are opened and asked as one (`joined`), within the budget
+of one question. So a question costs about the same however many hours the library has, but for one product of the
+matrix with the statement's query vector, and one comparison of a few bytes a sentence.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -20,16 +22,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chunkv2l.answer.answer import Answer, PartialAnswer
+from chunkv2l.answer.channels import MIN_SPAN, SHARES
 from chunkv2l.ask import Index
 from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.schema import MAX_SEGMENTS
-from chunkv2l.library.choice import MOST_OPENED, Filter, choose_movies
+from chunkv2l.library.choice import BY_KEYS, Filter, Ranking, choose_movies, rank
 from chunkv2l.library.contents import Contents, identity_digest, read_contents
 from chunkv2l.library.folder import shorten_notes
-from chunkv2l.library.joined import JoinedAsker, OpenedMovie
+from chunkv2l.library.joined import JoinedAsker, JoinedFile, OpenedMovie
 from chunkv2l.library.keys_file import MovieRecord
-from chunkv2l.library.words import WordSearch
+from chunkv2l.library.text_file import NAME
+from chunkv2l.library.text_search import Flags, Floats, TextSearch
 from chunkv2l.models import ModelSpec
 from chunkv2l.policies import Policy
 from chunkv2l.query.channels import read_channel
@@ -38,9 +42,24 @@ from chunkv2l.query.query import BudgetChoice
 from chunkv2l.sanitize import plural, quoted
 
 if TYPE_CHECKING:
+    from chunkv2l.channels.cues import Channel
     from chunkv2l.models import Model
 
+logger = logging.getLogger(__name__)
+
 ALL: Final = Filter()
+KEPT: Final = 10_000
+"""Segments of movies that stay open for the next question."""
+LEAST_SHARE: Final = 0.01
+"""A movie isn't opened for what is said in it if that is less probable than this share of the likeliest movie's."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The numbers of the movies that a question opens, and of those among them whose sentences it reads."""
+
+    movies: tuple[int, ...]
+    speaking: frozenset[int]
 
 
 class Library:
@@ -79,6 +98,7 @@ class Library:
         self._model: Model | None = None if isinstance(model, str) else model
         self._opened: OrderedDict[str, OpenedMovie] = OrderedDict()
         self._lost: dict[str, str] = {}
+        self._text: TextSearch | None = None
         if not self._contents.entries:
             reasons = " ".join(self._contents.notes)
             where = "" if recursive else " (-r looks into the folders in it)"
@@ -93,6 +113,8 @@ class Library:
             for opened in self._opened.values():
                 opened.index.close()
             self._opened.clear()
+            if self._contents.text is not None:
+                self._contents.text.close()
 
     def __enter__(self) -> Library:
         return self
@@ -204,16 +226,21 @@ class Library:
                         f"That is a question about one movie, and there are {len(members)}: name it with "
                         "--movie, or see chunkv2l show."
                     )
-                chosen = members if len(members) == 1 else self._choose(members, parsed)
-                opened = [movie for i in chosen if (movie := self._open(i)) is not None]
-                if len(opened) == len(chosen):
+                if len(members) == 1:
+                    choice = Choice(tuple(members), frozenset(members))
+                else:
+                    choice = self._choose(members, parsed, policy is not None)
+                opened = {i: movie for i in choice.movies if (movie := self._open(i)) is not None}
+                if len(opened) == len(choice.movies):
                     break
             segments = sum(self._contents.entries[i].record.segments for i in members)
             sentences = sum(self._contents.entries[i].record.sentences for i in members)
             opening_s, self._unreported_s = self._unreported_s, 0.0
-            asker = JoinedAsker(opened, model, segments, sentences, opening_s)
+            joined = JoinedFile(list(opened.values()), {opened[i].name for i in choice.speaking})
+            asker = JoinedAsker(joined, model, segments, sentences, opening_s)
             report = None if progress is None else lambda partial: progress(asker.localise_partial(partial))
             answer = asker.localise(asker.ask(question, policy, top_k, budget, report))
+            self._close_oldest({movie.name for movie in opened.values()})
             return replace(answer, notes=(*answer.notes, *self.notes))
 
     def to_json(self) -> dict[str, Any]:
@@ -237,9 +264,11 @@ class Library:
 
     # ---- steps
 
-    @cached_property
-    def _word_search(self) -> WordSearch:
-        return WordSearch([entry.words for entry in self._contents.entries])
+    def _text_search(self) -> TextSearch | None:
+        """Return the search over all movies' words and sentences; None where they can't be had."""
+        if self._text is None and self._contents.text is not None:
+            self._text = TextSearch(self._contents.text, [entry.record.index for entry in self._contents.entries])
+        return self._text
 
     @cached_property
     def _rows(self) -> list[tuple[int, int] | None]:
@@ -286,23 +315,60 @@ class Library:
         needs_day = only.since is not None or only.until is not None
         return only.keeps(record, self.day(record) if needs_day else date.min)
 
-    def _choose(self, members: Sequence[int], parsed: Parsed) -> list[int]:
-        """Return the movies to open, by the keys and words of what the question looks for."""
+    def _choose(self, members: Sequence[int], parsed: Parsed, has_policy: bool) -> Choice:
+        """Return the movies to open, by the keys, words and sentences of what the question looks for."""
+        try:
+            return self._choose_by(members, parsed, has_policy, self._text_search())
+        except InputError as error:  # its pages are only read when they are searched
+            assert self._contents.text is not None
+            logger.warning("%s is damaged (%s): it is made anew when the library is opened again.", NAME, error)
+            self._contents.text.discard()
+            self._contents, self._text = replace(self._contents, text=None), None
+            return self._choose_by(members, parsed, has_policy, None)
+
+    def _choose_by(self, members: Sequence[int], parsed: Parsed, has_policy: bool, search: TextSearch | None) -> Choice:
         entries = self._contents.entries
-        sizes = [entries[i].record.segments for i in members]
-        nearest, relevance = np.full(len(members), -np.inf), np.zeros(len(members))
-        request = read_channel(parsed)
-        if request is not None and (speaking := [i for i in members if entries[i].record.sentences]):
-            relevance = self._word_search(request.topic or parsed.statement)[speaking]
-            sizes, nearest = [entries[i].record.segments for i in speaking], np.full(len(speaking), -np.inf)
-            return [speaking[k] for k in choose_movies(sizes, nearest, relevance)]
-        if parsed.statement:
-            relevance = self._word_search(parsed.statement)[list(members)]
-            cosines = self._key_similarities(parsed.statement)
-            for k, i in enumerate(members):
-                if cosines is not None and (rows := self._rows[i]) is not None:
-                    nearest[k] = cosines[rows[0] : rows[1]].max()
-        return [members[k] for k in choose_movies(sizes, nearest, relevance)]
+        is_member = np.zeros(len(entries), bool)
+        is_member[list(members)] = True
+        sizes = [entry.record.segments for entry in entries]
+        request = None if has_policy else read_channel(parsed)
+        rankings: list[Ranking] = []
+        if request is not None and search is not None and search.count(request.channel)[is_member].any():
+            members = [i for i in members if search.count(request.channel)[i]]
+            sizes = search.count(request.channel).tolist()
+            p = self._weigh_sentences(search, request.topic or parsed.statement, request.channel, is_member)
+            rankings = [rank(p, LEAST_SHARE * p.max())]
+            speaking = set(members)
+        elif parsed.statement:
+            p = np.zeros(len(entries))
+            if search is not None:
+                for channel, share in SHARES.items():
+                    p = np.maximum(p, share * self._weigh_sentences(search, parsed.statement, channel, is_member))
+                rankings.append(rank(p, MIN_SPAN))
+            rankings.append(rank(self._nearest_keys(members, parsed.statement), -np.inf, BY_KEYS))
+            if search is not None:
+                rankings.append(rank(search.weigh_captions(parsed.statement, is_member), 0.0))
+            speaking = set(members) if has_policy or search is None else set(np.flatnonzero(p > MIN_SPAN).tolist())
+        else:
+            speaking = set(members)
+        chosen = choose_movies(members, sizes, rankings)
+        return Choice(tuple(chosen), frozenset(chosen) & speaking if len(chosen) < len(members) else frozenset(chosen))
+
+    def _weigh_sentences(self, search: TextSearch, topic: str, channel: Channel, is_asked: Flags) -> Floats:
+        if not search.count(channel)[is_asked].any():
+            return np.zeros(len(is_asked))
+        encoder = self.model.sentences
+        vector = None if encoder is None else encoder([topic])[0].float().cpu().numpy()
+        return search.weigh_sentences(topic, channel, is_asked, vector)
+
+    def _nearest_keys(self, members: Sequence[int], statement: str) -> Floats:
+        """Return each movie's highest key similarity with a statement; -inf for others, and where it has no keys."""
+        nearest = np.full(len(self._contents.entries), -np.inf)
+        cosines = self._key_similarities(statement)
+        for i in members:
+            if cosines is not None and (rows := self._rows[i]) is not None:
+                nearest[i] = cosines[rows[0] : rows[1]].max()
+        return nearest
 
     def _key_similarities(self, statement: str) -> np.ndarray[Any, np.dtype[np.float32]] | None:
         """Return the cosine of each row of the matrix and the statement's query vector; None where there are none."""
@@ -335,6 +401,12 @@ class Library:
                 return None
             opened = self._opened[record.index] = OpenedMovie(record.name, index)
         self._opened.move_to_end(record.index)
-        while len(self._opened) > 2 * MOST_OPENED:
-            self._opened.popitem(last=False)[1].index.close()
         return opened
+
+    def _close_oldest(self, asked: Collection[str]) -> None:
+        """Close the movies that were asked longest ago, but for those that were asked now, down to `KEPT` segments."""
+        total = sum(len(opened.index) for opened in self._opened.values())
+        for index, opened in list(self._opened.items()):
+            if total > KEPT and opened.name not in asked:
+                total -= len(opened.index)
+                self._opened.pop(index).index.close()

@@ -20,11 +20,10 @@ from chunkv2l.errors import InputError
 from chunkv2l.graph import Node, movies, neighbours, segments
 from chunkv2l.index.file import IndexFile
 from chunkv2l.library import choice, contents, folder
-from chunkv2l.library.choice import Filter, choose_movies
+from chunkv2l.library.choice import Filter, Ranking, choose_movies, rank
 from chunkv2l.library.contents import read_contents
 from chunkv2l.library.keys_file import MAGIC, NAME, Damaged, Entry, MovieRecord, digest, read_keys, write_keys
 from chunkv2l.library.library import Library
-from chunkv2l.library.words import WordSearch, hash_words
 from chunkv2l.policies import BUILT_IN
 from chunkv2l.query.query import Query
 from chunkv2l.routing.sentence_search import SentenceSearch
@@ -164,22 +163,14 @@ def test_filters(only: Filter, expected: int, movies_folder: Path, model: FakeMo
             library.ask(WHEN, only=Filter(movie="nothing"))
 
 
-def test_movies_are_chosen_by_keys_and_words_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    none, zero = np.full(100, -np.inf), np.zeros(100)
-    assert choose_movies([10] * 20, none[:20], zero[:20]) == list(range(20))
-    assert len(choose_movies([10] * 100, none, zero)) == choice.MOST_OPENED
-    nearest, relevance = np.linspace(0, 0.5, 100), zero.copy()
-    relevance[5] = 2.0
-    chosen = choose_movies([2000] * 100, nearest, relevance)
-    assert chosen == [5, 97, 98, 99] and len(chosen) == choice.LEAST_OPENED
-    assert choose_movies([2000] * 100, none, zero) == [12, 37, 62, 87]
-
-
-def test_words_are_found_as_full_text_search_stems_them() -> None:
-    search = WordSearch([hash_words([text], 99) for text in ("A dog runs.", "The running dogs", "Ein Café")])
-    assert [bool(value) for value in search("run")] == [True, True, False]
-    assert [bool(value) for value in search("the cafe?")] == [False, False, True]
-    assert not search("the").any() or search("the")[1] > 0
+def test_movies_are_chosen_by_turns_within_bounds() -> None:
+    assert choose_movies(range(20), [10] * 20, []) == list(range(20))
+    assert len(choose_movies(range(100), [10] * 100, [])) == choice.MOST_OPENED
+    keys = rank(np.linspace(0, 0.5, 100), -np.inf, choice.BY_KEYS)
+    assert choose_movies(range(100), [2000] * 100, [Ranking([7]), keys, Ranking([5, 6])]) == [7, 97, 98, 99]
+    assert choose_movies(range(100), [450] * 100, [Ranking([7]), keys, Ranking([5, 6])]) == [5, 7, 97, 98, 99]
+    assert choose_movies(range(100), [2000] * 100, [Ranking([])]) == [12, 37, 62, 87]
+    assert rank(np.array([0.1, 0.5, 0.0, 0.3]), 0.1).movies == [1, 3]
 
 
 def test_what_is_said_is_found_and_quoted_in_all_movies(movies_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,10 +334,10 @@ def test_keys_that_lie_about_an_index_lead_to_nothing_else(movies_folder: Path, 
 
 
 def test_a_file_of_keys_that_is_a_hole_isnt_read(tmp_path: Path) -> None:
-    keys, words = np.zeros((100_000, 64), np.float32), np.zeros(0, np.uint32)
-    record = MovieRecord("m.idx", 1, 1, "m.mp4", 1.0, 100_000, 0, "m", "", True, 0, digest(keys, words))
+    keys = np.zeros((100_000, 64), np.float32)
+    record = MovieRecord("m.idx", 1, 1, "m.mp4", 1.0, 100_000, 0, "m", "", True, digest(keys))
     path = tmp_path / NAME
-    write_keys(path, [Entry(record, keys, words)])
+    write_keys(path, [Entry(record, keys)])
     assert len(read_keys(path)[0]) == 1
     size = path.stat().st_size
     os.truncate(path, size - keys.nbytes)
