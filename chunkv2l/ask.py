@@ -23,14 +23,16 @@ from chunkv2l.answer.certainty import is_unsure
 from chunkv2l.answer.channels import (
     choose_quotes,
     describe_lacking,
+    likely_sentences,
     merge_channels,
     quote_for_prompt,
     say_moment,
     say_quotes,
     spans_of,
+    spans_of_sentences,
 )
 from chunkv2l.answer.from_index import answer_from_index, describe_unread
-from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, separate_spans
+from chunkv2l.answer.spans import Span, join_adjacent, rank_spans, say_spans, separate_spans, spans_without
 from chunkv2l.channels.cues import Channel, Sentence
 from chunkv2l.defaults import AUTO_BUDGET, MODELS
 from chunkv2l.errors import InputError, NothingFound
@@ -40,6 +42,7 @@ from chunkv2l.policies import Policy
 from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
+from chunkv2l.query.relations import OCCURRENCES
 from chunkv2l.query.restriction import Intervals, describe_parts, describe_swap, get_parts, join_all, restrict_graph
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
     from chunkv2l.models import Model
     from chunkv2l.routing.router import Router
     from chunkv2l.routing.scoring import Scoring
-    from chunkv2l.routing.sentence_search import SentenceSearch, Within
+    from chunkv2l.routing.sentence_search import ChannelScores, SentenceSearch, Within
 
 MAX_NEW_TOKENS: Final = 64
 """Length of a generated answer."""
@@ -116,6 +119,11 @@ class _Asked:
     def wants_moments(self) -> bool:
         """Say whether spans are the answer."""
         return self.parsed.kind in ("when", "statement")
+
+    @property
+    def is_about_absence(self) -> bool:
+        """Say whether the spans that don't show the statement are the answer."""
+        return self.parsed.relation is not None and self.parsed.relation.kind == "absent"
 
     @property
     def wants_count(self) -> bool:
@@ -401,11 +409,11 @@ class Asker:
                 scores = search.search(request.topic, request.channel, asked.intervals)
             else:
                 scores = search.list_all(request.channel, asked.intervals)
-        spans = spans_of(scores, self.segments)
+        spans, text = self._pick_occurrences(asked, request, scores) or (spans_of(scores, self.segments), "")
         quotes = choose_quotes(scores, None if request.topic else MOST_LISTED) if request.asks_for_words else ()
         if quotes:
             text = say_quotes(quotes, scores.not_there)
-        else:
+        elif not text:
             text = say_moment(describe_moment(spans[0], scores.not_there, asked.part_count), spans[0])
         routed_s = perf_counter() - started
         if progress is not None:
@@ -425,6 +433,27 @@ class Asker:
             notes=asked.notes,
             quotes=quotes,
         )
+
+    def _pick_occurrences(
+        self, asked: _Asked, request: ChannelRequest, scores: ChannelScores
+    ) -> tuple[tuple[Span, ...], str] | None:
+        """Return the sentences that answer how many times something is said, or when first, and the answer's text.
+
+        Sentences with all words of the topic count; if there is none and other words will do, those that are likely
+        about it. None for other questions, or where no sentence counts and the question is for one.
+        """
+        relation = asked.parsed.relation
+        if relation is None or relation.kind not in OCCURRENCES:
+            return None
+        counted = self._sentence_search.count(request.topic, request.channel, asked.intervals)
+        picked = relation.pick(counted if request.is_verbatim else counted or likely_sentences(scores))
+        spans = spans_of_sentences([sentence for sentence, _ in picked], scores, self.segments)
+        if relation.kind != "count":
+            return (spans, say_moment(describe_moment(spans[0], None), spans[0])) if spans else None
+        if not spans:
+            spans = spans_of(scores, self.segments)
+            return spans, describe_count(spans, 1.0, asked.part_count)
+        return spans, describe_count(spans, None, number=sum(times for _, times in picked))
 
     def _merge_channels(
         self, asked: _Asked, spans: tuple[Span, ...], not_there: float | None, timer: StepTimer
@@ -480,6 +509,7 @@ class Asker:
         if policy is None or (policy in ("route", "select") and not parsed.statement):
             policy = policies.choose(parsed, bool(said))
         name, function = policies.load(policy, top_k)
+        notes += _describe_absence(parsed, name)
         merges = bool(channels) and is_chosen and name == "route" and parsed.kind in ("when", "statement")
         return _Asked(text, parsed, name, function, limits, graph, intervals, said, request, merges, is_chosen, notes)
 
@@ -523,7 +553,9 @@ class Asker:
         decisive = next((other for other in reversed(scoring.others) if other.is_used), scoring)
         scores, not_there = decisive.probabilities()
         follows_order = asked.policy_name == "order" and policies.choose(parsed) == "order"
-        if follows_order:  # the answer is beside the segments that were scored, so it gets their share of "there"
+        if follows_order and asked.is_about_absence:  # the answer is what doesn't show it
+            not_there = None
+        elif follows_order:  # the answer is beside the segments that were scored, so it gets their share of "there"
             scores = {node: weight * (1.0 - (not_there or 0.0)) for node, weight in segment_weights.items()}
         excluded = () if scoring.excluded is None else (scoring.excluded,)
         return _Routed(
@@ -552,6 +584,8 @@ class Asker:
     def _find_spans(self, asked: _Asked, routed: _Routed) -> tuple[Span, ...]:
         """Return the spans that answer the question, or that the answer's text comes from."""
         relation, weights = asked.parsed.relation, routed.segment_weights
+        if routed.follows_order and asked.is_about_absence:
+            return spans_without(self.segments, list(weights), routed.scores)
         if routed.has_slots and routed.scores and asked.wants_moments:  # gates say how, not how likely
             return self._rank_moments(routed.scores, routed.scores)
         if routed.has_slots or asked.parsed.excluded:  # a segment may count against the others
@@ -775,8 +809,22 @@ def _route_without_model(asked: _Asked, seconds: tuple[tuple[str, float], ...] =
     )
 
 
+def _describe_absence(parsed: Parsed, policy_name: str) -> tuple[str, ...]:
+    """Return a sentence about a question for when something isn't there."""
+    if parsed.relation is None or parsed.relation.kind != "absent":
+        return ()
+    if policy_name == "order":
+        return (f'"{parsed.statement}" was looked for; the answer is where it seems not to be, in order of time.',)
+    return (
+        f'"{parsed.statement}" was looked for, and the answer is where it seems to be: '
+        f"only the policy order answers where something isn't, not {policy_name}.",
+    )
+
+
 def _say_spans(asked: _Asked, routed: _Routed, spans: tuple[Span, ...], not_there: float | None) -> str | None:
     """Return an answer that consists of times; None where the model has to say it."""
+    if routed.follows_order and asked.is_about_absence:
+        return say_spans(spans)
     if asked.wants_moments:
         return say_moment(describe_moment(spans[0], not_there, asked.part_count), spans[0])
     if asked.wants_count and routed.follows_order:

@@ -67,6 +67,34 @@ def test_what_is_written_is_another_channel(index: Index) -> None:
     assert answer.policy == "read" and (answer.spans[0].start, answer.spans[0].end) == (12.0, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "starts"),
+    [
+        (
+            "How many times does he say the word the?",
+            "2 times: from 0:09.0 to 0:11.0 and from 0:30.5 to 0:31.5.",
+            [9, 30.5],
+        ),
+        ("How many times does he say the word the in the last 20 seconds?", "1 time: from 0:30.5 to 0:31.5.", [30.5]),
+        ("How many times does he mention apples?", "1 time: from 0:20.0 to 0:23.0.", [20]),
+        ("How many times does it say exit?", "1 time: from 0:12.0 to 0:20.0.", [12]),
+        ("When is the second time he says the word the?", "From 0:30.5 to 0:31.5: “Where is the coach?”", [30.5]),
+        ("When does he last say the word the?", "From 0:30.5 to 0:31.5: “Where is the coach?”", [30.5]),
+    ],
+)
+def test_what_is_said_is_counted(index: Index, question: str, answer: str, starts: list[float]) -> None:
+    result = index.ask(question)
+    assert result.answer == answer and [span.start for span in result.spans] == starts
+    assert result.policy in ("heard", "read") and all(span.channels == (result.policy,) for span in result.spans)
+
+
+def test_what_is_said_nowhere_is_said_0_times(index: Index) -> None:
+    answer = index.ask("How many times does he say zebra?")
+    assert answer.answer.startswith("0 times: it seems not to be in this video; the likeliest moment is ")
+    with pytest.raises(NothingFound, match="once only"):
+        index.ask("When does he say apples for the third time?")
+
+
 def test_nothing_that_is_said_enters_a_prompt_by_default(index: Index) -> None:
     model = index.model
     for question in ("When does he talk about the bus?", "What does she say about apples?", "What is there?", "a bus"):

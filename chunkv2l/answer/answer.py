@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from chunkv2l.answer.spans import Span
+from chunkv2l.answer.spans import Span, list_spans
 from chunkv2l.answer.trace import Route
 from chunkv2l.channels.cues import Channel
 from chunkv2l.timecode import Interval
@@ -152,18 +152,19 @@ def describe_moment(span: Span, not_there: float | None, parts: int = 0) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def describe_count(spans: Sequence[Span], not_there: float | None, parts: int = 0) -> str:
+def describe_count(spans: Sequence[Span], not_there: float | None, parts: int = 0, number: int | None = None) -> str:
     """Return in words how many times something happens: the number, then each time in order.
 
     Args:
         parts: number of parts of the video that the question is about; 0 for all of it.
+        number: how many times that is; None for once a span.
     """
     if not_there is not None and not_there > 0.5:
         absent = _say_absent(spans[0], parts)
         return f"0 times: {absent[:1].lower()}{absent[1:]}."
-    times = [span.describe() for span in sorted(spans, key=lambda span: (span.movie, span.start))]
-    listed = times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
-    return f"{len(times)} {'time' if len(times) == 1 else 'times'}: {listed}."
+    number = len(spans) if number is None else number
+    listed = list_spans(sorted(spans, key=lambda span: (span.movie, span.start)))
+    return f"{number} {'time' if number == 1 else 'times'}: {listed}."
 
 
 def _say_absent(span: Span, parts: int) -> str:

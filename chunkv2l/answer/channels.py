@@ -48,6 +48,26 @@ def spans_of(scores: ChannelScores, segments: Sequence[Timed], share: float = 1.
     return tuple(spans)
 
 
+def likely_sentences(scores: ChannelScores) -> list[tuple[Sentence, int]]:
+    """Return a channel's sentences that are about as likely as the best one, in order of time, each counted once.
+
+    None where it is likelier that no sentence is about the topic.
+    """
+    if not scores.ranked or scores.not_there > 0.5:
+        return []
+    least = QUOTED_SHARE * scores.ranked[0].p
+    chosen = [item.sentence for item in scores.ranked if item.p >= least]
+    return [(sentence, 1) for sentence in sorted(chosen, key=lambda item: (item.movie, item.start))]
+
+
+def spans_of_sentences(
+    sentences: Sequence[Sentence], scores: ChannelScores, segments: Sequence[Timed]
+) -> tuple[Span, ...]:
+    """Return sentences as spans, in the order given, with their probabilities."""
+    p = {item.sentence: item.p for item in scores.ranked}
+    return tuple(_to_span(sentence, p.get(sentence, 0.0), segments) for sentence in sentences)
+
+
 def _to_span(sentence: Sentence, p: float, segments: Sequence[Timed]) -> Span:
     numbers = tuple(
         i

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chunkv2l.answer.spans import Span
+from chunkv2l.answer.spans import Span, say_spans
 from chunkv2l.graph import INSTANT, movie_of
 from chunkv2l.query.parse import Parsed
 from chunkv2l.query.restriction import Intervals
@@ -35,8 +35,7 @@ def answer_from_index(
     if intervals is None or not parsed.asks_for_range:
         return None
     spans = tuple(_span_between(segments, *part) for part in parts)
-    described = " and ".join(span.describe() for span in spans)
-    return f"{described[:1].upper()}{described[1:]}.", spans
+    return say_spans(spans), spans
 
 
 def describe_unread(unread: Sequence[str], restricted: bool) -> tuple[str, ...]:

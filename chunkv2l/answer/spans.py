@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from chunkv2l.channels.cues import Channel
@@ -14,6 +14,9 @@ MERGE_SHARE: Final = 0.5
 """A neighbour belongs to a moment if its p is more than this share of the best segment's."""
 MERGE_MIN: Final = 0.1
 """Least p of segments that are merged."""
+
+MOST_LISTED: Final = 12
+"""Spans that an answer lists in words."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,32 @@ def join_adjacent(segments: Sequence[Timed], numbers: Sequence[int], scores: Map
             runs.append([number])
     spans = [_make_span(segments, run[0], run[-1], scores) for run in runs]
     return tuple(sorted(spans, key=lambda span: (-span.score, span.start)))
+
+
+def spans_without(segments: Sequence[Timed], numbers: Sequence[int], scores: Mapping[int, float]) -> tuple[Span, ...]:
+    """Return the spans of segments that don't show something, in order of time.
+
+    Args:
+        numbers: the segments that don't show it.
+        scores: p of each segment; a span's score is the probability that none of its segments is the one.
+    """
+    spans = join_adjacent(segments, numbers, scores)
+    without = (replace(span, score=max(0.0, 1.0 - span.score)) for span in spans)
+    return tuple(sorted(without, key=lambda span: (span.movie, span.start)))
+
+
+def list_spans(spans: Sequence[Span]) -> str:
+    """Return spans in words, in the order given: "from 0:00 to 0:16 and from 0:40 to 1:00"; of many, the first ones."""
+    times = [span.describe() for span in spans[:MOST_LISTED]]
+    if len(spans) > MOST_LISTED:
+        times.append(f"{len(spans) - MOST_LISTED} more")
+    return times[0] if len(times) == 1 else f"{', '.join(times[:-1])} and {times[-1]}"
+
+
+def say_spans(spans: Sequence[Span]) -> str:
+    """Return spans as an answer in words, in the order given."""
+    listed = list_spans(spans)
+    return f"{listed[:1].upper()}{listed[1:]}."
 
 
 def _make_span(segments: Sequence[Timed], first: int, last: int, scores: Mapping[int, float]) -> Span:

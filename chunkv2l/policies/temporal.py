@@ -8,10 +8,11 @@ from typing import Final
 import networkx as nx
 
 from chunkv2l.answer.spans import grow_span
-from chunkv2l.graph import INSTANT, Node, join_runs, neighbours, segments
+from chunkv2l.errors import NothingFound
+from chunkv2l.graph import INSTANT, Node, join_runs, neighbours, pick_evenly, segments
 from chunkv2l.policies.built_in import best, route, shares
 from chunkv2l.query.query import Query
-from chunkv2l.query.relations import Relation
+from chunkv2l.query.relations import OCCURRENCES, Relation
 
 ALIKE: Final = 0.7
 """Least cosine of the `similar` edges that connect the segments of one event. Two takes of one photograph have such an
@@ -37,15 +38,19 @@ def order(graph: nx.DiGraph, query: Query, top_k: int = 4) -> dict[Node, float]:
     - while: the anchor's likeliest `top_k` segments, with their share of probability.
     - first, last: the earliest, latest occurrence of the event; segments next to each other are one. Where there are
       `similar` edges, segments that look alike count together, and such a group is the event if it is the likeliest.
-    - how many times: all of its occurrences.
+    - nth: the n-th occurrence; how many times: all of them; absent: the segments that show none.
+    - between, until: segments between two events, or up to one, evenly spread; where the question asks when something
+      happens there, that is looked for among them.
 
     Without a relation, or without an anchor, it is `route`. It needs neither chapters nor `similar` edges.
     """
     relation = query.relation
     if relation is None or relation.kind == "within" or not query.statement:
         return route(graph, query, top_k)
-    if relation.kind in ("first", "last", "count"):
-        return _times(graph, query, relation.kind)
+    if relation.kind in OCCURRENCES or relation.kind == "absent":
+        return _times(graph, query, relation)
+    if relation.kind in ("between", "until"):
+        return _between(graph, query, relation, top_k)
     half = None if query.budget is None else max(1, query.budget // 2)
     scores = query.find(segments(graph), half if relation.event else None)
     p = _of_segments(scores)
@@ -142,15 +147,62 @@ def at_distance(graph: nx.DiGraph, run: Run, is_after: bool, offset: tuple[float
     return inside or [numbers[-1] if is_after else numbers[0]]
 
 
-def _times(graph: nx.DiGraph, query: Query, relation_kind: str) -> dict[Node, float]:
-    """Weigh the first or last occurrence of what the query states, or all of them."""
+def _times(graph: nx.DiGraph, query: Query, relation: Relation) -> dict[Node, float]:
+    """Weigh those occurrences of what the query states that it asks for; or the segments that show none.
+
+    Raises:
+        NothingFound: there are fewer occurrences, or no segment without one.
+    """
     nodes = segments(graph)
     spare = None if query.budget is None or len(nodes) <= query.budget else max(1, query.budget - RESERVED_SCORES)
     query.find(event(graph, _of_segments(query.find(nodes, spare))))
     p = _of_segments(query.find(nodes))
     runs = occurrences(p, event(graph, p))
-    chosen = {"first": runs[:1], "last": runs[-1:]}.get(relation_kind, runs)
-    return shares({node: p[node] for run in chosen for node in range(run[0], run[1] + 1)})
+    if relation.kind == "absent":
+        shown = {node for first, last in runs for node in range(first, last + 1)} if sum(p.values()) >= 0.5 else set()
+        remaining: dict[Node, float] = {node: 1.0 for node in nodes if node not in shown}
+        if not remaining:
+            raise NothingFound("It seems to be there all the time; ask for a longer part of the video.")
+        return shares(remaining)
+    return shares({node: p[node] for run in relation.pick(runs) for node in range(run[0], run[1] + 1)})
+
+
+def _between(graph: nx.DiGraph, query: Query, relation: Relation, top_k: int) -> dict[Node, float]:
+    """Weigh segments between two events, or up to one: evenly spread, or the likeliest for an event asked about."""
+    nodes = segments(graph)
+    p = _of_segments(query.find(nodes, None if query.budget is None else max(1, query.budget // 2)))
+    if relation.kind == "until":
+        end = anchors(p, 1)[0][0]
+        between = [node for node in _same_movie(graph, end) if node < end] or [end]
+    else:
+        between = _between_runs(graph, p, _of_segments(query.about(relation.until).find(nodes)), top_k)
+    if relation.event:
+        return shares(best(query.about(relation.event).find(between), top_k))
+    return shares(dict.fromkeys(pick_evenly(between, top_k), 1.0))
+
+
+def _between_runs(graph: nx.DiGraph, p: Mapping[int, float], until: Mapping[int, float], top_k: int) -> list[int]:
+    """Return the segments between the likeliest pair of two events in one movie, the later one behind the other.
+
+    Where no pair is in order, those between the likeliest two. Where they adjoin, their own.
+    """
+    pairs = [
+        (first, last)
+        for first in anchors(p, top_k)
+        for last in anchors(until, top_k)
+        if last[0] in _same_movie(graph, first[0])
+    ]
+    pairs = [(first, last) for first, last in pairs if first[1] < last[0]] or pairs
+
+    def likelihood(pair: tuple[Run, Run]) -> float:
+        first, last = pair
+        return max(p[i] for i in range(first[0], first[1] + 1)) * max(until[i] for i in range(last[0], last[1] + 1))
+
+    first, last = max(pairs, key=likelihood) if pairs else (anchors(p, 1)[0], anchors(p, 1)[0])
+    first, last = min(first, last), max(first, last)
+    numbers = _same_movie(graph, first[0])
+    inside = [node for node in numbers if first[1] < node < last[0]]
+    return inside or [node for node in numbers if first[0] <= node <= last[1]]
 
 
 def _of_segments(scores: Mapping[Node, float]) -> dict[int, float]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from chunkv2l.channels.cues import Channel
 from chunkv2l.query.parse import Kind, Parsed
+from chunkv2l.query.relations import OCCURRENCES
 
 _SIGN: Final = (
     r"(?:(?:power ?point |opening |closing |end |title |next |first |last |road |street |shop )*"
@@ -65,6 +66,7 @@ _HEARD: Final = tuple(
         r"(?:mentioned|discussed|explained|announced|defined|brought up|recommended|referred to|talked about)",
     )
 )
+_SAYING = re.compile(rf"\b{_SAY}\b(?! (?:\w+ )?(?:about|on|of|regarding)\b)", re.IGNORECASE)
 _EDGES = re.compile(r"^(?:about|that|the words?|of)\s+|\s+(?:to (?:us|me|the \w+))$", re.IGNORECASE)
 
 
@@ -75,20 +77,25 @@ class ChannelRequest:
     Attributes:
         topic: what is looked for there; "" for everything (in a time range).
         asks_for_words: the words themselves are asked for: "What does she say about the bridge?"
+        is_verbatim: the topic is to be said in these words: "How many times does he say hello?"
     """
 
     channel: Channel
     topic: str
     asks_for_words: bool
+    is_verbatim: bool = False
 
 
 def read_channel(parsed: Parsed) -> ChannelRequest | None:
     """Return the channel that a question names, and what it looks for there; None where it names none.
 
     Plain statements name one only by saying that something is said or written: "Two men discuss a map" can be seen.
-    A question with an order in time names none: its events are looked for in the pictures.
+    A question with an order in time names none: its events are looked for in the pictures. One for the first or the
+    third time of something, or how many times there are, does.
     """
-    if parsed.fact is not None or (parsed.relation is not None and parsed.relation.kind != "within"):
+    relation = parsed.relation
+    asks_occurrences = relation is not None and relation.kind in OCCURRENCES
+    if parsed.fact is not None or (relation is not None and relation.kind != "within" and not asks_occurrences):
         return None
     text = re.sub(r"[\s?!.…]+$", "", parsed.statement)
     heard = _HEARD_QUOTE if parsed.kind == "statement" else (*_HEARD_QUOTE, *_HEARD)
@@ -97,9 +104,9 @@ def read_channel(parsed: Parsed) -> ChannelRequest | None:
         for pattern in patterns:
             if match := pattern.fullmatch(text):
                 topic = _EDGES.sub("", (match.groupdict().get("topic") or "").strip()).strip(" \"“”'‘’")
-                asks = _asks_for_words(parsed.kind)
+                asks = _asks_for_words(parsed.kind) and not asks_occurrences
                 if topic or (asks and parsed.relation is not None) or (asks and channel == "read"):
-                    return ChannelRequest(channel, topic, asks)
+                    return ChannelRequest(channel, topic, asks, bool(topic and _SAYING.search(text)))
     return None
 
 

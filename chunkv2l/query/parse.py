@@ -150,7 +150,8 @@ def parse(question: str) -> Parsed:
     reading = take_time_range(text, read_beside_range)
     remaining = reading.text
     order = take_order(remaining, read_plain)
-    if order is not None and (not _is_something(clause(order.anchor)) or _NUMBER.fullmatch(order.anchor)):
+    anchors = () if order is None else (order.anchor, *([order.until] if order.until else []))
+    if order is not None and any(not _is_something(clause(one)) or _NUMBER.fullmatch(one) for one in anchors):
         order = None
     unread = reading.unread + find_unread(f"{order.left}, {order.anchor}" if order else remaining)
     if order is None:
@@ -168,6 +169,8 @@ def parse(question: str) -> Parsed:
         question=f"{left[:1].upper()}{left[1:]}?" if left else "",
         time_range=reading.time_range,
         offset=order.offset if order else None,
+        number=order.number if order else 0,
+        until=clause(order.until) if order else "",
     )
     return Parsed(anchor, answer_kind, relation, unread=unread, excluded=excluded)
 
@@ -197,8 +200,10 @@ def _read_around(
         return anchor, answer_kind, "", text
     if order.kind == "count":
         return clause(order.anchor), "count", "", ""
+    if order.kind == "absent":
+        return clause(order.anchor), "when", "", ""
     event, answer_kind = read_plain(order.left) if order.left else ("", "when")
-    has_event = order.kind in ("before", "after", "while") and answer_kind == "when"
+    has_event = order.kind in ("before", "after", "while", "between", "until") and answer_kind == "when"
     return clause(order.anchor), answer_kind, event if has_event else "", order.left
 
 

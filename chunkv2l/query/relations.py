@@ -13,6 +13,11 @@ as words. X and Y stand for events, d for a duration ("ten minutes").
              when does X first …; the first moment, scene, shot … with X
     last     the same with last or final                                            X
     count    how many times does X; how often does X; how many scenes show X        X
+    nth      when is the second time (that) X; … X for the third time               X
+    absent   when is there no X; when is X not visible; show me the parts           X
+             without X; when does X not Y
+    between  what happens between X and Z; … from when X until Z (`until`: Z)       X      Y*
+    until    what happens until X                                                   X      Y*
     within   X in a time range and nothing else: "when does X in the first d"       X
 
 * The event is "" where the question names none ("what happens").
@@ -28,15 +33,21 @@ ordinal), "Does X happen before Y?" (yes or no), "When does X while Y?" (both at
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from chunkv2l.errors import NothingFound
 from chunkv2l.query.bare_names import AUXILIARIES, without_trailing
 from chunkv2l.query.time_parsing import split_offset
 from chunkv2l.query.time_ranges import Restriction
 
-RelationKind = Literal["before", "after", "while", "first", "last", "count", "within"]
+RelationKind = Literal[
+    "before", "after", "while", "first", "last", "nth", "count", "absent", "between", "until", "within"
+]
+OCCURRENCES: Final[tuple[RelationKind, ...]] = ("first", "last", "nth", "count")
+"""Relations that ask for some of the times at which something happens, or for all of them."""
+Occurrence = TypeVar("Occurrence")
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Relation:
         question: the question without its relation, for the prompt: the adapter already stands for the place.
         time_range: what the answer is restricted to; None for all of the movie.
         offset: of before and after, how far from the anchor: (least, most) seconds; None for right beside it.
+        number: of nth, which time is meant: from 1 on, or backwards from the last one, -1.
+        until: of between, the statement of what ends it.
     """
 
     kind: RelationKind
@@ -58,6 +71,8 @@ class Relation:
     question: str = ""
     time_range: Restriction | None = None
     offset: tuple[float, float] | None = None
+    number: int = 0
+    until: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values; `span` and `share` are the time range's, `parts` those of several (`to_json`)."""
@@ -68,7 +83,26 @@ class Relation:
             "question": self.question,
             **({"span": [None, None], "share": False} if self.time_range is None else self.time_range.to_json()),
             "offset": None if self.offset is None else list(self.offset),
+            **({"number": self.number} if self.kind == "nth" else {}),
+            **({"until": self.until} if self.kind == "between" else {}),
         }
+
+    def pick(self, occurrences: Sequence[Occurrence]) -> Sequence[Occurrence]:
+        """Return those of an event's occurrences, in order of time, that the relation is about.
+
+        Raises:
+            NothingFound: of nth, there are fewer.
+        """
+        if self.kind == "count" or not occurrences:
+            return occurrences
+        number = {"first": 1, "last": -1}.get(self.kind, self.number)
+        if abs(number) > len(occurrences):
+            times = "once" if len(occurrences) == 1 else f"{len(occurrences)} times"
+            raise NothingFound(
+                f'That seems to be there {times} only, fewer than the question asks for: "How many times …?" says when.'
+            )
+        index = number - 1 if number > 0 else len(occurrences) + number
+        return occurrences[index : index + 1]
 
     @property
     def restricts(self) -> bool:
@@ -84,6 +118,8 @@ class RelationMatch:
     anchor: str
     left: str
     offset: tuple[float, float] | None = None
+    number: int = 0
+    until: str = ""
 
 
 ReadPlain: TypeAlias = Callable[[str], tuple[str, str]]
@@ -108,6 +144,21 @@ _COUNT = re.compile(
 _FIRST_TIME = re.compile(
     rf"^(?P<left>.*?) ?\b(?:(?:in|at|during|on|for) )?the (?:very )?(?P<which>first|last|final) {_MOMENT}\b{_THAT}"
     r"(?P<anchor>.*)$",
+    re.IGNORECASE,
+)
+_NUMBERS: Final = {
+    word: number
+    for number, word in enumerate(
+        ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"],
+        start=2,
+    )
+}
+_NTH = rf"(?P<word>{'|'.join(_NUMBERS)})|(?P<digits>\d{{1,3}})(?:st|nd|rd|th)"
+_NEXT_TO_LAST = r"penultimate|(?:second|next)[ -]to[ -]last|last but one"
+_NTH_TIME = re.compile(
+    rf"^(?P<left>.*?) ?\b(?:(?:in|at|during|on|for) )?(?:the|a) (?:{_NEXT_TO_LAST}|{_NTH}) "
+    r"(?:(?P<time>times?|occasions?)|occurrences?|appearances?|instances?|scenes?|shots?|moments?)\b"
+    rf"{_THAT}(?P<anchor>.*)$",
     re.IGNORECASE,
 )
 _FIRST_VERB = re.compile(
@@ -135,6 +186,49 @@ _VERB = re.compile(
     rf"^\S+ .*\b(?:{AUXILIARIES}|\w+ing|\w*[^\Ws]s|\w{{2,}}ed|fell|ran|left|came|went|sat|began|ate|sang)\b",
     re.IGNORECASE,
 )
+_CLAUSE = re.compile(
+    r"^(?:(?:an?|the|his|her|its|their|some|two|three) )?(?!(?:an?|the|his|her|its|their)\b)[\w'-]+(?: [\w'-]+)*? "
+    rf"(?:{AUXILIARIES}|\w+ing|\w*[^\Ws]s|\w{{2,}}ed|fell|ran|left|came|went|sat|began|ate|sang)\b",
+    re.IGNORECASE,
+)
+"""An event with its verb behind a noun: "a dog running", not "a running dog"."""
+_WHEN = r"(?: (?:when|the (?:moment|time|point)(?: when| that| where)?))"
+_BETWEEN = re.compile(
+    rf"^(?P<left>.*?),? ?\b(?:in )?(?P<word>between|from)(?P<when>{_WHEN}?) (?P<anchors>.+)$", re.IGNORECASE
+)
+_AND = re.compile(rf",? and(?P<when>{_WHEN}?) ", re.IGNORECASE)
+_TO = re.compile(rf",? (?:(?:up )?until|till|(?:up )?to)(?P<when>{_WHEN}?) ", re.IGNORECASE)
+_UNTIL = re.compile(
+    rf"^(?P<left>.*?),? ?\b(?:(?:right |all the way )?(?:up )?(?:until|till)|up to(?={_WHEN}))(?P<when>{_WHEN}?) "
+    r"(?P<anchor>.+)$",
+    re.IGNORECASE,
+)
+_WAITING = re.compile(r"\b(?:wait|stay|keep|kept|hold|held|sleep|slept|stand|stood|sit|sat|last)\w*$", re.IGNORECASE)
+_IS = r"(?:is|are|was|were)"
+_NOT = r"(?:n['’]t| not)(?! (?:only|just|until|yet))"
+_NO = r"(?:no|not any|not one) (?!longer\b|more\b|doubt\b)|not (?=(?:an?|the|his|her|its|their|any)\b)"
+_OUT_OF_SIGHT = (
+    r"(?:not (?:visible|there|shown|seen|present|(?:in|on) (?:the )?(?:picture|frame|shot|view|scene|screen))"
+    r"|absent|out of (?:sight|frame|view|shot))"
+)
+_ABSENT = tuple(
+    re.compile(rf"^{pattern}$", re.IGNORECASE)
+    for pattern in (
+        rf"when (?:{_IS} there|there {_IS}) (?:{_NO})(?P<anchor>.+)",
+        rf"when {_IS} no (?P<anchor>.+)",
+        rf"when {_IS}{_NOT} (?:there )?(?:any )?(?P<anchor>(?<=any )\w.*|(?:an?|the|his|her|its|their) .+)",
+        rf"when (?:do|does|did|can|could|ca|can)(?:{_NOT}) (?:we|you|i|one) see (?:any )?(?P<anchor>.+)",
+        r"when (?:do|does|did|can|could) (?:we|you|i|one) (?:not see|see no) (?:any )?(?P<anchor>.+)",
+        rf"when {_IS} (?P<anchor>.+?) {_OUT_OF_SIGHT}",
+        rf"when (?:do|does|did){_NOT} (?P<anchor>.+)",
+        r"when (?:do|does|did) no (?P<anchor>.+)",
+        r"when (?:do|does|did) (?P<anchor>.+? not (?!only\b|just\b|until\b).+)",
+        rf"(?:show me|find|when {_IS}) (?:the |all |all the |every )?"
+        r"(?:parts?|scenes?|moments?|stretch(?:es)?|times?|everything|it)"
+        rf"(?: that {_IS})? (?:without|with no|(?:where|in which|when) there (?:is|are) no)(?: any)? (?P<anchor>.+)",
+    )
+)
+_NOBODY = re.compile(r"\b(?:nobody|no one|not anybody|not anyone)\b", re.IGNORECASE)
 _DOING = re.compile(r"\b(?:do|does|did|doing|done|happen|happens|happened|happening|next)$", re.IGNORECASE)
 
 
@@ -145,14 +239,66 @@ def take_order(text: str, read_plain: ReadPlain) -> RelationMatch | None:
         text: a question without its time range and its question mark.
         read_plain: reads the question as if it had no order.
     """
+    if (match := _match_absent(text)) is not None:
+        return RelationMatch("absent", re.sub(r"\bnot | there$", "", match["anchor"]), "")
     if match := _COUNT.match(text):
         return RelationMatch("count", match["anchor"], "")
     if read_plain(text)[1] in ("whether", "statement"):
-        match = _FIRST_TIME.match(text)
-        return (_first_or_last(text, read_plain) if match and not match["left"] else None) or _beside(
-            text, read_plain, _LEADING
+        match = _NTH_TIME.match(text) or _FIRST_TIME.match(text)
+        return (
+            (_first_or_last(text, read_plain) if match and not match["left"] else None)
+            or _between(text, read_plain, is_leading=True)
+            or _until(text, read_plain, is_leading=True)
+            or _beside(text, read_plain, _LEADING)
         )
-    return _first_or_last(text, read_plain) or _beside(text, read_plain, _LEADING, _TRAILING)
+    return (
+        _first_or_last(text, read_plain)
+        or _between(text, read_plain)
+        or _until(text, read_plain)
+        or _beside(text, read_plain, _LEADING, _TRAILING)
+    )
+
+
+def _match_absent(text: str) -> re.Match[str] | None:
+    """Return the match of a question for when something isn't there; its anchor may have a "not" in it."""
+    text = _NOBODY.sub("no person", text)
+    return next((match for pattern in _ABSENT if (match := pattern.match(text))), None)
+
+
+def _between(text: str, read_plain: ReadPlain, is_leading: bool = False) -> RelationMatch | None:
+    """Return an order between two events: "between a fish swimming and a dog running, what happens"."""
+    match = _BETWEEN.match(text)
+    if match is None or (is_leading and match["left"]):
+        return None
+    joint = _AND if match["word"].lower() == "between" else _TO
+    for middle in joint.finditer(match["anchors"]):
+        anchor, until = match["anchors"][: middle.start()], match["anchors"][middle.end() :]
+        left = match["left"]
+        if not left and ", " in until:
+            until, left = until.split(", ", 1)
+        has_clauses = all(
+            when or _CLAUSE.match(event) for when, event in ((match["when"], anchor), (middle["when"], until))
+        )
+        if left and has_clauses and read_plain(left)[1] not in ("whether", "statement"):
+            return RelationMatch("between", anchor, left, until=until)
+    return None
+
+
+def _until(text: str, read_plain: ReadPlain, is_leading: bool = False) -> RelationMatch | None:
+    """Return an order up to an event: "what happens until a fish swims"."""
+    match = _UNTIL.match(text)
+    if match is None:
+        return None
+    left, anchor = match["left"].strip(" ,"), match["anchor"]
+    if is_leading and left:
+        return None
+    is_leading = not left and ", " in anchor
+    if is_leading:
+        anchor, left = anchor.split(", ", 1)
+    event, asks = read_plain(left)
+    is_about_time = is_leading or not event or _DOING.search(left) or (asks == "when" and not _WAITING.search(left))
+    fits = bool(left) and is_about_time and asks not in ("whether", "statement")
+    return RelationMatch("until", anchor, left) if fits and (match["when"] or _CLAUSE.match(anchor)) else None
 
 
 def clause(text: str) -> str:
@@ -165,14 +311,11 @@ def clause(text: str) -> str:
 
 
 def _first_or_last(text: str, read_plain: ReadPlain) -> RelationMatch | None:
+    if match := _NTH_TIME.match(text):
+        number = int(match["digits"] or _NUMBERS.get((match["word"] or "").lower(), -2))
+        return _at_time(match, RelationMatch("nth", "", "", number=number), read_plain) if number else None
     if match := _FIRST_TIME.match(text):
-        relation_kind, left, anchor = _which(match), match["left"].strip(" ,"), match["anchor"].strip(" ,")
-        if not anchor:  # "when does a dog bark for the first time"
-            anchor = read_plain(left)[0]
-            return RelationMatch(relation_kind, anchor, left) if anchor else None
-        event, asks = read_plain(left)
-        asks_when = asks == "when" or (not event and not _DOING.search(left))  # "what is the first time that …"
-        return RelationMatch(relation_kind, anchor, "When" if asks_when else left)
+        return _at_time(match, RelationMatch(_which(match), "", ""), read_plain)
     match = _FIRST_VERB.match(text)
     if match is None or match["who"].split()[-1].lower() in _NO_ADVERB:
         return None
@@ -180,6 +323,17 @@ def _first_or_last(text: str, read_plain: ReadPlain) -> RelationMatch | None:
     if not verb and match["which"].lower() == "last":  # "how long does it last"
         return None
     return RelationMatch(_which(match), f"{match['who']} {verb}", match["left"])
+
+
+def _at_time(match: re.Match[str], relation: RelationMatch, read_plain: ReadPlain) -> RelationMatch | None:
+    """Return the order of "the second time that …", "… for the first time"."""
+    left, anchor = match["left"].strip(" ,"), match["anchor"].strip(" ,")
+    if not anchor:  # "when does a dog bark for the first time"
+        anchor = read_plain(left)[0] if relation.kind != "nth" or match["time"] else ""
+        return replace(relation, anchor=anchor, left=left) if anchor else None
+    event, asks = read_plain(left)
+    asks_when = asks == "when" or (not event and not _DOING.search(left))  # "what is the first time that …"
+    return replace(relation, anchor=anchor, left="When" if asks_when else left)
 
 
 def _which(match: re.Match[str]) -> RelationKind:

@@ -119,6 +119,16 @@ class SentenceSearch:
         scored = [ScoredSentence(self._sentences[i], value) for i, value in zip(numbers, p, strict=True)]
         return ChannelScores(channel, tuple(sorted(scored, key=lambda item: -item.p)), not_there)
 
+    def count(self, topic: str, channel: Channel, within: Within = None) -> list[tuple[Sentence, int]]:
+        """Return the sentences that have all words of a topic, in order of time, and how many times each has them."""
+        numbers = self.inside(channel, within)
+        with self._lock:
+            shares = self._shares(topic, numbers)
+        phrase = re.compile(r"\b" + r"\W+".join(re.findall(r"\w+", topic)), re.IGNORECASE)
+        saying = [self._sentences[i] for i, share in zip(numbers, shares, strict=True) if share > 1.0 - 1e-6]
+        ordered = sorted(saying, key=lambda sentence: (sentence.movie, sentence.start))
+        return [(sentence, max(1, len(phrase.findall(sentence.text)))) for sentence in ordered]
+
     def list_all(self, channel: Channel, within: Within) -> ChannelScores:
         """Return all sentences of a channel in a time range, in order of time, each as likely as the others."""
         numbers = self.inside(channel, within)

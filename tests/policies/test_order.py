@@ -42,7 +42,10 @@ BARKS: dict[Node, float] = {2: 0.4, 5: 0.3, 6: 0.25, 8: 0.02}
         ("What happens while a dog barks?", BARKS),
         ("When is the first time that a dog barks?", {2: 1.0}),
         ("When is the last time that a dog barks?", {5: 0.3, 6: 0.25}),
+        ("When is the second time that a dog barks?", {5: 0.3, 6: 0.25}),
         ("How many times does a dog bark?", {2: 0.4, 5: 0.3, 6: 0.25}),
+        ("When does no dog bark?", dict.fromkeys((0, 1, 3, 4, 7, 8, 9), 1.0)),
+        ("What happens until a dog barks?", dict.fromkeys((0, 1), 1.0)),
     ],
 )
 def test_the_walk_from_the_anchor(question: str, expected: dict[Node, float]) -> None:
@@ -71,6 +74,35 @@ def test_an_event_is_looked_for_within_a_distance() -> None:
     question = "When does a man jump within 6 seconds after a dog barks?"
     weights = policies.order(GRAPH, asked(question, BARKS, {"A man jump.": {3: 0.1, 4: 0.3, 9: 0.6}}))
     assert weights == pytest.approx({3: 0.25, 4: 0.75})
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ({8: 0.5}, dict.fromkeys((3, 4, 6, 7), 1.0)),  # between the likeliest bark and 8, evenly spread
+        ({3: 0.5}, {2: 1.0, 3: 1.0}),  # nothing is between them
+        ({1: 0.6, 4: 0.1}, {3: 1.0}),  # the likelier run comes before the bark
+    ],
+)
+def test_what_is_between_two_events(runs: dict[Node, float], expected: dict[Node, float]) -> None:
+    question = "What happens between a dog barking and a fish swimming?"
+    weights = policies.order(GRAPH, asked(question, {2: 0.5}, {"A fish swimming.": runs}))
+    assert weights == {node: pytest.approx(1 / len(expected)) for node in expected}
+
+
+def test_an_event_is_looked_for_between_two_others() -> None:
+    question = "When does a man jump between a dog barking and a fish swimming?"
+    others: dict[str, dict[Node, float]] = {"A fish swimming.": {6: 0.5}, "A man jump.": {1: 0.6, 4: 0.2, 9: 0.2}}
+    assert policies.order(GRAPH, asked(question, {2: 0.5}, others), top_k=1) == {4: 1.0}
+
+
+def test_what_is_nowhere_is_absent_everywhere_and_the_other_way_round() -> None:
+    question = "When is there no dog?"
+    assert set(policies.order(GRAPH, asked(question, {2: 0.1}))) == set(range(10))
+    with pytest.raises(NothingFound, match="all the time"):
+        policies.order(GRAPH.subgraph([2]), asked(question, {2: 0.9}))
+    with pytest.raises(NothingFound, match="2 times only"):
+        policies.order(GRAPH, asked("When is the third time that a dog barks?", BARKS))
 
 
 def test_without_a_relation_it_is_route() -> None:
@@ -237,10 +269,24 @@ def test_how_many_times_is_a_number_with_the_spans(index: Index, model: FakeMode
     assert [span.score for span in answer.spans] == sorted((span.score for span in answer.spans), reverse=True)
 
 
+def test_when_something_is_not_there_the_answer_is_the_time_without_it(index: Index, model: FakeModel) -> None:
+    answer = index.ask("When does the dog not run?", budget="all")
+    assert answer.policy == "order" and answer.not_there is None and model.vlm.prompts[-1] == model.vlm.prompt_ids("")
+    assert answer.notes == ('"The dog run." was looked for; the answer is where it seems not to be, in order of time.',)
+    assert [span.start for span in answer.spans] == sorted(span.start for span in answer.spans)
+    assert answer.answer.startswith("From 0:") and all(0.0 <= span.score <= 1.0 for span in answer.spans)
+    by_route = index.ask("When does the dog not run?", policy="route")
+    assert "the answer is where it seems to be" in by_route.notes[0] and by_route.not_there is not None
+
+
 def test_counting_in_words() -> None:
     one, two = Span(0.0, 16.0, 0.2, (0,)), Span(40.0, 60.0, 0.3, (3, 4))
     assert describe_count([one], 0.1) == "1 time: from 0:00 to 0:16."
     assert describe_count([two, one], None) == "2 times: from 0:00 to 0:16 and from 0:40 to 1:00."
+    assert describe_count([one], None, number=3) == "3 times: from 0:00 to 0:16."
+    many = [Span(10.0 * i, 10.0 * i + 10, 0.1, (i,)) for i in range(14)]
+    assert describe_count(many, None).startswith("14 times: from 0:00 to 0:10, ") and len(many) == 14
+    assert describe_count(many, None).endswith(", from 1:50 to 2:00 and 2 more.")
     assert describe_count([two, one], 0.6) == (
         "0 times: it seems not to be in this video; the likeliest moment is from 0:40 to 1:00."
     )

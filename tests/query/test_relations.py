@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from chunkv2l.errors import NothingFound
 from chunkv2l.query.parse import parse
 from chunkv2l.query.relations import Relation, clause
 from chunkv2l.query.time_ranges import Moment, TimeRange
@@ -64,6 +65,31 @@ ORDER = [
     ("When is the dog last seen?", "last", "The dog.", "when", None),
     ("When do we last see the dog?", "last", "The dog.", "when", None),
     ("What does the man hold the last time he appears?", "last", "He appears.", "what", "What does the man hold?"),
+    # nth
+    ("When is the second time a dog appears?", "nth", "A dog appears.", "when", "When?"),
+    ("When does a dog bark for the second time?", "nth", "A dog bark.", "when", None),
+    ("When does a dog bark the 3rd time?", "nth", "A dog bark.", "when", None),
+    ("What happens the third time that a dog barks?", "nth", "A dog barks.", "what", "What happens?"),
+    ("Show me the fourth scene with a dog", "nth", "A dog.", "when", None),
+    ("When is the penultimate appearance of the dog?", "nth", "The dog.", "when", None),
+    ("The second time a dog appears", "nth", "A dog appears.", "when", None),
+    # absent
+    ("When is there no dog?", "absent", "Dog.", "when", None),
+    ("When isn't there a dog?", "absent", "A dog.", "when", None),
+    ("When is no dog visible?", "absent", "Dog.", "when", None),
+    ("When is the dog not visible?", "absent", "The dog.", "when", None),
+    ("When is the dog out of sight?", "absent", "The dog.", "when", None),
+    ("When does the dog not bark?", "absent", "The dog bark.", "when", None),
+    ("When doesn't the dog bark?", "absent", "The dog bark.", "when", None),
+    ("When can't we see the dog?", "absent", "The dog.", "when", None),
+    ("When is nobody there?", "absent", "Person.", "when", None),
+    ("When isn't any dog there?", "absent", "Dog.", "when", None),
+    ("Show me the parts without a dog", "absent", "A dog.", "when", None),
+    ("Find all scenes where there is no dog", "absent", "Dog.", "when", None),
+    # until
+    ("What happens until a fish swims?", "until", "A fish swims.", "what", "What happens?"),
+    ("Until a fish swims, what does the man do?", "until", "A fish swims.", "what", "What does the man do?"),
+    ("What happens up to the moment when the bus arrives?", "until", "The bus arrives.", "what", None),
     # count
     ("How many times does a dog bark?", "count", "A dog bark.", "count", None),
     ("How many times is it that there is a dog?", "count", "A dog.", "count", None),
@@ -93,6 +119,48 @@ def test_order_in_time(question: str, kind: str, anchor: str, asks: str, prompt:
 
 
 @pytest.mark.parametrize(
+    ("question", "anchor", "until", "event"),
+    [
+        ("What happens between a fish swimming and a dog running?", "A fish swimming.", "A dog running.", ""),
+        (
+            "Between a cat and a dog fighting and a man leaving, what is shown?",
+            "A cat and a dog fighting.",
+            "A man leaving.",
+            "",
+        ),
+        ("What happens from when a fish swims until a dog runs?", "A fish swims.", "A dog runs.", ""),
+        ("What happens from the moment a fish swims to when people dance?", "A fish swims.", "People dance.", ""),
+        (
+            "When does a cat jump between a fish swimming and a dog running?",
+            "A fish swimming.",
+            "A dog running.",
+            "A cat jump.",
+        ),
+    ],
+)
+def test_what_is_between_two_events(question: str, anchor: str, until: str, event: str) -> None:
+    relation = parse(question).relation
+    assert relation is not None and relation.kind == "between"
+    assert (relation.anchor, relation.until, relation.event) == (anchor, until, event)
+    assert not re.search("between|from|until", relation.question)
+    assert relation.to_json()["until"] == until
+
+
+@pytest.mark.parametrize(
+    ("number", "picked"),
+    [("second", [2]), ("third", [3]), ("4th", None), ("penultimate", [2]), ("second-to-last", [2])],
+)
+def test_the_nth_of_three_occurrences(number: str, picked: list[int] | None) -> None:
+    relation = parse(f"When is the {number} time that a dog barks?").relation
+    assert relation is not None and relation.kind == "nth"
+    if picked is not None:
+        assert relation.pick([1, 2, 3]) == picked
+    else:
+        with pytest.raises(NothingFound, match="3 times only"):
+            relation.pick([1, 2, 3])
+
+
+@pytest.mark.parametrize(
     ("question", "kind", "anchor", "event"),
     [
         ("When does the man jump after the dog barks?", "after", "The dog barks.", "The man jump."),
@@ -112,6 +180,16 @@ def test_when_questions_look_for_an_event_beside_an_anchor(question: str, kind: 
     ("question", "statement"),
     [
         ("A dog runs after a ball.", "A dog runs after a ball."),
+        ("A man waits until the bus comes.", "A man waits until the bus comes."),
+        ("When does the man wait until the bus arrives?", "The man wait until the bus arrives."),
+        ("When is a cat between a dog and a man?", "A cat between a dog and a man."),
+        (
+            "When does a man stand between a sleeping dog and a running horse?",
+            "A man stand between a sleeping dog and a running horse.",
+        ),
+        ("When does he eat the second part of the sandwich?", "He eat the second part of the sandwich."),
+        ("When does a man take the second shot?", "A man take the second shot."),
+        ("When is the dog not running but jumping?", "The dog not running but jumping."),
         ("A man looks at the sky before the race starts", "A man looks at the sky before the race starts."),
         ("A man rides a horse for the first time.", "A man rides a horse for the first time."),
         ("A boy waits at the end.", "A boy waits at the end."),
