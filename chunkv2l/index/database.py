@@ -111,11 +111,11 @@ class Database:
         return min(CHECK_SECONDS, READING_SECONDS + self.bytes / _CHECK_BYTES)
 
     @contextlib.contextmanager
-    def reading(self, seconds: float = READING_SECONDS) -> Iterator[None]:
+    def reading(self, seconds: float | None = None) -> Iterator[None]:
         """Give the file to one thread for a reading; what is wrong in it becomes a sentence.
 
         Args:
-            seconds: CPU time of this thread, after which SQLite's queries are interrupted.
+            seconds: CPU time of this thread, after which SQLite's queries are interrupted; None: `READING_SECONDS`.
 
         Raises:
             InputError: the file is damaged, or reading it takes too long.
@@ -124,7 +124,7 @@ class Database:
         with self._lock, explain_damage(self.path):
             if not self._is_open:
                 raise ChunkV2LError(f"{self.path} has been closed: open it again.")
-            self._end, self._stopped = time.thread_time() + seconds, None
+            self._end, self._stopped = time.thread_time() + (READING_SECONDS if seconds is None else seconds), None
             try:
                 yield
             except sqlite3.Error as error:  # full-text search has other words for an interruption

@@ -23,8 +23,10 @@ WHEN = "When does a dog catch the ball?"
 FAKE = """
 import sys
 import chunkv2l.models
-from tests.helpers.fake_vlm import fake_model
-chunkv2l.models.load_model = lambda *_, **__: fake_model()
+def load_fake(*_, **__):
+    from tests.helpers.fake_vlm import fake_model  # and torch with it, only where a model is needed
+    return fake_model()
+chunkv2l.models.load_model = load_fake
 from chunkv2l.cli import main as cli
 cli.main(sys.argv[1:])
 """

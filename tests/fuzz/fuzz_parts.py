@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.index.schema import part_path
 from chunkv2l.index.verify import verify
+from chunkv2l.indexing import build as indexing
 from chunkv2l.indexing.build import build
 from chunkv2l.indexing.progress import Progress
 from tests.fuzz.fuzz_index import byte_mutations, check_tables, mutate, sql_mutations
@@ -36,7 +37,7 @@ class Target:
     """What interrupted builds of a movie left, and what becomes of mutations of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.movie = block_movie(folder / "blocks.mp4", seconds=(2.0,) * 36)
+        self.movie = block_movie(folder / "blocks.mp4", seconds=(2.0,) * (indexing.BATCH + 4))
         self.movie.with_suffix(".srt").write_text(SUBTITLES)
         self.model = fake_model()
         self.model.vlm.tags = TAGS
@@ -49,7 +50,7 @@ class Target:
 
     def _interrupt(self, out: Path, stage: str) -> Path:
         def stop(progress: Progress) -> None:
-            if progress.stage == stage and progress.segments >= 32:
+            if progress.stage == stage and progress.segments >= indexing.BATCH:
                 raise KeyboardInterrupt
 
         try:

@@ -82,8 +82,8 @@ def test_states_are_those_of_training() -> None:
 
 
 def test_clips_in_context_find_their_statements() -> None:
-    scores = vlm().score_from_frames(real_mini.clips(), STATEMENTS) - vlm().score(STATEMENTS)
-    assert scores.argmax(1).tolist() == RIGHT
+    scores = vlm().score_from_frames(real_mini.clips()[:2], STATEMENTS) - vlm().score(STATEMENTS)
+    assert scores.argmax(1).tolist() == RIGHT[:2]
 
 
 def test_statements_find_their_clips_by_adapters_alone_and_by_keys_alone() -> None:

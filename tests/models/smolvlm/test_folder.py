@@ -18,6 +18,7 @@ from chunkv2l.models.smolvlm.folder import Turn, check_folder, describe_folder, 
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from chunkv2l.sandbox.limits import Limits
 from tests.helpers import frames2lora, tiny_smolvlm
+from tests.helpers.sandboxed import run_here
 
 CHECKPOINT = str(tiny_smolvlm.CHECKPOINT)
 Values = dict[str, Any]
@@ -32,6 +33,12 @@ def folder(tmp_path: Path) -> Path:
     for path in copy.iterdir():
         path.chmod(0o644)
     return copy
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let folders be read in this process."""
+    monkeypatch.setattr(module, "run_task", run_here)
 
 
 def change(path: Path, edit: Callable[[Values], object]) -> None:
@@ -105,7 +112,7 @@ def test_templates_that_do_more_are_refused(folder: Path, template: str, sentenc
 def test_templates_that_take_any_time_or_memory_are_stopped(
     folder: Path, monkeypatch: pytest.MonkeyPatch, template: str, sentence: str
 ) -> None:
-    monkeypatch.setattr(module, "LIMITS", Limits(memory=1 << 30, seconds=2))
+    monkeypatch.setattr(module, "LIMITS", Limits(memory=1 << 30, seconds=1))
     with pytest.raises(InputError, match=sentence):
         load_smolvlm(str(with_template(folder, template)), CHECKPOINT, "cpu")
 
@@ -118,6 +125,7 @@ def test_no_template_runs_in_this_process(folder: Path) -> None:
     assert vlm.decode(vlm.prompt_ids("Is there a zebra?")) == "Is there a zebra? Assistant:"
 
 
+@pytest.mark.usefixtures("no_process")
 def test_settings_that_name_code_dont_reach_transformers(folder: Path) -> None:
     def name_code(config: Values) -> None:
         for section in (config, config["text_config"], config["vision_config"]):
@@ -137,6 +145,7 @@ def test_settings_that_name_code_dont_reach_transformers(folder: Path) -> None:
     assert vlm.model.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [

@@ -24,8 +24,15 @@ from chunkv2l.models.smolvlm import load as smolvlm
 from chunkv2l.models.smolvlm.folder import is_complete
 from chunkv2l.models.smolvlm.load import load_smolvlm
 from tests.helpers import frames2lora, tiny_smolvlm
+from tests.helpers.sandboxed import run_here
 
 CHECKPOINT = str(tiny_smolvlm.CHECKPOINT)
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let folders be read in this process; test_folder.py has what their sandbox is for."""
+    monkeypatch.setattr("chunkv2l.models.smolvlm.folder.run_task", run_here)
 
 
 @pytest.fixture

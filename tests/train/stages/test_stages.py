@@ -151,9 +151,9 @@ def test_each_objective_lowers_its_loss(kind: str, tmp_path: Path) -> None:
 
     before = total()
     trainer: Trainer[Batch] = Trainer(
-        stage.trained, stage.loss, Schedule(steps=24, rate=5e-3, warmup=2, average=0.0), tmp_path, kind
+        stage.trained, stage.loss, Schedule(steps=12, rate=1e-2, warmup=2, average=0.0), tmp_path, kind
     )
-    trainer.run(iter(fixed * 6))
+    trainer.run(iter(fixed * 3))
     assert total() < before * 0.97
 
 
@@ -173,9 +173,9 @@ def test_the_first_stage_lowers_its_loss(tmp_path: Path) -> None:
 
     before = total()
     trainer: Trainer[Batch] = Trainer(
-        reader, stage.loss, Schedule(steps=24, rate=5e-3, warmup=2, average=0.0), tmp_path, "vlm"
+        reader, stage.loss, Schedule(steps=12, rate=1e-2, warmup=2, average=0.0), tmp_path, "vlm"
     )
-    trainer.run(iter(fixed * 6))
+    trainer.run(iter(fixed * 3))
     assert total() < before * 0.9
 
 
@@ -327,8 +327,8 @@ def test_bare_names_find_clips_whose_texts_mention_them(tmp_path: Path) -> None:
     assert [{NOUNS[i] for i in row.nonzero()[:, 0]} for row in batch.named] == [set(one.nouns) for one in texts]
     assert batches("find").make(0).named is None
     first = float(stage.loss(batch, 0.0)[1]["named"])
-    schedule = Schedule(steps=30, rate=5e-3, warmup=2, average=0.0)
-    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 30))
+    schedule = Schedule(steps=15, rate=1e-2, warmup=2, average=0.0)
+    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 15))
     assert float(stage.loss(batch, 0.0)[1]["named"]) < 0.6 * first
 
 
@@ -362,8 +362,8 @@ def test_teachers_are_asked_about_their_images_and_the_keys_draw_nearer(tmp_path
     batch = batches("keys").make(0)
     first = float(stage.loss(batch, 0.0)[1]["taught"])
     assert asked[0] == batch.images.tolist() and sorted(asked[1]) == [4, 5]
-    schedule = Schedule(steps=30, rate=5e-3, warmup=2, average=0.0)
-    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 30))
+    schedule = Schedule(steps=15, rate=1e-2, warmup=2, average=0.0)
+    Trainer(stage.trained, stage.loss, schedule, tmp_path, "keys").run(iter([batch] * 15))
     assert float(stage.loss(batch, 0.0)[1]["taught"]) < 0.5 * first
 
 
