@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -228,7 +229,7 @@ def _join(parts: Sequence[Tensor], factors: Sequence[float | Tensor] | None = No
     factors = [1.0] * len(parts) if factors is None else factors
     shapes = {part.shape[:-3] for part in parts}
     if len(shapes) > 1:
-        leading = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+        leading = np.broadcast_shapes(*shapes)  # torch's imports a compiler, which takes half a second
         parts = [part.expand(*leading, *part.shape[-3:]) for part in parts]
     numbers = not any(isinstance(factor, Tensor) for factor in factors)
     tracked = torch.is_grad_enabled() and any(part.requires_grad for part in parts)

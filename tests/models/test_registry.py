@@ -117,6 +117,7 @@ def test_importing_the_registry_loads_no_torch() -> None:
 def test_what_a_question_needs_imports_neither_transformers_nor_a_compiler() -> None:
     code = """
 import sys, torch
+from chunkv2l.adapter.algebra import concat
 from chunkv2l.hypernet import HypernetConfig, Hypernetwork
 from chunkv2l.hypernet.keys import Keys
 from chunkv2l.models.mini import load as mini_model
@@ -125,6 +126,9 @@ from chunkv2l.models.text.llama import Language
 from chunkv2l.models.mini.connector import Connector
 with torch.device("meta"):
     made = [Hypernetwork(HypernetConfig(3, 32, 48)), Keys(24), Connector(), Language(smollm2.SIZES, smollm2.build)]
+hypernet = Hypernetwork(HypernetConfig(3, 32, 48))
+codes = torch.zeros(2, 3, hypernet.config.rank, hypernet.config.latent_size)
+assert len(concat([hypernet.expand(codes)], bias=hypernet.bias).A) == 2
 wrong = {"transformers", "torch._dynamo", "sympy", "cv2", "av"} & set(sys.modules)
 sys.exit(", ".join(sorted(wrong)) or 0)
 """
