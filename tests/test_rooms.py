@@ -114,6 +114,7 @@ def imported(tree: ast.Module, inside_functions: bool = True) -> set[str]:
     return names
 
 
+@cache
 def import_graph(inside_functions: bool = True) -> nx.DiGraph:
     """Files of the product, an edge from each to each that it imports."""
     graph = nx.DiGraph()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,7 @@ def write(
     container_options: dict[str, str] | None = None,
     sound: tuple[float, float] | None = None,
 ) -> Path:
-    """Write a movie and return its path; the suffix says which container.
+    """Write a movie and return its path; the suffix says which container. The same movie is encoded once a process.
 
     Args:
         times: seconds at which frames are shown; number / fps if not given.
@@ -79,8 +81,43 @@ def write(
         sound: (start, end) in seconds of a tone beside the pictures.
     """
     times = [number / fps for number in range(len(frames))] if times is None else times
-    with av.open(str(path), "w", container_options=container_options or {}) as container:
-        video: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options or {})
+    encoding = _Encoding(fps, start, codec, pix_fmt, rotation, aspect, options or {}, container_options or {}, sound)
+    digest = hashlib.sha256(repr((path.suffix, frames[0].shape, list(times), encoding)).encode())
+    for image in frames:
+        digest.update(np.ascontiguousarray(image).data)
+    if (key := digest.digest()) in _MOVIES:
+        path.write_bytes(_MOVIES[key])
+    else:
+        _encode(path, frames, times, encoding)
+        _MOVIES[key] = path.read_bytes()
+    return path
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """What `write` is given besides pictures and times."""
+
+    fps: float
+    start: float
+    codec: str
+    pix_fmt: str
+    rotation: int
+    aspect: Fraction | None
+    options: dict[str, str]
+    container_options: dict[str, str]
+    sound: tuple[float, float] | None
+
+
+_MOVIES: dict[bytes, bytes] = {}
+"""Movies that were encoded, by what they were made from."""
+
+
+def _encode(path: Path, frames: Sequence[Image], times: Sequence[float], encoding: _Encoding) -> None:
+    codec, pix_fmt, aspect, sound = encoding.codec, encoding.pix_fmt, encoding.aspect, encoding.sound
+    with av.open(str(path), "w", container_options=encoding.container_options) as container:
+        options = {"threads": "1", **encoding.options}  # starting more takes longer than the pictures
+        rate = Fraction(encoding.fps).limit_denominator(1001)
+        video: Any = container.add_stream(codec, rate=rate, options=options)
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = pix_fmt
         # MPEG-1 and MPEG-2 know no clock but their frame rate
@@ -88,17 +125,16 @@ def write(
         video.time_base = video.codec_context.time_base = tick
         if aspect is not None:
             video.codec_context.sample_aspect_ratio = aspect
-        if rotation:
-            video.set_display_rotation(rotation)
+        if encoding.rotation:
+            video.set_display_rotation(encoding.rotation)
         audio: Any = container.add_stream("aac", rate=8000) if sound else None
         if sound:
             _tone(container, audio, *sound)
         for image, time in zip(frames, times, strict=True):
             frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24").reformat(format=pix_fmt)
-            frame.pts, frame.time_base = round((start + time) * CLOCK), Fraction(1, CLOCK)
+            frame.pts, frame.time_base = round((encoding.start + time) * CLOCK), Fraction(1, CLOCK)
             container.mux(video.encode(frame))
         container.mux(video.encode())
-    return path
 
 
 def write_sound(path: Path, seconds: float = 1.0) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import av
@@ -12,8 +14,21 @@ import numpy as np
 def block_movie(
     path: Path, seconds: Sequence[float] = (2.0,) * 6, fps: int = 10, size: tuple[int, int] = (96, 64), seed: int = 0
 ) -> Path:
-    """A movie of one scene for each of `seconds`; returns its path."""
+    """A movie of one scene for each of `seconds`, encoded once a process; returns its path."""
+    path.write_bytes(_encoded(path.suffix, tuple(seconds), fps, size, seed))
+    return path
+
+
+@cache
+def _encoded(suffix: str, seconds: tuple[float, ...], fps: int, size: tuple[int, int], seed: int) -> bytes:
     rng = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"blocks{suffix}"
+        _encode(path, seconds, fps, size, rng)
+        return path.read_bytes()
+
+
+def _encode(path: Path, seconds: Sequence[float], fps: int, size: tuple[int, int], rng: np.random.Generator) -> None:
     width, height = size
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=fps)
@@ -30,4 +45,3 @@ def block_movie(
                     container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
-    return path

@@ -45,17 +45,28 @@ def make(movie: Path, out: Path, model: Any, **options: Any) -> BuildReport:
     return build(movie, out, model=model, detector="fixed:2", **options)
 
 
-@pytest.fixture
-def part(movie: Path, tmp_path: Path, model: FakeModel) -> Path:
+@pytest.fixture(scope="module")
+def interrupted(movie: Path, model: FakeModel, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What a build leaves that was interrupted after two batches."""
 
     def stop(progress: Progress) -> None:
         if progress.segments >= 16:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        make(movie, tmp_path / "a.idx", model, progress=stop)
-    return part_path(tmp_path / "a.idx")
+    out = tmp_path_factory.mktemp("part") / "a.idx"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        batches_of_eight(patch)
+        make(movie, out, model, progress=stop)
+    assert [path.name for path in out.parent.iterdir()] == [part_path(out).name]
+    return part_path(out).read_bytes()
+
+
+@pytest.fixture
+def part(interrupted: bytes, tmp_path: Path) -> Path:
+    """A copy of it that may be spoilt."""
+    path = part_path(tmp_path / "a.idx")
+    path.write_bytes(interrupted)
+    return path
 
 
 @pytest.fixture(scope="module")

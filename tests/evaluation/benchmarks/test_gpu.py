@@ -34,6 +34,7 @@ def test_movies_are_joined_again_and_again(tmp_path: Path) -> None:
     assert not (tmp_path / "a.part.mp4").exists()
 
 
+@pytest.mark.long
 def test_the_command_builds_asks_and_writes(tmp_path: Path) -> None:
     movie = write(tmp_path / "m.mp4", joined(scene(n, 50, (96, 64)) for n in range(4)))
     options = [
