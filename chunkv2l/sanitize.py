@@ -70,7 +70,7 @@ def is_line(value: object) -> bool:
 
     Such a text has no control characters, and none that turn the direction of what follows.
     """
-    return isinstance(value, str) and not re.search(_CONTROL, value)
+    return isinstance(value, str) and (value.isprintable() or not re.search(_CONTROL, value))
 
 
 def one_line(text: str) -> str:

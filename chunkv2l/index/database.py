@@ -89,12 +89,11 @@ class Database:
         Raises:
             Malformed: there is none, it is longer, or something else.
         """
-        row = self.execute(f"SELECT typeof({column}), length({column}) FROM {table} WHERE id = ?", (number,)).fetchone()
-        if row is None or row[0] != "blob" or row[1] > most:
+        sized = f"SELECT CASE WHEN length({column}) <= ? THEN {column} END FROM {table} WHERE id = ?"
+        row = self.execute(sized, (most, number)).fetchone()
+        if row is None or not isinstance(row[0], bytes):
             raise Malformed(f"{name_blob(table, column, number)} is missing or too large")
-        blob = self.execute(f"SELECT {column} FROM {table} WHERE id = ?", (number,)).fetchone()[0]
-        assert isinstance(blob, bytes)
-        return blob
+        return row[0]
 
     def limit_values(self, most: int) -> None:
         """Let SQLite refuse any text or blob of more bytes."""

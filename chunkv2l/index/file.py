@@ -65,6 +65,7 @@ logger = logging.getLogger(__name__)
 
 MAX_SUBTITLES: Final = 200_000
 MAX_KEYS: Final = 1 << 29  # bytes of all learned keys
+_READ_AT_ONCE: Final = 16 << 20  # bytes of codes
 _ALL_ROWS: Final = (-(1 << 63), (1 << 63) - 1)
 _GROUP: Final = re.compile("g(0|[1-9][0-9]{0,8})")
 
@@ -264,7 +265,8 @@ class IndexFile:
     def _tags(self) -> tuple[tuple[TagRow, ...], ...]:
         with self._database.reading():
             values = {"max": MAX_TAG, "count": MAX_TAGS * len(self) + 1}
-            return check_tags(self._database.execute(READ_TAGS, values), len(self))
+            rows = self._database.execute(READ_TAGS, values).fetchall()  # only SQLite's time is limited
+            return check_tags(rows, len(self))
 
     @cached_property
     def _tag_search(self) -> TagSearch:
@@ -367,12 +369,15 @@ class IndexFile:
         return "chapters", int(match[1])
 
     def _read_codes(self, places: Sequence[tuple[str, int]]) -> Tensor:
-        """Return the codes of rows, (table, number) each. A reading each: all of them may take long."""
+        """Return the codes of rows, (table, number) each. A few a reading: all of them may take long."""
         codes = torch.empty((len(places), *self.meta.code_shape))
-        for row, (table, number) in zip(codes, places, strict=True):
+        rows = codes.numpy()
+        at_once = max(1, _READ_AT_ONCE // self._form.bytes)
+        for begin in range(0, len(places), at_once):
             with self._database.reading():
-                blob = self._database.read_blob(table, "code", number, self._form.bytes + HEADER_ROOM)
-                row.copy_(self._form.read(blob, name_blob(table, "code", number)))
+                for i, (table, number) in enumerate(places[begin : begin + at_once], begin):
+                    blob = self._database.read_blob(table, "code", number, self._form.bytes + HEADER_ROOM)
+                    rows[i] = self._form.read(blob, name_blob(table, "code", number))
         with self._database.reading():
             if not is_within(codes):
                 bad = next(i for i, row in enumerate(codes) if not is_within(row))

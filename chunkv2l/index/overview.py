@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from chunkv2l.graph import places
@@ -28,7 +27,7 @@ def index_json(file: IndexFile) -> dict[str, Any]:
             {
                 **{"id": s.id, "start": s.start, "end": s.end, "caption": s.caption, "speech": s.speech},
                 **({} if meta.uncertain is None else {"uncertain": s.id in meta.uncertain}),
-                **({"tags": [asdict(tag) for tag in tags[s.id]]} if has_tags else {}),
+                **({"tags": [{"name": tag.name, "p": tag.p} for tag in tags[s.id]]} if has_tags else {}),
             }
             for s in file.segments
         ],

@@ -64,11 +64,13 @@ def _check_rows(database: Database, meta: Meta) -> None:
             database.bytes,
         )
         _check_cues(database)
-        check_tags(database.execute(READ_TAGS, {"max": MAX_TAG, "count": MAX_TAGS * count + 1}), count)
         chapters = database.execute("SELECT id, first, last FROM chapters ORDER BY id LIMIT ?", (count + 1,)).fetchall()
         if chapters:
             last = chapters[-1][2]
             check_chapters(chapters, last + 1 if type(last) is int and last < count else 0)
+    with database.reading():
+        tags = database.execute(READ_TAGS, {"max": MAX_TAG, "count": MAX_TAGS * count + 1}).fetchall()
+        check_tags(tags, count)
     for number in range(count):
         with database.reading():
             _check_segment(database, number, form)

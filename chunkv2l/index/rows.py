@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chunkv2l.index.meta import MAX_SECONDS
 from chunkv2l.index.schema import Malformed
@@ -69,8 +69,7 @@ class SubtitleRow:
     text: str
 
 
-@dataclass(frozen=True)
-class TagRow:
+class TagRow(NamedTuple):
     """A tag of a segment: a classifier's name for what it shows, and its probability."""
 
     name: str
@@ -194,9 +193,9 @@ def check_tags(rows: Iterable[Sequence[Any]], segments: int) -> tuple[tuple[TagR
         last, of_segment = segment, tags[segment]
         if not (is_line(name) and 0 < len(name) <= MAX_TAG):
             raise Malformed(f"segment {segment} has a tag that isn't a line of text, or one that is too long")
-        if not (is_finite(p) and 0 < p <= 1 and (not of_segment or p <= of_segment[-1].p)):
+        if not (is_finite(p) and 0 < p <= (of_segment[-1].p if of_segment else 1)):
             raise Malformed(f"segment {segment} has a tag whose probability can't be")
-        if len(of_segment) == MAX_TAGS or any(tag.name == name for tag in of_segment):
+        if len(of_segment) == MAX_TAGS or name in [tag.name for tag in of_segment]:
             raise Malformed(f"segment {segment} has more tags than there can be")
         of_segment.append(TagRow(name, float(p)))
     return tuple(tuple(of_segment) for of_segment in tags)

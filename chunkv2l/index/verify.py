@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import sqlite3
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from chunkv2l.channels.cues import SOURCES, ChannelCue
 from chunkv2l.errors import InputError
@@ -29,9 +30,12 @@ MOST: Final = 20
 """Maximum findings reported per check."""
 MAX_COMPARED: Final = 1 << 26
 """Letters and cues that all sentences are compared with: each with those of its time, of which there are few."""
+THUMBNAIL_SECONDS: Final = 2.0
+"""CPU seconds in which thumbnails are decoded: some ten thousand of a build's."""
 ROUNDING: Final = 0.01
 """Seconds by which a sentence may lie outside its cues."""
 
+_READ_AT_ONCE: Final = 64  # codes
 _VOCABULARY = "SELECT term, doc, col, offset FROM temp.vocabulary"
 _SIZES = "SELECT id, sz FROM words_docsize ORDER BY id"
 _TOTALS = "SELECT block FROM words_data WHERE id = 1"
@@ -41,8 +45,9 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
     """Read an index through and report what is wrong with it.
 
     Checked: the header and the schema, SQLite's own structures, that segments follow each other from 0 to the end,
-    every code, key and thumbnail, chapters, similar segments, tags, cues, that the sentences are those of the cues,
-    their vectors, and that full-text search finds what the segments say.
+    every code, key and thumbnail (of more than ten thousand, the last ones aren't decoded), chapters, similar segments,
+    tags, cues, that the sentences are those of the cues, their vectors, and that full-text search finds what the
+    segments say.
 
     Args:
         finished: as for `IndexFile`.
@@ -62,8 +67,8 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
         findings += _check_structure(path)
         findings += _check_search(path, index.segments)
         numbers = range(len(index))
-        findings += _collect(lambda number: index.codes([number]), numbers)
-        findings += _collect(lambda number: _decode_thumbnail(index, number), numbers)
+        findings += _collect(lambda number: index.codes([number]), _with_faults(index, numbers))
+        findings += _collect(_ThumbnailCheck(index), numbers)
         findings += _collect(lambda _: index.keys(), range(1))
         findings += _collect(lambda _: index.chapter_codes(), range(1))
         findings += _collect(lambda _: index.similar(), range(1))
@@ -73,7 +78,17 @@ def verify(path: str | Path, finished: bool = True) -> list[str]:
     return findings
 
 
-def _collect(check: Callable[[int], object], numbers: range) -> list[str]:
+def _with_faults(index: IndexFile, numbers: range) -> Iterator[int]:
+    """Yield the segments of which some have codes that can't be read: those that are read with them."""
+    for begin in range(0, len(numbers), _READ_AT_ONCE):
+        together = numbers[begin : begin + _READ_AT_ONCE]
+        try:
+            index.codes(together)
+        except InputError:
+            yield from together
+
+
+def _collect(check: Callable[[int], object], numbers: Iterable[int]) -> list[str]:
     """Return the sentences that a check raises for the numbers, `MOST` at most."""
     findings: list[str] = []
     for number in numbers:
@@ -113,14 +128,25 @@ def _in_order(index: IndexFile) -> list[ChannelCue]:
     return sorted(index.cues(), key=lambda cue: cue.start)
 
 
-def _decode_thumbnail(index: IndexFile, number: int) -> None:
-    try:
-        with Image.open(io.BytesIO(index.thumbnail(number)), formats=["JPEG"]) as picture:
-            picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"The thumbnail of segment {number} of {index.path} can't be shown ({quoted(error)})."
-        ) from error
+class _ThumbnailCheck:
+    """Check thumbnails: all by their markers, and by decoding them as long as there is time."""
+
+    def __init__(self, index: IndexFile) -> None:
+        self._index = index
+        self._end = time.thread_time() + THUMBNAIL_SECONDS
+
+    def __call__(self, number: int) -> None:
+        """Raise InputError if a segment's thumbnail can't be shown."""
+        blob = self._index.thumbnail(number)
+        if time.thread_time() > self._end:
+            return
+        try:
+            with JpegImageFile(io.BytesIO(blob)) as picture:
+                picture.load()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(
+                f"The thumbnail of segment {number} of {self._index.path} can't be shown ({quoted(error)})."
+            ) from error
 
 
 def _check_structure(path: Path) -> list[str]:

@@ -82,6 +82,19 @@ def test_an_unknown_format_is_refused() -> None:
         storing.pack(torch.zeros(1, 2), "int4")
 
 
+@pytest.mark.parametrize("dtype", CODE_FORMATS)
+def test_codes_are_read_alike_whether_their_header_is_known(dtype: str) -> None:
+    form, codes = storing.CodeForm((2, 3, 4), dtype), random_codes(3, 2, 3, 4)
+    for code in codes:
+        blob = storing.to_bytes(code, dtype)
+        assert torch.equal(form.read(blob, "a code"), storing.from_bytes(blob))
+    with pytest.raises(Malformed, match="a code can't be read"):
+        form.read(blob[:-1], "a code")
+    other = blob.replace(b"codes", b"modes")
+    with pytest.raises(Malformed, match="a code isn't"):
+        form.read(other, "a code")
+
+
 def test_vectors_are_stacked_whatever_their_headers() -> None:
     """The numbers of a vector don't depend on the spaces behind its header, or on its type."""
     keys = [random_codes(8), random_codes(2, 8)[1], random_codes(3, 8)[2]]

@@ -44,6 +44,17 @@ def test_what_cant_be_opened_is_one_finding(tmp_path: Path) -> None:
     assert "isn't finished" in finding
 
 
+def test_thumbnails_are_decoded_for_some_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The markers of all are looked at, however many there are."""
+    path = write_index(tmp_path / "a.idx")
+    change(path, "UPDATE segments SET thumbnail = ? WHERE id = 1", jpeg()[:-12])
+    change(path, "UPDATE segments SET thumbnail = x'ffd8ff00' WHERE id = 4")
+    assert len(verify(path)) == 2
+    monkeypatch.setattr("chunkv2l.index.verify.THUMBNAIL_SECONDS", -1.0)
+    (finding,) = verify(path)
+    assert "the thumbnail of segment 4 isn't a baseline JPEG" in finding
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
