@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from chunkv2l.query import quantities
@@ -951,7 +951,8 @@ def _with_brackets(text: str, start: int, end: int) -> tuple[int, int]:
     return (start - 1, end + 1) if is_enclosed else (start, end)
 
 
-def find_phrases(text: str) -> list[Phrase]:
+@lru_cache(maxsize=64)  # the same words are read for a part, a range, and what was left unread
+def find_phrases(text: str) -> tuple[Phrase, ...]:
     """Return the phrases for time ranges in a text, in order, the longest of those that begin alike."""
     folded = quantities.fold(text)
     quoted = find_quotations(text)
@@ -960,13 +961,13 @@ def find_phrases(text: str) -> list[Phrase]:
         for tokens, start, end in _scan(_phrases, folded)
         if not _GOES_ON.search(folded, 0, start) or not _LENGTH_ALONE.match(folded, start, end)
     )
-    return [
+    return tuple(
         phrase
         for phrase in phrases
         if not _NOT_AFTER.match(folded, phrase.end)
         and not any(start < phrase.end and phrase.start < end for start, end in quoted)
         and not any(phrase.start < match.start() < phrase.end < match.end() for match in _DISTANCE.finditer(folded))
-    ]
+    )
 
 
 _limit = match_words(

@@ -106,6 +106,17 @@ ranges: st.SearchStrategy[Ranged] = st.one_of(
         lambda words, low, high: (f"in the {words}", low * LENGTH, high * LENGTH),
         *[st.just(value) for value in ("second half", 0.5, 1.0)],
     ),
+    st.integers(2, 12).flatmap(
+        lambda parts: st.builds(
+            lambda n: (f"in the {nth(n)} of {parts} parts", (n - 1) / parts * LENGTH, n / parts * LENGTH),
+            st.integers(1, parts),
+        )
+    ),
+    st.builds(
+        lambda m, s: (f"at {count(m, True)} {count(s, True)}", 60.0 * m + s, 60.0 * m + s),
+        st.integers(1, 59),
+        st.integers(10, 59),
+    ),
     st.sampled_from([("in the middle third", 2400.0, 4800.0), ("in the last quarter", 5400.0, LENGTH)]),
 )
 questions = st.sampled_from(

@@ -15,15 +15,20 @@ _LEGACY: Final = frozenset(
     (
         *("windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255"),
         *("windows-1256", "windows-1257", "windows-1258", "koi8-r", "koi8-u", "cp874", "tis-620", "cp932"),
-        *("shift_jis", "euc-jp", "gb18030", "gbk", "big5", "cp949", "euc-kr"),
+        *("shift_jis", "euc-jp", "gb18030", "gbk", "big5", "cp949", "euc-kr", "ibm866", "cp852"),
     )
 )
 """Encodings that subtitles come in besides Unicode's, as the detector names them in lower case."""
+_KIN: Final = {"maccyrillic": "windows-1251", "cp1125": "ibm866"}
+"""Encodings that the detector takes a commoner one with nearly the same letters for."""
+_NEARLY: Final = 0.8  # share of the confidence in such an encoding with which the commoner one is likelier
 _LATIN: Final = frozenset({"windows-1250", "windows-1252", "windows-1254", "windows-1257", "windows-1258"})
 _ODD_IN_LATIN_1: Final = re.compile("[a-z][¹²³ºª¼½¾¢£¥¿¡¦¨´¸]|[¹³¼¾£¥][a-z]|[\x81\x8d\x8f\x90\x9d]")
 """Polish, Czech and Hungarian letters that were read as Windows-1252."""
 _WESTERN: Final = frozenset("áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÅÆÇÉÈÊËÍÎÑÓÔÖØŒÚÜ’‘“”«»–—…¿¡°€")
 """Letters and signs of western languages beyond ASCII."""
+_ODD_SIGNS: Final = re.compile(r"(?<=\w)[…“”«»–—¿¡°](?=\w)|(?<!\S)…(?=\s\w)")
+"""Signs of Windows-1252 where text has letters: "à" of DOS alone between words is "…"."""
 _WESTERN_CODECS: Final = ("mac-roman", "cp850")
 """Encodings of old Macs and of DOS, which western text has that makes little sense as Windows-1252."""
 _FITS: Final = 0.8  # share of `_WESTERN` among a text's letters beyond ASCII that makes an encoding likely
@@ -124,8 +129,15 @@ def _guess(data: bytes) -> str:
 
     lines = [line for line in data.splitlines() if not line.isascii()]
     sample = b"\n".join(lines)[:_SAMPLE]
-    guess = chardet.detect(sample)
-    name, confidence = str(guess["encoding"] or "").lower(), float(guess["confidence"] or 0.0)
+    guesses = [
+        (str(guess["encoding"] or "").lower(), float(guess["confidence"] or 0.0))
+        for guess in chardet.detect_all(sample)
+    ] or [("", 0.0)]
+    name, confidence = guesses[0]
+    is_cyrillic = len(sample.translate(None, bytes(range(0x80)))) > len(sample) / 2
+    kin = _KIN.get(name)
+    if kin is not None and is_cyrillic and dict(guesses).get(kin, 0.0) >= _NEARLY * confidence:
+        name = kin
     if name in _LEGACY and confidence >= _SURE and (name not in _LATIN or name == "windows-1254"):
         return codecs.lookup(name).name
     if _western_share(sample, "cp1252") < _MISFITS:
@@ -138,6 +150,7 @@ def _guess(data: bytes) -> str:
 
 def _western_share(data: bytes, codec: str) -> float:
     """Return the share of `_WESTERN` among the letters beyond ASCII that a codec gives; capitals count half."""
-    letters = [letter for letter in data.decode(codec, errors="replace") if not letter.isascii()]
+    text = _ODD_SIGNS.sub("\ufffd", data.decode(codec, errors="replace"))
+    letters = [letter for letter in text if not letter.isascii()]
     weights = [0.5 if letter.isupper() else 1.0 for letter in letters if letter in _WESTERN]
     return sum(weights) / len(letters) if letters else 0.0

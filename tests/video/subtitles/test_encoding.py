@@ -81,3 +81,23 @@ def test_text_of_old_macs_and_of_dos_is_guessed_and_called_a_guess(codec: str, t
     decoded = decode(text.encode(codec))
     assert decoded.text == text and decoded.is_guessed
     assert decode(text.encode(codec), codec).text == text and not decode(text.encode(codec), codec).is_guessed
+
+
+@pytest.mark.parametrize(
+    ("codec", "text"),
+    [
+        ("cp866", "Где ты был вчера вечером?\nЯ ел яблоко и пил чай."),
+        ("cp1251", "Где ты был вчера вечером?\nЯ ел яблоко и пил чай.\nПойдём домой, уже поздно."),
+        ("cp852", "Gdzie byłeś wczoraj wieczorem?\nJadłem żółte jabłko i piłem herbatę.\nŹle się czuję, pójdę spać."),
+        ("cp852", "Kde jsi byl včera večer?\nMám rád žluté květiny.\nPříliš žluťoučký kůň."),
+        ("cp850", "Café à Paris"),
+        ("cp437", "Café à Paris"),
+        ("cp437", "Schöne Grüße aus München.\nDas weiß ich natürlich für dich."),
+        ("mac-roman", "¿Dónde está la niña?\nMañana iré al médico.\n¡Qué día tan bonito!"),
+        ("cp1252", "Perché non è venuto più?\nLa città è bellissima."),
+        ("cp1252", "Café … à Paris – “c’est ça”…"),
+    ],
+)
+def test_short_texts_of_other_systems_are_read(codec: str, text: str) -> None:
+    decoded = decode(text.encode(codec))
+    assert decoded.text == text and decoded.is_guessed
