@@ -319,7 +319,7 @@ class FolderBuild:
                     continue
                 with IndexFile(path) as file:
                     beside = movie_beside(file)
-                if beside is not None and _stamp(beside)[0] == size:
+                if beside is not None and _stamp(beside)[0] == size and fingerprint(beside)["sha256"] == content:
                     return Outcome(movie, "same", f"{movie} is the same movie as {beside}, whose index is {path}.")
                 os.rename(path, out)
                 self._known.pop(path, None)

@@ -57,6 +57,12 @@ class Contents:
     text: TextFile | None
     notes: tuple[str, ...]
 
+    def rename(self, number: int, name: str) -> Contents:
+        """Return the same with another name of a movie."""
+        entries = list(self.entries)
+        entries[number] = replace(entries[number], record=replace(entries[number].record, name=name))
+        return replace(self, entries=tuple(entries))
+
     def path(self, record: MovieRecord) -> Path:
         """Return the path of a movie's index."""
         return self.root / PurePosixPath(record.index)
@@ -186,13 +192,11 @@ def _read_entry(file: IndexFile, relative: str, status: os.stat_result) -> Entry
     """Return what library.keys has of an index."""
     tensor = file.keys()
     keys = None if tensor is None else tensor.numpy()
-    parent, beside = PurePosixPath(relative).parent, movie_beside(file)
-    name = PurePosixPath(str(file.meta.movie["name"])).name if beside is None else one_line(beside.name)
     record = MovieRecord(
         index=relative,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
-        name=str(parent / name),
+        name=name_movie(file, relative),
         seconds=file.segments[-1].end,
         segments=len(file),
         sentences=len(file.sentences()),
@@ -202,6 +206,17 @@ def _read_entry(file: IndexFile, relative: str, status: os.stat_result) -> Entry
         sha256=digest(keys),
     )
     return Entry(record, keys)
+
+
+def name_movie(file: IndexFile, relative: str) -> str:
+    """Return the movie's name below the folder: that of the file beside its index, or else the one in the index.
+
+    Args:
+        relative: the index's path below the folder.
+    """
+    beside = movie_beside(file)
+    name = PurePosixPath(str(file.meta.movie["name"])).name if beside is None else one_line(beside.name)
+    return str(PurePosixPath(relative).parent / name)
 
 
 def _read_texts(file: IndexFile) -> MovieTexts:

@@ -2,7 +2,7 @@
 
 It is a copy of what the indexes hold, made anew where it doesn't fit them, and may come from anybody, like them: its
 size, its header's hash and each movie's are checked before anything of it is used, no path of it is opened, and what it
-leads to is read from the indexes themselves. It can make a question miss a movie, and nothing else.
+leads to is read from the indexes themselves. It can make a question miss a movie, and a list give it another name.
 
     16 bytes   MAGIC
     8 bytes    length of the header, little-endian

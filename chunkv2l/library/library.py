@@ -28,7 +28,7 @@ from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.schema import MAX_SEGMENTS
 from chunkv2l.library.choice import BY_KEYS, Filter, Ranking, choose_movies, rank
-from chunkv2l.library.contents import Contents, identity_digest, read_contents
+from chunkv2l.library.contents import Contents, identity_digest, name_movie, read_contents
 from chunkv2l.library.folder import shorten_notes
 from chunkv2l.library.joined import JoinedAsker, JoinedFile, OpenedMovie
 from chunkv2l.library.keys_file import MovieRecord
@@ -399,7 +399,11 @@ class Library:
                 index.close()
                 self._lost[record.index] = f"{record.index} has changed since the library was opened; it was left out."
                 return None
-            opened = self._opened[record.index] = OpenedMovie(record.name, index)
+            name = record.name
+            if name not in (name_movie(index.file, record.index), record.index):  # renamed since, or library.keys lies
+                name = record.index
+                self._contents = self._contents.rename(number, name)
+            opened = self._opened[record.index] = OpenedMovie(name, index)
         self._opened.move_to_end(record.index)
         return opened
 

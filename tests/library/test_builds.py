@@ -116,6 +116,14 @@ def test_moved_and_renamed_movies_keep_their_indexes(folder: Path) -> None:
         assert [record.name for record in library.movies] == ["b.mp4", "c.mp4", "deep/new name.mp4"]
 
 
+def test_another_file_of_the_same_size_doesnt_make_a_copy_of_a_movie(folder: Path) -> None:
+    movie = folder / "c.mp4"
+    build(movie, folder / "c.idx", model=fake_model(), **OPTIONS)
+    movie.rename(folder / "d.mp4")
+    movie.write_bytes(bytes((folder / "d.mp4").stat().st_size))
+    assert states(of(folder / "d.mp4")) == [("d.mp4", "moved")]
+
+
 def test_a_movie_that_has_changed_is_built_anew_but_no_other_movies_index_is_replaced(folder: Path) -> None:
     of(folder).run()
     shutil.copy(folder / "b.mp4", folder / "a.mp4")

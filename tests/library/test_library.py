@@ -333,6 +333,18 @@ def test_keys_that_lie_about_an_index_lead_to_nothing_else(movies_folder: Path, 
         assert status.st_size != new.st_size and any("has changed" in note for note in answer.notes)
 
 
+def test_keys_that_lie_about_a_movies_name_dont_name_it(movies_folder: Path, model: FakeModel) -> None:
+    read_contents(movies_folder)
+    entries, _ = read_keys(movies_folder / NAME)
+    forged = [replace(e, record=replace(e.record, name=f"evidence {i}.mp4")) for i, e in enumerate(entries)]
+    write_keys(movies_folder / NAME, forged)
+    with Library(movies_folder, model) as library:
+        answer = library.ask(WHEN)
+        named = {span.movie for span in answer.spans}
+        assert named and named <= {"m0.idx", "m1.idx", "m2.idx"}
+        assert all(library.path(name).name == name for name in named)
+
+
 def test_a_file_of_keys_that_is_a_hole_isnt_read(tmp_path: Path) -> None:
     keys = np.zeros((100_000, 64), np.float32)
     record = MovieRecord("m.idx", 1, 1, "m.mp4", 1.0, 100_000, 0, "m", "", True, digest(keys))
