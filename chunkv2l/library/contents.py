@@ -1,4 +1,4 @@
-"""Find out what a library holds: records, keys and words of all its indexes, from its own files where they fit."""
+"""Find out what a library holds: records, keys and words of its indexes, from its own two files where they fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -18,7 +18,7 @@ from chunkv2l.errors import InputError
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.movie_file import movie_beside
 from chunkv2l.index.schema import Malformed
-from chunkv2l.library.folder import INDEX_SUFFIX, Listing, list_files, shorten_notes
+from chunkv2l.library.folder import INDEX_SUFFIX, list_files, shorten_notes
 from chunkv2l.library.keys_file import (
     NAME,
     Damaged,
@@ -41,17 +41,38 @@ MOST_SEGMENTS: Final = 20_000_000
 
 
 @dataclass(frozen=True)
-class Contents:
-    """A library's movies, in order of their indexes' paths.
+class IndexSet:
+    """The indexes of a library.
 
     Attributes:
-        root: the folder.
+        title: the library's name in sentences.
+        folder: where library.keys and library.text lie.
+        paths: of the indexes, by their names: paths with slashes, below the folder where they lie in it.
+        keeps: tells of another name whether what those files have of it stays there.
+        is_writable: those files may be written; else their content lies in memory, and in a temporary folder.
+        notes: sentences about what isn't among the indexes.
+    """
+
+    title: str
+    folder: Path
+    paths: Mapping[str, Path]
+    keeps: Callable[[str], bool]
+    is_writable: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A library's movies, in order of their indexes' names.
+
+    Attributes:
+        indexes: those that were listed.
         matrix: the keys of all movies that have some, one below the other in this order; None without any.
         text: the words and vectors of all; None where there is no room for them.
         notes: a sentence about each file that was left out.
     """
 
-    root: Path
+    indexes: IndexSet
     entries: tuple[Entry, ...]
     matrix: Keys | None
     text: TextFile | None
@@ -65,7 +86,7 @@ class Contents:
 
     def path(self, record: MovieRecord) -> Path:
         """Return the path of a movie's index."""
-        return self.root / PurePosixPath(record.index)
+        return self.indexes.paths[record.index]
 
 
 def identity_digest(identity: object) -> str:
@@ -73,44 +94,56 @@ def identity_digest(identity: object) -> str:
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
 
-def read_contents(folder: str | Path, recursive: bool = False) -> Contents:
-    """Read what the indexes of a folder hold; those that library.keys and library.text know as they are aren't opened.
-
-    These are written where an index is new, changed or gone, if the folder can be written to.
+def list_indexes(folder: str | Path, recursive: bool = False) -> IndexSet:
+    """Return the indexes of a folder; of the folders in it, what an earlier look has noted stays in its files.
 
     Raises:
         InputError: there is no such folder.
     """
     listing = list_files(folder, {INDEX_SUFFIX}, recursive)
-    notes = list(listing.notes)
-    path, text_path = listing.root / NAME, listing.root / TEXT_NAME
+    return IndexSet(
+        str(listing.root),
+        listing.root,
+        {path.relative_to(listing.root).as_posix(): path for path in listing.files},
+        keeps=lambda name: not recursive and "/" in name,
+        notes=listing.notes,
+    )
+
+
+def read_contents(indexes: IndexSet) -> Contents:
+    """Read what indexes hold; those that library.keys and library.text know as they are aren't opened.
+
+    These are written where an index is new, changed or gone, if they may be, and can be.
+    """
+    notes = list(indexes.notes)
+    path, text_path = indexes.folder / NAME, indexes.folder / TEXT_NAME
     stored, matrix, is_writable = _read_stored(path, notes)
     text, is_text_writable = _open_stored(text_path, notes)
     known = {entry.record.index: entry for entry in stored}
-    elsewhere = {} if recursive else {name: entry for name, entry in known.items() if "/" in name}
+    others = [entry for name, entry in known.items() if name not in indexes.paths and indexes.keeps(name)]
     try:
-        with update_text(text_path, text, is_text_writable) as update:
-            listed = list(_read_all(listing, known, update, notes))
-            update.keep({entry.record.index for entry in listed} | _names_elsewhere(text, recursive))
+        with update_text(text_path, text, indexes.is_writable and is_text_writable) as update:
+            listed = list(_read_all(indexes, known, update, notes))
+            names = {entry.record.index for entry in listed}
+            update.keep(lambda name: name in names or (name not in indexes.paths and indexes.keeps(name)))
         text = update.open()
     except (OSError, sqlite3.Error, Damaged, Malformed) as error:
         logger.warning("%s can't be written (%s): movies are chosen without words.", text_path, error)
-        text, listed = None, list(_read_all(listing, known, None, notes))
-    # of the folders in it, what an earlier look has noted stays in the file
-    entries = sorted([*listed, *elsewhere.values()], key=lambda entry: entry.record.index)
+        text, listed = None, list(_read_all(indexes, known, None, notes))
+    entries = sorted([*listed, *others], key=lambda entry: entry.record.index)
     if len(entries) != len(stored) or any(a is not b for a, b in zip(entries, stored, strict=True)):
         entries = _same_size(entries, notes)
-        if is_writable:
+        matrix = None
+        if indexes.is_writable and is_writable:
             try:
                 write_keys(path, entries)
                 entries, matrix = read_keys(path)
             except (OSError, Damaged, Foreign) as error:
                 logger.info("%s can't be written (%s): its content stays in memory.", path, error)
-                matrix = _stack(entries)
-        else:
+        if matrix is None:
             matrix = _stack(entries)
-    chosen, matrix = _choose(entries, matrix, recursive)
-    return Contents(listing.root, _name(chosen, listing.root), matrix, text, shorten_notes(notes))
+    chosen, matrix = _choose(entries, matrix, indexes)
+    return Contents(indexes, _name(chosen), matrix, text, shorten_notes(notes))
 
 
 def _read_stored(path: Path, notes: list[str]) -> tuple[list[Entry], Keys | None, bool]:
@@ -141,17 +174,12 @@ def _open_stored(path: Path, notes: list[str]) -> tuple[TextFile | None, bool]:
     return text, True
 
 
-def _names_elsewhere(text: TextFile | None, recursive: bool) -> set[str]:
-    return set() if text is None or recursive else {record.name for record in text.records if "/" in record.name}
-
-
 def _read_all(
-    listing: Listing, known: dict[str, Entry], update: TextUpdate | None, notes: list[str]
+    indexes: IndexSet, known: dict[str, Entry], update: TextUpdate | None, notes: list[str]
 ) -> Iterator[Entry]:
     """Yield the entries of all sound indexes; add the words of those that `update` doesn't know to it."""
     segments = 0
-    for path in listing.files:
-        relative = path.relative_to(listing.root).as_posix()
+    for relative, path in indexes.paths.items():
         try:
             status = path.stat(follow_symlinks=False)
             entry = known.get(relative)
@@ -248,15 +276,13 @@ def _stack(entries: Sequence[Entry]) -> Keys | None:
     return np.concatenate(parts) if parts else None
 
 
-def _choose(entries: Sequence[Entry], matrix: Keys | None, recursive: bool) -> tuple[list[Entry], Keys | None]:
-    """Return the entries that this look is about, and their part of the matrix."""
-    if recursive or not any("/" in entry.record.index for entry in entries):
-        return list(entries), matrix
-    chosen = [entry for entry in entries if "/" not in entry.record.index]
-    return chosen, _stack(chosen)
+def _choose(entries: Sequence[Entry], matrix: Keys | None, indexes: IndexSet) -> tuple[list[Entry], Keys | None]:
+    """Return the entries of the listed indexes, and their part of the matrix."""
+    chosen = [entry for entry in entries if entry.record.index in indexes.paths]
+    return chosen, matrix if len(chosen) == len(entries) else _stack(chosen)
 
 
-def _name(entries: Sequence[Entry], root: Path) -> tuple[Entry, ...]:
+def _name(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return the entries with names that tell them apart: where two movies are called alike, their indexes' names."""
     counts = Counter(entry.record.name for entry in entries)
     return tuple(

@@ -28,7 +28,14 @@ from chunkv2l.defaults import AUTO_BUDGET
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.index.schema import MAX_SEGMENTS
 from chunkv2l.library.choice import BY_KEYS, Filter, Ranking, choose_movies, rank
-from chunkv2l.library.contents import Contents, identity_digest, name_movie, read_contents
+from chunkv2l.library.contents import (
+    Contents,
+    IndexSet,
+    identity_digest,
+    list_indexes,
+    name_movie,
+    read_contents,
+)
 from chunkv2l.library.folder import shorten_notes
 from chunkv2l.library.joined import JoinedAsker, JoinedFile, OpenedMovie
 from chunkv2l.library.keys_file import MovieRecord
@@ -74,7 +81,7 @@ class Library:
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Path | IndexSet,
         model: Model | str | None = None,
         *,
         recursive: bool = False,
@@ -83,6 +90,7 @@ class Library:
     ) -> None:
         """
         Args:
+            folder: the folder, or indexes wherever they lie.
             model: a loaded model, or a name as `build --model` takes it; None for the one that built most of the
                 indexes. Indexes of other models are left out.
             recursive: with the folders in it.
@@ -93,7 +101,8 @@ class Library:
         """
         started = perf_counter()
         self._lock = RLock()
-        self._contents: Contents = read_contents(folder, recursive)
+        indexes = folder if isinstance(folder, IndexSet) else list_indexes(folder, recursive)
+        self._contents: Contents = read_contents(indexes)
         self._spec = ModelSpec(model if isinstance(model, str) else None, hypernet, device)
         self._model: Model | None = None if isinstance(model, str) else model
         self._opened: OrderedDict[str, OpenedMovie] = OrderedDict()
@@ -103,7 +112,7 @@ class Library:
             reasons = " ".join(self._contents.notes)
             where = "" if recursive else " (-r looks into the folders in it)"
             raise InputError(
-                f"There is no index in {folder}{where}: chunkv2l build FOLDER makes them. {reasons}".strip()
+                f"There is no index in {indexes.title}{where}: chunkv2l build FOLDER makes them. {reasons}".strip()
             )
         self._unreported_s = perf_counter() - started
 
@@ -126,7 +135,12 @@ class Library:
         return len(self.movies)
 
     def __repr__(self) -> str:
-        return f"<chunkv2l.Library {str(self._contents.root)!r}: {plural(len(self), 'movie')}>"
+        return f"<chunkv2l.Library {self.title!r}: {plural(len(self), 'movie')}>"
+
+    @property
+    def title(self) -> str:
+        """The library's name in sentences."""
+        return self._contents.indexes.title
 
     @property
     def movies(self) -> tuple[MovieRecord, ...]:
@@ -162,7 +176,7 @@ class Library:
         for record in self.movies:
             if record.name == movie:
                 return self._contents.path(record)
-        raise InputError(f'There is no movie "{quoted(movie)}" in {self._contents.root}.')
+        raise InputError(f'There is no movie "{quoted(movie)}" in {self.title}.')
 
     def day(self, record: MovieRecord) -> date:
         """Return the day on which a movie's file was last changed, or its index's, where the movie isn't beside it."""
@@ -187,7 +201,7 @@ class Library:
             if not self._members():
                 names = ", ".join(sorted({entry.record.model for entry in self._contents.entries}))
                 raise InputError(
-                    f"No index in {self._contents.root} was built with the model {self._model.name}: ask with one of "
+                    f"No index in {self.title} was built with the model {self._model.name}: ask with one of "
                     f"{quoted(names)}, or build them anew."
                 )
             return self._model
@@ -218,13 +232,11 @@ class Library:
             while True:
                 members = [i for i in self._members() if self._keeps(only, i)]
                 if not members:
-                    raise InputError(
-                        f"No movie of {self._contents.root} is one that was asked for: chunkv2l show lists them."
-                    )
+                    raise InputError(f"No movie of {self.title} is one that was asked for: chunkv2l show lists them.")
                 if len(members) > 1 and (parsed.fact is not None or parsed.asks_for_range):
                     raise InputError(
-                        f"That is a question about one movie, and there are {len(members)}: name it with "
-                        "--movie, or see chunkv2l show."
+                        f"That is a question about one movie, and there are {len(members)}: ask it of that movie "
+                        "alone (--movie names it; chunkv2l show lists them)."
                     )
                 if len(members) == 1:
                     choice = Choice(tuple(members), frozenset(members))
@@ -246,7 +258,7 @@ class Library:
     def to_json(self) -> dict[str, Any]:
         """Return what `show FOLDER --json` prints."""
         return {
-            "library": str(self._contents.root),
+            "library": self.title,
             "movies": [
                 {
                     "movie": record.name,
@@ -306,7 +318,7 @@ class Library:
             opened = self._open(i)
             if opened is not None:  # says what the user has to name, where the index names no model of chunkv2l's
                 return opened.index.model
-        raise InputError(f"No index in {self._contents.root} can be read: {' '.join(self._lost.values())}")
+        raise InputError(f"No index in {self.title} can be read: {' '.join(self._lost.values())}")
 
     def _keeps(self, only: Filter, number: int) -> bool:
         if only == ALL:

@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
@@ -253,9 +253,9 @@ class TextUpdate:
         record = self._records.get(name)
         return record is not None and (record.size, record.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
-    def keep(self, names: Collection[str]) -> None:
-        """Drop the movies whose indexes aren't among these."""
-        for name in self._records.keys() - set(names):
+    def keep(self, is_kept: Callable[[str], bool]) -> None:
+        """Drop the movies of whose names this doesn't hold."""
+        for name in [name for name in self._records if not is_kept(name)]:
             self._drop(name)
 
     def add(self, name: str, status: os.stat_result, texts: MovieTexts) -> None:

@@ -29,6 +29,7 @@ from chunkv2l.serve.settings import Limits
 
 if TYPE_CHECKING:
     from chunkv2l.adapter.algebra import Adapter
+    from chunkv2l.serve.all_movies import AllMovies
     from chunkv2l.serve.catalogue import OpenedMovie
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,13 @@ class Job:
     """A question in the queue.
 
     Attributes:
+        movie: the one that is asked; None for all.
         result: the answer, or what went wrong.
         progress: called in the answering thread.
         deadline: `time.monotonic` by which it must be answered.
     """
 
-    movie: OpenedMovie
+    movie: OpenedMovie | None
     question: Question
     deadline: float
     progress: Callable[[PartialAnswer], None] | None = None
@@ -80,13 +82,17 @@ class Job:
 class Answering:
     """The queue of questions, and the thread that answers them. Close it."""
 
-    def __init__(self, spec: ModelSpec, limits: Limits, model: Model | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, limits: Limits, model: Model | None = None, all_movies: AllMovies | None = None
+    ) -> None:
         """
         Args:
             spec: the model, where it isn't the one that the indexes name.
             model: the model, if it is loaded already.
+            all_movies: what questions to all movies are asked of.
         """
         self._spec, self._limits = spec, limits
+        self._all_movies = all_movies
         self._model = model
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -110,9 +116,9 @@ class Answering:
             return len(self._waiting) + (self._running is not None)
 
     def submit(
-        self, movie: OpenedMovie, question: Question, progress: Callable[[PartialAnswer], None] | None = None
+        self, movie: OpenedMovie | None, question: Question, progress: Callable[[PartialAnswer], None] | None = None
     ) -> Job:
-        """Queue a question.
+        """Queue a question to a movie, or to all (None).
 
         Raises:
             Busy: the queue is full.
@@ -224,6 +230,10 @@ class Answering:
                 job.progress(partial_answer)
 
         go_on()
+        if job.movie is None:
+            assert self._all_movies is not None
+            library = self._all_movies.open(self.load)
+            return library.ask(question.text, question.policy, question.top_k, progress=go_on)
         index = self._open(job.movie)
         if question.weights is None:
             return index.ask(question.text, question.policy, question.top_k, progress=go_on)

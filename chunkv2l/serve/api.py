@@ -18,7 +18,16 @@ from chunkv2l.errors import ChunkV2LError
 from chunkv2l.library.folder import MEDIA_TYPES
 from chunkv2l.serve.catalogue import OpenedMovie
 from chunkv2l.serve.events import event, stream, while_connected
-from chunkv2l.serve.schemas import AnswerJson, AskRequest, BuildRequest, ErrorJson, MovieJson, MovieSummary, SegmentJson
+from chunkv2l.serve.schemas import (
+    AllMoviesRequest,
+    AnswerJson,
+    AskRequest,
+    BuildRequest,
+    ErrorJson,
+    MovieJson,
+    MovieSummary,
+    SegmentJson,
+)
 from chunkv2l.serve.service import Service
 
 MOST_RANGES = 8
@@ -143,6 +152,22 @@ def create_api(service: Service) -> APIRouter:
         answer = await while_connected(request, service.ask(movie, question))
         return JSONResponse(answer.to_json(body.explain))
 
+    @router.post(
+        "/ask",
+        summary="Ask all movies",
+        tags=["asking"],
+        responses={200: {"model": AnswerJson, "content": {"text/event-stream": {}}}, **ASKING},
+    )
+    async def ask_all(body: AllMoviesRequest, request: Request) -> Response:
+        """Return one answer over all movies, as `chunkv2l ask FOLDER --json` prints it: each span with its `movie`,
+        and with that movie's `id`. Events as for one movie."""
+        question = service.parse(body.to_question())
+        await while_connected(request, service.look_at_all())
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return stream(tell(service, service.ask_in_steps(None, question), body.explain))
+        answer = await while_connected(request, service.ask(None, question))
+        return JSONResponse(service.to_json(answer, body.explain))
+
     @router.get("/builds", summary="The indexes that are built, and were", tags=["builds"])
     async def list_builds() -> JSONResponse:
         return JSONResponse(service.builds.to_json())
@@ -178,10 +203,10 @@ async def tell(service: Service, steps: AsyncIterator[PartialAnswer | Answer], e
     try:
         async for step in steps:
             if isinstance(step, Answer):
-                yield event("answer", step.to_json(explain))
+                yield event("answer", service.to_json(step, explain))
                 return
             if text is None:
-                moments = [span.to_json() for span in step.spans]
+                moments = service.spans_json(step.spans)
                 parts = {"within": step.within, "parts": step.parts}
                 yield event("moments", {"spans": moments, "not_there": step.not_there, **parts})
             if step.text and step.text != text:

@@ -90,7 +90,11 @@ class OpenedMovie:
 
 
 class Catalogue:
-    """The movies under the given paths. Threads may share it."""
+    """The movies under the given paths. Threads may share it.
+
+    Attributes:
+        roots: the paths, resolved.
+    """
 
     def __init__(
         self, paths: Sequence[Path], most: int = 10_000, check: Callable[[Path], list[str]] = verify_index
@@ -105,7 +109,7 @@ class Catalogue:
         """
         if not paths:
             raise InputError("Name an index, a movie, or a folder of them.")
-        self._roots = [_resolve_root(path) for path in paths]
+        self.roots = tuple(_resolve_root(path) for path in paths)
         self._most, self._check = most, check
         self._lock, self._checking = threading.Lock(), threading.Lock()
         self._entries: dict[str, Entry] = {}
@@ -270,7 +274,7 @@ class Catalogue:
 
     def hide_folders(self, text: str) -> str:
         """Return a text in which files under the paths are called by their names below what was given."""
-        folders = {root if root.is_dir() else root.parent for root in self._roots}
+        folders = {root if root.is_dir() else root.parent for root in self.roots}
         for folder in sorted(map(str, folders), key=len, reverse=True):
             text = text.replace(folder.rstrip(os.sep) + os.sep, "")
         return text
@@ -285,7 +289,7 @@ class Catalogue:
     def _scan(self) -> Iterator[Entry]:
         indexes: dict[Path, tuple[str, Path]] = {}
         movies: dict[Path, tuple[str, Path]] = {}
-        candidates = ((root, path) for root in self._roots for path in _walk(root))
+        candidates = ((root, path) for root in self.roots for path in _walk(root))
         for root, path in candidates:
             is_movie = path.suffix.lower() in MEDIA_TYPES
             is_index = path.suffix.lower() == INDEX_SUFFIX or (path == root and not is_movie)

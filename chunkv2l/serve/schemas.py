@@ -43,8 +43,8 @@ class NodeWeight(BaseModel):
         return self.weight if self.slots is None else np.array(self.slots, dtype=np.float32)
 
 
-class AskRequest(BaseModel):
-    """A question to a movie."""
+class AllMoviesRequest(BaseModel):
+    """A question to all movies."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"question": "When does a dog catch the ball?"}}
@@ -56,6 +56,15 @@ class AskRequest(BaseModel):
     ] = None
     top_k: Annotated[int | None, Field(ge=1, le=1000, description="How many segments are composed.")] = None
     explain: Annotated[bool, Field(description='Return how it was found, too, under the key "route".')] = False
+
+    def to_question(self) -> Question:
+        """Return the question as the queue takes it."""
+        return Question(self.question, self.policy, self.top_k)
+
+
+class AskRequest(AllMoviesRequest):
+    """A question to a movie."""
+
     weights: Annotated[
         list[NodeWeight] | None,
         Field(
@@ -79,7 +88,12 @@ class BuildRequest(BaseModel):
 
 
 class SpanJson(BaseModel):
-    """A moment: [start, end) in seconds, the probability that it is the one, and its segments."""
+    """A moment: [start, end) in seconds, the probability that it is the one, and its segments.
+
+    Where all movies were asked, `movie` has its movie's name, and `id` that movie's id.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     start: float
     end: float

@@ -7,17 +7,19 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from chunkv2l.answer.answer import Answer, PartialAnswer
+from chunkv2l.answer.spans import Span
 from chunkv2l.channels.cues import Channel, ChannelCue
 from chunkv2l.defaults import POLICIES
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.models import Model
 from chunkv2l.query.parse import clean_question
+from chunkv2l.serve.all_movies import AllMovies
 from chunkv2l.serve.answering import Answering, Job, Question
 from chunkv2l.serve.builds import Builds
 from chunkv2l.serve.catalogue import Catalogue, OpenedMovie, channel_of
@@ -49,7 +51,8 @@ class Service:
         self.settings = settings
         most = settings.limits.movies
         self.catalogue = Catalogue(settings.paths, most) if check is None else Catalogue(settings.paths, most, check)
-        self.answering = Answering(settings.spec, settings.limits, model)
+        self.all_movies = AllMovies(self.catalogue, is_writable=not settings.read_only)
+        self.answering = Answering(settings.spec, settings.limits, model, self.all_movies)
         self.builds = Builds(settings, self.catalogue, self.answering, is_sandboxed=check is None)
         self.clips = Path(tempfile.mkdtemp(prefix="chunkv2l-clips-"))
         self._cutting = threading.Lock()
@@ -66,6 +69,7 @@ class Service:
         self.stop()
         self.answering.close()
         self.builds.close()
+        self.all_movies.close()
         shutil.rmtree(self.clips, ignore_errors=True)
 
     def warm_up(self) -> None:
@@ -108,8 +112,12 @@ class Service:
             raise InputError(f'There is no policy "{question.policy[:80]}": choose one of {", ".join(POLICIES)}.')
         return Question(clean_question(question.text), question.policy, question.top_k, question.weights)
 
-    async def ask(self, movie: OpenedMovie, question: Question) -> Answer:
-        """Return the answer; being cancelled frees the question's place.
+    async def look_at_all(self) -> None:
+        """Look at the indexes that nobody has looked at yet, before all movies are asked."""
+        await asyncio.to_thread(self.all_movies.inspect, self.settings.limits.question_seconds / 2)
+
+    async def ask(self, movie: OpenedMovie | None, question: Question) -> Answer:
+        """Return the answer of a movie, or of all (None); being cancelled frees the question's place.
 
         Raises:
             Busy, TooSlow, NotReady, InputError, ChunkV2LError: as a sentence.
@@ -122,7 +130,7 @@ class Service:
         finally:
             self.answering.cancel(job)
 
-    def ask_in_steps(self, movie: OpenedMovie, question: Question) -> AsyncIterator[PartialAnswer | Answer]:
+    def ask_in_steps(self, movie: OpenedMovie | None, question: Question) -> AsyncIterator[PartialAnswer | Answer]:
         """Queue a question; return its answer while it is made, then the whole of it.
 
         Closing the iterator frees the question's place. Iterating raises what `ask` does.
@@ -154,6 +162,19 @@ class Service:
             raise TooSlow("The answer took too long: ask again, or less.") from None
         finally:
             self.answering.cancel(job)
+
+    def to_json(self, answer: Answer, explain: bool = False) -> dict[str, Any]:
+        """Return an answer as JSON; where all movies were asked, spans and quotes have the ids of theirs."""
+        values = answer.to_json(explain)
+        return {key: self._add_ids(value) if key in ("spans", "quotes") else value for key, value in values.items()}
+
+    def spans_json(self, spans: Sequence[Span]) -> list[dict[str, Any]]:
+        """Return spans likewise."""
+        return self._add_ids([span.to_json() for span in spans])
+
+    def _add_ids(self, values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        ids = self.all_movies
+        return [{**value, "id": ids.id_of(value["movie"])} if "movie" in value else value for value in values]
 
     # ---- parts of a movie
 

@@ -17,6 +17,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 import chunkv2l
+from chunkv2l.answer.answer import Answer
 from chunkv2l.defaults import POLICIES
 from chunkv2l.errors import ChunkV2LError
 from chunkv2l.query.parse import MAX_QUESTION
@@ -31,45 +32,49 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INSTRUCTIONS = """Ask long videos that were indexed by chunkv2l. list_videos says which there are; search_moments finds
-when something is seen, in one video or in all; ask_video answers a question about one. Moments come with the
-probability that each is the right one, and not_there is the probability that the video doesn't show it, or where a
-question names a time range, that this part of the video (within) doesn't: say so when it is the largest. The model
-that answers is small: trust its times more than its sentences, and look at get_frame before you rely on them."""
+when something is seen or said, in one video or in all; ask_video answers a question about one or all. Moments come
+with the probability that each is the right one, and not_there is the probability that no video asked shows it, or
+where a question names a time range, that this part of the video (within) doesn't: say so when it is the largest. The
+model that answers is small: trust its times more than its sentences, and look at get_frame before you rely on them."""
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 MOST_CUES = 2000
 """Cues in one transcript; a part of the video has the others."""
-MOST_VIDEOS = 50
-"""Videos that one search asks."""
 
 VideoId = Annotated[
     str, Field(max_length=1000, description="A video's id, or its file's name, as list_videos has them.")
 ]
+AnyVideo = Annotated[str | None, Field(max_length=1000, description="A video's id; all videos if not given.")]
 Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 
 
 class Moment(BaseModel):
-    """A moment of a video: [start, end) in seconds, in words, and the probability that it is the right one."""
+    """A moment of a video: [start, end) in seconds, in words, and the probability that it is the right one.
+
+    `text` is what is said or written there, where it was found by that.
+    """
 
     video: str
     start: float
     end: float
     time: str
     probability: float
+    text: str = ""
 
 
 class Moments(BaseModel):
-    """The moments that a search came up with, likeliest first, and how probable it is that a video shows none.
+    """The moments that a search came up with, likeliest first, and how probable it is that no video searched shows it.
 
-    Where the query names a time range, `within` has the part of each video, in seconds, that it is about, and `parts`
-    its intervals where there are several.
+    Where the query names a time range, `within` has the part of a video, in seconds, that it is about, and `parts` its
+    intervals where there are several.
     """
 
     query: str
     moments: list[Moment]
-    not_there: dict[str, float | None]
-    within: dict[str, tuple[float, float]] = {}
-    parts: dict[str, list[tuple[float, float]]] = {}
+    not_there: float | None
+    within: tuple[float, float] | None = None
+    parts: list[tuple[float, float]] = []
+    notes: list[str] = []
 
 
 class TranscriptCue(BaseModel):
@@ -112,6 +117,12 @@ def create_tools(service: Service) -> MCPServer[Any]:
     def find(video: str) -> Entry:
         return service.catalogue.find_named(video)
 
+    async def ask(video: str | None, question: Question) -> Answer:
+        if video:
+            return await service.ask(await open_video(video), question)
+        await service.look_at_all()
+        return await service.ask(None, question)
+
     @server.tool(title="List the videos", annotations=READS)
     @with_sentences
     async def list_videos() -> list[MovieSummary]:
@@ -126,48 +137,42 @@ def create_tools(service: Service) -> MCPServer[Any]:
     @with_sentences
     async def search_moments(
         query: Annotated[str, Field(max_length=MAX_QUESTION, description='A statement: "A dog catches a ball."')],
-        video: Annotated[
-            str | None, Field(max_length=1000, description="A video's id; all videos if not given.")
-        ] = None,
+        video: AnyVideo = None,
         limit: Annotated[int, Field(ge=1, le=50, description="How many moments to return.")] = 5,
     ) -> Moments:
         """Find the moments of one video, or of all, that a statement describes."""
-        entries = [find(video)] if video else [one for one in service.catalogue.entries() if one.index is not None]
-        moments: list[Moment] = []
-        not_there: dict[str, float | None] = {}
-        within: dict[str, tuple[float, float]] = {}
-        parts: dict[str, list[tuple[float, float]]] = {}
-        for entry in entries[:MOST_VIDEOS]:
-            try:
-                movie = await asyncio.to_thread(service.catalogue.open, entry.id)
-                answer = await service.ask(movie, Question(query))
-            except ChunkV2LError:
-                if video:
-                    raise
-                continue  # the others may be sound
-            not_there[entry.id] = answer.not_there
-            if answer.within is not None:
-                within[entry.id] = answer.within
-            if answer.parts:
-                parts[entry.id] = list(answer.parts)
-            moments += [
-                Moment(video=entry.id, start=span.start, end=span.end, time=between(span), probability=span.score)
-                for span in answer.spans
-            ]
-        moments.sort(key=lambda moment: -moment.probability)
-        return Moments(query=query, moments=moments[:limit], not_there=not_there, within=within, parts=parts)
+        answer = await ask(video, Question(query))
+        moments = [
+            Moment(
+                video=find(video).id if video else service.all_movies.id_of(span.movie) or "",
+                start=span.start,
+                end=span.end,
+                time=between(span),
+                probability=span.score,
+                text=span.text,
+            )
+            for span in answer.spans
+        ]
+        return Moments(
+            query=query,
+            moments=moments[:limit],
+            not_there=answer.not_there,
+            within=answer.within,
+            parts=list(answer.parts),
+            notes=list(answer.notes),
+        )
 
-    @server.tool(title="Ask a video", annotations=READS)
+    @server.tool(title="Ask a video, or all", annotations=READS)
     @with_sentences
     async def ask_video(
-        video: VideoId,
         question: Annotated[str, Field(max_length=MAX_QUESTION)],
+        video: AnyVideo = None,
         policy: Annotated[str | None, Field(description=f"One of {', '.join(POLICIES)}; by the question if not given.")]
         = None,
     ) -> AnswerJson:  # fmt: skip
-        """Answer a question about a video: "When …" with moments, "How many times …" with a number, else with text."""
-        answer = await service.ask(await open_video(video), Question(question, policy))
-        return AnswerJson(**answer.to_json())
+        """Answer a question about a video, or about all: "When …" with moments, "How many times …" with a number, else
+        with text. Moments in all videos have the name of theirs (movie) and its id."""
+        return AnswerJson(**service.to_json(await ask(video, Question(question, policy))))
 
     @server.tool(title="Read what is said", annotations=READS)
     @with_sentences

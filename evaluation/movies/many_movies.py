@@ -31,7 +31,7 @@ from chunkv2l.index import tensors as packing
 from chunkv2l.index.file import IndexFile
 from chunkv2l.index.tensors import key_to_bytes, sentence_vector_to_bytes
 from chunkv2l.index.writer import NewSegment, Writer
-from chunkv2l.library.contents import read_contents
+from chunkv2l.library.contents import list_indexes, read_contents
 from chunkv2l.library.keys_file import NAME, Entry, digest, write_keys
 from chunkv2l.library.text_file import NAME as TEXT_NAME
 from chunkv2l.library.text_file import MovieTexts, update_text
@@ -151,7 +151,7 @@ def write_library(source: Path, folder: Path, movies: int, seed: int = 0) -> Non
         write_movie(
             source, folder / f"text-{text.name}.idx", 4, text.sentences, encoder(text.sentences).numpy(), text.channel
         )
-    contents = read_contents(folder)
+    contents = read_contents(list_indexes(folder))
     assert contents.text is not None
     first = next(entry for entry in contents.entries if entry.record.index == HOUR)
     others = [entry for entry in contents.entries if entry is not first]

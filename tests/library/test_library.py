@@ -21,7 +21,7 @@ from chunkv2l.graph import Node, movies, neighbours, segments
 from chunkv2l.index.file import IndexFile
 from chunkv2l.library import choice, contents, folder
 from chunkv2l.library.choice import Filter, Ranking, choose_movies, rank
-from chunkv2l.library.contents import read_contents
+from chunkv2l.library.contents import list_indexes, read_contents
 from chunkv2l.library.keys_file import MAGIC, NAME, Damaged, Entry, MovieRecord, digest, read_keys, write_keys
 from chunkv2l.library.library import Library
 from chunkv2l.policies import BUILT_IN
@@ -211,7 +211,7 @@ def test_sentences_of_a_time_range_are_those_of_each_movies_part() -> None:
 def test_indexes_that_have_not_changed_are_not_opened(
     movies_folder: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = read_contents(movies_folder)
+    before = read_contents(list_indexes(movies_folder))
     opened: list[Path] = []
 
     def count(path: Path, *options: Any) -> Any:
@@ -219,12 +219,12 @@ def test_indexes_that_have_not_changed_are_not_opened(
         return IndexFile(path, *options)
 
     monkeypatch.setattr(contents, "IndexFile", count)
-    again = read_contents(movies_folder)
+    again = read_contents(list_indexes(movies_folder))
     assert opened == [] and again.matrix is not None and before.matrix is not None
     assert np.array_equal(before.matrix, again.matrix)
     write_index(movies_folder / "m1.idx", random_codes(9, 7), model=model, keys=unit_keys(9, seed=7))
     (movies_folder / "m0.idx").unlink()
-    changed = read_contents(movies_folder)
+    changed = read_contents(list_indexes(movies_folder))
     assert opened == [movies_folder / "m1.idx"]
     assert [entry.record.segments for entry in changed.entries] == [9, 8]
     assert changed.matrix is not None and np.allclose(changed.matrix[:9], unit_keys(9, seed=7).numpy())
@@ -251,13 +251,13 @@ def flip(position: int) -> Callable[[bytes], bytes]:
 def test_a_damaged_file_of_keys_is_made_anew(
     damage: Callable[[bytes], bytes], movies_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read_contents(movies_folder)
+    read_contents(list_indexes(movies_folder))
     path = movies_folder / NAME
     sound = path.read_bytes()
     path.write_bytes(damage(sound))
     with pytest.raises(Damaged):
         read_keys(path)
-    read_contents(movies_folder)
+    read_contents(list_indexes(movies_folder))
     assert path.read_bytes() == sound and "made anew" in caplog.text
 
 
@@ -321,7 +321,7 @@ def test_an_index_that_breaks_after_the_library_was_opened_is_left_out(movies_fo
 
 
 def test_keys_that_lie_about_an_index_lead_to_nothing_else(movies_folder: Path, model: FakeModel) -> None:
-    read_contents(movies_folder)
+    read_contents(list_indexes(movies_folder))
     status = (movies_folder / "m0.idx").stat()
     write_index(movies_folder / "m0.idx", random_codes(2), model=model, keys=unit_keys(2))
     entries, _ = read_keys(movies_folder / NAME)
@@ -334,7 +334,7 @@ def test_keys_that_lie_about_an_index_lead_to_nothing_else(movies_folder: Path, 
 
 
 def test_keys_that_lie_about_a_movies_name_dont_name_it(movies_folder: Path, model: FakeModel) -> None:
-    read_contents(movies_folder)
+    read_contents(list_indexes(movies_folder))
     entries, _ = read_keys(movies_folder / NAME)
     forged = [replace(e, record=replace(e.record, name=f"evidence {i}.mp4")) for i, e in enumerate(entries)]
     write_keys(movies_folder / NAME, forged)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chunkv2l.channels.cues import ChannelCue, Sentence
 from chunkv2l.library import choice, contents, text_search
-from chunkv2l.library.contents import read_contents
+from chunkv2l.library.contents import list_indexes, read_contents
 from chunkv2l.library.keys_file import Damaged
 from chunkv2l.library.library import Library
 from chunkv2l.library.sketches import cosines, count_differences, make_sketches, to_bytes
@@ -67,7 +67,7 @@ def speaking_folder(tmp_path: Path, model: FakeModel) -> Path:
 def write_texts(folder: Path, movies: dict[str, MovieTexts], known: TextFile | None = None) -> TextFile:
     status = Path(__file__).stat()
     with update_text(folder / NAME, known) as update:
-        update.keep(set(movies))
+        update.keep(movies.__contains__)
         for name, texts in movies.items():
             if not update.has(name, status):
                 update.add(name, status, texts)
@@ -179,7 +179,7 @@ def test_a_question_that_names_no_channel_finds_what_is_said_too(
 def test_movies_without_vectors_are_found_by_words_beside_those_with(tmp_path: Path, model: FakeModel) -> None:
     write_movie(tmp_path, "a", SPOKEN["a"], model)
     write_movie(tmp_path, "b", SPOKEN["b"], model, with_vectors=False)
-    text = read_contents(tmp_path).text
+    text = read_contents(list_indexes(tmp_path)).text
     assert text is not None and [record.width > 0 for record in text.records] == [True, False]
     vector: NDArray[np.float32] = encode(["sail around the island"])[0].numpy()
     p = TextSearch(text, ["a.idx", "b.idx"]).weigh_sentences(
@@ -224,12 +224,12 @@ def change(statement: str) -> Callable[[Path], None]:
 def test_a_damaged_file_is_made_anew(
     damage: Callable[[Path], object], speaking_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read_contents(speaking_folder)
+    read_contents(list_indexes(speaking_folder))
     path = speaking_folder / NAME
     damage(path)
     with pytest.raises(Damaged):
         open_text(path)
-    text = read_contents(speaking_folder).text
+    text = read_contents(list_indexes(speaking_folder)).text
     assert text is not None and len(text.records) == 3 and "made anew" in caplog.text
     assert open_text(path) is not None
 
@@ -246,7 +246,7 @@ def test_a_damaged_file_is_made_anew(
 def test_damage_that_a_search_meets_leaves_the_answer_to_the_indexes(
     damage: Callable[[Path], None], speaking_folder: Path, model: FakeModel
 ) -> None:
-    read_contents(speaking_folder)
+    read_contents(list_indexes(speaking_folder))
     damage(speaking_folder / NAME)
     with Library(speaking_folder, model) as library:
         assert library.ask("When does she talk about the bridge?").spans

@@ -90,7 +90,7 @@ def test_an_answer_is_told_while_it_is_made(client: httpx2.Client, movie: str) -
     assert (names[0], names[-1]) == ("moments", "answer")
     assert set(names[1:-1]) == {"text"}
     by_name = dict(events(told.text))
-    assert by_name["moments"] == {"spans": whole["spans"], "not_there": whole["not_there"], "within": None}
+    assert by_name["moments"] == {"spans": whole["spans"], "not_there": whole["not_there"], "within": None, "parts": []}
     assert by_name["text"] == {"text": whole["answer"]}
     assert untimed(by_name["answer"]) == untimed(whole)
 

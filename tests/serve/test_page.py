@@ -155,6 +155,22 @@ def test_movies_are_listed_and_lead_to_their_pages(visit: Visit) -> None:
     assert page.locator(".chapter").count() == 2
 
 
+def test_all_movies_are_asked_and_moments_lead_to_their_pages(visit: Visit) -> None:
+    page = visit.page
+    page.goto("/")
+    page.wait_for_selector("#ask:not([hidden])")
+    answer = visit.ask(WHEN)
+    chips = answer.locator("a.chip")
+    assert chips.count() >= 5 and "in any of these movies" in answer.inner_text()
+    name, href = chips.first.locator(".name").inner_text(), chips.first.get_attribute("href")
+    assert f"Moment 1: {name}, " in chips.first.get_attribute("aria-label")
+    page.reload()  # the question is in the address
+    assert visit.wait().locator("a.chip").first.get_attribute("href") == href
+    chips.first.click()
+    page.wait_for_selector(".segment")
+    assert page.title() == f"{name} – chunkv2l" and page.input_value("#question") == WHEN
+
+
 def test_an_answer_stands_at_its_moment_and_plays(visit: Visit) -> None:
     page = visit.open("plays")
     answer = visit.ask(WHAT)

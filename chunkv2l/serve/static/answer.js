@@ -10,7 +10,7 @@ const SAVE = "M12 4v11m0 0-4-4m4 4 4-4M5 20h14";
 export class AnswerView {
   /**
    * @param {HTMLElement} root
-   * @param {object} movie as the API shows it
+   * @param {object | null} movie as the API shows it; null where all movies are asked, and moments lead to their pages
    * @param {boolean} canClip
    * @param {(number: number) => void} play called with a moment's number
    */
@@ -25,6 +25,7 @@ export class AnswerView {
   /** Begin with a question. */
   begin(question) {
     this.spans = [];
+    this.question = question;
     this.said = make("p.said.growing", {}, "");
     this.absent = make("p.absent", { hidden: true });
     this.list = make("ol.moments", { "aria-label": "Moments, best first" });
@@ -43,7 +44,7 @@ export class AnswerView {
     this.absent.hidden = notThere === null;
     if (notThere !== null) {
       this.absent.replaceChildren(
-        make(isAbsent ? "strong" : "span", {}, `${isAbsent ? "Probably not" : "Not"} in ${parts?.length ? "those parts" : within ? "that part" : "this movie"}`),
+        make(isAbsent ? "strong" : "span", {}, `${isAbsent ? "Probably not" : "Not"} in ${parts?.length ? "those parts" : within ? "that part" : this.movie ? "this movie" : "any of these movies"}`),
         make("span", {}, percent(notThere)),
       );
     }
@@ -78,7 +79,7 @@ export class AnswerView {
     this.root.removeAttribute("aria-busy");
     const seconds = answer.timing.total_s - answer.timing.load_s;
     this.below.replaceChildren(
-      ...(answer.quotes ?? []).map((quote) => make("p.note", {}, make("span.quiet", {}, interval(quote)), make("span", {}, `“${quote.text}”`))),
+      ...(answer.quotes ?? []).map((quote) => make("p.note", {}, make("span.quiet", {}, quote.movie ? `${quote.movie}, ${interval(quote)}` : interval(quote)), make("span", {}, `“${quote.text}”`))),
       ...(answer.notes ?? []).map((note) => make("p.note", {}, note)),
       make("p.quiet", {}, `Policy ${answer.policy}, ${seconds.toFixed(2)} s, ${answer.visual_tokens} visual tokens`),
       ...(answer.route ? [explain(answer)] : []),
@@ -97,7 +98,7 @@ export class AnswerView {
   showAll() {
     const first = [...this.list.children].find((item) => item.hidden);
     this.limit(this.spans.length);
-    first?.querySelector("button").focus();
+    first?.querySelector("button, a").focus();
   }
 
   /** Mark the moment that is shown; -1 marks none. */
@@ -108,10 +109,34 @@ export class AnswerView {
     });
   }
 
+  /** Return a moment of any movie: a link to that movie's page, at the moment's time, where the question is asked again. */
+  link(span, number, middle, fill) {
+    const address = span.id ? `/movie/${span.id}?${new URLSearchParams({ q: this.question, t: span.start.toFixed(1) })}` : null;
+    return make(
+      "li.moment",
+      {},
+      make(
+        "a.chip",
+        { href: address, "aria-label": `Moment ${number + 1}: ${span.movie}, ${spoken(span)}, ${percent(span.score)}` },
+        span.id && middle !== undefined ? make("img", { src: `/api/movies/${span.id}/thumbnail/${middle}`, alt: "", loading: "lazy" }) : make("span", {}, ""),
+        make(
+          "span",
+          {},
+          make("span.name", {}, span.movie),
+          make("span.time", {}, interval(span)),
+          span.text ? make("span.quiet", {}, `“${span.text.length > 140 ? `${span.text.slice(0, 138)} …` : span.text}”`) : null,
+          make("span.share", { "aria-hidden": "true" }, fill),
+        ),
+        make("span.percent", {}, percent(span.score)),
+      ),
+    );
+  }
+
   moment(span, number, most) {
     const fill = make("i");
     fill.style.width = `${(100 * span.score) / most}%`;
     const middle = span.segments[Math.floor((span.segments.length - 1) / 2)];
+    if (!this.movie) return this.link(span, number, middle, fill);
     return make(
       "li.moment",
       {},

@@ -1,14 +1,59 @@
 /** The list of movies. */
 
-import { getJson, postJson } from "./api.js";
+import { AnswerView } from "./answer.js";
+import { getJson, postForEvents, postJson } from "./api.js";
 import { byId, make } from "./dom.js";
 import { clock, percent, plural } from "./times.js";
 
 const EVERY = 1500; // milliseconds between looks, while indexes are looked at for the first time
 const isReadOnly = byId("movies").dataset.readOnly === "true";
 const watched = new Map(); // the builds that are watched, by movie: what is shown of each
+const view = new AnswerView(byId("answer"), null, false, () => {});
+let asking = null; // what ends the question that is being answered
 
 load();
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const question = byId("question").value.trim();
+  history.pushState(null, "", `/?${new URLSearchParams({ q: question })}`);
+  ask(question);
+});
+byId("stop").addEventListener("click", () => asking?.abort());
+addEventListener("popstate", read);
+read();
+
+/** Ask the question that is in the address. */
+function read() {
+  const question = new URLSearchParams(location.search).get("q") ?? "";
+  byId("question").value = question;
+  if (question) ask(question);
+  else {
+    asking?.abort();
+    byId("answer").hidden = true;
+  }
+}
+
+/** Ask all movies, and show their moments as they come. */
+async function ask(question) {
+  asking?.abort();
+  const own = (asking = new AbortController());
+  view.begin(question);
+  byId("stop").hidden = false;
+  try {
+    await postForEvents("/api/ask", { question, explain: true }, own.signal, (name, data) => {
+      if (name === "moments") view.moments(data);
+      else if (name === "text") view.text(data.text);
+      else if (name === "answer") view.finish(data);
+    });
+  } catch (error) {
+    if (own === asking) view.fail(error.name === "AbortError" ? "Stopped." : error.message);
+  } finally {
+    if (own === asking) {
+      asking = null;
+      byId("stop").hidden = true;
+    }
+  }
+}
 
 async function load() {
   const status = byId("state");
@@ -29,6 +74,7 @@ async function load() {
 function show(movies) {
   byId("count").textContent = movies.length ? plural(movies.length, "movie") : "";
   byId("empty").hidden = movies.length > 0;
+  byId("ask").hidden = !movies.some((movie) => movie.state === "ready");
   const list = byId("movies");
   const key = JSON.stringify(movies);
   if (list.dataset.key === key) return; // nothing is new, so nothing loses the focus
