@@ -35,6 +35,11 @@ _TELL: Final = (
 )
 _HEAR: Final = r"(?:hear|heard)(?: about)?(?: the words?| someone say| somebody say)?"
 
+_PASSIVE: Final = (
+    r"(?:said|heard|spoken|mentioned|discussed|explained|announced|defined|brought up|recommended|referred to|"
+    r"talked about)"
+)
+
 _TOPIC: Final = r"(?P<topic>.*?)"
 _READ: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -44,7 +49,8 @@ _READ: Final = tuple(
         rf"(?: about| that| the words?)?(?: {_TOPIC})?",
         rf"it {_SAY}(?: that| the words?)?(?: {_TOPIC})?(?: {_ON_SIGN})?",
         rf"it {_WRITTEN}(?: that)? {_TOPIC}",
-        rf"(?:the )?(?:words?|text) {_TOPIC}(?: (?:is |are )?(?:{_WRITTEN}|shown|visible|appears?)(?: {_ON_SIGN})?)?",
+        rf"(?!.* {_PASSIVE}$)(?:the )?(?:words?|text) {_TOPIC}"
+        rf"(?: (?:is |are )?(?:{_WRITTEN}|shown|visible|appears?)(?: {_ON_SIGN})?)?",
         rf"{_TOPIC} (?:is |are |be )?{_WRITTEN}(?: {_ON_SIGN})?(?: about)?",
         rf"{_WRITTEN} {_ON_SIGN}",
         rf"{_TOPIC} (?:is |are |be |appears? |shown |mentioned |visible |shows? up )+{_ON_SIGN}",
@@ -62,8 +68,7 @@ _HEARD: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf".*?\b(?:{_MENTION}|{_TALK}|{_TELL}|{_HEAR})(?: about| that| the words?)? {_TOPIC}",
-        rf"{_TOPIC} (?:is |are |was |were |gets? |got |being |be )*"
-        r"(?:mentioned|discussed|explained|announced|defined|brought up|recommended|referred to|talked about)",
+        rf"{_TOPIC} (?:is |are |was |were |gets? |got |being |be )*{_PASSIVE}",
     )
 )
 _SAYING = re.compile(rf"\b{_SAY}\b(?! (?:\w+ )?(?:about|on|of|regarding)\b)", re.IGNORECASE)

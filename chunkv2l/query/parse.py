@@ -28,7 +28,7 @@ Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "state
 
 _AUXILIARY = re.compile(AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
 _CONTRACTION = re.compile(r"\b(when|what|who|where|how)['’](?:s|re)\b", re.IGNORECASE)
-_MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?)"
+_MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?|chapters?)"
 _HAPPENS = (
     r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
     r"(?:is|was) (?:happening|going on|occurring|taking place))"
@@ -57,8 +57,8 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (r"(?:who|whom|whose)", "who"),
     (r"how many(?: times)?", "count"),
     (rf"(?:what|which) {_MEASURE}", "how"),
-    (rf"how much of {_MOVIE}(?: (?:is|are) (?:spent )?(?:on|with))?", "how"),
-    (r"how(?: (?:long|often|much|far|fast))?", "how"),
+    (rf"(?:for )?how much of {_MOVIE}(?: (?:is|are) (?:spent )?(?:on|with))?", "how"),
+    (r"(?:for )?how(?: (?:long|often|much|far|fast))?", "how"),
     (rf"what {_HAPPENS}(?: in the {_MOMENT} (?:when|where|in which|with|of)| to)?", "what"),
     (r"(?:what|which|why)", "what"),
 )
@@ -82,8 +82,8 @@ _NUMBER = re.compile(r"[\d.,:]+")
 _GENERIC = frozenset(
     re.findall(
         r"\w+",
-        """a about all being clip come comes do doing entire film footage going happen happened happening
-        happens here i in it its movie next of on one overall recording scene see seen shown take takes that
+        """a about all appear appeared appears being clip come comes do doing entire film footage going happen happened
+        happening happens here i in it its movie next of on one overall recording scene see seen shown take takes that
         the there thing things this to us video visible we whole you""",
     )
 )

@@ -198,6 +198,11 @@ _BETWEEN = re.compile(
 )
 _AND = re.compile(rf",? and(?P<when>{_WHEN}?) ", re.IGNORECASE)
 _TO = re.compile(rf",? (?:(?:up )?until|till|(?:up )?to)(?P<when>{_WHEN}?) ", re.IGNORECASE)
+_AFTER_BEFORE = re.compile(
+    r"^(?P<left>.*?),? ?\b(?:after (?P<after>.+?),? (?:and|but|yet) before (?P<before>.+)"
+    r"|before (?P<earlier>.+?),? (?:and|but|yet) after (?P<later>.+))$",
+    re.IGNORECASE,
+)
 _UNTIL = re.compile(
     rf"^(?P<left>.*?),? ?\b(?:(?:right |all the way )?(?:up )?(?:until|till)|up to(?={_WHEN}))(?P<when>{_WHEN}?) "
     r"(?P<anchor>.+)$",
@@ -211,18 +216,19 @@ _OUT_OF_SIGHT = (
     r"(?:not (?:visible|there|shown|seen|present|(?:in|on) (?:the )?(?:picture|frame|shot|view|scene|screen))"
     r"|absent|out of (?:sight|frame|view|shot))"
 )
+_WHENEVER = r"(?:when|(?:at|in|during) (?:what|which) (?:times?|parts?|points?|scenes?|moments?))"
 _ABSENT = tuple(
     re.compile(rf"^{pattern}$", re.IGNORECASE)
     for pattern in (
-        rf"when (?:{_IS} there|there {_IS}) (?:{_NO})(?P<anchor>.+)",
-        rf"when {_IS} no (?P<anchor>.+)",
-        rf"when {_IS}{_NOT} (?:there )?(?:any )?(?P<anchor>(?<=any )\w.*|(?:an?|the|his|her|its|their) .+)",
-        rf"when (?:do|does|did|can|could|ca|can)(?:{_NOT}) (?:we|you|i|one) see (?:any )?(?P<anchor>.+)",
-        r"when (?:do|does|did|can|could) (?:we|you|i|one) (?:not see|see no) (?:any )?(?P<anchor>.+)",
-        rf"when {_IS} (?P<anchor>.+?) {_OUT_OF_SIGHT}",
-        rf"when (?:do|does|did){_NOT} (?P<anchor>.+)",
-        r"when (?:do|does|did) no (?P<anchor>.+)",
-        r"when (?:do|does|did) (?P<anchor>.+? not (?!only\b|just\b|until\b).+)",
+        rf"{_WHENEVER} (?:{_IS} there|there {_IS}) (?:{_NO})(?P<anchor>.+)",
+        rf"{_WHENEVER} {_IS} no (?P<anchor>.+)",
+        rf"{_WHENEVER} {_IS}{_NOT} (?:there )?(?:any )?(?P<anchor>(?<=any )\w.*|(?:an?|the|his|her|its|their) .+)",
+        rf"{_WHENEVER} (?:do|does|did|can|could|ca|can)(?:{_NOT}) (?:we|you|i|one) see (?:any )?(?P<anchor>.+)",
+        rf"{_WHENEVER} (?:do|does|did|can|could) (?:we|you|i|one) (?:not see|see no) (?:any )?(?P<anchor>.+)",
+        rf"{_WHENEVER} {_IS} (?P<anchor>.+?) {_OUT_OF_SIGHT}",
+        rf"{_WHENEVER} (?:do|does|did){_NOT} (?P<anchor>.+)",
+        rf"{_WHENEVER} (?:do|does|did) no (?P<anchor>.+)",
+        rf"{_WHENEVER} (?:do|does|did) (?P<anchor>.+? not (?!only\b|just\b|until\b).+)",
         rf"(?:show me|find|when {_IS}) (?:the |all |all the |every )?"
         r"(?:parts?|scenes?|moments?|stretch(?:es)?|times?|everything|it)"
         rf"(?: that {_IS})? (?:without|with no|(?:where|in which|when) there (?:is|are) no)(?: any)? (?P<anchor>.+)",
@@ -267,6 +273,14 @@ def _match_absent(text: str) -> re.Match[str] | None:
 
 def _between(text: str, read_plain: ReadPlain, is_leading: bool = False) -> RelationMatch | None:
     """Return an order between two events: "between a fish swimming and a dog running, what happens"."""
+    if (match := _AFTER_BEFORE.match(text)) and not (is_leading and match["left"]):
+        anchor, until = match["after"] or match["later"], match["before"] or match["earlier"]
+        left = match["left"]
+        if not left and ", " in (match["before"] or match["later"]):
+            last, left = (match["before"] or match["later"]).split(", ", 1)
+            anchor, until = (anchor, last) if match["before"] else (last, until)
+        if left and _CLAUSE.match(anchor) and _CLAUSE.match(until):
+            return RelationMatch("between", anchor, left, until=until)
     match = _BETWEEN.match(text)
     if match is None or (is_leading and match["left"]):
         return None

@@ -299,6 +299,10 @@ _chapter = (
         r"chapter g(?P<index>\d+)(?!\w)", lambda match: _chapters(int(match["index"]) + 1, int(match["index"]) + 1)
     )
     ^ rule(_chapter_number + _chapter_word, lambda number: _chapters(number, number))
+    ^ rule(
+        quantities.ordinal() + _chapter_word + match_words("(?:counted |counting )?from") + silent(_final_edge),
+        lambda number: _chapters(-number, -number),
+    )
     ^ rule(_is_first + _integer + _chapter_word, lambda count: _chapters(1, count))
     ^ rule(_is_last + _integer + _chapter_word, lambda count: _chapters(-count, -1))
     ^ rule(
@@ -577,12 +581,15 @@ _listed_units = (
 def _shown(which: str) -> Element:
     """Return an element for what is shown first or last: "the last thing shown", "the first picture"."""
     verbs = r"(?:shown|seen|see|visible|happens?|happened|shows|displayed|appears?|on (?:the )?screen)"
-    heads = r"what happens|what is shown|what is seen|what is visible|what comes|what do we see|what do you see"
+    heads = (
+        "what happens|what is shown|what is seen|what is visible|what comes|what do we see|what do you see|what appears"
+        "|who appears|who do we see"
+    )
     behind = "|".join(f"(?<={head} )" for head in heads.split("|"))
     return pattern(
         rf"(?:the (?:very )?{which} (?:thing|image|picture|frame|shot|scene)"
         rf"(?: (?:(?:that|which|is|was|are|can|be|gets|we|you|i|to) )*{verbs})?(?: {_OF_MOVIE})?"
-        rf"|(?:{behind}){which})(?= ?(?:$|[,;:.]))"
+        rf"|(?:{behind}){which}(?: {_OF_MOVIE})?)(?= ?(?:$|[,;:.]))"
     )
 
 
@@ -815,6 +822,7 @@ _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
 _named_range = _the + (_bounds ^ _part_of_part)
 _listed_parts = rule(
     optional(_in_words)
+    + optional(match_words("either|both"))
     + _the
     + _which
     + repeated(pattern(",") + _the + _which)
@@ -834,13 +842,28 @@ _named_ranges = _listed_parts ^ rule(
     _named_range + optional(repeated(pattern(",") + _named_range) + _join + _named_range), _unite
 )
 _next_phrase = rule(_after_phrase ^ _before_phrase, lambda _: NOT_UNDERSTOOD) ^ _phrase ^ rule(_explicit, _at)
+_or = pattern(r",? ?or(?: also)?(?!\w)") + (_phrase ^ rule(_explicit, _at))
+_either = optional(match_words("either|both"))
 _phrases_listed = _listed_parts ^ rule(
-    _phrase + optional(repeated(pattern(",") + _next_phrase) + _join + (_next_phrase ^ _the + _part_of_part)), _unite
+    _either
+    + _phrase
+    + optional(_or ^ repeated(pattern(",") + _next_phrase) + _join + (_next_phrase ^ _the + _part_of_part)),
+    _unite,
 )
 """Phrases of which all are meant: "between 0:10 and 0:20 and at the end"."""
-_operand = _phrases_listed ^ _named_ranges
+_SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
+_lead = optional(
+    match_words(
+        r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
+        rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
+        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?)"
+        r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
+    )
+)
+_operand = _lead + _phrases_listed ^ _named_ranges
 _excluded = (
     rule((_excluding | _skip) + _operand, _complement)
+    ^ rule(_leaving_out + look(r"(?=the\b)") + _operand, _complement)
     ^ rule(
         (_leaving_out | _skip) + (match_words(_ALL) + _operand ^ _named_ranges ^ match_words("from|between") + _bounds),
         _complement,
@@ -856,15 +879,6 @@ _excluded = (
     ^ rule(
         match_words("(?:but )?neither") + (_listed_parts ^ (_phrase ^ _named_range) + _join + (_phrase ^ _named_range)),
         _complement,
-    )
-)
-_SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
-_lead = optional(
-    match_words(
-        r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
-        rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
-        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?)"
-        r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
     )
 )
 _start_at = rule(

@@ -84,8 +84,8 @@ def test_times_the_wrong_way_round_change_places_with_a_note(index: Index, quest
     [
         ("What happens at half past two?", '"half past two" was not understood .* the whole video was searched'),
         (
-            "When does it rain from 0:10 to 0:20 or after 1:00?",
-            '"from 0:10 to 0:20 or after 1:00" was not understood .* the whole video was searched',
+            "When does it rain from 0:10 to 0:20 and after 1:00?",
+            '"from 0:10 to 0:20 and after 1:00" was not understood .* the whole video was searched',
         ),
         ("What happens at 2:75?", '"2:75" was not understood'),
     ],

@@ -34,6 +34,7 @@ from chunkv2l.query.parse import parse
         ("How many times does he say hello?", "heard", "hello"),
         ("How often does she mention the weather in the first minute?", "heard", "the weather"),
         ("How many times does the sign say EXIT?", "read", "EXIT"),
+        ("How often is the word hello said?", "heard", "hello"),
         ("When does he first say hello?", "heard", "hello"),
         ("When is the last time she mentions Rome?", "heard", "Rome"),
         ("When does he say hello for the third time?", "heard", "hello"),

@@ -36,6 +36,7 @@ STATEMENTS = [
     ("What time does the train arrive?", "The train arrive."),
     ("At which point does the man jump?", "The man jump."),
     ("In which scene does the man cry?", "The man cry."),
+    ("In which chapter is there a dog?", "A dog."),
     ("Find the moment when a man jumps.", "A man jumps."),
     ("Find the moment where a door opens", "A door opens."),
     ("find the moment a boy jumps", "A boy jumps."),

@@ -76,6 +76,7 @@ ORDER = [
     # absent
     ("When is there no dog?", "absent", "Dog.", "when", None),
     ("When isn't there a dog?", "absent", "A dog.", "when", None),
+    ("At what times is there no dog?", "absent", "Dog.", "when", None),
     ("When is no dog visible?", "absent", "Dog.", "when", None),
     ("When is the dog not visible?", "absent", "The dog.", "when", None),
     ("When is the dog out of sight?", "absent", "The dog.", "when", None),
@@ -129,6 +130,9 @@ def test_order_in_time(question: str, kind: str, anchor: str, asks: str, prompt:
             "",
         ),
         ("What happens from when a fish swims until a dog runs?", "A fish swims.", "A dog runs.", ""),
+        ("What happens after a fish swims but before a dog runs?", "A fish swims.", "A dog runs.", ""),
+        ("What happens before a dog runs and after a fish swims?", "A fish swims.", "A dog runs.", ""),
+        ("After a fish swims and before a dog runs, what is shown?", "A fish swims.", "A dog runs.", ""),
         ("What happens from the moment a fish swims to when people dance?", "A fish swims.", "People dance.", ""),
         (
             "When does a cat jump between a fish swimming and a dog running?",
@@ -142,7 +146,7 @@ def test_what_is_between_two_events(question: str, anchor: str, until: str, even
     relation = parse(question).relation
     assert relation is not None and relation.kind == "between"
     assert (relation.anchor, relation.until, relation.event) == (anchor, until, event)
-    assert not re.search("between|from|until", relation.question)
+    assert not re.search("between|from|until|after|before", relation.question)
     assert relation.to_json()["until"] == until
 
 
