@@ -373,9 +373,9 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _make_id(path: Path) -> str:
-    """Return an id of letters, digits and hyphens: the file's name, and six digits that only its path has."""
+    """Return an id of letters, digits and hyphens: the file's name, and 64 bits of its path's hash."""
     slug = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40] or "movie"
-    return f"{slug}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
+    return f"{slug}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
 
 
 def _as_text(name: str) -> str:

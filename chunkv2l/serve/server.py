@@ -23,12 +23,13 @@ _TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\nconten
 
 
 class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 whose clients have a few seconds to send a header; uvicorn itself would wait for ever."""
+    """HTTP/1.1 whose clients have a time to send a header and to take an answer; uvicorn itself would wait for ever."""
 
-    def __init__(self, *arguments: Any, header_seconds: float, **named: Any) -> None:
+    def __init__(self, *arguments: Any, header_seconds: float, answer_seconds: float, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._header_seconds = header_seconds
+        self._header_seconds, self._answer_seconds = header_seconds, answer_seconds
         self._timer: asyncio.TimerHandle | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,11 +44,24 @@ class PunctualProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._start_answer_timer()
         if self._timer is None and self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
             self._start_timer()
 
+    def pause_writing(self) -> None:
+        """Give the client some seconds to take what waits for it: the buffer is full."""
+        super().pause_writing()
+        self._start_answer_timer()
+
+    def resume_writing(self) -> None:
+        """Write on, and give the client time for the rest: it has taken most of the buffer."""
+        super().resume_writing()
+        self._start_answer_timer()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_answer_timer()
         super().connection_lost(exc)
 
     def _start_timer(self) -> None:
@@ -57,6 +71,21 @@ class PunctualProtocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _start_answer_timer(self) -> None:
+        self._stop_answer_timer()
+        self._answer_timer = self.loop.call_later(self._answer_seconds, self._drop)
+
+    def _stop_answer_timer(self) -> None:
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+
+    def _drop(self) -> None:
+        """Close the connection at once if something still waits to be taken."""
+        self._answer_timer = None
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _give_up(self) -> None:
         self._timer = None
@@ -85,7 +114,8 @@ def configure(service: Service) -> uvicorn.Config:
 
     class Protocol(PunctualProtocol):
         def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, header_seconds=limits.header_seconds, **named)
+            times = {"header_seconds": limits.header_seconds, "answer_seconds": limits.answer_seconds}
+            super().__init__(*arguments, **times, **named)
 
     return uvicorn.Config(
         create_app(service),

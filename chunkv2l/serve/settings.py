@@ -27,6 +27,7 @@ class Limits:
         question_seconds: time from a question's arrival to its answer.
         body: bytes of a request's body.
         header_seconds, body_seconds: time in which a request's header and its body must arrive.
+        answer_seconds: time in which a client takes some 64 KB of its answer; a player that waits longer asks again.
         connections: open at once.
         clip_seconds: length of the longest clip.
     """
@@ -37,6 +38,7 @@ class Limits:
     body: int = 256 << 10
     header_seconds: float = 10.0
     body_seconds: float = 20.0
+    answer_seconds: float = 60.0
     connections: int = 256
     clip_seconds: float = 600.0
 

@@ -178,11 +178,13 @@ def test_every_answer_says_what_a_browser_may_do(client: httpx2.Client, movie: s
 
 # ---- time
 
+IMPATIENT = Limits(header_seconds=0.3, body_seconds=0.3, answer_seconds=0.3, connections=6)
+
 
 @pytest.fixture(scope="module")
 def impatient(folder: Path) -> Iterator[Running]:
     """A server whose clients have a moment to send a request."""
-    with running(make_service(folder, limits=Limits(header_seconds=0.3, body_seconds=0.3, connections=6))) as started:
+    with running(make_service(folder, limits=IMPATIENT)) as started:
         yield started
 
 
@@ -208,6 +210,19 @@ def test_a_slow_second_request_is_given_up_too(impatient: Running) -> None:
 def test_a_slow_body_is_given_up(impatient: Running) -> None:
     request = b"POST /api/movies/x/ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     assert send(impatient, request + b"Content-Length: 100\r\n\r\n{")[0] == 408
+
+
+def test_an_answer_that_nobody_takes_is_given_up(impatient: Running) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", impatient.port))
+        connection.sendall(b"GET /static/style.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 900)
+        deadline = time.monotonic() + 20
+        with pytest.raises(ConnectionError):  # what is sent to a closed connection is answered with a reset
+            while time.monotonic() < deadline:
+                connection.sendall(b" ")
+                time.sleep(0.02)
 
 
 def test_open_connections_are_bounded(impatient: Running) -> None:
