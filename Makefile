@@ -13,7 +13,7 @@ QUIET := $(if $(MAKE_TERMOUT),,--quiet) # pip shows its progress to people only
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench fuzz lock audit clean
+.PHONY: help setup demo test long lint format bench fuzz lock audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -38,7 +38,10 @@ $(MOVIE): evaluation/movies/demo_movie.py | $(STAMP)
 	$(BIN)/python -m evaluation demo-movie -o $@
 
 test: $(STAMP) ## run the tests (the quick ones: some minutes on two cores)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
+
+long: $(STAMP) ## run the long tests: real sizes, programs started as people start them, trainings
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile -m 'long and not gpu'
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check

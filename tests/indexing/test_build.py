@@ -473,11 +473,11 @@ def test_a_reader_of_the_part_doesnt_stop_the_build(movie: Path, tmp_path: Path,
 def test_a_full_disk(
     movie: Path, built: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite meets its page limit as it meets a full disk, with SQLITE_FULL: here in each transaction in turn."""
+    """SQLite meets its page limit as it meets a full disk, with SQLITE_FULL: in one transaction after another."""
     out, pages = tmp_path / "a.idx", built.stat().st_size // schema.PAGE_SIZE
     stored = []
     prepare = Writer._prepare
-    for limit in range(1, pages):
+    for limit in range(1, pages, 2):
 
         def small(writer: Writer, connection: sqlite3.Connection, limit: int = limit) -> None:
             connection.execute(f"PRAGMA max_page_count = {limit}")

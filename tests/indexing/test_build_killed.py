@@ -121,13 +121,13 @@ def check_random(movie: Path, deaths: Deaths, fates: list[str], rows: dict[str, 
 
 
 def test_killed_builds_go_on(movie: Path, tmp_path: Path, undisturbed: tuple[dict[str, Any], float]) -> None:
-    """At every kind of border, and three times at random; one process, as starting one takes seconds."""
+    """At every kind of border, and twice at random; one process, as starting one takes seconds."""
     rows, seconds = undisturbed
     assert len(rows["chapters"]) == 7 > grouping.BATCH and len(rows["similar"]) > 20
     outs = folders(tmp_path, len(BORDERS))
     borders = [(out, death) for out, (death, _) in zip(outs, BORDERS, strict=True)]
     (tmp_path / "random").mkdir()
-    randoms = at_random(tmp_path / "random", 3, 0, seconds)
+    randoms = at_random(tmp_path / "random", 2, 0, seconds)
     fates = killed(movie, borders + randoms)
     assert fates[: len(borders)] == ["killed"] * len(borders)
     for out, (death, resumed) in zip(outs, BORDERS, strict=True):
