@@ -258,11 +258,10 @@ def test_an_anchor_is_a_statement(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "word", ["after", "the first time that", "in the first", "how many times does", "between 1:00 and"]
 )
-@pytest.mark.parametrize("length", [350, pytest.param(1800, marks=pytest.mark.long)])
-@pytest.mark.timeout(60)  # a pattern that backtracks exponentially would take hours with either
-def test_long_questions_are_read_whole(word: str, length: int) -> None:
-    repeated = parse(f"What happens {word} " * (length // 30))
+@pytest.mark.timeout(20)  # they take a tenth of a second; a pattern that backtracks exponentially would take hours
+def test_long_questions_are_read_whole(word: str) -> None:
+    repeated = parse(f"What happens {word} " * 60)
     assert repeated.kind in ("what", "count") and len(repeated.statement) < 2000
-    assert parse("a " * (length // 2) + word).statement.lower().count("a ") >= length // 2 - 2
-    listed = parse(f"When does {word} " + "a, " * (length // 3))
-    assert listed.kind == "when" and listed.statement.count("a,") >= length // 3 - 2
+    assert parse("a " * 900 + word).statement.lower().count("a ") >= 898
+    listed = parse(f"When does {word} " + "a, " * 600)
+    assert listed.kind == "when" and listed.statement.count("a,") >= 598
