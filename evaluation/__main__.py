@@ -16,6 +16,7 @@ COMMANDS = {
     "build": "evaluation.benchmarks.build_cost",
     "calibration": "evaluation.benchmarks.calibration",
     "channels": "evaluation.benchmarks.channels",
+    "corpus": "evaluation.benchmarks.corpus",
     "composition": "evaluation.benchmarks.composition",
     "demo-movie": "evaluation.movies.demo_movie",
     "detectors": "evaluation.benchmarks.detectors",

@@ -7,8 +7,9 @@
 | activitynet  | JSON `{VID: {"duration", "timestamps", "sentences"}}` | ranjaykrishna/densevid_eval            |
 | timelens     | JSON `{VID: {"duration", "spans", "queries"}}`        | TencentARC/TimeLens, timelens_data.py  |
 
-lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too. Queries without an id are numbered by
-their line (Charades-STA), or called VID#0, VID#1, … (ActivityNet, TimeLens); predictions use the same ids.
+lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too, and so is a plain JSONL of your own,
+`{"movie", "query", "windows"}`. Queries without an id are numbered by their line (Charades-STA), or called VID#0,
+VID#1, … (ActivityNet, TimeLens); predictions use the same ids.
 """
 
 from __future__ import annotations

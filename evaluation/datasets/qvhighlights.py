@@ -45,7 +45,8 @@ class Prediction:
 def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
     """Read `{"qid", "vid", "query", "relevant_windows": [[start, end], …]}` a line; other keys are ignored.
 
-    Without "qid" the line's number is the id, without "vid" all queries are about one movie.
+    "vid" may be called "movie", and "relevant_windows" "windows". Without "qid" the line's number is the id, without
+    "vid" all queries are about one movie.
 
     Args:
         truths: require windows of every query; the test split, whose answers aren't published, has none.
@@ -62,14 +63,15 @@ def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
         qid = row.get("qid", number)
         if qid in queries:
             raise InputError(f'{where}: the "qid" {json.dumps(qid)} has been used before; each query needs its own.')
-        known = truths or "relevant_windows" in row
-        listed = _windows(where, "relevant_windows", row, numbers=(2,)) if known else []
+        key = "windows" if "windows" in row else "relevant_windows"
+        known = truths or key in row
+        listed = _windows(where, key, row, numbers=(2,)) if known else []
         windows = tuple((w[0], w[1]) for w in listed)
         if known and not windows:
-            raise InputError(f'{where}: "relevant_windows" is empty; a query is scored by the windows it is true in.')
+            raise InputError(f'{where}: "{key}" is empty; a query is scored by the windows it is true in.')
         if bad := [list(w) for w in windows if not 0 <= w[0] < w[1]]:
-            raise InputError(f'{where}: "relevant_windows" has {bad[0]}, which has no length or a negative time.')
-        queries[qid] = MomentQuery(qid, str(row.get("vid", "")), text, windows)
+            raise InputError(f'{where}: "{key}" has {bad[0]}, which has no length or a negative time.')
+        queries[qid] = MomentQuery(qid, str(row.get("vid", row.get("movie", ""))), text, windows)
     if not queries:
         raise InputError(f"{path} has no query in it; each line needs a JSON object with query and relevant_windows.")
     return list(queries.values())
