@@ -28,7 +28,7 @@ from chunkv2l.video.child import python_command
 from chunkv2l.video.container import LARGE_PICTURE
 from chunkv2l.video.notes import Notes
 from chunkv2l.video.parallel import transport
-from chunkv2l.video.parallel.worker import GO_ON, Message, Task
+from chunkv2l.video.parallel.worker import GO_ON, Message, Task, check_message
 from chunkv2l.video.probe import MovieInfo, probe
 from chunkv2l.video.sampling import count_cores
 from chunkv2l.video.segmentation import CutSegment, Part
@@ -335,8 +335,7 @@ def _receive(connection: socket.socket) -> Message:
     for _ in range(SILENCE):
         if poll.poll(1000):
             connection.settimeout(SILENCE)
-            message: Message = transport.receive(connection)
-            return message
+            return check_message(transport.receive(connection))
     raise TimeoutError(f"it has said nothing for {SILENCE} s")
 
 

@@ -2,8 +2,9 @@
 
 The arrays' bytes go into a file in memory; the other side gets its descriptor and reads it at once. Through a pipe they
 would come 64 KB at a time, and a thread that shares its interpreter with a busy one waits for each piece. What is
-received is unpickled, and the other side may be taken over by the movie that it reads: only numbers, texts, arrays and
-the values of `chunkv2l.video` come out, and nothing else is called.
+received is unpickled, and the other side may be taken over by the movie that it reads. So nothing is called but the
+types of arrays and of the dataclasses and named tuples in `chunkv2l.video`, and sizes are bounded. The fields of these
+may hold anything made of such values, though: whoever receives an object checks it (`worker.check_message`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 AVAILABLE: Final = hasattr(os, "memfd_create")
 _LENGTH: Final = struct.Struct("!Q")
 _MOST: Final = 64 << 20  # bytes of a message without its arrays
+_MOST_ARRAYS: Final = 2 << 30  # bytes of its arrays: a clip's frames, whole ones of 8K at the most
 _OF_NUMPY: Final = frozenset(
     (
         *(("numpy", name) for name in ("dtype", "ndarray")),
@@ -68,7 +70,7 @@ def receive(connection: socket.socket) -> Any:
     """Return the next object; its arrays share one writable buffer.
 
     Raises:
-        EOFError: the other side has ended, or sent something else than values.
+        EOFError: the other side has ended, or sent something else than values, or too much.
     """
     start, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 1)
     try:
@@ -76,7 +78,7 @@ def receive(connection: socket.socket) -> Any:
         (length,) = _LENGTH.unpack(start)
         if length > _MOST or not descriptors:
             raise EOFError("the other side has sent something else")
-        head, sizes = _load(_read_exactly(connection, length))
+        head, sizes = _check_sizes(_load(_read_exactly(connection, length)))
         buffer = np.empty(sum(sizes), np.uint8).data
         with open(descriptors.pop(), "rb", buffering=0) as file:
             if buffer and file.readinto(buffer) != len(buffer):
@@ -91,10 +93,20 @@ def receive(connection: socket.socket) -> Any:
     return _load(head, arrays)
 
 
+def _check_sizes(body: object) -> tuple[bytes, list[int]]:
+    """Return a message's pickle and its arrays' sizes, which the other side has sent as a pair."""
+    if isinstance(body, tuple) and len(body) == 2:
+        head, sizes = body
+        is_list = type(head) is bytes and type(sizes) is list and all(type(size) is int and size >= 0 for size in sizes)
+        if is_list and sum(sizes) <= _MOST_ARRAYS:
+            return head, sizes
+    raise EOFError("the other side has sent something else")
+
+
 def _load(data: bytes, arrays: Iterable[memoryview] = ()) -> Any:
     try:
         return _Values(io.BytesIO(data), buffers=arrays).load()
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # what a forged pickle makes the unpickler, or an array, raise
         raise EOFError(f"the other side has sent something else: {error}") from error
 
 

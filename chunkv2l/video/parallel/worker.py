@@ -16,16 +16,20 @@ import sys
 from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from math import isfinite
 from threading import Lock, Thread
 from time import sleep
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, get_args
 
 import cv2
+import numpy as np
 
 from chunkv2l.errors import ChunkV2LError, InputError
 from chunkv2l.sandbox.limits import has_room, limit_memory
 from chunkv2l.video.child import DECODER_MEMORY, end_with_parent
+from chunkv2l.video.clip import Clip
 from chunkv2l.video.container import LARGE_PICTURE
+from chunkv2l.video.detectors import Segment
 from chunkv2l.video.frame_sampling import FrameSampling
 from chunkv2l.video.notes import Note, Notes
 from chunkv2l.video.parallel import transport
@@ -33,6 +37,7 @@ from chunkv2l.video.refusals import explain_memory
 from chunkv2l.video.segmentation import CutSegment, Part, Resources, cut
 from chunkv2l.video.settings import SegmentationSettings
 
+Kind = Literal["segment", "note", "warning", "alive", "done", "input error", "error"]
 GO_ON: Final = b"+"
 HEARTBEAT: Final = 5.0
 """Seconds between signs of life."""
@@ -59,11 +64,57 @@ class Task:
 class Message:
     """A report: a segment, a note, a warning, a sign of life, the end of a part (and of the movie), or a failure."""
 
-    kind: Literal["segment", "note", "warning", "alive", "done", "input error", "error"]
+    kind: Kind
     segment: CutSegment | None = None
     note: Note | None = None
     has_ended: bool = False
     text: str = ""
+
+
+def check_message(value: object) -> Message:
+    """Return what the other process has sent, if it is a message with fields as declared.
+
+    Raises:
+        EOFError: it is something else: the movie has taken that process over.
+    """
+    try:
+        if isinstance(value, Message) and _is_sound(value):
+            return value
+    except (AttributeError, ValueError):  # a field is missing
+        pass
+    raise EOFError("the other side has sent something else")
+
+
+def _is_sound(message: Message) -> bool:
+    note, segment = message.note, message.segment
+    return (
+        all(type(text) is str for text in (message.kind, message.text))
+        and message.kind in get_args(Kind)
+        and type(message.has_ended) is bool
+        and (note is None or (type(note) is Note and type(note.kind) is str and type(note.text) is str))
+        and (segment is None or (type(segment) is CutSegment and _is_cut(segment)))
+    )
+
+
+def _is_cut(item: CutSegment) -> bool:
+    segment, clip, thumbnail = item
+    if not (
+        type(segment) is Segment
+        and type(clip) is Clip
+        and isinstance(clip.frames, tuple)
+        and isinstance(clip.times, tuple)
+    ):
+        return False
+    numbers = (segment.start, segment.end, clip.duration, clip.fps, *clip.times)
+    return (
+        all(isinstance(number, (int, float)) and isfinite(number) for number in numbers)
+        and len(clip.frames) == len(clip.times)
+        and all(_is_picture(image) for image in (thumbnail, *clip.frames))
+    )
+
+
+def _is_picture(image: object) -> bool:
+    return type(image) is np.ndarray and image.dtype == np.uint8 and image.ndim == 3
 
 
 class Outbox:

@@ -6,8 +6,10 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from chunkv2l.video.clip import Clip
 from chunkv2l.video.detectors import Segment
 from chunkv2l.video.notes import Note
 from chunkv2l.video.parallel import transport as parcels
-from chunkv2l.video.parallel.worker import Message
+from chunkv2l.video.parallel.worker import Message, check_message
 from chunkv2l.video.segmentation import CutSegment
 
 pytestmark = pytest.mark.skipif(not parcels.AVAILABLE, reason="no files in memory here")
@@ -106,6 +108,56 @@ def test_values_of_movies_arrive(ends: tuple[socket.socket, socket.socket]) -> N
     assert isinstance(again, Message) and again.segment is not None and again.note == message.note
     assert again.segment.segment == segment.segment and np.array_equal(again.segment.clip.frames[0], clip.frames[0])
     assert np.array_equal(again.segment.thumbnail, segment.thumbnail)
+
+
+PICTURE = np.zeros((2, 3, 3), np.uint8)
+CLIP = Clip((PICTURE,), (0.0,), 1.5, 25.0)
+CUT = CutSegment(Segment(0.0, 1.5), CLIP, PICTURE)
+
+
+def in_itself() -> list[Any]:
+    values: list[Any] = []
+    values.append([values])
+    return values
+
+
+def forged(value: Any, **fields: Any) -> Any:
+    return replace(value, **fields)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "alive",
+        CUT,
+        object.__new__(Message),
+        forged(Message("alive"), kind=in_itself()),
+        forged(Message("alive"), kind="open"),
+        forged(Message("error"), text=in_itself()),
+        forged(Message("done"), has_ended=np.zeros(3)),
+        Message("note", note=forged(Note("cut", ""), text=b"")),
+        forged(Message("segment"), segment=CLIP),
+        Message("segment", segment=CUT._replace(segment=Segment(0.0, float("nan")))),
+        Message("segment", segment=CUT._replace(clip=forged(CLIP, times=("0",)))),
+        Message("segment", segment=CUT._replace(clip=forged(CLIP, times=()))),
+        Message("segment", segment=CUT._replace(clip=forged(CLIP, frames=[PICTURE]))),
+        Message("segment", segment=CUT._replace(thumbnail=np.array([["a"]], object))),
+        Message("segment", segment=CUT._replace(thumbnail=PICTURE[0])),
+    ],
+)
+def test_a_message_with_other_fields_is_refused(value: Any) -> None:
+    check_message(Message("segment", CUT, Note("cut", "A flash.")))
+    with pytest.raises(EOFError, match="something else"):
+        check_message(value)
+
+
+@pytest.mark.parametrize("body", [0, (b"", -1), (b"", [-1]), (b"", [1 << 40]), ([], []), (b"", [True])])
+def test_sizes_that_cant_be_are_refused(ends: tuple[socket.socket, socket.socket], body: object) -> None:
+    data = pickle.dumps(body)
+    with open(os.memfd_create("a"), "rb") as file:
+        socket.send_fds(ends[0], [len(data).to_bytes(8, "big") + data], [file.fileno()])
+    with pytest.raises(EOFError, match="something else"):
+        parcels.receive(ends[1])
 
 
 def test_a_message_without_end_is_refused(ends: tuple[socket.socket, socket.socket]) -> None:
