@@ -30,7 +30,7 @@ from chunkv2l.graph import Node, Weight
 from chunkv2l.models import Model, ModelSpec, load_model
 from chunkv2l.query.query import Query
 from chunkv2l.train.data.images import ImageSet, load_images
-from chunkv2l.train.data.questions import Described, scene_row
+from chunkv2l.train.data.questions import Described, scene_row_apart
 from evaluation.benchmarks import answers
 from evaluation.common import results
 from evaluation.common.options import PhotographSettings, photograph_options, policies_or_all_option
@@ -83,12 +83,10 @@ def make_groups(described: Sequence[Described], groups: int, most: int, rng: ran
     rng.shuffle(order)
     made: list[Group] = []
     for target in order:
-        row = scene_row(described[target], rng)
-        if row is None:
+        apart = scene_row_apart(described, target, order, rng)
+        if apart is None:
             continue
-        question, answer = row
-        noun = question.removeprefix("What happens in the scene with the ").removesuffix("?")
-        others = [i for i in order if noun not in described[i].nouns]
+        (question, answer), others = apart
         if len(others) >= most - 1:
             chosen = tuple(rng.sample(others, most - 1))
             made.append(Group(question, answer, described[target].captions, target, chosen))

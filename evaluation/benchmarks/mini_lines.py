@@ -29,7 +29,7 @@ from chunkv2l.policies import weighed
 from chunkv2l.query.parse import statement
 from chunkv2l.routing.probability import evidence
 from chunkv2l.train.data.images import ImageSet
-from chunkv2l.train.data.questions import Described, NegativeNouns, exists, scene_row
+from chunkv2l.train.data.questions import Described, NegativeNouns, exists
 from chunkv2l.train.stages.measure import (
     Frames,
     Given,
@@ -324,10 +324,9 @@ def scene_questions(shown: Shown, size: int, count: int, rng: random.Random) -> 
     for _ in range(20 * count):
         group = rng.sample(captioned, size)
         right = rng.randrange(size)
-        others = frozenset().union(*(shown.described[n].nouns for i, n in enumerate(group) if i != right))
-        row = scene_row(shown.described[group[right]], rng, others)
-        if row is not None:
-            yield SceneQuestion(tuple(group), right, *row)
+        question = SceneQuestion.about(shown.described, group, right, rng)
+        if question is not None:
+            yield question
 
 
 def share_kept(shown: Shown, size: int, count: int, rng: random.Random) -> dict[str, Ratio]:

@@ -25,7 +25,7 @@ from chunkv2l.policies import weighed
 from chunkv2l.policies.built_in import SELECTED
 from chunkv2l.query.parse import statement
 from chunkv2l.routing.probability import evidences, share_out
-from chunkv2l.train.data.questions import Described, scene_row
+from chunkv2l.train.data.questions import Described, scene_row_apart
 from chunkv2l.train.stages.measure import Ratio, SceneQuestion
 from evaluation.benchmarks.answers import nll
 from evaluation.benchmarks.mini_lines import interval
@@ -57,16 +57,15 @@ def measure(
 def scene_questions(described: Sequence[Described], size: int, rng: random.Random) -> Iterator[SceneQuestion]:
     """Yield questions about photographs, each by a noun that one of them alone shows.
 
-    Of large movies nearly every noun is in many photographs, so the others are drawn among those without the noun.
+    The others are drawn among those without the noun.
     """
     captioned = [i for i, image in enumerate(described) if image.captions]
     for _ in range(50 * len(captioned)):
         right = rng.choice(captioned)
-        row = scene_row(described[right], rng)
-        if row is None:
+        apart = scene_row_apart(described, right, captioned, rng)
+        if apart is None:
             continue
-        noun = row[0].removeprefix("What happens in the scene with the ").removesuffix("?")
-        others = [i for i in captioned if noun not in described[i].nouns]
+        row, others = apart
         if len(others) >= size - 1:
             clips = rng.sample(others, size - 1)
             position = rng.randrange(size)

@@ -61,6 +61,12 @@ def row_sums(values: Tensor, rows: Tensor, count: int) -> Tensor:
     return values.new_zeros(count).index_add(0, rows, values)
 
 
+def answer_nats(hidden: Tensor, head: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the summed nats and the number of the label tokens of each row, [Q] both; arguments as `token_nll`."""
+    values, rows = token_nll(hidden, head, labels)
+    return row_sums(values, rows, len(labels)), (labels != -100).sum(1)
+
+
 def distil(hidden: Tensor, teacher: Tensor, head: Tensor, labels: Tensor, teacher_labels: Tensor) -> Tensor:
     """Return the mean cross-entropy against the teacher's distribution at the label positions (of both, in the same
     order)."""

@@ -28,7 +28,7 @@ from chunkv2l.train.data.questions import (
     naming_statement,
     question_row,
     question_rows,
-    scene_row,
+    scene_row_among,
     through_when,
 )
 
@@ -344,8 +344,7 @@ class Batches(IterableDataset[Batch]):
             everything = frozenset().union(*(image.nouns for image in group))
             for _ in range(2 * parts):
                 right = rng.randrange(parts)
-                others = frozenset().union(*(image.nouns for i, image in enumerate(group) if i != right))
-                row = scene_row(group[right], rng, others) if rng.random() < 0.75 else None
+                row = scene_row_among(group, right, rng) if rng.random() < 0.75 else None
                 if row is None and group[right].nouns and rng.random() < 0.5:
                     row = exists(rng.choice(sorted(group[right].nouns))), "Yes."
                 rows.append((begin + right, *(row or (exists(self.negatives.draw(everything, rng)), "No."))))

@@ -264,6 +264,27 @@ def scene_row(image: Described, rng: random.Random, avoid: frozenset[str] = froz
     return scene_with(noun), image.captions[index]
 
 
+def scene_row_among(group: Sequence[Described], right: int, rng: random.Random) -> tuple[str, str] | None:
+    """Return `scene_row` of an image by a noun that no other image of its group shows; None if there is none."""
+    others = frozenset().union(*(image.nouns for position, image in enumerate(group) if position != right))
+    return scene_row(group[right], rng, others)
+
+
+def scene_row_apart(
+    described: Sequence[Described], target: int, numbers: Sequence[int], rng: random.Random
+) -> tuple[tuple[str, str], list[int]] | None:
+    """Return `scene_row` of an image, and those of `numbers` whose images don't show its noun; None if there is no row.
+
+    Of many images nearly every noun is in several, so that few groups drawn blindly have a row of `scene_row_among`.
+    """
+    row = scene_row(described[target], rng)
+    if row is None:
+        return None
+    before, after = scene_with("\0").split("\0")
+    noun = row[0].removeprefix(before).removesuffix(after)
+    return row, [number for number in numbers if noun not in described[number].nouns]
+
+
 def detail_row(image: Described, rng: random.Random) -> tuple[str, str] | None:
     """Return a question about a colour or a count that a caption gives; None for a cut clip, where it holds for a
     part."""

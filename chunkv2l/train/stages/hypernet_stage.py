@@ -14,6 +14,7 @@ The VLM is frozen.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ from chunkv2l.train.clips.base import Clips, Words
 from chunkv2l.train.core import distributed
 from chunkv2l.train.core.decoder import Decoder, Runner, forward
 from chunkv2l.train.core.losses import (
+    answer_nats,
     apart_from_equals,
     distil,
     divergence,
@@ -39,7 +41,7 @@ from chunkv2l.train.core.losses import (
     short_weight,
     token_nll,
 )
-from chunkv2l.train.data.batches import Batch
+from chunkv2l.train.data.batches import Batch, pad
 from chunkv2l.train.data.naming import name_label
 from chunkv2l.train.data.nouns import NOUNS, NUMBERS, bare_name
 from chunkv2l.train.stages.key_teachers import KeyTeachers
@@ -198,6 +200,11 @@ class HypernetStage:
         """Return output states of text-only rows; each adapter serves the same number of consecutive rows."""
         return forward(self.decoder, self.decoder.embed(ids), a, b, runner=self.runner)[0]
 
+    def answer_nats(self, rows: Sequence[tuple[list[int], list[int]]], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return −log p of the answers of (prompt, answer) rows, summed, and their tokens, [Q] both; as `answer`."""
+        ids, labels = (t.to(self.source.device) for t in pad(rows))
+        return answer_nats(self.answer(ids, a, b), self.decoder.head, labels)
+
     def _answer_loss(
         self, batch: Batch, hidden: Tensor, teacher: Tensor | None, name: str, keys: Tensor, figures: Figures
     ) -> tuple[Tensor, Figures]:
@@ -220,15 +227,14 @@ class HypernetStage:
         draw = batch.draw % 5
         if draw < 3:  # one composition a group: all at weight 1, or all at 1 / k
             weight = 1.0 if draw < 1 else 1.0 / parts
-            a, b = (_grouped(t, groups, parts).transpose(1, 2).flatten(2, 3) for t in (a * weight, b))
+            a, b = (side_by_side(_grouped(t, groups, parts)) for t in (a * weight, b))
         else:  # a composition a row, like those of a router that mostly prefers the right clip
             owner = F.one_hot(batch.owner % parts, parts).float()  # [Q, N]
             noise = torch.randn(owner.shape, device=a.device, generator=self.generator)
             weights = (2.0 * owner + noise).softmax(-1).to(a.dtype)
             group = torch.arange(groups, device=a.device).repeat_interleave(rows)
             chosen = _grouped(a, groups, parts)[group] * weights[:, :, None, None, None]
-            a = chosen.transpose(1, 2).flatten(2, 3)
-            b = _grouped(b, groups, parts)[group].transpose(1, 2).flatten(2, 3)
+            a, b = side_by_side(chosen), side_by_side(_grouped(b, groups, parts)[group])
         hidden = self.answer(batch.ids, *self.with_bias(a, b))
         return hidden, f"compose_{'sum' if draw < 1 else 'mean' if draw < 3 else 'route'}"
 
@@ -302,6 +308,11 @@ def name_bare(name: str) -> str:
 def hash_text(text: str) -> int:
     """Return a number that tells texts apart, the same in all processes."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+def side_by_side(factors: Tensor) -> Tensor:
+    """Join the factors of compositions' clips [Q, M, L, r, ·] along the rank: [Q, L, M · r, ·]."""
+    return factors.transpose(1, 2).flatten(2, 3)
 
 
 def _grouped(x: Tensor, groups: int, parts: int) -> Tensor:

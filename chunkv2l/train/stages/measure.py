@@ -6,6 +6,7 @@ shipped (`python -m evaluation mini`). They take questions and return a number f
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from chunkv2l.train.data.questions import Described
+from chunkv2l.train.data.questions import Described, scene_row_among
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,14 @@ class SceneQuestion:
     right: int
     question: str
     answer: str
+
+    @classmethod
+    def about(
+        cls, described: Sequence[Described], clips: Sequence[int], right: int, rng: random.Random
+    ) -> SceneQuestion | None:
+        """Make a question that the clip at a position of a group answers; None where it has no noun of its own."""
+        row = scene_row_among([described[clip] for clip in clips], right, rng)
+        return row and cls(tuple(clips), right, *row)
 
 
 def measure_compositions(

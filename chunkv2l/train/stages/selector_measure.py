@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from chunkv2l.query.parse import statement
-from chunkv2l.train.core.losses import row_sums, token_nll
-from chunkv2l.train.data.batches import Written, pad
-from chunkv2l.train.data.questions import Described, scene_row
+from chunkv2l.train.data.batches import Written
+from chunkv2l.train.data.questions import Described
 from chunkv2l.train.stages.code_bank import CodeBank
+from chunkv2l.train.stages.hypernet_stage import side_by_side
 from chunkv2l.train.stages.measure import SceneQuestion, rank_in_blocks
 from chunkv2l.train.stages.selector_stage import SelectorStage
 
@@ -126,10 +126,9 @@ class SelectorSubject:
         for _ in range(400):
             clips = tuple(rng.sample(range(count), min(size, count)))
             right = rng.randrange(len(clips))
-            others = frozenset().union(*(self.described[c].nouns for i, c in enumerate(clips) if i != right))
-            row = scene_row(self.described[clips[right]], rng, others)
-            if row:
-                questions.append(SceneQuestion(clips, right, *row))
+            question = SceneQuestion.about(self.described, clips, right, rng)
+            if question is not None:
+                questions.append(question)
             if len(questions) >= 192:
                 break
         return questions if len(questions) >= 16 else []
@@ -160,13 +159,9 @@ class SelectorSubject:
                     for i in range(len(numbers))
                 ]
                 factors = factors * gated[1](torch.stack(rows))
-            a = (a * factors[..., None].to(a.dtype)).transpose(1, 2).flatten(2, 3)
-            b = b.transpose(1, 2).flatten(2, 3)
+            joined = side_by_side(a * factors[..., None].to(a.dtype)), side_by_side(b)
             written = [(self.prompts.ask(q.question), self.prompts.answer(q.answer)) for q in questions[part]]
-            ids, labels = (t.to(codes.device) for t in pad(written))
-            hidden = stage.answer(ids, *stage.with_bias(a, b))
-            values, owner = token_nll(hidden, stage.decoder.head, labels)
-            sums.append(row_sums(values, owner, len(written)))
+            sums.append(stage.answer_nats(written, *stage.with_bias(*joined))[0])
         return torch.cat(sums)
 
 

@@ -23,7 +23,7 @@ from chunkv2l.train.core.losses import short_weight, token_nll
 from chunkv2l.train.data.batches import Batch
 from chunkv2l.train.data.nouns import NOUNS
 from chunkv2l.train.stages.code_bank import CodeBank
-from chunkv2l.train.stages.hypernet_stage import Figures, HypernetStage, name_bare
+from chunkv2l.train.stages.hypernet_stage import Figures, HypernetStage, name_bare, side_by_side
 
 ABSENT: Final = 0.15
 """Share of statements whose right clips are left out."""
@@ -200,7 +200,7 @@ class SelectorStage:
         """Return each row's composition, A and scaling · B [Q, L, parts · r, ·]."""
         factors = (weights[:, :, None, None] * gates).to(a.dtype)[..., None]
         grouped_a, grouped_b = (t.view(groups, parts, *t.shape[1:])[group] for t in (a, b))
-        return (grouped_a * factors).transpose(1, 2).flatten(2, 3), grouped_b.transpose(1, 2).flatten(2, 3)
+        return side_by_side(grouped_a * factors), side_by_side(grouped_b)
 
 
 class WordEncoder:

@@ -10,11 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from chunkv2l.train.core.decoder import forward
-from chunkv2l.train.core.losses import row_sums, token_nll
+from chunkv2l.train.core.losses import answer_nats
 from chunkv2l.train.data.batches import Written, pad
-from chunkv2l.train.data.questions import Described, NegativeNouns, exists_row, scene_row
-from chunkv2l.train.stages.hypernet_stage import HypernetStage
+from chunkv2l.train.data.questions import Described, NegativeNouns, exists_row
+from chunkv2l.train.stages.hypernet_stage import HypernetStage, side_by_side
 from chunkv2l.train.stages.measure import (
     Frames,
     Given,
@@ -87,7 +86,7 @@ class StageSubject:
         sums, counts = [], []
         for begin in range(0, len(rows), step):
             chosen, factor = clips[begin : begin + step], factors[begin : begin + step, :, None, None, None]
-            joined = (t.transpose(1, 2).flatten(2, 3) for t in (a[chosen] * factor, b[chosen]))
+            joined = (side_by_side(t) for t in (a[chosen] * factor, b[chosen]))
             which = torch.arange(len(chosen), device=a.device)
             values, tokens = self._nats(rows[begin : begin + step], *self.stage.with_bias(*joined), which)
             sums.append(values)
@@ -137,18 +136,15 @@ class StageSubject:
             end: whether the end of turn counts.
         """
         sums, counts = [], []
-        stage = self.stage
         for begin in range(0, len(rows), self.rows):
             written = [
                 (self.prompts.ask(question), self.prompts.answer(answer)[: None if end else -1])
                 for question, answer in rows[begin : begin + self.rows]
             ]
-            ids, labels = (t.to(stage.source.device) for t in pad(written))
             chosen = slice(None) if which is None else which[begin : begin + self.rows]
-            hidden, _ = forward(stage.decoder, stage.decoder.embed(ids), a[chosen], b[chosen], runner=stage.runner)
-            values, owner = token_nll(hidden, stage.decoder.head, labels)
-            sums.append(row_sums(values, owner, len(written)))
-            counts.append((labels != -100).sum(1))
+            values, tokens = self.stage.answer_nats(written, a[chosen], b[chosen])
+            sums.append(values)
+            counts.append(tokens)
         return torch.cat(sums), torch.cat(counts)
 
     def _nats_behind_frames(
@@ -168,9 +164,9 @@ class StageSubject:
             ]
             ids, labels = (t.to(self.stage.source.device) for t in pad(written))
             hidden = teacher(torch.arange(len(written), device=ids.device), ids)
-            values, owner = token_nll(hidden, self.stage.decoder.head, labels)
-            sums.append(row_sums(values, owner, len(written)))
-            counts.append((labels != -100).sum(1))
+            values, tokens = answer_nats(hidden, self.stage.decoder.head, labels)
+            sums.append(values)
+            counts.append(tokens)
         return _listed(torch.cat(sums), torch.cat(counts))
 
 
@@ -278,11 +274,8 @@ def _scene_questions(subject: StageSubject, size: int, groups: int, rng: random.
     questions = []
     for group in range(groups):
         clips = tuple((group * size + k) % len(described) for k in range(size))
-        for right, clip in enumerate(clips):
-            others = frozenset().union(*(described[other].nouns for other in clips if other != clip))
-            row = scene_row(described[clip], rng, others)
-            if row:
-                questions.append(SceneQuestion(clips, right, *row))
+        made = (SceneQuestion.about(described, clips, right, rng) for right in range(size))
+        questions += [question for question in made if question is not None]
     return questions
 
 
