@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkv2l.errors import InputError
-from chunkv2l.video.container import list_fellows, list_scrambled, open_container, packets, timeline
+from chunkv2l.video.container import Track, list_fellows, list_scrambled, open_container, packets, timeline
 
 RATE: Final = 16_000
 """Samples a second, as Whisper takes them."""
@@ -27,19 +26,7 @@ MAX_FRAME: Final = 60
 _RETRIES: Final = 8  # times in a row that the demuxer may fail
 
 
-@dataclass(frozen=True)
-class AudioTrack:
-    """An audio stream of a movie; `number` is FFmpeg's, which counts pictures and subtitles, too."""
-
-    number: int
-    codec: str
-    language: str
-
-    def __str__(self) -> str:
-        return f"{self.number} ({', '.join(filter(None, (self.codec, self.language)))})"
-
-
-def choose_audio_track(movie: Path, number: int | None = None, pictures: int | None = None) -> AudioTrack | None:
+def choose_audio_track(movie: Path, number: int | None = None, pictures: int | None = None) -> Track | None:
     """Return the audio stream to listen to: the one with that number, or the one that players play; None without sound.
 
     Args:
@@ -56,7 +43,7 @@ def choose_audio_track(movie: Path, number: int | None = None, pictures: int | N
                 fellows = streams if pictures is None else list_fellows(container, container.streams[pictures])
                 clear = {stream.index for stream in fellows} - list_scrambled(container)
                 streams = [stream for stream in streams if stream.index in clear]
-            tracks = [_describe(stream) for stream in streams]
+            tracks = [Track.of(stream) for stream in streams]
             defaults = [bool(stream.disposition & av.stream.Disposition.default) for stream in streams]
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f"The sound of {movie} can't be read ({error}).") from error
@@ -69,11 +56,7 @@ def choose_audio_track(movie: Path, number: int | None = None, pictures: int | N
     return next((track for track, is_default in zip(tracks, defaults, strict=True) if is_default), (*tracks, None)[0])
 
 
-def _describe(stream: Any) -> AudioTrack:
-    return AudioTrack(stream.index, stream.codec_context.name, str(stream.metadata.get("language", ""))[:20])
-
-
-def read_samples(movie: Path, track: AudioTrack, duration: float) -> Iterator[Samples]:
+def read_samples(movie: Path, track: Track, duration: float) -> Iterator[Samples]:
     """Yield the sound from time 0 on, float32 in [-1, 1], in blocks of some seconds; silence where there is none.
 
     Packets that can't be decoded leave silence, as do frames that would fill the memory (`MIN_RATE`, `MAX_FRAME`).

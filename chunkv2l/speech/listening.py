@@ -16,9 +16,10 @@ import numpy as np
 
 from chunkv2l.channels.cues import Source
 from chunkv2l.channels.recognition import RecognitionStep
-from chunkv2l.speech.audio import RATE, AudioTrack, Samples, read_samples
+from chunkv2l.speech.audio import RATE, Samples, read_samples
 from chunkv2l.speech.recogniser import Recogniser, Whisper
 from chunkv2l.speech.weights import fetch_recogniser, weights_hash
+from chunkv2l.video.container import Track
 
 WINDOW: Final = 120 * RATE
 """Samples of a window at most."""
@@ -42,7 +43,7 @@ class Listening:
     """
 
     movie: Path
-    track: AudioTrack
+    track: Track
     name: str
     folder: Path
     duration: float
@@ -50,7 +51,7 @@ class Listening:
     stage: str = "speech"
 
     @classmethod
-    def prepare(cls, movie: Path, track: AudioTrack, name: str, duration: float) -> Listening:
+    def prepare(cls, movie: Path, track: Track, name: str, duration: float) -> Listening:
         """Return the recognition of a movie's speech, its weights fetched.
 
         Raises:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import av
 
 from chunkv2l.errors import InputError
+from chunkv2l.sanitize import one_line
 from chunkv2l.video.refusals import ENCRYPTED_TAGS
 from chunkv2l.video.transport_stream import CLOCK_PERIOD, ClockJump, find_jumps, find_programmes, find_scrambled
 
@@ -65,6 +66,24 @@ class StreamInfo:
     def __str__(self) -> str:
         scrambled = ", scrambled" if self.is_scrambled else ""
         return f"{self.number} ({self.codec}, {self.width} × {self.height}{scrambled})"
+
+
+@dataclass(frozen=True)
+class Track:
+    """A stream of sound or of text as its header describes it; `number` is FFmpeg's, which counts all streams."""
+
+    number: int
+    codec: str
+    language: str
+
+    @classmethod
+    def of(cls, stream: Any) -> Track:
+        """Describe a stream whose codec is known."""
+        language = one_line(str(stream.metadata.get("language", "")))[:20].lower()
+        return cls(stream.index, stream.codec_context.name, language)
+
+    def __str__(self) -> str:
+        return f"{self.number} ({', '.join(filter(None, (self.codec, self.language)))})"
 
 
 def open_container(path: Path, hwaccel: Any = None) -> Any:

@@ -24,7 +24,8 @@ from chunkv2l.indexing.channels import add_channels
 from chunkv2l.indexing.progress import BuildReport, Progress
 from chunkv2l.indexing.settings import BuildSettings
 from chunkv2l.speech import choose_recogniser, listening
-from chunkv2l.speech.audio import RATE, AudioTrack
+from chunkv2l.speech.audio import RATE
+from chunkv2l.video.container import Track
 from tests.helpers.fake_vlm import fake_model
 from tests.helpers.indexes import rows_of, sign_part, write_index
 from tests.helpers.media import plain, write
@@ -260,7 +261,7 @@ def test_what_is_planted_of_recognisers_and_cues_doesnt_stay(movie: Path, tmp_pa
 
 
 def test_states_that_no_step_leaves_are_told(tmp_path: Path) -> None:
-    listened = listening.Listening(tmp_path, AudioTrack(1, "aac", ""), "base", tmp_path, 40.0)
+    listened = listening.Listening(tmp_path, Track(1, "aac", ""), "base", tmp_path, 40.0)
     assert listened.is_possible({"sample": 16000, "language": "en"}, 40.0)
     assert not any(listened.is_possible(state, 40.0) for state in STATES)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import av
 
 from chunkv2l.sanitize import one_line
-from chunkv2l.video.container import open_container, packets, timeline
+from chunkv2l.video.container import Track, open_container, packets, timeline
 from chunkv2l.video.subtitles.cues import Cue, parse
 
 TEXT_CODECS: Final = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
@@ -25,41 +24,25 @@ _FIELDS: Final = 8  # of a line of ASS before its text
 _DRAWING = re.compile(r"\\p[1-9]")  # in a block of braces
 
 
-@dataclass(frozen=True)
-class SubtitleStream:
-    """A text stream of a movie; `number` is FFmpeg's, which counts pictures and sound, too."""
-
-    number: int
-    codec: str
-    language: str
-
-    def __str__(self) -> str:
-        return f"{self.number} ({', '.join(filter(None, (self.codec, self.language)))})"
-
-
-def choose_subtitle_stream(movie: Path) -> SubtitleStream | None:
+def choose_subtitle_stream(movie: Path) -> Track | None:
     """Return the text stream that is read: complete before forced ones, the default, English, the first; or None."""
     with suppress(av.FFmpegError, ValueError), open_container(movie) as container:
         streams = [s for s in container.streams.subtitles if s.codec_context is not None]
         texts = [s for s in streams if s.codec_context.name in TEXT_CODECS]
         if texts:
             chosen = max(texts, key=_rank)
-            return SubtitleStream(chosen.index, chosen.codec_context.name, _language(chosen))
+            return Track.of(chosen)
     return None
-
-
-def _language(stream: Any) -> str:
-    return one_line(str(stream.metadata.get("language", "")))[:20].lower()
 
 
 def _rank(stream: Any) -> tuple[bool, bool, bool, int]:
     flags = stream.disposition
     is_forced = bool(flags & av.stream.Disposition.forced)
     is_default = bool(flags & av.stream.Disposition.default)
-    return not is_forced, is_default, _language(stream) in _ENGLISH, -stream.index
+    return not is_forced, is_default, Track.of(stream).language in _ENGLISH, -stream.index
 
 
-def read_stream(movie: Path, stream: SubtitleStream, problems: list[str]) -> tuple[tuple[Cue, ...], str]:
+def read_stream(movie: Path, stream: Track, problems: list[str]) -> tuple[tuple[Cue, ...], str]:
     """Return the cues of a text stream, and the SHA-256 of what they were read from.
 
     Args:
