@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,19 +11,30 @@ from chunkv2l.models.sentence import minilm
 from chunkv2l.models.sentence.minilm import Sentences
 
 
+class TextCache:
+    """Keep a tensor for each text, computed once."""
+
+    def __init__(self, compute: Callable[[list[str]], Iterable[Tensor]]) -> None:
+        self._compute = compute
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the texts' tensors."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= zip(new, self._compute(new), strict=True)
+        return [self._known[text] for text in texts]
+
+
 class CachedSentences:
     """Encode texts and keep their embeddings."""
 
     def __init__(self, encoder: Sentences) -> None:
-        self._encoder = encoder
-        self._known: dict[str, Tensor] = {}
+        self._embeddings = TextCache(lambda texts: encoder(texts).unbind())
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Return embeddings [n, D]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known |= zip(new, self._encoder(new).unbind(), strict=True)
-        return torch.stack([self._known[text] for text in texts])
+        return torch.stack(self._embeddings(texts))
 
 
 def sentence_encoder(device: torch.device) -> Sentences:

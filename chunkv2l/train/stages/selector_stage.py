@@ -10,6 +10,7 @@ Hypernetwork, keys and VLM are frozen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from chunkv2l.hypernet.selector import Selector, Words
 from chunkv2l.models.sentence.minilm import EncodeWords
+from chunkv2l.train.clips.sentences import TextCache
 from chunkv2l.train.core.losses import short_weight, token_nll
 from chunkv2l.train.data.batches import Batch
 from chunkv2l.train.data.nouns import NOUNS
@@ -208,17 +210,17 @@ class WordEncoder:
 
     def __init__(self, encode: EncodeWords) -> None:
         self._encode = encode
-        self._known: dict[str, Tensor] = {}
+        self._states = TextCache(self._read)
+
+    def _read(self, texts: list[str]) -> Iterator[Tensor]:
+        """Yield each text's states [S, D], fp16."""
+        for first in range(0, len(texts), 256):
+            states, mask = self._encode(texts[first : first + 256])
+            yield from (row[real != 0].half() for row, real in zip(states, mask, strict=True))
 
     def __call__(self, texts: list[str]) -> Words:
         """Return states [n, S, D] and mask [n, S], right-padded."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        for first in range(0, len(new), 256):
-            batch = new[first : first + 256]
-            states, mask = self._encode(batch)
-            for text, row, real in zip(batch, states, mask, strict=True):
-                self._known[text] = row[real != 0].half()
-        rows = [self._known[text] for text in texts]
+        rows = self._states(texts)
         longest = max(len(row) for row in rows)
         states = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
         lengths = torch.tensor([len(row) for row in rows], device=states.device)
