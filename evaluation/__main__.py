@@ -25,6 +25,7 @@ COMMANDS = {
     "gpu": "evaluation.benchmarks.gpu",
     "hour-movie": "evaluation.movies.hour_movie",
     "latency": "evaluation.benchmarks.latency",
+    "library": "evaluation.benchmarks.library",
     "longmovie": "evaluation.benchmarks.longmovie",
     "memory": "evaluation.benchmarks.memory",
     "mini": "evaluation.benchmarks.mini",

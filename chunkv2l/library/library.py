@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 ALL: Final = Filter()
 KEPT: Final = 10_000
 """Segments of movies that stay open for the next question."""
-LEAST_SHARE: Final = 0.01
+LEAST_SHARE: Final = 0.1
 """A movie isn't opened for what is said in it if that is less probable than this share of the likeliest movie's."""
 
 

@@ -22,7 +22,9 @@ from chunkv2l.library.text_file import CHANNEL_BYTES, TextFile
 from chunkv2l.routing.sentence_search import CALIBRATIONS
 
 MOST_HITS: Final = 20_000
-"""Rows of a word; one that more have tells little, and is left out beside others."""
+"""Sentences of a word; one that more have tells little, and is left out beside others."""
+MOST_CAPTIONS: Final = 5_000
+"""The same of captions, which are one sign among several."""
 NEAREST: Final = 1_024
 """Sentences whose sketches are nearest, which are compared by their vectors."""
 BY_WORDS: Final = 512
@@ -119,7 +121,7 @@ class TextSearch:
             return relevance
         total = int(self._segments[movies[self._movies]].sum())
         hits: list[tuple[Numbers, float]] = []
-        for rows in self._rows_of(text):
+        for rows in self._rows_of(text, MOST_CAPTIONS):
             at = np.searchsorted(self._firsts, rows, "right") - 1
             kept = (at >= 0) & (rows - self._firsts[at] < self._segments[at]) & movies[self._movies[at]]
             hits.append((rows[kept], _weigh(total, int(kept.sum()))))
@@ -186,17 +188,17 @@ class TextSearch:
     def _share_words(self, topic: str, sentences: _Sentences, movies: Flags, total: int) -> tuple[Numbers, Floats]:
         """Return the sentences that have any of the topic's words, and their shares of these, the rarer the heavier."""
         hits: list[tuple[Numbers, float]] = []
-        for rows in self._rows_of(topic):
+        for rows in self._rows_of(topic, MOST_HITS):
             positions = sentences.find(rows)
             positions = positions[movies[sentences.movies[positions]]]
             hits.append((positions, _weigh(total, len(positions))))
         positions, weights = _add_up(hits)
         return positions, weights / max(1e-12, sum(weight for _, weight in hits))
 
-    def _rows_of(self, text: str) -> list[Numbers]:
-        """Return the rows of each of a text's words; without those of very common ones, where there are others."""
-        listed = [self._file.rows_with(word, MOST_HITS + 1) for word in content_words(text)]
-        return [rows for rows in listed if len(rows) <= MOST_HITS] or listed
+    def _rows_of(self, text: str, most: int) -> list[Numbers]:
+        """Return the rows of each of a text's words; of words that more than `most` have, only if all are such."""
+        listed = [self._file.rows_with(word, most + 1) for word in content_words(text)]
+        return [rows for rows in listed if len(rows) <= most] or listed
 
 
 def _weigh(total: int, hits: int) -> float:

@@ -37,14 +37,17 @@ from evaluation.benchmarks import moments
 from evaluation.common import results, table
 from evaluation.common.metrics import best_iou
 from evaluation.common.options import device_option, json_option, out_option
-from evaluation.datasets import moment_files
-from evaluation.datasets.qvhighlights import MomentQuery
+from evaluation.datasets import moment_files, tvr_ranking
+from evaluation.datasets.tvr_ranking import RankedQuery, Truth, rank_all_alike
 
-MOST: Final = 10
+MOST: Final = 20
 """Windows of a prediction."""
 THRESHOLDS: Final = (0.3, 0.5, 0.7)
 RANKS: Final = (1, 5)
 COLUMNS: Final = tuple(f"R{k}@{threshold}" for threshold in THRESHOLDS for k in RANKS)
+GRADED: Final = tuple(f"NDCG@{MOST}, {threshold}" for threshold in THRESHOLDS)
+"""Columns of queries whose windows are more or less relevant."""
+GRADED_FORMAT: Final = "tvr-ranking"
 ALONE, TOGETHER = "its movie alone", "all movies"
 
 
@@ -129,7 +132,7 @@ class Corpus:
         order = torch.argsort(similarities, descending=True, stable=True).tolist()
         return [self.segments[i] for i in order if vid in (None, self.segments[i].vid)][:MOST]
 
-    def chance(self, query: MomentQuery, vid: str | None, k: int, threshold: float) -> float:
+    def chance(self, query: RankedQuery, vid: str | None, k: int, threshold: float) -> float:
         """Return the probability that one of k segments, drawn at random, is right."""
         among = [segment for segment in self.segments if vid in (None, segment.vid)]
         wrong = sum(not is_right(segment, query, threshold) for segment in among)
@@ -140,9 +143,38 @@ def _statement(query: str) -> str:
     return parse(query).statement or query
 
 
-def is_right(window: Located, query: MomentQuery, threshold: float) -> bool:
-    """Tell whether a window is in the query's movie and fits one of its true windows."""
-    return window.vid == query.vid and best_iou((window.start, window.end), query.windows) >= threshold
+def is_right(window: Located, query: RankedQuery, threshold: float) -> bool:
+    """Tell whether a window fits one of the query's true windows, in its movie."""
+    windows = [(truth.start, truth.end) for truth in query.truths if truth.vid == window.vid]
+    return best_iou((window.start, window.end), windows) >= threshold
+
+
+def ndcg(predicted: Prediction, truths: Sequence[Truth], threshold: float, most: int = MOST) -> float:
+    """Return a query's NDCG as TVR-Ranking's evaluator has it.
+
+    Each window takes the relevance of the free true window of its movie that it fits best, if their IoU is above the
+    threshold. A relevance r counts 2^r - 1, discounted by the logarithm of the rank.
+    """
+    free = list(truths)
+    gains: list[float] = []
+    for window in predicted[:most]:
+        here = [truth for truth in free if truth.vid == window.vid]
+        fit = max(here, key=lambda truth: _iou(window, truth), default=None)
+        if fit is not None and _iou(window, fit) > threshold:
+            free.remove(fit)
+            gains.append(fit.relevance)
+        else:
+            gains.append(0.0)
+    ideal = _discounted(sorted((truth.relevance for truth in truths), reverse=True)[:most])
+    return _discounted(gains) / ideal if ideal else 0.0
+
+
+def _iou(window: Located, truth: Truth) -> float:
+    return best_iou((window.start, window.end), [(truth.start, truth.end)])
+
+
+def _discounted(relevances: Sequence[float]) -> float:
+    return sum((2**relevance - 1) / math.log2(rank + 2) for rank, relevance in enumerate(relevances))
 
 
 @contextmanager
@@ -173,7 +205,7 @@ def ask_library(library: Library) -> Way:
 Row = dict[str, float]
 
 
-def score(queries: Sequence[MomentQuery], predictions: Sequence[Prediction]) -> Row:
+def score(queries: Sequence[RankedQuery], predictions: Sequence[Prediction]) -> Row:
     """Return R{k}@{threshold}, and the share whose first window is in the right movie."""
     row = {
         f"R{k}@{threshold}": _mean(
@@ -185,11 +217,16 @@ def score(queries: Sequence[MomentQuery], predictions: Sequence[Prediction]) -> 
         for threshold in THRESHOLDS
         for k in RANKS
     }
-    first = [bool(p) and p[0].vid == query.vid for query, p in zip(queries, predictions, strict=True)]
-    return {**row, "movie": _mean(first)}
+    pairs = list(zip(queries, predictions, strict=True))
+    first = [bool(p) and any(p[0].vid == truth.vid for truth in query.truths) for query, p in pairs]
+    graded = {
+        name: _mean([ndcg(p, query.truths, threshold) for query, p in pairs])
+        for name, threshold in zip(GRADED, THRESHOLDS, strict=True)
+    }
+    return {**row, "movie": _mean(first), **graded}
 
 
-def score_chance(corpus: Corpus, queries: Sequence[MomentQuery], is_alone: bool) -> Row:
+def score_chance(corpus: Corpus, queries: Sequence[RankedQuery], is_alone: bool) -> Row:
     """Return the same of as many segments drawn at random, in expectation."""
     row = {
         f"R{k}@{threshold}": _mean(
@@ -199,7 +236,8 @@ def score_chance(corpus: Corpus, queries: Sequence[MomentQuery], is_alone: bool)
         for k in RANKS
     }
     sizes = {vid: sum(segment.vid == vid for segment in corpus.segments) for vid in corpus.files}
-    right = [1.0 if is_alone else sizes[query.vid] / len(corpus.segments) for query in queries]
+    of_queries = [sum(sizes[vid] for vid in {truth.vid for truth in query.truths}) for query in queries]
+    right = [1.0 if is_alone else size / len(corpus.segments) for size in of_queries]
     return {**row, "movie": _mean(right)}
 
 
@@ -208,19 +246,24 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def measure(
-    corpus: Corpus, queries: Sequence[MomentQuery], ways: Mapping[str, Way]
+    corpus: Corpus, queries: Sequence[RankedQuery], ways: Mapping[str, Way]
 ) -> dict[str, dict[str, dict[str, Row]]]:
-    """Return {set of queries: {way: {scope: metrics}}}: of all queries, and of those about each movie."""
+    """Return {set of queries: {way: {scope: metrics}}}: of all queries, and of those about each movie.
+
+    Where a query is about several movies, all queries are asked of all movies only.
+    """
+    is_single = all(query.vid is not None for query in queries)
+    scopes = (ALONE, TOGETHER) if is_single else (TOGETHER,)
     predictions: dict[tuple[str, str], list[Prediction]] = {}
-    with tqdm(total=2 * len(ways) * len(queries), unit="query", disable=None, leave=False) as bar:
+    with tqdm(total=len(scopes) * len(ways) * len(queries), unit="query", disable=None, leave=False) as bar:
         for name, way in ways.items():
-            for scope in (ALONE, TOGETHER):
+            for scope in scopes:
                 listed = predictions[name, scope] = []
                 for query in queries:
                     listed.append(way(query.query, query.vid if scope == ALONE else None))
                     bar.update()
     sets = {"all": [True] * len(queries)}
-    if len(corpus.files) > 1:
+    if len(corpus.files) > 1 and is_single:
         sets |= {vid: [query.vid == vid for query in queries] for vid in corpus.files}
     measured: dict[str, dict[str, dict[str, Row]]] = {}
     for label, flags in sets.items():
@@ -231,17 +274,22 @@ def measure(
         for (name, scope), listed in predictions.items():
             of_set = [prediction for prediction, flag in zip(listed, flags, strict=True) if flag]
             rows.setdefault(name, {})[scope] = score(chosen, of_set)
-        rows["chance"] = {scope: score_chance(corpus, chosen, scope == ALONE) for scope in (ALONE, TOGETHER)}
+        rows["chance"] = {scope: score_chance(corpus, chosen, scope == ALONE) for scope in scopes}
         measured[f"{label} ({len(chosen)})"] = rows
     return measured
 
 
-def as_table(measured: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> str:
-    """Return a table with a row for each set of queries, way and scope."""
+def as_table(measured: Mapping[str, Mapping[str, Mapping[str, Row]]], is_graded: bool = False) -> str:
+    """Return a table with a row for each set of queries, way and scope.
+
+    Args:
+        is_graded: with `GRADED`.
+    """
+    columns = (*COLUMNS, "movie", *(GRADED if is_graded else ()))
     return table.markdown(
-        ["queries", "way", "asked of", *COLUMNS, "movie"],
+        ["queries", "way", "asked of", *columns],
         [
-            [label, name, scope, *(table.share(row[column]) for column in (*COLUMNS, "movie"))]
+            [label, name, scope, *(table.share(row.get(column)) for column in columns)]
             for label, rows in measured.items()
             for name, scopes in rows.items()
             for scope, row in scopes.items()
@@ -249,18 +297,23 @@ def as_table(measured: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> str:
     )
 
 
-def read_queries(paths: Sequence[Path], format: str, files: Mapping[str, Path]) -> list[MomentQuery]:
+def read_queries(paths: Sequence[Path], format: str, files: Mapping[str, Path]) -> list[RankedQuery]:
     """Return the queries of all files about the indexed movies; a file that names no movie is about that of its name.
 
     Raises:
         InputError: none of them is about any of the movies.
     """
-    queries: list[MomentQuery] = []
+    queries: list[RankedQuery] = []
     for path in paths:
-        named = [replace(query, vid=query.vid or path.stem) for query in moment_files.read(path, format)]
-        kept = [query for query in named if query.vid in files]
-        if len(kept) < len(named):
-            terminal.say(f"{path.name}: {len(named) - len(kept)} of {len(named)} queries are about other movies.")
+        if format == GRADED_FORMAT:
+            listed = tvr_ranking.read(path)
+        else:
+            named = [replace(query, vid=query.vid or path.stem) for query in moment_files.read(path, format)]
+            listed = [rank_all_alike(query) for query in named]
+        here = [replace(query, truths=tuple(truth for truth in query.truths if truth.vid in files)) for query in listed]
+        kept = [query for query in here if query.truths]
+        if len(kept) < len(listed):
+            terminal.say(f"{path.name}: {len(listed) - len(kept)} of {len(listed)} queries are about other movies.")
         queries += kept
     if not queries:
         raise InputError(
@@ -296,7 +349,7 @@ def list_files(paths: Sequence[Path]) -> dict[str, Path]:
 )
 @click.option(
     "--format",
-    type=click.Choice(["auto", *moment_files.FORMATS]),
+    type=click.Choice(["auto", *moment_files.FORMATS, GRADED_FORMAT]),
     default="auto",
     show_default=True,
     help="Of --queries.",
@@ -327,8 +380,9 @@ def command(
     with open_library(corpus) as library:
         measured = measure(corpus, queries, {"chunkv2l ask": ask_library(library), **corpus.ways()})
     figures: dict[str, Any] = {"movies": len(files), "segments": len(corpus.segments), "rows": measured}
-    results.write("corpus", figures, as_table(measured), out=out)
+    shown = as_table(measured, format == GRADED_FORMAT)
+    results.write("corpus", figures, shown, out=out)
     if as_json:
         terminal.emit_json(figures)
     else:
-        click.echo(as_table(measured))
+        click.echo(shown)

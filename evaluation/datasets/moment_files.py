@@ -6,6 +6,8 @@
 | charades     | text `VID START END##sentence.`                       | jiyanggao/TALL                         |
 | activitynet  | JSON `{VID: {"duration", "timestamps", "sentences"}}` | ranjaykrishna/densevid_eval            |
 | timelens     | JSON `{VID: {"duration", "spans", "queries"}}`        | TencentARC/TimeLens, timelens_data.py  |
+| mad          | JSON `{ID: {"movie", "sentence", "ext_timestamps"}}`  | Soldelli/MAD, VLG-Net's mad.py         |
+| momentseeker | JSON `[{"qry_text", "candidate_video_list", …}]`      | yhy-2000/MomentSeeker                  |
 
 lighthouse's JSONL of Charades-STA and ActivityNet is `qvhighlights` too, and so is a plain JSONL of your own,
 `{"movie", "query", "windows"}`. Queries without an id are numbered by their line (Charades-STA), or called VID#0,
@@ -57,6 +59,10 @@ def guess(path: Path) -> str:
             return "activitynet"
         if {"spans", "queries"} <= row.keys():
             return "timelens"
+        if {"movie", "sentence"} <= row.keys():
+            return "mad"
+    if text.startswith("[") and text[1:].lstrip().startswith("{"):
+        return "momentseeker"
     return "qvhighlights"
 
 
@@ -86,19 +92,73 @@ def timelens(path: Path) -> list[MomentQuery]:
     return _queries(path, _by_video(path, "spans", "queries"))
 
 
+def mad(path: Path) -> list[MomentQuery]:
+    """Read MAD: `{ID: {"movie", "sentence", "ext_timestamps": [start, end]}}`; "timestamps" where those are missing."""
+    rows = _parse(path)
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        raise InputError(f'{path} isn\'t a JSON object of sentences, each with "movie", "sentence" and times.')
+    return _queries(
+        path,
+        (
+            (qid, str(row.get("movie", "")), row.get("sentence"), row.get("ext_timestamps", row.get("timestamps")))
+            for qid, row in rows.items()
+        ),
+    )
+
+
+def momentseeker(path: Path) -> list[MomentQuery]:
+    """Read MomentSeeker: a list of queries, each with candidate clips `…/MOVIE/START_END.mp4` and which are right.
+
+    Queries with a picture or a clip are left out, and a line on stderr counts them.
+    """
+    rows = _parse(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f'{path} isn\'t a JSON list of queries with "qry_text" and "candidate_video_list".')
+    queries: list[MomentQuery] = []
+    for number, row in enumerate(rows):
+        if row.get("qry_img_path") or row.get("qry_video_path"):
+            continue
+        text = row.get("qry_text")
+        try:
+            clips = [str(row["candidate_video_list"][i]["output_path"]) for i in row["gt_indices"]]
+            windows = [_window(Path(clip).stem.split("_")[:2]) for clip in clips]
+        except (KeyError, IndexError, TypeError):
+            clips, windows = [], []
+        if not isinstance(text, str) or not text.strip() or not clips or None in windows:
+            raise InputError(f"{path}: the query {number} lacks its text, or clips that say when they are.")
+        movie = Path(clips[0]).parent.name
+        right = [
+            window for clip, window in zip(clips, windows, strict=True) if Path(clip).parent.name == movie and window
+        ]
+        queries.append(MomentQuery(number, movie, " ".join(text.split()), tuple(right)))
+    if len(queries) < len(rows):
+        terminal.say(
+            f"{path.name}: {len(rows) - len(queries)} of {len(rows)} queries have a picture or a clip; left out."
+        )
+    if not queries:
+        raise InputError(f"{path} has no query in it.")
+    return queries
+
+
 FORMATS: Mapping[str, Callable[[Path], list[MomentQuery]]] = {
     "qvhighlights": read_queries,
     "charades": charades,
     "activitynet": activitynet,
     "timelens": timelens,
+    "mad": mad,
+    "momentseeker": momentseeker,
 }
 
 
-def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str, str, Any]]:
+def _parse(path: Path) -> object:
     try:
-        videos = json.loads(read_text(path))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError):
         raise InputError(f"{path} isn't JSON.") from None
+
+
+def _by_video(path: Path, spans: str, sentences: str) -> Iterator[tuple[str, str, str, Any]]:
+    videos = _parse(path)
     if not isinstance(videos, dict):
         raise InputError(f'{path} isn\'t a JSON object of videos, each with "{spans}" and "{sentences}".')
     for vid, row in videos.items():

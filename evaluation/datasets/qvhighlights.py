@@ -55,7 +55,7 @@ def read_queries(path: Path, truths: bool = True) -> list[MomentQuery]:
         InputError: no such file, no query in it, or a line that isn't in the format (the sentence has its number).
     """
     queries: dict[int | str, MomentQuery] = {}
-    for number, row in _rows(path):
+    for number, row in rows_of(path):
         where = f"{path}, line {number}"
         text = row.get("query")
         if not isinstance(text, str) or not text.strip():
@@ -88,7 +88,7 @@ def read_predictions(path: Path, queries: Sequence[MomentQuery]) -> list[Predict
     """
     known = {query.qid: query for query in queries}
     predicted: dict[int | str, tuple[Scored, ...]] = {}
-    for number, row in _rows(path):
+    for number, row in rows_of(path):
         where = f"{path}, line {number}"
         qid = row.get("qid")
         if qid not in known:
@@ -114,7 +114,12 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
         raise InputError(f"The predictions can't be written to {path}: {error.strerror}.") from None
 
 
-def _rows(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+def rows_of(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    """Yield the JSON objects of a file's lines with the lines' numbers.
+
+    Raises:
+        InputError: it can't be read, or a line isn't a JSON object.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

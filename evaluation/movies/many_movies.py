@@ -49,11 +49,13 @@ HOUR: Final = "hour-0000.idx"
 
 
 def read_docstrings(most: int = DOCSTRINGS, seed: int = 0) -> list[str]:
-    """Return sentences of the standard library's docstrings, in random order."""
+    """Return sentences of the docstrings of the standard library's modules, which are read in random order."""
+    paths = [path for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")) if _is_library(path)]
+    random.Random(seed).shuffle(paths)
     sentences: dict[str, None] = {}
-    for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
-        if "site-packages" in path.parts or "test" in path.parts:
-            continue
+    for path in paths:
+        if len(sentences) >= most:
+            break
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError):
@@ -63,9 +65,11 @@ def read_docstrings(most: int = DOCSTRINGS, seed: int = 0) -> list[str]:
                 for sentence in re.split(r"(?<=[.!?])\s+", " ".join(text.split())):
                     if 4 <= len(sentence.split()) <= 30 and sentence.isascii() and sentence.isprintable():
                         sentences[sentence] = None
-    listed = list(sentences)
-    random.Random(seed).shuffle(listed)
-    return listed[:most]
+    return list(sentences)[:most]
+
+
+def _is_library(path: Path) -> bool:
+    return not {"site-packages", "test", "tests"} & set(path.parts)
 
 
 def write_movie(

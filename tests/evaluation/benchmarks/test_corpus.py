@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,20 @@ from evaluation.benchmarks.corpus import (
     is_right,
     list_files,
     measure,
+    ndcg,
     open_library,
     read_queries,
     score,
 )
-from evaluation.datasets.qvhighlights import MomentQuery
+from evaluation.datasets.tvr_ranking import RankedQuery, Truth
 from tests.helpers.keyed import unit_keys
 from tests.helpers.selecting import selective
 from tests.helpers.written import random_codes, write_index
 
-QUERIES = (MomentQuery(1, "a", "A dog runs.", ((0.0, 4.0),)), MomentQuery(2, "b", "A red house.", ((8.0, 12.0),)))
+QUERIES = (
+    RankedQuery(1, "A dog runs.", (Truth("a", 0.0, 4.0),)),
+    RankedQuery(2, "A red house.", (Truth("b", 8.0, 12.0),)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +78,25 @@ def test_queries_name_their_movies_in_either_form(tmp_path: Path) -> None:
     )
     files = {"a": tmp_path, "b": tmp_path}
     queries = read_queries([tmp_path / "a.jsonl", tmp_path / "q.jsonl"], "auto", files)
-    assert [(query.vid, query.windows) for query in queries] == [("a", ((0, 1),)), ("b", ((0, 1), (2, 3)))]
+    assert [query.truths for query in queries] == [(Truth("a", 0, 1),), (Truth("b", 0, 1), Truth("b", 2, 3))]
     with pytest.raises(InputError, match="None of the queries"):
         read_queries([tmp_path / "q.jsonl"], "auto", {"x": tmp_path})
     with pytest.raises(InputError, match="no index"):
         list_files([tmp_path])
+
+
+def test_relevant_moments_in_several_movies_are_ranked(corpus: Corpus, tmp_path: Path) -> None:
+    path = tmp_path / "val.jsonl"
+    row = '{"pair_id": 0, "query_id": 7, "query": "A dog.", "video_name": "%s", "timestamp": [0, 4], "relevance": %d}\n'
+    path.write_text(row % ("a", 4) + row % ("b", 1) + row % ("b", 0) + row % ("elsewhere", 2))
+    (query,) = read_queries([path], "tvr-ranking", corpus.files)
+    assert query.vid is None and query.truths == (Truth("a", 0.0, 4.0, 4.0), Truth("b", 0.0, 4.0, 1.0))
+    best = [Located("a", 0.0, 4.0), Located("b", 0.0, 4.0)]
+    assert ndcg(best, query.truths, 0.7) == 1.0
+    assert ndcg(best[::-1], query.truths, 0.7) == pytest.approx((1 + 15 / math.log2(3)) / (15 + 1 / math.log2(3)))
+    assert ndcg([best[0], best[0]], query.truths, 0.7) == pytest.approx(15 / (15 + 1 / math.log2(3)))
+    measured = measure(corpus, [query], corpus.ways())
+    assert set(measured["all (1)"]["keys only"]) == {TOGETHER} and "NDCG@20, 0.5" in as_table(measured, is_graded=True)
+    path.write_text('{"query_id": 7}')
+    with pytest.raises(InputError, match="line 1 isn't a moment"):
+        read_queries([path], "tvr-ranking", corpus.files)

@@ -101,3 +101,34 @@ def test_unreadable_files_get_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="isn't text"):
         moment_files.read(tmp_path / "binary")
+
+
+def test_mads_sentences_have_the_times_that_its_baselines_use(tmp_path: Path) -> None:
+    path = tmp_path / "mad.json"
+    row = {"movie": "10", "sentence": "She  smiles.", "timestamps": [1.0, 2.0], "ext_timestamps": [1, 4]}
+    path.write_text(json.dumps({"5": row, "6": {"movie": "11", "sentence": "He runs.", "timestamps": [3, 5]}}))
+    assert moment_files.guess(path) == "mad"
+    assert moment_files.read(path) == [
+        qvhighlights.MomentQuery("5", "10", "She smiles.", ((1.0, 4.0),)),
+        qvhighlights.MomentQuery("6", "11", "He runs.", ((3.0, 5.0),)),
+    ]
+
+
+def test_momentseekers_right_candidates_are_the_windows(tmp_path: Path) -> None:
+    path = tmp_path / "ms.json"
+    clips = [{"output_path": f"/share/clips/ego_3/{start}.00_{start + 10}.00.mp4"} for start in (0, 10, 20)]
+    asked = {"qry_text": "A cup falls.", "qry_img_path": "", "qry_video_path": "", "candidate_video_list": clips}
+    path.write_text(
+        json.dumps([{**asked, "gt_indices": [0, 2]}, {**asked, "qry_img_path": "x.png", "gt_indices": [0]}])
+    )
+    assert moment_files.guess(path) == "momentseeker"
+    assert moment_files.read(path) == [
+        qvhighlights.MomentQuery(0, "ego_3", "A cup falls.", ((0.0, 10.0), (20.0, 30.0)))
+    ]
+
+
+@pytest.mark.parametrize("rows", [[{"qry_text": "A cup."}], [3], [{"qry_text": "A cup.", "gt_indices": [9]}], {"a": 1}])
+def test_what_is_no_list_of_candidates_is_refused(rows: object, tmp_path: Path) -> None:
+    (tmp_path / "ms.json").write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=r"ms\.json"):
+        moment_files.read(tmp_path / "ms.json", "momentseeker")
