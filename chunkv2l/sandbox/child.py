@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 from chunkv2l.errors import ChunkV2LError, InputError
-from chunkv2l.sandbox.limits import Limits, forbid_changes, leave_network, set_limits
+from chunkv2l.sandbox.confinement import confine, leave_network
+from chunkv2l.sandbox.limits import Limits, set_limits
 from chunkv2l.sandbox.tasks import prepare
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     task = prepare(order["task"])
     set_limits(Limits(**order["limits"]))
-    forbid_changes()
+    confine(order["path"])
     answers.write(json.dumps({**_answer(task, order["path"]), "is_offline": is_offline}).encode())
     answers.flush()
     os._exit(0)  # whatever the file has done to the process, nothing of it runs any more

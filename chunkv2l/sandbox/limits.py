@@ -1,27 +1,11 @@
-"""The limits of a sandboxed process: values that travel to it, and the system calls that set them."""
+"""The limits of a sandboxed process: values that travel to it, and how they are set."""
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-_CLONE_NEWNET: Final = 0x40000000  # sched.h
-_CLONE_NEWUSER: Final = 0x10000000
-_PR_SET_PDEATHSIG: Final = 1  # prctl.h
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_SIGKILL: Final = 9
-_LANDLOCK_CREATE: Final = 444  # the numbers of these calls are the same on all machines
-_LANDLOCK_RESTRICT: Final = 446
-_LANDLOCK_VERSION: Final = 1  # linux/landlock.h
-_FILE_RIGHTS: Final = ((1, 0x1FF3), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
-"""Rights to files that Landlock can take, by the version that knows them: all but reading files and listing folders."""
-_KNOWS_EMPTYING: Final = 3
-_TCP: Final = 3
-_SCOPES: Final = 3  # abstract sockets, signals
 
 
 @dataclass(frozen=True)
@@ -39,54 +23,6 @@ class Limits:
     seconds: int = 30
     files: int = 64
     answer: int = 16 << 20
-
-
-def leave_network() -> bool:
-    """Leave this process without a network, unable to gain rights, and ended with its parent, as far as Linux lets it.
-
-    To be called while the process has a single thread.
-
-    Returns:
-        Whether the network is gone: some systems let only root do that.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-        library.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-        library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        return bool(library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
-    except (AttributeError, OSError):  # another C library
-        return False
-
-
-def forbid_changes() -> bool:
-    """Let this process change, make, empty or remove no file, run no program, and signal no other, from now on.
-
-    Files that are open stay so, and any may be read. Linux's Landlock does it, from 5.13 on as far as each version can.
-
-    Returns:
-        Whether files are safe.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        call = ctypes.CDLL(None, use_errno=True).syscall
-        version = call(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(_LANDLOCK_VERSION))
-        if version < 1:
-            return False
-        rights = sum(since_rights for since, since_rights in _FILE_RIGHTS if version >= since)
-        values = [rights] + [every for since, every in ((4, _TCP), (6, _SCOPES)) if version >= since]
-        ruleset = call(
-            _LANDLOCK_CREATE,
-            (ctypes.c_uint64 * len(values))(*values),
-            ctypes.c_size_t(8 * len(values)),
-            ctypes.c_uint(0),
-        )
-        is_bound = ruleset >= 0 and call(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint(0)) == 0
-        return bool(is_bound and version >= _KNOWS_EMPTYING)
-    except (AttributeError, OSError):  # another C library
-        return False
 
 
 def set_limits(limits: Limits) -> None:

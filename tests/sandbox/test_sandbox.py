@@ -24,7 +24,8 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits 
 def run_limited(program: str, limits: Limits) -> subprocess.CompletedProcess[str]:
     """Run a program in a process that has set the limits."""
     lines = (
-        "import sys; from chunkv2l.sandbox.limits import Limits, leave_network, set_limits\n"
+        "import sys; from chunkv2l.sandbox.confinement import leave_network\n"
+        "from chunkv2l.sandbox.limits import Limits, set_limits\n"
         f"is_offline = leave_network(); set_limits({limits!r})\n{program}"
     )
     return subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, timeout=100)
@@ -88,21 +89,40 @@ def test_without_a_network() -> None:
 
 
 @LINUX
-def test_nothing_is_changed_and_run(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
+def test_nothing_else_is_read_and_nothing_changed_or_run(tmp_path: Path) -> None:
+    victim, readable, folder = tmp_path / "victim", tmp_path / "readable", tmp_path / "folder"
+    for file in (victim, readable):
+        file.write_text("precious")
+    folder.mkdir()
+    (folder / "link").symlink_to(readable)  # as in the cache of a hub
+    before = victim.stat()
+    allowed = (
+        "open(path + '/link').read()",
+        "open(path + '/../readable').read()",
+        "os.listdir(path)",
+        "import_lazily()",
+    )
     attempts = (
-        "open(path).read()",
-        "open(path, 'w')",
-        "os.truncate(path, 0)",
-        "os.unlink(path)",
-        "os.rename(path, path + '2')",
-        "os.symlink('/', path + '3')",
+        *allowed,
+        "open(victim).read()",
+        "open('/etc/passwd').read()",
+        "os.listdir('/')",
+        "open(victim, 'w')",
+        "os.truncate(victim, 0)",
+        "os.unlink(victim)",
+        "os.rename(victim, victim + '2')",
+        "os.symlink('/', victim + '3')",
+        "os.chmod(victim, 0)",
+        "os.chown(victim, os.getuid(), os.getgid())",
+        "os.utime(victim)",
+        "os.setxattr(victim, 'user.a', b'a')",
         "os.execv('/bin/true', ['true'])",
     )
     program = (
-        "import json, os\nfrom chunkv2l.sandbox.limits import forbid_changes\n"
-        f"path, done = {str(victim)!r}, []\nis_safe = forbid_changes()\n"
+        "import json, os\nfrom chunkv2l.sandbox.confinement import confine\n"
+        f"path, readable, victim = {str(folder)!r}, {str(readable)!r}, {str(victim)!r}\n"
+        "done, is_safe = [], confine(path)\n"
+        "import_lazily = lambda: __import__('wave')\n"
         f"for attempt in {attempts!r}:\n"
         "    try: done.append(attempt) if is_safe and eval(attempt) != 0 else None\n"
         "    except OSError: pass\n"
@@ -111,8 +131,14 @@ def test_nothing_is_changed_and_run(tmp_path: Path) -> None:
     is_safe, done = json.loads(run_limited(program, Limits()).stdout)
     if not is_safe:
         pytest.skip("this system has no Landlock")
-    assert done == ["open(path).read()"]
+    assert done == list(allowed)
+    after = victim.stat()
     assert victim.read_text() == "precious"
+    assert (after.st_mode, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_mode,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )
 
 
 @LINUX
@@ -132,7 +158,7 @@ def test_a_process_that_is_left_behind_holds_nobody_up(tmp_path: Path, monkeypat
 def test_the_child_ends_with_its_parent() -> None:
     program = (
         "import os, subprocess, sys, time\n"
-        "lines = 'from chunkv2l.sandbox.limits import leave_network; leave_network(); print(1, flush=True); '\n"
+        "lines = 'from chunkv2l.sandbox.confinement import leave_network; leave_network(); print(1, flush=True); '\n"
         "child = subprocess.Popen([sys.executable, '-c', lines + 'import time; time.sleep(100)'], stdout=-1)\n"
         "child.stdout.readline(); print(child.pid, flush=True); os._exit(0)\n"
     )
