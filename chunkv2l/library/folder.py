@@ -70,7 +70,7 @@ def list_files(folder: str | Path, suffixes: Collection[str], recursive: bool = 
         raise InputError(f"There is no folder {root}.")
     files: list[Path] = []
     notes: list[str] = []
-    for number, entry in enumerate(_walk(root, MOST_DEPTH if recursive else 0, notes)):
+    for number, entry in enumerate(walk(root, MOST_DEPTH if recursive else 0, notes)):
         if number >= MOST_ENTRIES:
             notes.append(f"{_show(root)} holds more than {MOST_ENTRIES} names: the others were not looked at.")
             break
@@ -97,8 +97,15 @@ def shorten_notes(notes: Collection[str]) -> tuple[str, ...]:
     return (*listed[: MOST_NOTES - 1], f"There are {len(listed) - MOST_NOTES + 1} more notes of this kind.")
 
 
-def _walk(folder: Path, depth: int, notes: list[str]) -> Iterator[os.DirEntry[str]]:
-    """Yield the names in a folder, then those of the folders in it; those that can't be read are noted."""
+def walk(folder: Path, depth: int, notes: list[str]) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a folder by name, then what is in the folders in it, without what is hidden.
+
+    Links are yielded, and not followed: what they lead to is for the caller to judge.
+
+    Args:
+        depth: folders within folders that are looked into.
+        notes: gets a sentence about each folder that can't be read.
+    """
     try:
         with os.scandir(folder) as scanned:
             entries = sorted(islice(scanned, MOST_ENTRIES), key=lambda entry: entry.name)
@@ -110,7 +117,7 @@ def _walk(folder: Path, depth: int, notes: list[str]) -> Iterator[os.DirEntry[st
     if depth:
         for entry in visible:
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), depth - 1, notes)
+                yield from walk(Path(entry.path), depth - 1, notes)
 
 
 def _show(path: str | Path) -> str:

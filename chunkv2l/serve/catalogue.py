@@ -24,7 +24,7 @@ from chunkv2l.index.file import IndexFile
 from chunkv2l.index.movie_file import is_movie_of, movie_beside
 from chunkv2l.index.overview import chapters_json, index_json
 from chunkv2l.index.schema import part_path
-from chunkv2l.library.folder import INDEX_SUFFIX, MEDIA_TYPES, MOST_DEPTH
+from chunkv2l.library.folder import INDEX_SUFFIX, MEDIA_TYPES, MOST_DEPTH, walk
 from chunkv2l.sandbox.parent import verify_index
 from chunkv2l.serve.refusals import NotReady, UnknownMovie
 
@@ -289,7 +289,7 @@ class Catalogue:
     def _scan(self) -> Iterator[Entry]:
         indexes: dict[Path, tuple[str, Path]] = {}
         movies: dict[Path, tuple[str, Path]] = {}
-        candidates = ((root, path) for root in self.roots for path in _walk(root))
+        candidates = ((root, path) for root in self.roots for path in _candidates(root))
         for root, path in candidates:
             is_movie = path.suffix.lower() in MEDIA_TYPES
             is_index = path.suffix.lower() == INDEX_SUFFIX or (path == root and not is_movie)
@@ -343,15 +343,15 @@ def _resolve_root(path: Path) -> Path:
         raise InputError(f"There is nothing at {path}: name an index, a movie, or a folder of them.") from None
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yield a file, or the files of a folder and the folders in it, without hidden ones; links aren't followed."""
+def _candidates(root: Path) -> Iterator[Path]:
+    """Yield a file, or what is in a folder and the folders in it, as `walk` does."""
     if not root.is_dir():
         yield root
         return
-    for folder, folders, files in os.walk(root, followlinks=False):
-        depth = len(Path(folder).relative_to(root).parts)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < MOST_DEPTH else []
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+    notes: list[str] = []
+    yield from (Path(entry.path) for entry in walk(root, MOST_DEPTH, notes))
+    for note in notes:
+        logger.debug("%s", note)
 
 
 def confine(path: Path, root: Path) -> Path | None:
