@@ -36,7 +36,7 @@ FORMATS: Final = (
 (`vobsub`, `mlv`)."""
 MAX_PIXELS: Final = 8192 * 4608
 """Pixels of the largest picture that is decoded: 8K. A small file may say that it has a hundred times as many."""
-LARGE_PICTURE: Final = 24 << 20
+LARGE_PICTURE: Final = 20 << 20
 """Bytes of a picture (`count_picture_bytes`) from which on forty of them, which a decoder may hold, are too many: those
 of 4K with 8 bits take less."""
 _OPTIONS: Final = {
