@@ -174,7 +174,12 @@ def test_ci_script_is_executable_and_sound() -> None:
 def test_nothing_names_the_machine_or_the_registry_it_was_made_with() -> None:
     halves = (("/wor", "k/"), ("/ro", "ot/"), ("/ho", "me/"), ("/Use", "rs/"), ("../sha", "red"), ("index-", "url"))
     needles = re.compile("|".join(re.escape(first + second) for first, second in halves))  # this file is searched too
-    found = [f"{path.relative_to(ROOT)}: {match[0]}" for path, text in texts() if (match := needles.search(text))]
+    shared = "/ho" + "me/linuxbrew/"  # the same on every machine that has it
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path, text in texts()
+        if (match := needles.search(text.replace(shared, "")))
+    ]
     assert found == []
 
 
