@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from chunkv2l.errors import InputError
@@ -81,11 +81,21 @@ class AllMovies:
         if not sound:
             raise NotReady(" ".join(["There is no movie here that can be asked.", *notes]))
         if self._library is None or self._state != (stamps, notes):
-            model = load(self._catalogue.open(next(iter(sound.values())).id))
+            model = self._load(sound.values(), load)
             self._replace(sound, [self._name(entry) for entry in entries], model, notes)
             self._state = stamps, notes
         assert self._library is not None
         return self._library
+
+    def _load(self, entries: Iterable[Entry], load: Callable[[OpenedMovie], Model]) -> Model:
+        """Return the shared model by the first index that can be opened."""
+        refusals: list[NotReady] = []
+        for entry in entries:
+            try:
+                return load(self._catalogue.open(entry.id))
+            except NotReady as error:
+                refusals.append(error)
+        raise refusals[0]
 
     def _replace(self, sound: dict[str, Entry], names: list[str], model: Model, notes: list[str]) -> None:
         """Open the library anew."""

@@ -166,7 +166,12 @@ class Service:
     def to_json(self, answer: Answer, explain: bool = False) -> dict[str, Any]:
         """Return an answer as JSON; where all movies were asked, spans and quotes have the ids of theirs."""
         values = answer.to_json(explain)
-        return {key: self._add_ids(value) if key in ("spans", "quotes") else value for key, value in values.items()}
+        values |= {key: self._add_ids(values[key]) for key in ("spans", "quotes") if key in values}
+        return values | ({"notes": self.notes_of(answer)} if answer.notes else {})
+
+    def notes_of(self, answer: Answer) -> list[str]:
+        """Return an answer's notes as clients get them: files are called as the catalogue calls them."""
+        return [self.catalogue.hide_folders(note) for note in answer.notes]
 
     def spans_json(self, spans: Sequence[Span]) -> list[dict[str, Any]]:
         """Return spans likewise."""

@@ -159,7 +159,7 @@ def create_tools(service: Service) -> MCPServer[Any]:
             not_there=answer.not_there,
             within=answer.within,
             parts=list(answer.parts),
-            notes=list(answer.notes),
+            notes=service.notes_of(answer),
         )
 
     @server.tool(title="Ask a video, or all", annotations=READS)

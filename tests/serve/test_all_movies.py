@@ -141,6 +141,17 @@ def test_an_answer_of_one_movie_has_no_ids(server: Running) -> None:
     assert all("id" not in span for span in answer["spans"])
 
 
+def test_an_index_that_breaks_is_named_without_its_folder(tmp_path: Path) -> None:
+    for name in ("dogs", "cats"):
+        write_index(tmp_path / f"{name}.idx", random_codes(4))
+    service = make_service(tmp_path)
+    with running(service) as started, started.client() as client:
+        assert client.post("/api/ask", json={"question": "When does a cat sleep?", "policy": "mean"}).status_code == 200
+        (tmp_path / "cats.idx").write_bytes(b"no index")  # its size differs, so it is looked at anew
+        answer = client.post("/api/ask", json={"question": WHEN}).json()
+    assert any("cats.idx" in note for note in answer["notes"]) and str(tmp_path) not in json.dumps(answer)
+
+
 def test_all_movies_without_any_say_so(tmp_path: Path) -> None:
     with running(make_service(tmp_path)) as started, started.client() as client:
         answer = client.post("/api/ask", json={"question": WHEN})
