@@ -377,9 +377,11 @@ class Library:
         """Return each movie's highest key similarity with a statement; -inf for others, and where it has no keys."""
         nearest = np.full(len(self._contents.entries), -np.inf)
         cosines = self._key_similarities(statement)
-        for i in members:
-            if cosines is not None and (rows := self._rows[i]) is not None:
-                nearest[i] = cosines[rows[0] : rows[1]].max()
+        with_keys = [i for i in members if self._rows[i] is not None]
+        if cosines is not None and with_keys:
+            bounds = [bound for i in with_keys for bound in self._rows[i] or ()]
+            padded = np.append(cosines, np.float32(-np.inf))  # the last movie's end is a bound, too
+            nearest[with_keys] = np.maximum.reduceat(padded, bounds)[::2]
         return nearest
 
     def _key_similarities(self, statement: str) -> np.ndarray[Any, np.dtype[np.float32]] | None:

@@ -21,7 +21,7 @@ from chunkv2l.library.sketches import Sketches, cosines, count_differences, make
 from chunkv2l.library.text_file import CHANNEL_BYTES, TextFile
 from chunkv2l.routing.sentence_search import CALIBRATIONS
 
-MOST_HITS: Final = 20_000
+MOST_HITS: Final = 10_000
 """Sentences of a word; one that more have tells little, and is left out beside others."""
 MOST_CAPTIONS: Final = 5_000
 """The same of captions, which are one sign among several."""
@@ -75,7 +75,8 @@ class _Sentences:
         self.movies = texts.movies[is_asked]
         self.counts: Numbers = np.bincount(self.movies, minlength=count)
         self.compared: Numbers = np.flatnonzero(texts.has_vector[is_asked])
-        self.sketches = texts.sketches[is_asked[texts.has_vector]]
+        # column by column, as they are compared
+        self.sketches: Sketches = np.asfortranarray(texts.sketches[is_asked[texts.has_vector]])
 
     def find(self, rows: Numbers) -> Numbers:
         """Return the positions of those of the rows that are here."""
@@ -215,4 +216,9 @@ def _add_up(hits: Sequence[tuple[Numbers, float]]) -> tuple[Numbers, Floats]:
 
 
 def _smallest(values: NDArray[np.uint16], count: int) -> Numbers:
-    return np.argpartition(values, count)[:count] if count < len(values) else np.arange(len(values))
+    """Return the positions of the smallest values: so many, or all; of equal ones the first."""
+    if count >= len(values):
+        return np.arange(len(values))
+    most = int(np.searchsorted(np.cumsum(np.bincount(values)), count))  # at least so many are that small
+    below = np.flatnonzero(values < most)
+    return np.concatenate([below, np.flatnonzero(values == most)[: count - len(below)]])

@@ -118,6 +118,16 @@ def test_a_movie_is_as_probable_as_its_likeliest_sentence(topic: str, has_vector
     assert not alone[0] and not alone[2]
 
 
+def test_the_nearest_are_compared_however_many_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_search, "NEAREST", 2)
+    lines = ["Nothing at all."] * 5
+    text = write_texts(tmp_path, {"a": say(*lines), "b": say(*lines, "We sail the sea."), "c": say(*lines)})
+    search = TextSearch(text, ["a", "b", "c"])
+    vector = encode(["We sail the ocean."])[0].numpy()
+    assert search.weigh_sentences("ocean", "heard", np.ones(3, bool), vector).argmax() == 1
+    assert search.weigh_sentences("ocean", "heard", np.array([True, False, True]), vector)[1] == 0
+
+
 def test_captions_and_sentences_of_gone_movies_are_not_found(tmp_path: Path) -> None:
     first = write_texts(tmp_path, {"a": say("A bridge."), "b": say("A bridge.", captions=["a dog", "running dogs"])})
     second = write_texts(tmp_path, {"b": say()}, first)
