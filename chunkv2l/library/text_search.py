@@ -75,8 +75,10 @@ class _Sentences:
         self.movies = texts.movies[is_asked]
         self.counts: Numbers = np.bincount(self.movies, minlength=count)
         self.compared: Numbers = np.flatnonzero(texts.has_vector[is_asked])
-        # column by column, as they are compared
-        self.sketches: Sketches = np.asfortranarray(texts.sketches[is_asked[texts.has_vector]])
+        kept = np.flatnonzero(is_asked[texts.has_vector])
+        self.sketches: Sketches = np.empty((len(kept), texts.sketches.shape[1]), np.uint64, order="F")
+        for column in range(texts.sketches.shape[1]):  # side by side, as they are compared
+            self.sketches[:, column] = texts.sketches[kept, column]
 
     def find(self, rows: Numbers) -> Numbers:
         """Return the positions of those of the rows that are here."""
