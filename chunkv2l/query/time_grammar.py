@@ -25,7 +25,6 @@ from typing import Final, TypeAlias
 from chunkv2l.query import quantities
 from chunkv2l.query.combinators import (
     Element,
-    Values,
     check,
     constant,
     element,
@@ -37,6 +36,7 @@ from chunkv2l.query.combinators import (
     rule,
     silent,
 )
+from chunkv2l.query.scanning import Values, scan
 from chunkv2l.query.time_hints import HINT
 from chunkv2l.query.time_ranges import END, START, Moment, Restriction, TimeRange, TimeRanges
 
@@ -920,7 +920,7 @@ class Phrase:
 def _scan(grammar: Element, folded: str) -> Iterator[tuple[Values, int, int]]:
     """Yield what a grammar yields, and the characters [start, end) that it matched, without spaces around them."""
     for offset, window in _windows(folded):
-        for values, start, end in grammar.scan(window):
+        for values, start, end in scan(grammar, window):
             matched = window[start:end]
             yield values, offset + end - len(matched.lstrip()), offset + start + len(matched.rstrip())
 
