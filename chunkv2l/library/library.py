@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALL: Final = Filter()
-KEPT: Final = 10_000
+KEPT: Final = 6_000
 """Segments of movies that stay open for the next question."""
 LEAST_SHARE: Final = 0.1
 """A movie isn't opened for what is said in it if that is less probable than this share of the likeliest movie's."""
