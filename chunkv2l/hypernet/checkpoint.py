@@ -28,7 +28,7 @@ from chunkv2l.sanitize import quoted
 FORMAT = "chunkv2l.hypernet"
 ENCODER = "aggregator.perceiver.encoder"
 _MEMORY = 512 << 20
-_SECONDS = 30
+_SECONDS = 8
 _BYTES_A_SECOND = 20 << 20  # at the least, on a slow and busy machine
 RELEASED_HEADS = (16, 4, 128)  # query heads, key/value heads, width: fixed in the reference, nowhere in its files
 

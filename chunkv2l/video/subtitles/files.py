@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 16 << 20
 """Bytes of a subtitle file; a day of talk has two million."""
+MAX_CUES: Final = 300_000
+"""Cues of a subtitle file; a day of talk has a tenth of it, and thrice as many where captions roll."""
 SUFFIXES: Final = (".srt", ".vtt")
 WARNINGS: Final = 5
 """Bad cues that are reported one by one."""
@@ -98,7 +100,7 @@ def read_subtitles(path: Path, encoding: str | None = None, notes: Notes | None 
         notes: collects what was guessed or left out; by default it is logged.
 
     Raises:
-        InputError: it is missing, no regular file, too large, has no cue, or the encoding is unknown.
+        InputError: it is missing, no regular file, too large, has no cue or too many, or the encoding is unknown.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path} is neither .srt nor .vtt: convert it, for example with ffmpeg -i {path.name} out.srt")
@@ -115,6 +117,8 @@ def read_subtitles(path: Path, encoding: str | None = None, notes: Notes | None 
         raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB: that is no subtitle file.")
     notes = Notes() if notes is None else notes
     decoded = decode(data, encoding)
+    if decoded.text.count("-->") > MAX_CUES:
+        raise InputError(f"{path} has more than {MAX_CUES} cues: that is no subtitle file of one movie.")
     problems: list[str] = []
     cues = parse(decoded.text, problems)
     if decoded.is_guessed and cues:

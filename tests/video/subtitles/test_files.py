@@ -90,6 +90,8 @@ def test_files_that_cant_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "Can't read" in refused("folder.srt")
     monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
     assert "larger than 1 MiB" in refused("d.srt", b"\n" * (1 << 21))
+    monkeypatch.setattr(files, "MAX_CUES", 20)
+    assert "more than 20 cues" in refused("e.srt", b"-->\n" * 21)
 
 
 def test_many_bad_cues_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
