@@ -43,7 +43,15 @@ from chunkv2l.query.channels import ChannelRequest, read_channel
 from chunkv2l.query.parse import Parsed, clean_question, parse_question, spoken
 from chunkv2l.query.query import BudgetChoice, Limits, parse_budget
 from chunkv2l.query.relations import OCCURRENCES
-from chunkv2l.query.restriction import Intervals, describe_parts, describe_swap, get_parts, join_all, restrict_graph
+from chunkv2l.query.restriction import (
+    Intervals,
+    describe_parts,
+    describe_swap,
+    get_chapters,
+    get_parts,
+    join_all,
+    restrict_graph,
+)
 from chunkv2l.routing.step_timer import StepTimer
 from chunkv2l.sanitize import plural, quoted
 from chunkv2l.timecode import Interval
@@ -285,7 +293,7 @@ class Asker:
                 no word of it.
         """
         asked = self._understand(question, policy, top_k, budget)
-        known = answer_from_index(asked.parsed, self.segments, asked.intervals)
+        known = answer_from_index(asked.parsed, self.segments, asked.intervals, get_chapters(self.graph))
         if known is not None:
             return self._answer_known(asked, *known)
         if asked.request is not None:

@@ -8,11 +8,12 @@ from chunkv2l.answer.spans import Span, say_spans
 from chunkv2l.graph import INSTANT, movie_of
 from chunkv2l.query.parse import Parsed
 from chunkv2l.query.restriction import Intervals
-from chunkv2l.timecode import Timed, clock
+from chunkv2l.sanitize import plural
+from chunkv2l.timecode import Interval, Timed, clock
 
 
 def answer_from_index(
-    parsed: Parsed, segments: Sequence[Timed], intervals: Intervals | None
+    parsed: Parsed, segments: Sequence[Timed], intervals: Intervals | None, chapters: Sequence[Interval]
 ) -> tuple[str, tuple[Span, ...]] | None:
     """Return the answer's text and spans; None where the model has to be asked.
 
@@ -21,7 +22,11 @@ def answer_from_index(
     Args:
         segments: all of the movie's, in order of time.
         intervals: of the time range that the question names.
+        chapters: the intervals of all of the movie's, in order of time; seconds.
     """
+    if parsed.fact == "chapters":
+        count = plural(len(chapters), "chapter") if chapters else "no chapters"
+        return f"The video has {count}.", tuple(_span_between(segments, *chapter) for chapter in chapters)
     whole = {"": ((segments[0].start, segments[-1].end),)}
     parts = [part for movie_parts in (intervals or whole).values() for part in movie_parts]
     (start, _), (_, end) = parts[0], parts[-1]

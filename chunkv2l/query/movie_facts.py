@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 from chunkv2l.query.time_parsing import read_part, read_range
 from chunkv2l.query.time_ranges import END, START, Moment, TimeRange
 
-Fact: TypeAlias = Literal["length", "start", "end"]
+Fact: TypeAlias = Literal["length", "start", "end", "chapters"]
 
 _MOVIE = r"(?:the |this |that |my |our )?(?:whole |entire |full )?(?:video|movie|film|clip|footage|recording|episode)"
 _AMOUNT = r"(?:,? in (?:seconds|minutes|hours|total))"
@@ -33,6 +33,12 @@ _FACTS: Final[tuple[tuple[Fact, str], ...]] = (
         "length",
         r"how many (?:seconds|minutes|hours)(?: long)? (?:is it|does it (?:last|run|take))(?: altogether| in total)?",
     ),
+    (
+        "chapters",
+        rf"how many chapters (?:(?:are|is|were) there|(?:are )?(?:there )?in {_MOVIE}|(?:does|did|has) {_MOVIE}"
+        rf"(?: have| contain)?)(?: (?:in|of) {_MOVIE}| in total| altogether)?",
+    ),
+    ("chapters", rf"(?:what is )?the number of chapters(?: (?:in|of) {_MOVIE})?"),
     ("start", rf"(?:when|at (?:what|which) time|what time) (?:does|did|will) {_MOVIE} (?:start|begin)"),
     ("start", rf"(?:when|what) is the (?:very )?(?:start|beginning)(?: time)? of {_MOVIE}"),
     ("end", rf"(?:when|at (?:what|which) time|what time) (?:does|did|will) {_MOVIE} (?:end|stop|finish|conclude)"),

@@ -76,6 +76,14 @@ _SHOW = re.compile(
 )
 """The rest of a question that asks to be shown a time range, without the range."""
 
+_EDGE_ASKED = re.compile(
+    r"(?:(?:tell|show) me )?how (?:(?:does|did|will) )?"
+    r"(?P<movie>(?:the |this )?(?:video|movie|film|clip|footage|recording)) "
+    r"(?:(?P<begins>begins?|starts?|opens?)|ends?|finish(?:es)?|concludes?)",
+    re.IGNORECASE,
+)
+"""A question for the first or last moments: "How does the video end?"."""
+
 _NUMBER = re.compile(r"[\d.,:]+")
 """An anchor that is a time without a unit: "after 90"."""
 
@@ -134,6 +142,8 @@ def parse(question: str) -> Parsed:
     """Take a question apart by the rules of `statement`, `query.relations` and `query.time_grammar`."""
     text = re.sub(r"\s+", " ", question).strip().strip('"“”«»').strip()
     text = re.sub(r"[\s?!.…]+$", "", _CONTRACTION.sub(r"\1 is", text))
+    if edge := _EDGE_ASKED.fullmatch(text):
+        text = f"What happens at the {'beginning' if edge['begins'] else 'end'} of {edge['movie']}"
     marked = question.rstrip().endswith("?")
 
     def read_plain(part: str) -> tuple[str, Kind]:

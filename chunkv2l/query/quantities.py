@@ -49,19 +49,19 @@ def _alternatives(words: object) -> str:
 _SMALL = _alternatives(word for word, number in _CARDINALS.items() if number < 100)
 _HUNDREDS = _alternatives([_spell(number) for number in range(1, 10)] + ["a"])
 _SPELLED = rf"(?:(?:(?:{_HUNDREDS})[ -])?hundred(?:(?: and)?[ -](?:{_SMALL}))?|{_SMALL})(?![\w'])"
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+(?:[.,]\d+)?)(?!\d|[:/]\d|[.,]\d)"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+(?:[.,]\d+)?|(?<![\w.])\.\d+)(?!\d|[:/]\d|[.,]\d)"
 _VULGAR = "½⅓⅔¼¾⅛"
 _NUMBER: Final = (
     rf"(?P<fraction>(?:\d+[ -])?\d+/[1-9]\d*)|(?P<vulgar>\d*[{_VULGAR}])"
     rf"|(?P<count>{_alternatives(_COUNTS)})(?![\w'])"
     rf"|(?P<whole>{_DIGITS}|{_SPELLED})(?P<decimals>(?: point (?:{_SMALL})(?![\w']))*)"
-    r"(?P<half> and (?:a|one) half(?![\w']))?"
+    r"(?P<half>[ -]and[ -](?:a|one)[ -]half(?![\w']))?"
 )
 
 
 def _value(text: str) -> float:
     """Return a number in digits or in words."""
-    if text[0].isdigit():
+    if text[0].isdigit() or text[0] == ".":
         return float(text.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+", text) else text.replace(",", "."))
     spelled = re.sub(r"[ -]+", " ", text).replace(" and ", " ")
     return float(_CARDINALS[re.sub(r"^(?:a )?hundred", "one hundred", spelled)])
@@ -128,7 +128,7 @@ def unit(*names: str) -> Element:
 def bare_unit() -> Element:
     """Return an element for one unit without a number, "minute", "minute and a half", "hour": its seconds."""
     return element(
-        r"(?P<unit>second|minute|hour)(?P<half> and a half)?(?![\w'])",
+        r"(?P<unit>second|minute|min|hour)(?P<half> and a half)?(?![\w'])",
         lambda match: SECONDS[match["unit"][0]] * (1.5 if match["half"] else 1.0),
     )
 
@@ -187,14 +187,14 @@ def duration(joined_by_and: bool = True) -> Element:
 
     def amount(*names: str) -> Element:
         plain = number() + optional(pattern("-")) + unit(*names)
-        more = optional(constant("and a half", 0.5), 0.0)
+        more = optional(constant("and a half", 0.5) | constant("and a quarter", 0.25), 0.0)
         return rule(~_DECADE + plain + more, lambda count, seconds, half: (count + half) * seconds)
 
     seconds = amount("ms", "s")
     minutes = (amount("m") | element(r"an? (minute)(?![\w'])", lambda _: 60.0)) + optional(joint + seconds)
     hours = (amount("h") | element(r"an? (hour)(?![\w'])", lambda _: 3600.0)) + optional(joint + (minutes | seconds))
     total = rule(hours ^ minutes ^ seconds, lambda *amounts: sum(amounts))
-    return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ _minute_thirty() ^ total
+    return element(_COMPACT, _compact_seconds) ^ element(_FIXED, _fixed_seconds) ^ _minute_thirty(joined_by_and) ^ total
 
 
 _TIME_GOES_ON: Final = (
@@ -204,11 +204,17 @@ _TIME_GOES_ON: Final = (
 """Words that may follow the seconds of "one minute thirty"; with other words, thirty is their number."""
 
 
-def _minute_thirty() -> Element:
-    """Return an element for minutes and seconds without the word "seconds", "one minute thirty": its seconds."""
+def _minute_thirty(joined_by_and: bool) -> Element:
+    """Return an element for minutes and seconds without the word "seconds", "one minute thirty": its seconds.
+
+    Args:
+        joined_by_and: "a minute and thirty" is one, too.
+    """
     seconds = element(rf"(?:(?P<digits>[1-5]?\d)|(?P<words>{_SMALL}))(?![\w'.:]){_TIME_GOES_ON}", _small_seconds)
     seconds = check(seconds, lambda count: count < 60)
     minutes = number() + unit("m") | element(r"a (?=minute)", lambda _: 1.0) + unit("m")
+    if joined_by_and:
+        minutes = minutes + optional(match_words("and"))
     return rule(minutes + seconds, lambda count, unit_s, seconds: count * unit_s + seconds)
 
 

@@ -142,8 +142,8 @@ _COUNT = re.compile(
     re.IGNORECASE,
 )
 _FIRST_TIME = re.compile(
-    rf"^(?P<left>.*?) ?\b(?:(?:in|at|during|on|for) )?the (?:very )?(?P<which>first|last|final) {_MOMENT}\b{_THAT}"
-    r"(?P<anchor>.*)$",
+    r"^(?P<left>.*?) ?\b(?:(?:(?:in|at|during|on|for) )?the |^)(?:very )?"
+    rf"(?P<which>first|last|final) {_MOMENT}\b{_THAT}(?P<anchor>.*)$",
     re.IGNORECASE,
 )
 _NUMBERS: Final = {
@@ -156,7 +156,7 @@ _NUMBERS: Final = {
 _NTH = rf"(?P<word>{'|'.join(_NUMBERS)})|(?P<digits>\d{{1,3}})(?:st|nd|rd|th)"
 _NEXT_TO_LAST = r"penultimate|(?:second|next)[ -]to[ -]last|last but one"
 _NTH_TIME = re.compile(
-    rf"^(?P<left>.*?) ?\b(?:(?:in|at|during|on|for) )?(?:the|a) (?:{_NEXT_TO_LAST}|{_NTH}) "
+    rf"^(?P<left>.*?) ?\b(?:(?:(?:in|at|during|on|for) )?(?:the|a) |^)(?:{_NEXT_TO_LAST}|{_NTH}) "
     r"(?:(?P<time>times?|occasions?)|occurrences?|appearances?|instances?|scenes?|shots?|moments?)\b"
     rf"{_THAT}(?P<anchor>.*)$",
     re.IGNORECASE,
@@ -165,6 +165,7 @@ _FIRST_VERB = re.compile(
     rf"^(?P<left>when|where|at what time|show me when) {AUXILIARIES} (?P<who>.+?) (?P<which>first|last)\b(?P<verb>.*)$",
     re.IGNORECASE,
 )
+_LONG_UNIT = re.compile(r"(?:night|week|month|year)", re.IGNORECASE)
 _NO_ADVERB = frozenset(
     re.findall(r"\w+", "the a an his her their its my our your this that at in on for very another every")
 )
@@ -334,7 +335,7 @@ def _first_or_last(text: str, read_plain: ReadPlain) -> RelationMatch | None:
     if match is None or match["who"].split()[-1].lower() in _NO_ADVERB:
         return None
     verb = match["verb"].strip()
-    if not verb and match["which"].lower() == "last":  # "how long does it last"
+    if match["which"].lower() == "last" and (not verb or _LONG_UNIT.fullmatch(verb)):  # "how long does it last"
         return None
     return RelationMatch(_which(match), f"{match['who']} {verb}", match["left"])
 
@@ -372,6 +373,7 @@ def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> Rel
         fits = is_clause and bool(event) and (relation_kind != "while" or match.re is _LEADING)
     else:
         fits = asks not in ("whether", "statement") and (is_clause or not event or _DOING.search(left) is not None)
+        fits = fits or (asks == "whether" and offset is not None and match.re is _LEADING)
     return RelationMatch(relation_kind, anchor, left, offset) if fits else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.graph import INSTANT, groups, movies, select_intervals
+from chunkv2l.graph import INSTANT, Node, groups, movies, select_intervals
 from chunkv2l.query.relations import Relation
 from chunkv2l.query.time_ranges import Restriction, Timeline, TimeRange
 from chunkv2l.timecode import Interval, clock, join_intervals, subtract_intervals
@@ -47,12 +47,20 @@ def _timelines(graph: nx.DiGraph) -> dict[str, Timeline]:
     """Return each movie's length and chapters."""
     chapters: dict[str, list[Interval]] = {}
     for group in groups(graph):
-        data = graph.nodes[group]
-        chapters.setdefault(data.get("movie", ""), []).append((data["start"], data["end"]))
+        chapters.setdefault(graph.nodes[group].get("movie", ""), []).append(_interval(graph, group))
     return {
         movie: Timeline(graph.nodes[nodes[-1]]["end"], tuple(chapters.get(movie, ())))
         for movie, nodes in movies(graph).items()
     }
+
+
+def _interval(graph: nx.DiGraph, node: Node) -> Interval:
+    return graph.nodes[node]["start"], graph.nodes[node]["end"]
+
+
+def get_chapters(graph: nx.DiGraph) -> tuple[Interval, ...]:
+    """Return the intervals of a movie's chapters in order, seconds; () where it has none."""
+    return tuple(_interval(graph, group) for group in groups(graph))
 
 
 def _resolve(restriction: Restriction, timeline: Timeline) -> tuple[Interval, ...]:

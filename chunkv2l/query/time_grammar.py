@@ -70,12 +70,15 @@ _OF_MOVIE = (
 _QUESTION = r"(?:what|who|where|which|how|when|is|are|was|were|do|does|did|has|have|can)"
 _BREAK = rf"(?= ?(?:$|[,;:.]|{_QUESTION}\b))"
 """Follows an "in" that ends a time: "30 seconds in, what happens?", not "30 seconds in the water"."""
+_HALF_WAY = r"(?:half|mid)-?way"
+_ends = look(r"(?= ?(?:$|[,;:]))")
 _BEGIN, _FINISH = r"beginning|start|opening|outset", r"end|ending"
 _THE_MOVIE = rf"(?:it|(?:the |this |that )?{_MOVIE})"
 _STARTS, _ENDS = r"(?:starts|begins|has (?:started|begun))", r"(?:ends|finishes|stops|is over|has ended)"
 _MIDDLE = r"middle|mid-?point|half-?way (?:point|mark)|middle point"
 
-_the = optional(match_words("the"))
+_article = match_words(rf"(?:(?:the|this|that|my|our) )?{_MOVIE}'s|the")
+_the = optional(_article)
 _mark = match_words(r"-?(?:time ?)?(?:mark|point|time ?stamp)s?")
 _of_movie = match_words(_OF_MOVIE)
 _about = optional(
@@ -145,11 +148,14 @@ _from_edge = rule(
     + _final_edge
     | (_length ^ _share) + match_words("after|from|past|since|into") + _initial_edge,
     lambda extent, edge: edge - extent if edge == END else edge + extent,
+) ^ rule(
+    (_length + constant("after|past|from|into|later than", 1.0) | _length + constant("before|prior to|short of", -1.0))
+    + (_centre ^ constant(_HALF_WAY, Moment(share=0.5))),
+    lambda extent, sign, centre: centre + extent.scaled(sign),
 )
 _inside = (_length ^ _share) + pattern(
     rf"(?:of the way )?(?:{_OF_MOVIE}|(?:in(?:to)?|through)(?: it)?{_BREAK}|elapsed)(?![\w'])"
 )
-_HALF_WAY = r"(?:half|mid)-?way"
 _halfway = constant(_HALF_WAY, Moment(share=0.5))
 _halfway_in = constant(rf"{_HALF_WAY} (?:{_OF_MOVIE}|(?:through|in(?:to)?)(?: it)?{_BREAK})", Moment(share=0.5))
 _percent = rule(quantities.percentage(), lambda share: Moment(share=share))
@@ -261,8 +267,12 @@ _part = (
         lambda number, count: _nth(number, Moment(share=1 / count)),
     )
 ) + _window
+_few = constant("seconds|secs", Moment(seconds=NEAR)) | constant("minutes|mins", Moment(seconds=180.0))
+"""Units in the plural without a number: "the closing seconds"."""
 _edge_part = (
-    rule(match_words(rf"(?:very )?(?:{_FIRST}(?: few)? moments|{_BEGIN})"), lambda: _share_of(0.0, 0.1))
+    rule(_is_first + _few, _first)
+    | rule(_is_last + _few, _last)
+    | rule(match_words(rf"(?:very )?(?:{_FIRST}(?: few)? moments|{_BEGIN})"), lambda: _share_of(0.0, 0.1))
     | rule(match_words(rf"(?:very )?(?:{_LAST}(?: few)? moments|{_FINISH})"), lambda: _share_of(0.9, 1.0))
     | rule(match_words(f"(?:very |exact )?(?:{_MIDDLE})"), lambda: _share_of(0.4, 0.6))
 )
@@ -270,7 +280,7 @@ _in_unit = rule(
     quantities.unit("s", "m", "h") + optional(match_words("number|no")) + quantities.number(),
     lambda unit, count: TimeRange(Moment(seconds=unit * max(count - 1, 0.0)), Moment(seconds=unit * max(count, 1.0))),
 )
-_dash = pattern(r"-+|(?:(?:thr(?:ough|u) )?(?:up )?(?:to|until|till?)|thr(?:ough|u)|and)(?!\w)")
+_dash = pattern(r"-+>?|~|(?:(?:thr(?:ough|u) )?(?:up )?(?:to|until|till?)|thr(?:ough|u)|and)(?!\w)")
 
 
 def _two_times(first: Moment, last: Moment) -> TimeRange:
@@ -293,12 +303,35 @@ _chapter_number = (
 )
 _index = element(r"\d{1,6}(?!\w)", lambda match: int(match[0]))
 _chapter_word = match_words("chapters?")
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv", "xvi")
+_roman = element(rf"(?P<roman>{'|'.join(_ROMAN)})(?![\w'])", lambda match: _ROMAN.index(match["roman"]) + 1)
+_one_chapter = (
+    pattern(r"(?:chapter|chap|ch)(?![\w'])\.?") + optional(pattern(r"(?:number|no)(?!\w)\.?")) + (_integer | _roman)
+    ^ _chapter_number + _chapter_word
+    ^ constant("last chapter but one|(?:next|second)[ -]to[ -]last chapter", -2)
+    ^ constant("last chapter but two", -3)
+)
+_chapter_beside = match_words("(?:next )?chapter") + rule(
+    constant("(?:right |just )?after|following|that follows", 1) + _the + _one_chapter
+    | constant("(?:right |just )?before|preceding|that precedes", -1) + _the + _one_chapter,
+    lambda step, number: step + number,
+)
+_other_chapters = rule(
+    match_words(
+        "(?:(?:every|each|all|any)(?: of)? (?:the )?(?:other )?chapters?|(?:all|everything))"
+        " (?:but|except(?: for)?|save(?: for)?|besides|apart from|aside from|other than|excluding|without)"
+    )
+    + _the
+    + (_one_chapter ^ _chapter_number + optional(match_words("one"))),
+    lambda number: _complement(_chapters(number, number)),
+)
+"""All chapters without one: "every chapter but the first"."""
 _chapter = (
-    rule(match_words("chapter(?: number| no)?") + _integer, lambda number: _chapters(number, number))
+    rule(_one_chapter, lambda number: _chapters(number, number))
+    ^ rule(_chapter_beside, lambda number: _chapters(number, number))
     ^ element(
         r"chapter g(?P<index>\d+)(?!\w)", lambda match: _chapters(int(match["index"]) + 1, int(match["index"]) + 1)
     )
-    ^ rule(_chapter_number + _chapter_word, lambda number: _chapters(number, number))
     ^ rule(
         quantities.ordinal() + _chapter_word + match_words("(?:counted |counting )?from") + silent(_final_edge),
         lambda number: _chapters(-number, -number),
@@ -450,10 +483,11 @@ _WAY = r"(?:of the way )?(?:through|in(?:to)?)(?: it)?"
 _MORE = r"(?:more|longer) than|over|at least"
 _LESS = r"(?:less|not more|no more) than|at most|under"
 _PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up|ended|finished|done)|passes|elapse|ends"
+_begins = match_words("begins|starts|(?:has |is )?(?:begun|started|beginning|starting)|opens")
 _units = quantities.unit("s", "m", "h")
 _ENDING = r"(?:ending|finishing|stopping) (?:at|with|by)"
 _joint = pattern(
-    rf"(?:-+|(?:,? ?(?:and )?{_ENDING}|and|(?:(?:through|thru|right|on|all the way) )?(?:up )?(?:to|until|till?)"
+    rf"(?:-+>?|~|&|(?:,? ?(?:and )?{_ENDING}|and|(?:(?:through|thru|right|on|all the way) )?(?:up )?(?:to|until|till?)"
     r"|through|thru)(?!\w))(?: the(?!\w))?"
 )
 _to = pattern(r"-+|(?:to|until|till?)(?!\w)")
@@ -493,19 +527,19 @@ _ordinals = rule(
     + (_one_unit ^ _to_moment(quantities.unit("s", "m", "h")) ^ _share),
     lambda first, last, unit: _spanning(_nth(first, unit)(TimeRange()), _nth(last, unit)(TimeRange())),
 )
-_from = match_words("(?:in )?between|(?:starting |beginning )?from|starting at|beginning at")
+_from = match_words("(?:in )?between|betw|btw|b/w|(?:starting |beginning )?from|starting at|beginning at")
 _onwards = match_words(
     r"on(?: from there)?|onwards?|forwards?|and (?:later|after|onwards?|beyond)|or later|(?:un)?til?l? the end|"
     r"to the end"
 )
 _after_words = match_words(
     "(?:at|on|from) (?:or|and) after|after or (?:at|on)|as of|after|past|beyond|following|"
-    "follows|later than|since|not before|no earlier than|"
-    "no sooner than"
+    "follows|later than|since|not before|(?:no|not) earlier than|"
+    "(?:no|not) sooner than"
 )
 _before_words = match_words(
     "(?:at|on|by) or before|before or (?:at|on|by)|before|until|till|til|up (?:to|until|till)|upto|prior to|"
-    "precedes|preceding|earlier than|no later than|not after|by|ahead of|"
+    "precedes|preceding|earlier than|(?:no|not) later than|not after|by|ahead of|"
     "(?:ending|finishing|stopping) (?:at|by|before|with)"
 )
 _up_to = match_words("until|till?|up (?:to|until|till)|upto")
@@ -514,6 +548,10 @@ _end_of = match_words(f"the (?:very )?(?:{_FINISH}) of") + _the + (_bounds ^ _in
 _start_of = match_words(f"the (?:very )?(?:{_BEGIN}) of") + _the + (_bounds ^ _inner)
 _end_of_part = rule(_end_of, lambda part: part.end)
 _start_of_part = rule(_start_of, lambda part: part.start)
+_centre_of_part = rule(
+    match_words(f"the (?:very |exact )?(?:{_MIDDLE}) of") + _the + (_bounds ^ _inner),
+    lambda part: part.part(0.5, 0.5).start,
+)
 _beginning_part = rule(
     _is_first + _part_extent + _window + optional(_of_movie), lambda extent: _first(extent)(TimeRange())
 )
@@ -531,12 +569,12 @@ _after_phrase = (
     ^ rule(_after_words + optional(match_words(_MORE)) + _point, _after)
     ^ rule(_after_words + _the + _part_of_part, _after)
 )
-_in_part = rule(
+_in_part = look(r"(?<!\bfor )") + rule(
     (_length ^ _share ^ _halfway) + match_words("(?:of the way )?(?:into|through|in)") + _the + (_bounds ^ _inner),
     lambda extent, part: part.start + part.measure(extent),
 ) ^ rule(
-    _length + constant("after|past|into", 1.0) + (_end_of_part ^ _start_of_part)
-    | _length + constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part),
+    _length + constant("after|past|into", 1.0) + (_end_of_part ^ _start_of_part ^ _centre_of_part)
+    | _length + constant("before|prior to|from|until", -1.0) + (_end_of_part ^ _start_of_part ^ _centre_of_part),
     lambda extent, sign, moment: moment + extent.scaled(sign),
 )
 _plus_minus = optional(pattern(",")) + pattern(r"\+ ?/? ?-|±|(?:plus or minus|plus/minus|give or take)(?!\w)")
@@ -550,9 +588,24 @@ _in_words = match_words(
 _at_words = match_words(r"(?:right |just )?(?:at|around|about|near|by|on|towards?|close to|circa)")
 
 _beside_time = (
-    constant("after|following|from|past|starting (?:at|from)|beginning (?:at|from)", True)
-    | constant("before|leading up to|preceding|prior to|until", False)
-) + (_explicit ^ (_edge + optional(_of_movie)) ^ _the + _part_of_part ^ _end_of_part ^ _start_of_part)
+    constant(
+        "(?:(?:that|which) )?(?:(?:comes |right |just )?after|follow(?:s|ing)?"
+        "|(?:start|begin)(?:s|ning|ing) (?:at|from|with))|from|past",
+        True,
+    )
+    | constant(
+        "(?:(?:that|which) )?(?:(?:comes |right |just )?before|leads? up to|precedes|ends (?:at|with))"
+        "|leading up to|preceding|prior to|until",
+        False,
+    )
+) + (
+    _explicit
+    ^ ((_edge ^ _centre ^ _halfway) + optional(_of_movie))
+    ^ _the + _part_of_part
+    ^ _end_of_part
+    ^ _start_of_part
+    ^ _centre_of_part
+)
 _gap = (_length ^ _one_unit) + (
     (constant("from|off|short of|away from|to", False) + _final_edge + optional(_of_movie)) | _beside_time
 )
@@ -561,7 +614,16 @@ _gap = (_length ^ _one_unit) + (
 _early = match_words(r"(?:very |quite |fairly )?early(?: on)?")
 _late = match_words(r"(?:very |quite |fairly |much )?later?(?: on)?")
 
-_join = pattern(r",? ?(?:and|or|nor|as well as|plus)(?: also)?(?!\w)")
+_join = pattern(r",? ?(?:(?:and|or|nor|as well as|plus)(?: also)?(?!\w)|&)")
+_and_or = pattern(r",? ?(?:(?:and|or)(?!\w)|&)")
+_listed_numbers = (
+    _at_words + _the + _number + repeated(pattern(",") + _number) + _and_or + _number
+    ^ _number + repeated(pattern(",") + _number, 1) + _and_or + _number
+    ^ _number + match_words("or") + _number + look(r"(?=-?\w+ (?:in|into|marks?|points?)(?!\w))")
+)
+"""Numbers that share a unit behind them: "at 30, 60 and 90 seconds", "two or three minutes in"."""
+_again = pattern(r",? ?and (?:then )?(?:again|also|then|once more)(?!\w)")
+"""Joins two times that are both meant, whatever they are."""
 _listed_units = (
     optional(match_words("in|during|within|over|throughout|for|across"))
     + _the
@@ -614,7 +676,11 @@ _phrase = (
     )
     ^ _listed_units
     ^ rule(
-        match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
+        _listed_numbers + optional(pattern("-")) + _to_moment(_units) + optional(_mark ^ _inwards ^ _of_movie),
+        lambda *values: _unite(*(_at(values[-1].scaled(number)) for number in values[:-1])),
+    )
+    ^ rule(
+        match_words("(?:show|play|watch|see)(?: me| us)?|from|after|starting (?:at|from)|beginning (?:at|from)")
         + _point
         + match_words("(?:and )?for(?: the next)?")
         + (_length ^ _one_unit),
@@ -674,6 +740,8 @@ _phrase = (
     )
     ^ match_words("well|long|a (?:good |long )?while|much") + (_after_phrase ^ _before_phrase)
     ^ rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
+    ^ rule(pattern("[~@]") + _clock, _at)
+    ^ rule(match_words(rf"when {_THE_MOVIE} (?:is (?:at|past)|gets to|reaches|hits)") + _point, _at)
     ^ rule(
         optional(match_words("at|around|about"))
         + _about
@@ -714,6 +782,10 @@ _phrase = (
         lambda part: part(TimeRange()),
     )
     ^ rule(
+        match_words("(?:show|play|give|watch|see)(?: me| us)?") + _about + _share + _of_movie + look(_BREAK),
+        lambda share: _first(share)(TimeRange()),
+    )
+    ^ rule(
         match_words("with") + _about + _share + match_words(f"(?:of )?{_THE_MOVIE} (?:left|remaining|to go)"),
         lambda share: _at(END - share),
     )
@@ -721,11 +793,20 @@ _phrase = (
         match_words(f"when {_THE_MOVIE} is") + _about + _share + match_words("over|through|done|gone|finished|in"), _at
     )
     ^ optional(_in_words) + _the + _part_alone
-    ^ _in_words + match_words("the") + _part_of_part
+    ^ _in_words + _article + _part_of_part
     ^ _at_words + _the + rule(_nth_unit + optional(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + rule(_edge_part + optional(_of_movie), lambda part: part(TimeRange()))
-    ^ _at_words + match_words("the") + rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
+    ^ _at_words + _article + rule(_edge_part + optional(_of_movie), lambda part: part(TimeRange()))
+    ^ _at_words + _article + rule(_edge_part + match_words("of") + _the + (_bounds ^ _inner), _within)
     ^ _in_words + _the + (_in_unit ^ _chapter) + optional(_of_movie)
+    ^ rule(
+        match_words("when|as|just as|right when") + _the + (_bounds ^ _part_of_part) + _begins,
+        lambda part: _at(part.start),
+    )
+    ^ rule(
+        match_words("after|once|as soon as|from when|since") + _the + (_bounds ^ _part_of_part) + _begins,
+        lambda part: TimeRange(part.start, END),
+    )
+    ^ rule(match_words("before|until|till") + _the + (_bounds ^ _part_of_part) + _begins, _before)
     ^ rule(
         optional(_in_words)
         + match_words("chapters")
@@ -820,22 +901,67 @@ _skip = _command + match_words(f"(?:{_LEAVE_OUT})") | match_words(
     r"|(?:do not|don't|never|no need to) (?:count|consider|include|use|search|look at|show(?: me)?|watch)"
 )
 _named_range = _the + (_bounds ^ _part_of_part)
-_listed_parts = rule(
-    optional(_in_words)
-    + optional(match_words("either|both"))
-    + _the
-    + _which
-    + repeated(pattern(",") + _the + _which)
-    + _join
-    + optional(_in_words)
-    + _the
-    + _which
-    + (_extent ^ _to_moment(quantities.unit("s", "m", "h")))
-    + optional(_of_movie),
-    lambda *values: _unite(*(which(values[-1])(TimeRange()) for which in values[:-1])),
-) ^ rule(
-    optional(_in_words) + _the + _which + _extent + _join + optional(_in_words) + _the + _which + match_words("one"),
-    lambda first, extent, last: _unite(first(extent)(TimeRange()), last(extent)(TimeRange())),
+_listed_parts = (
+    rule(
+        optional(_in_words)
+        + optional(match_words("either|both"))
+        + _the
+        + _which
+        + repeated(pattern(",") + _the + _which)
+        + _join
+        + optional(_in_words)
+        + _the
+        + _which
+        + (_extent ^ _to_moment(quantities.unit("s", "m", "h")))
+        + optional(_of_movie),
+        lambda *values: _unite(*(which(values[-1])(TimeRange()) for which in values[:-1])),
+    )
+    ^ rule(
+        optional(_in_words)
+        + _the
+        + _which
+        + _extent
+        + _join
+        + optional(_in_words)
+        + _the
+        + _which
+        + match_words("one"),
+        lambda first, extent, last: _unite(first(extent)(TimeRange()), last(extent)(TimeRange())),
+    )
+    ^ rule(
+        optional(_in_words)
+        + _the
+        + _which
+        + _number
+        + _join
+        + optional(_in_words)
+        + _the
+        + _which
+        + _number
+        + optional(pattern("-"))
+        + (
+            _to_moment(_units)
+            ^ constant("percent|per cent", Moment(share=0.01))
+            ^ rule(pattern("%"), lambda: Moment(share=0.01))
+        )
+        + optional(_of_movie),
+        lambda first, count, last, number, unit: _unite(
+            first(unit.scaled(count))(TimeRange()), last(unit.scaled(number))(TimeRange())
+        ),
+    )
+    ^ rule(
+        optional(match_words("first(?= (?:in|at|during)(?!\\w))"))
+        + optional(_in_words)
+        + _the
+        + _which
+        + _extent
+        + _again
+        + optional(_in_words)
+        + _the
+        + _which
+        + _ends,
+        lambda first, extent, last: _unite(first(extent)(TimeRange()), last(extent)(TimeRange())),
+    )
 )
 """Parts that share their noun: "the first and the last minute", "the first minute and the last one"."""
 _named_ranges = _listed_parts ^ rule(
@@ -844,11 +970,15 @@ _named_ranges = _listed_parts ^ rule(
 _next_phrase = rule(_after_phrase ^ _before_phrase, lambda _: NOT_UNDERSTOOD) ^ _phrase ^ rule(_explicit, _at)
 _or = pattern(r",? ?or(?: also)?(?!\w)") + (_phrase ^ rule(_explicit, _at))
 _either = optional(match_words("either|both"))
-_phrases_listed = _listed_parts ^ rule(
-    _either
-    + _phrase
-    + optional(_or ^ repeated(pattern(",") + _next_phrase) + _join + (_next_phrase ^ _the + _part_of_part)),
-    _unite,
+_phrases_listed = (
+    _listed_parts
+    ^ rule(_phrase + _again + (_phrase ^ _the + _part_of_part), _unite)
+    ^ rule(
+        _either
+        + _phrase
+        + optional(_or ^ repeated(pattern(",") + _next_phrase) + _join + (_next_phrase ^ _the + _part_of_part)),
+        _unite,
+    )
 )
 """Phrases of which all are meant: "between 0:10 and 0:20 and at the end"."""
 _SPAN = r"(?:time(?: ?(?:frame|span))?|period|interval|window|section|segment|part|stretch|range|span|portion|bit)"
@@ -856,9 +986,11 @@ _lead = optional(
     match_words(
         r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
         rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
-        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?)"
-        r"(?= (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
+        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?"
+        r"(?: (?:that|which) (?:is|lies|comes|runs|goes|falls))?)"
+        r"(?=,? (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
     )
+    + optional(pattern(","))
 )
 _operand = _lead + _phrases_listed ^ _named_ranges
 _excluded = (
@@ -875,6 +1007,7 @@ _excluded = (
         + match_words(rf"(?:(?:is|are|being|gets|has been) )?{_LEFT_OUT}"),
         _complement,
     )
+    ^ optional(_in_words) + _other_chapters + optional(_of_movie)
     ^ rule(_named_ranges + match_words(r"(?:left out|excluded|excepted|aside|apart|omitted)"), _complement)
     ^ rule(
         match_words("(?:but )?neither") + (_listed_parts ^ (_phrase ^ _named_range) + _join + (_phrase ^ _named_range)),
@@ -996,6 +1129,7 @@ _offset = _begins_word + (
         lambda low, high: (min(low.seconds, high.seconds), max(low.seconds, high.seconds)),
     )
     ^ rule(_about + _length, lambda extent: (extent.seconds, extent.seconds))
+    ^ look(r"(?<!\bat )") + rule(quantities.clock_time(), lambda seconds: (seconds, seconds))
     ^ rule(_limit + (_length ^ _one_unit), lambda extent: (0.0, extent.seconds))
     ^ rule(_least + _length, lambda extent: (extent.seconds, math.inf))
 )
@@ -1020,7 +1154,6 @@ _UNIT_ALONE = (
 """A unit of time without a number, at a question's end."""
 _LONG_UNIT = r"(?:day|night|week|month|year)"
 _TIME_WORD = r"(?:on|in|of|at|during|by|after|before|until|till|since|from|throughout)(?: the)?"
-_ends = look(r"(?= ?(?:$|[,;:]))")
 _ends_or_of = look(r"(?= ?(?:$|[,;:]|of\b))")
 _long_unit = silent(
     match_words(_TIME_WORD)

@@ -6,7 +6,7 @@ What is understood is in `chunkv2l.query.time_grammar`, which is imported for qu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +25,19 @@ _QUANTIFIED = re.compile(
     re.IGNORECASE,
 )
 _CERTAIN = re.compile(r"\d|%|\b(?:first|last|final|opening|closing)\b", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:in|during|throughout|within|over) .*(?:first|last|final|former|latter|middle|second|third|fourth"
+    r"|\d(?:st|nd|rd|th)) (?:half|third|quarter)\b",
+    re.IGNORECASE,
+)
+"""A part of something, of the movie where nothing else is named."""
+_OCCURRENCE = re.compile(
+    r"\b(?:first|last|final|\w+(?:th|nd|rd|st)) (?:time|moment|occasion|instance|occurrence|appearance|scene|shot)$",
+    re.IGNORECASE,
+)
 _QUESTION_WORD = re.compile(r"\b(?:when|where|what|who|whom|how|why|which(?: \w+)?)$", re.IGNORECASE)
+_GOES_ON = re.compile(r" ?[,:]| (?:what|who|whom|where|when|why|how|which)\b", re.IGNORECASE)
+"""Words that a question goes on with behind a point without a preposition: "0:41, what …"."""
 _AUXILIARY = re.compile(rf"{AUXILIARIES}\b", re.IGNORECASE)
 _SMALL_WORDS = (
     r"(?: (?:about|out|over|past|in|at|during|the|all|what|everything|anything|part|is|happens|of|from|for|even|only|it"
@@ -59,6 +71,51 @@ _BEGINS_CLAUSE = re.compile(
 )
 """Words before those that oppose a time, which mean nothing without them."""
 _ALL = re.compile(r"\b(?:everything|anything|all|what|part)\b", re.IGNORECASE)
+_NUMBER = (
+    r"(?:\d+(?:[.,:]\d+)*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|"
+    r"fifty|sixty|ninety)"
+)
+_NTH = r"(?:first|second|third|fourth|fifth|last|final|\d+(?:st|nd|rd|th))"
+_JOINED_AHEAD = re.compile(
+    rf"\b(?:(?:in|at|on|during|within|between|from|after|before) )?(?:the )?(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})"
+    r",? (?:and|or|plus|to|&)(?: (?:again|then|also))* *$",
+    re.IGNORECASE,
+)
+"""A number before a time that belongs to it: "at 10 or" before "after 30 seconds"."""
+_JOINED_BEHIND = re.compile(
+    r"[ ,]*\b(?:and|or|to|until|till|through|&)(?: (?:again|then|also|in|at|on|during|after|before|the|a|an))* "
+    rf"(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})(?: one)? *$",
+    re.IGNORECASE,
+)
+_BETWEEN_TIMES = re.compile(r"[ ,]*(?:(?:and|or|then|also|again|&|plus)[ ,]*)+|,[ ]*", re.IGNORECASE)
+_JOINT = re.compile(r"[ ,]+(?:and|but|yet)[ ,]*$", re.IGNORECASE)
+_BESIDE_EVENT = re.compile(r"\b(?:after|before|while|once|until)\b", re.IGNORECASE)
+_BESIDE_TIME = re.compile(r"(?:after|before|until)\b", re.IGNORECASE)
+_CLAUSE_ENDS = r"(?= *(?:$|[,;:.]|(?:of|in) (?:the |this )?(?:movie|video|film|clip)\b))"
+_WITHIN = r"(?:in|at|during|within|throughout|after|before|until|till|since|from|around|between)"
+_DETERMINER = r"(?:the|an?|its|this|every|each|all|any|both)"
+_OTHER = rf"(?:(?!(?:{_DETERMINER}|{_WITHIN}|that|his|her|their|of|for|per|to|by|with|on|and|or|than|as)\b)[\w.'-]+ )"
+"""A word that neither begins nor joins a phrase."""
+_DAYS = r"(?:night|week|month|year)"
+_UNIT_LEFT = re.compile(
+    rf"\b{_WITHIN} (?P<article>{_DETERMINER} )?{_OTHER}{{1,3}}(?P<unit>[a-z]{{3,8}}){_CLAUSE_ENDS}", re.IGNORECASE
+)
+_CALENDAR_LEFT = re.compile(
+    r"\b(?:(?!the\b|did\b)[\w-]+ )?(?:second|minute|hour|day|week|month|year|moment)s? ago\b|\blong ago\b"
+    r"|\b(?:yesterday|tomorrow)\b(?= *(?:$|[,;]|(?:at|in|after|before)\b))"
+    rf"|\b(?:last|this|next) {_DAYS}\b(?= *(?:$|[,;]))",
+    re.IGNORECASE,
+)
+_PART_LEFT = re.compile(
+    rf"\bwithin (?:an?|{_NUMBER}) (?:seconds|secs?|minutes?|mins?|hours?) of\b[^,;]*"
+    rf"|\b{_WITHIN} (?:{_DETERMINER}(?: of the)? {_OTHER}{{0,3}}|(?:first|last|final|next|\w+th) )?"
+    r"(?:chapters?|chap|ch)\b(?:\.? (?:\d+|[ivx]+|but|except)\b[^,;]*)?(?= *(?:$|[,;:]|(?:begin|start|end)s\b))",
+    re.IGNORECASE,
+)
+_SAYS = re.compile(r"\b(?:says?|said|saying|tells?(?! me)|told|talks?|mentions?|speaks?|asks?|reads?)\b", re.IGNORECASE)
+_UNITS = frozenset(["seconds", "secs", "minute", "minutes", "min", "mins", "hour", "hours"])
+_OTHER_WORDS = frozenset(["minuet", "minuets"])
+"""Words that are near a unit of time and that mean something else."""
 _PREPOSITION = re.compile(
     r"(?:in|at|on|during|within|throughout|over|after|before|until|till|by|for|near|around|about|since|right|just)\b",
     re.IGNORECASE,
@@ -96,16 +153,22 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         return Reading(text)
     from chunkv2l.query.time_grammar import find_phrases
 
-    for phrase in sorted(find_phrases(text), key=lambda phrase: _order(text, phrase)):
+    phrases = find_phrases(text)
+    for phrase in sorted(phrases, key=lambda phrase: _order(text, phrase)):
         remaining = _without(text, phrase.start, phrase.end)
         if _order(text, phrase) == 2 and not _fits_inside(text, phrase):
             continue
         statement, answer_kind = read_plain(remaining)
-        if phrase.is_bare and statement and not re.match(" ?[,:]", text[phrase.end :]):
+        if phrase.is_bare and statement and not _GOES_ON.match(text, phrase.end):
             continue
         words = text[phrase.start : phrase.end]
-        if remaining and answer_kind == "statement" and not (_QUANTIFIED.search(words) and _CERTAIN.search(words)):
+        is_certain = (_QUANTIFIED.search(words) and _CERTAIN.search(words)) or _STATED.match(words)
+        if remaining and answer_kind == "statement" and not is_certain:
             continue
+        if (listed := _find_listed(text, phrase, phrases)) is not None:
+            return Reading(_without(text, *listed), None, (text[slice(*listed)].strip(" ,"),))
+        if (joint := _find_joint(text, phrase)) is not None:
+            return Reading(_without(text, joint, phrase.end), phrase.range)
         if (opposed := _find_opposed(text, phrase)) is not None:
             return Reading(_without(text, *opposed), None, (text[slice(*opposed)],))
         return Reading(remaining, phrase.range, () if phrase.range is not None else (words,))
@@ -133,14 +196,16 @@ def read_range(text: str) -> TimeRange | None:
 
 
 def find_unread(text: str) -> tuple[str, ...]:
-    """Return the times and durations that a text still names, as it words them."""
+    """Return the times, durations and parts of the movie that a text still names, as it words them."""
+    leftovers = _find_leftovers(text)
     if not HINT.search(text):
-        return ()
+        return tuple(text[start:end] for start, end in sorted(leftovers))
     from chunkv2l.query.time_grammar import find_phrases, find_quantities
 
     spans = [(phrase.start, phrase.end) for phrase in find_phrases(text) if not phrase.is_bare]
     spans = [(start, end) for start, end in spans if _QUANTIFIED.search(text[start:end])]
     spans += [(a, b) for a, b in find_quantities(text) if not any(start <= a and b <= end for start, end in spans)]
+    spans += [(a, b) for a, b in leftovers if not any(start < b and a < end for start, end in spans)]
     return tuple(text[start:end] for start, end in sorted(spans))
 
 
@@ -170,7 +235,65 @@ def _fits_inside(text: str, phrase: Phrase) -> bool:
     ahead, behind = text[: phrase.start].rstrip(" ,"), text[phrase.end :].lstrip(" ,")
     if _QUESTION_WORD.search(ahead) and _AUXILIARY.match(behind):
         return True
+    if _OCCURRENCE.search(ahead) and behind:
+        return True
     return not phrase.is_bare and bool(_QUANTIFIED.search(text[phrase.start : phrase.end]))
+
+
+def _find_listed(text: str, phrase: Phrase, phrases: Sequence[Phrase]) -> tuple[int, int] | None:
+    """Return a phrase with the words that are listed beside it and were not read: (start, end) characters.
+
+    None where there are none. Of several times all are meant, never the last alone.
+    """
+    start, end = phrase.start, phrase.end
+    for other in phrases:
+        if other.end <= start and _BETWEEN_TIMES.fullmatch(text, other.end, start):
+            start = other.start
+    if match := _JOINED_AHEAD.search(text[:start]):
+        start = match.start()
+    if match := _JOINED_BEHIND.match(text, end):
+        end = match.end()
+    return None if (start, end) == (phrase.start, phrase.end) else (start, end)
+
+
+def _find_joint(text: str, phrase: Phrase) -> int | None:
+    """Return where the word begins that joins a time to an event: "after a dog jumps but before 3:00"."""
+    joint = _JOINT.search(text[: phrase.start])
+    if joint is None or not _BESIDE_TIME.match(text, phrase.start) or phrase.range is None:
+        return None
+    return joint.start() if _BESIDE_EVENT.search(text, 0, joint.start()) else None
+
+
+def _find_leftovers(text: str) -> list[tuple[int, int]]:
+    """Return where a text speaks of a time in words that no grammar has: "in the frist minute", "two days ago"."""
+    spans = [match.span() for match in _UNIT_LEFT.finditer(text) if _is_unit(match)]
+    spans += [match.span() for match in _CALENDAR_LEFT.finditer(text) if not _SAYS.search(text, 0, match.start())]
+    spans += [match.span() for match in _PART_LEFT.finditer(text)]
+    if not spans:
+        return []
+    from chunkv2l.query.time_grammar import find_quotations
+
+    quoted = find_quotations(text)
+    return [(a, b) for a, b in spans if not any(start < b and a < end for start, end in quoted)]
+
+
+def _is_unit(match: re.Match[str]) -> bool:
+    """Return whether the last word of a match is a unit of time, or one with a letter wrong or out of order."""
+    word = match["unit"].lower()
+    if word == "second":  # "in the frist second", not "in a close second"
+        return (match["article"] or "").lower() == "the "
+    if word in _UNITS or word in _OTHER_WORDS:
+        return word in _UNITS
+    return any(_is_misspelt(word, unit) for unit in ("minute", "minutes", "second", "seconds"))
+
+
+def _is_misspelt(word: str, unit: str) -> bool:
+    """Return whether a word has one letter too many, too few or wrong, or two out of order."""
+    same = next((i for i, (a, b) in enumerate(zip(word, unit, strict=False)) if a != b), min(len(word), len(unit)))
+    ahead, behind = word[same:], unit[same:]
+    if len(word) == len(unit):
+        return ahead[1:] == behind[1:] or (ahead[:2] == behind[:2][::-1] and ahead[2:] == behind[2:])
+    return ahead[1:] == behind or ahead == behind[1:]
 
 
 def _find_opposed(text: str, phrase: Phrase) -> tuple[int, int] | None:

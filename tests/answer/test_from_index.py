@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chunkv2l.answer.from_index import answer_from_index
 from chunkv2l.ask import Index
 from chunkv2l.errors import NothingFound
+from chunkv2l.query.parse import parse
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.written import random_codes, write_index
 
@@ -49,6 +51,21 @@ def test_the_index_answers_itself(
     assert result.spans[0].segments[0] == span[0] // 4 and result.policy == "index"
     assert model.vlm.prompts == [] and result.timing.total_s == 0.0
     assert result.to_json(explain=True)["route"]["looks"] == []
+
+
+@pytest.mark.parametrize(
+    ("chapters", "answer"),
+    [
+        ((), "The video has no chapters."),
+        (((0.0, 308.0),), "The video has 1 chapter."),
+        (((0.0, 100.0), (100.0, 308.0)), "The video has 2 chapters."),
+    ],
+)
+def test_chapters_are_counted(index: Index, chapters: tuple[tuple[float, float], ...], answer: str) -> None:
+    known = answer_from_index(parse("How many chapters are there?"), index.segments, None, chapters)
+    assert known is not None and known[0] == answer
+    assert [(span.start, span.end) for span in known[1]] == list(chapters)
+    assert index.ask("How many chapters are there?").answer == "The video has no chapters."
 
 
 def test_several_parts_are_shown_one_after_the_other(index: Index) -> None:

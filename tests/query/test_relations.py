@@ -227,6 +227,29 @@ def test_there_are_enough_cases() -> None:
     assert len({row[0] for row in ORDER}) >= 45
 
 
+# question, relation, number, anchor, event, start and end in a movie of 300 s
+ORDER_WITHIN = [
+    ("When's the last time before the halfway mark that there is a dog?", "last", 0, "A dog.", "", 0, 150),
+    ("What is the last time in the first half that there is a dog?", "last", 0, "A dog.", "", 0, 150),
+    ("When's the first time after the halfway mark that a man sits?", "first", 0, "A man sits.", "", 150, 300),
+    ("the first time a dog jumps in the first half", "first", 0, "A dog jumps.", "", 0, 150),
+    ("Second time in the last three minutes that a man sits?", "nth", 2, "A man sits.", "", 120, 300),
+    ("When does a dog jump before a man sits but after 1:00?", "before", 0, "A man sits.", "A dog jump.", 60, 300),
+    ("When does a man sit after a dog jumps but before 3:00?", "after", 0, "A dog jumps.", "A man sit.", 0, 180),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "kind", "number", "anchor", "event", "start", "end"), ORDER_WITHIN)
+def test_a_relation_and_a_part_are_both_read(
+    question: str, kind: str, number: int, anchor: str, event: str, start: float, end: float
+) -> None:
+    parsed = parse(question)
+    relation = parsed.relation
+    assert relation is not None and relation.time_range is not None and parsed.unread == ()
+    assert (relation.kind, relation.number, relation.anchor, relation.event) == (kind, number, anchor, event)
+    assert relation.time_range.resolve(300.0) == pytest.approx((start, end))
+
+
 def test_a_time_range_stands_beside_another_relation() -> None:
     parsed = parse("In the first ten minutes, how many times does a dog bark?")
     assert parsed.relation == Relation("count", "A dog bark.", time_range=TimeRange(end=Moment(seconds=600.0)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from chunkv2l.errors import NothingFound
 from chunkv2l.graph import segment_graph
 from chunkv2l.query.parse import MAX_QUESTION, parse
 from chunkv2l.query.restriction import restrict_graph
@@ -371,6 +372,59 @@ RANGES = [
     ("What happens in the third minute from the end?", "", 126.08, 186.08),
     ("What happens before the first minute is over?", "", 0, 60),
     ("What happens when the first half ends?", "", 153.04, 306.08),
+    # from the halfway point
+    ("What happens 15 seconds after the halfway point?", "", 168.04, 168.04),
+    ("What happens 10 seconds before the halfway mark?", "", 143.04, 143.04),
+    ("When is there a dog a minute after the middle of the video?", "A dog.", 213.04, 213.04),
+    ("When is there a dog in the 20 seconds after the midpoint?", "A dog.", 153.04, 173.04),
+    ("When is there a dog in the minute leading up to the halfway point?", "A dog.", 93.04, 153.04),
+    ("What happens 10 seconds after the middle of the second minute?", "", 100, 100),
+    # minutes and seconds without the word "seconds"
+    ("When is there a dog from twenty seconds to a minute and ten?", "A dog.", 20, 70),
+    ("When is there a dog between a minute and a minute and forty?", "A dog.", 60, 100),
+    ("When is there a dog after two minutes and a quarter?", "A dog.", 135, 306.08),
+    # short units, shares and signs
+    ("When is there a dog in the first .5 min?", "A dog.", 0, 30),
+    ("when does the dog show up in the first min", "The dog.", 0, 60),
+    ("When is there a dog between 1:00 & 2:00?", "A dog.", 60, 120),
+    ("When is there a dog btw 1:00 & 2:00?", "A dog.", 60, 120),
+    ("When is there a dog 1:00 ~ 2:00?", "A dog.", 60, 120),
+    ("When is there a dog ~2:30?", "A dog.", 150, 150),
+    ("When is there a dog in 00:00:30,500 --> 00:01:10,250?", "A dog.", 30.5, 70.25),
+    ("Who sings at the one-and-a-half-minute mark?", "Sings.", 90, 90),
+    ("0:41 what color is the car?", "Color is the car.", 41, 41),
+    # neither earlier nor later
+    ("When does a child swim not earlier than 2:00 and not later than 3:00?", "A child swim.", 120, 180),
+    ("When does a child swim not sooner than 2:00?", "A child swim.", 120, 306.08),
+    ("When does a child swim for ten seconds in the third minute?", "A child swim for ten seconds.", 120, 180),
+    ("When does a child swim during the minute that starts at 2:00?", "A child swim.", 120, 180),
+    ("When does a child swim in the 30 seconds that follow 2:00?", "A child swim.", 120, 150),
+    ("When does a child swim in the part of the video that comes after 2:00?", "A child swim.", 120, 306.08),
+    ("When does a child swim in the rest of the movie, from 2:00 on?", "A child swim.", 120, 306.08),
+    ("When the video is at 1:20, what is shown?", "", 80, 80),
+    # the movie named before its part
+    ("During the video's last minute, does a dog run?", "A dog run.", 246.08, 306.08),
+    ("In this video's first minute, what happens?", "", 0, 60),
+    ("At the movie's end, who sings?", "Sings.", 275.472, 306.08),
+    # vague ends
+    ("Tell me what happens in the closing seconds", "", 296.08, 306.08),
+    ("When is there a dog in the opening seconds?", "A dog.", 0, 10),
+    ("When is there a dog in the closing minutes?", "A dog.", 126.08, 306.08),
+    ("How does the video end?", "", 275.472, 306.08),
+    ("How does this movie begin?", "", 0, 30.608),
+    # a part in a statement
+    ("A dog runs in the first half", "A dog runs.", 0, 153.04),
+    ("dog in first half", "Dog.", 0, 153.04),
+    ("A dog in the second quarter", "A dog.", 76.52, 153.04),
+    # chapters
+    ("When is there a dog in the last chapter but one?", "A dog.", 200, 250),
+    ("When is there a dog in ch. 2?", "A dog.", 60, 200),
+    ("When is there a dog in chapter II?", "A dog.", 60, 200),
+    ("When is there a dog before the third chapter begins?", "A dog.", 0, 200),
+    ("When is there a dog after chapter 3 starts?", "A dog.", 200, 306.08),
+    ("When is there a dog when chapter 3 starts?", "A dog.", 200, 200),
+    ("When is there a dog in the chapter after chapter 2?", "A dog.", 200, 250),
+    ("When is there a dog in the chapter before the last chapter?", "A dog.", 200, 250),
 ]  # fmt: skip
 
 
@@ -432,6 +486,9 @@ SHOWN = [
     ("Show me chapter 2", 60, 200),
     ("Show me the last chapter", 250, 306.08),
     ("Show me the last thing", 306.08, 306.08),
+    ("Show me half of the video", 0, 153.04),
+    ("Show me 1:00 for 20 seconds", 60, 80),
+    ("Show me the video's first minute", 0, 60),
 ]  # fmt: skip
 
 
@@ -522,6 +579,19 @@ PARTS = [
     ("In chapters 2 and 4, is there a dog?", "A dog.", [(60, 200), (250, LENGTH)]),
     ("What happens in the first and the last chapter?", "", [(0, 60), (250, LENGTH)]),
     ("What happens in chapters 1 and 2?", "", [(0, 200)]),
+    ("When is there a dog in the first 20 and last 20 seconds?", "A dog.", [(0, 20), (286.08, LENGTH)]),
+    ("Show me the first 10 and the last 10 seconds", "", [(0, 10), (296.08, LENGTH)]),
+    ("When is there a dog in the first ten and last five seconds?", "A dog.", [(0, 10), (301.08, LENGTH)]),
+    ("When is there a dog in the first 10 and the last 20 percent?", "A dog.", [(0, 30.608), (244.864, LENGTH)]),
+    ("When is there a dog in the second minute and again after four minutes?", "A dog.", [(60, 120), (240, LENGTH)]),
+    ("When is there a dog first in the second minute and then in the fourth?", "A dog.", [(60, 120), (180, 240)]),
+    ("When does a child swim at 30, 60 and 90 seconds?", "A child swim.", [(30, 30), (60, 60), (90, 90)]),
+    ("When does a child swim at two, three and four minutes?", "A child swim.", [(120, 120), (180, 180), (240, 240)]),
+    ("When does a child swim 2 or 3 minutes in?", "A child swim.", [(120, 120), (180, 180)]),
+    ("When is there a dog around 1:00 and around 4:00?", "A dog.", [(60, 60), (240, 240)]),
+    ("When is there a dog in every chapter but the first?", "A dog.", [(60, LENGTH)]),
+    ("When is there a dog in all chapters except the last?", "A dog.", [(0, 250)]),
+    ("When is there a dog in all chapters except the second?", "A dog.", [(0, 60), (200, LENGTH)]),
 ]
 
 
@@ -536,6 +606,14 @@ def test_a_question_is_restricted_to_several_parts(
         [time for interval in intervals for time in interval], abs=0.01
     )
     assert statement is None or parsed.statement == statement
+
+
+@pytest.mark.parametrize(
+    "question", ["in chapter 9", "in the chapter after chapter 4", "in the chapter before chapter 1"]
+)
+def test_a_chapter_that_is_not_there_is_a_sentence(question: str) -> None:
+    with pytest.raises(NothingFound, match="The video has 4 chapters"):
+        restrict_graph(GRAPH, parse(f"When is there a dog {question}?").relation)
 
 
 UNREAD = [
@@ -576,6 +654,31 @@ UNREAD = [
     "When does a dog bark a minute or two in?",
     "What happens in the 0th minute?",
     "What happens in the minus first minute?",
+    # words near a unit of time
+    "When is there a dog in the frist minute?",
+    "When is there a dog in the first frist minute?",
+    "When is there a dog in the 1rst minute?",
+    "When is there a dog in the first mintue?",
+    "When is there a dog in the first minite?",
+    "When is there a dog during the third mintues?",
+    "When is there a dog in the lst minute?",
+    "When is there a dog in the second minut?",
+    "When is there a dog in the frist second?",
+    "When is there a dog within ten secodns of the movie?",
+    # the calendar
+    "When is there a dog two days ago?",
+    "When is there a dog three months ago?",
+    "When is there a dog last week?",
+    "When was there a dog yesterday?",
+    "Tell me what happened two weeks ago",
+    # chapters that there are none of
+    "When is there a dog in chapter 0?",
+    "When is there a dog in every odd chapter?",
+    # more than the last of several
+    "What happens within a minute of a dog jumping?",
+    "When is there a dog from two minutes and a quarter to three?",
+    "When is there a dog in the first minute or two?",
+    "When is there a dog at 10 or after 30 seconds?",
 ]  # fmt: skip
 
 
@@ -583,6 +686,32 @@ UNREAD = [
 def test_a_time_that_is_no_range_is_reported(question: str) -> None:
     parsed = parse(question)
     assert parsed.unread and (parsed.relation is None or not parsed.relation.restricts)
+
+
+# question, statement, start, end, and what is said not to have been understood
+READ_IN_PART = [
+    ("When is there a dog yesterday at 2:00?", "A dog yesterday.", 120, 120, "yesterday"),
+    ("In the first minute, when is there a dog in the frist second?", None, 0, 60, "in the frist second"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "statement", "start", "end", "unread"), READ_IN_PART)
+def test_a_time_beside_one_that_is_read_is_reported(
+    question: str, statement: str | None, start: float, end: float, unread: str
+) -> None:
+    parsed = parse(question)
+    assert parsed.unread == (unread,) and parsed.relation is not None and parsed.relation.time_range is not None
+    assert parsed.relation.time_range.resolve(TIMELINE) == pytest.approx((start, end), abs=0.01)
+    assert statement is None or parsed.statement == statement
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["When is there a dog from two minutes and a quarter to three?", "When is there a dog at 10 or after 30 seconds?"],
+)
+def test_times_of_which_one_is_not_read_leave_the_statement_together(question: str) -> None:
+    parsed = parse(question)
+    assert parsed.statement == "A dog." and len(parsed.unread) == 1
 
 
 # question whose time may be excluded by the words beside it, and what is said not to have been understood
@@ -629,6 +758,9 @@ OFFSETS = [
     ("What happens in the first half 10 seconds after a dog barks?", "after", (10, 10)),
     ("What happens right after a dog barks?", "after", None),
     ("What happens just before a dog barks?", "before", None),
+    ("What happens 0:30 after a dog jumps?", "after", (30, 30)),
+    ("Two minutes after a dog jumps, does a man skateboard?", "after", (120, 120)),
+    ("Ten seconds before a man skateboards, is there a dog?", "before", (10, 10)),
 ]  # fmt: skip
 
 
@@ -694,6 +826,22 @@ NO_TIMES = [
     "When does he drive the car that was built in 1999?",
     "What happens in the second half of 2019?",
     "Who sings on Monday morning?",
+    "When does a man eat a half-eaten apple?",
+    "When does a woman enter a second-hand shop?",
+    "When does he come in a close second?",
+    "When do they dance in the minuet?",
+    "When does a car drive at 100 km an hour?",
+    "When does the wheel turn at 5 turns per minute?",
+    "When does he read in a book with many chapters?",
+    "When does a man in glasses read chapter two?",
+    "When does a man in a red hat wait for ten seconds?",
+    "When does a woman say that she left two days ago?",
+    "When does a sign say 'in the frist minute'?",
+    "When does a child go back for seconds?",
+    "When does player 7 and number 9 meet?",
+    "When does a woman mint a coin in the minor mine?",
+    "When does she arrive in a minute?",
+    "When is the last week of school celebrated?",
 ]  # fmt: skip
 
 
