@@ -42,6 +42,7 @@ MAGIC: Final = _ANY_VERSION + b"2\n"
 _START: Final = len(MAGIC) + 8 + 32
 _ALIGNMENT: Final = 64
 _MAX_HEADER: Final = 16 << 20  # bytes: 800 for each of `MOST_FILES` movies
+_MOST_BRACKETS: Final = 20 * MOST_FILES  # each makes a list, or is a letter of a name
 
 Keys = NDArray[np.float32]
 
@@ -149,6 +150,8 @@ def read_keys(path: Path) -> tuple[list[Entry], Keys | None]:
         header = file.read(length)
         if hashlib.sha256(header).digest() != sha256:
             raise Damaged("its header isn't what was written")
+        if header.count(b"[") + header.count(b"{") > _MOST_BRACKETS:
+            raise Damaged("its header has more lists than there can be")
         size, records = _parse(header)
         rows = sum(record.segments for record in records if record.has_keys)
         begin = _START + length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -343,6 +344,17 @@ def test_keys_that_lie_about_a_movies_name_dont_name_it(movies_folder: Path, mod
         named = {span.movie for span in answer.spans}
         assert named and named <= {"m0.idx", "m1.idx", "m2.idx"}
         assert all(library.path(name).name == name for name in named)
+
+
+def test_a_header_of_many_lists_isnt_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser would hear no Ctrl+C meanwhile."""
+    header = b"[" + b"[]," * 400_000 + b"[]]"
+    header += b" " * (-(56 + len(header)) % 64)
+    path = tmp_path / NAME
+    path.write_bytes(MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header)
+    monkeypatch.setattr("chunkv2l.library.keys_file.parse_json", lambda text: pytest.fail("it was parsed"))
+    with pytest.raises(Damaged, match="more lists"):
+        read_keys(path)
 
 
 def test_a_file_of_keys_that_is_a_hole_isnt_read(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ MAX_FILES: Final = 10_000
 """Files in a folder."""
 REQUIRED: Final = ("<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
 """Tokens that SmolVLM2's tokenizer knows."""
-LIMITS: Final = Limits(memory=1 << 30, seconds=6)
+LIMITS: Final = Limits(memory=1 << 30, seconds=5)
 """Of the sandboxed process that reads tokenizer and template; a SmolVLM2's take a second."""
 
 _MOST: Final = {
