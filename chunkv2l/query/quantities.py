@@ -146,7 +146,7 @@ def unit_and_more() -> Element:
 
 _SECOND_OF_TIME: Final = r"(?= ?(?:$|[,;:]|and a half|in(?:to)? |before |after |from |later|left|long))"
 _FIXED: Final = (
-    r"(?:a )?half(?: of)?[ -](?:an? )?(?P<half>second|minute|hour)(?![\w'])"
+    r"(?:a )?half(?: of)?[ -](?:an? )?(?P<half>second|minute|min|hour)(?![\w'])"
     r"|(?:(?:(?P<quarters>three|3)|a|one)[ -])?quarters?[ -](?:of )?(?:an? )?(?P<quarter>minute|hour)(?![\w'])"
     r"|(?:(?:(?P<thirds>two|2)|a|one)[ -])?thirds?[ -]of an? (?P<third>minute|hour)(?![\w'])"
     rf"|an? (?P<one>minute|hour|second(?![a-z]){_SECOND_OF_TIME})(?P<more> and a (?:half|quarter))?(?![\w'])"

@@ -227,6 +227,7 @@ _ABSENT = tuple(
         rf"{_WHENEVER} (?:do|does|did|can|could|ca|can)(?:{_NOT}) (?:we|you|i|one) see (?:any )?(?P<anchor>.+)",
         rf"{_WHENEVER} (?:do|does|did|can|could) (?:we|you|i|one) (?:not see|see no) (?:any )?(?P<anchor>.+)",
         rf"{_WHENEVER} {_IS} (?P<anchor>.+?) {_OUT_OF_SIGHT}",
+        rf"{_WHENEVER} {_IS} (?P<anchor>.+? not \w+ing\b(?!.* but ).*)",
         rf"{_WHENEVER} (?:do|does|did){_NOT} (?P<anchor>.+)",
         rf"{_WHENEVER} (?:do|does|did) no (?P<anchor>.+)",
         rf"{_WHENEVER} (?:do|does|did) (?P<anchor>.+? not (?!only\b|just\b|until\b).+)",

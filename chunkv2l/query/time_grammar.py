@@ -146,6 +146,7 @@ _from_edge = rule(
     (_length ^ _share)
     + match_words("before|from|until|till|to|prior to|short of|off|away from|left (?:to|until|till|before)")
     + _final_edge
+    | _to_moment(quantities.clock_time()) + match_words("before|prior to|short of|away from") + _final_edge
     | (_length ^ _share) + match_words("after|from|past|since|into") + _initial_edge,
     lambda extent, edge: edge - extent if edge == END else edge + extent,
 ) ^ rule(
@@ -358,6 +359,10 @@ _part_of_part = (
     _inner
     ^ rule(_third + _of_movie, lambda part: part(TimeRange()))
     ^ rule((_piece ^ _third) + match_words("of|in|within") + _the + (_bounds ^ _inner), _within)
+    ^ rule(
+        _piece + match_words("of|in|within") + _the + _piece + match_words("of|in|within") + _the + (_bounds ^ _inner),
+        lambda part, outer, whole: part(outer(whole)),
+    )
     ^ _chapter
 )
 _part_alone = rule(_part + optional(_of_movie), lambda part: part(TimeRange())) ^ rule(
@@ -480,7 +485,7 @@ def _around(extent: Moment, moment: Moment) -> TimeRange:
 
 
 _WAY = r"(?:of the way )?(?:through|in(?:to)?)(?: it)?"
-_MORE = r"(?:more|longer) than|over|at least"
+_MORE = r"(?:more|longer) than|over|at least|(?:no|not) (?:less|earlier) than"
 _LESS = r"(?:less|not more|no more) than|at most|under"
 _PASSED = r"(?:has|have|had|is|are) (?:passed|elapsed|gone by|over|reached|up|ended|finished|done)|passes|elapse|ends"
 _begins = match_words("begins|starts|(?:has |is )?(?:begun|started|beginning|starting)|opens")
@@ -569,7 +574,7 @@ _after_phrase = (
     ^ rule(_after_words + optional(match_words(_MORE)) + _point, _after)
     ^ rule(_after_words + _the + _part_of_part, _after)
 )
-_in_part = look(r"(?<!\bfor )") + rule(
+_in_part = rule(
     (_length ^ _share ^ _halfway) + match_words("(?:of the way )?(?:into|through|in)") + _the + (_bounds ^ _inner),
     lambda extent, part: part.start + part.measure(extent),
 ) ^ rule(
@@ -606,6 +611,9 @@ _beside_time = (
     ^ _start_of_part
     ^ _centre_of_part
 )
+_happens = look(r"(?<=happens )|(?<=happening )|(?<=going on )|(?<=goes on )|(?<=place )|(?<!.)")
+"""Is before a "for" that isn't the length of an event: "what happens for a minute after 1:00"."""
+_not_lasting = look(r"(?<!\bfor )(?<!\bfor a )")
 _gap = (_length ^ _one_unit) + (
     (constant("from|off|short of|away from|to", False) + _final_edge + optional(_of_movie)) | _beside_time
 )
@@ -655,9 +663,21 @@ def _shown(which: str) -> Element:
     )
 
 
+_numbers_between = _from + _number + _joint + _number
+
+
+def _unite_numbers(first: float, last: float, other_first: float, other_last: float, unit: Moment) -> Ranges:
+    """Return two ranges that share a unit: "between 10 and 20 or between 40 and 50 seconds"."""
+    return _unite(
+        _two_times(unit.scaled(first), unit.scaled(last)), _two_times(unit.scaled(other_first), unit.scaled(other_last))
+    )
+
+
 _phrase = (
     rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
     ^ rule(_from + _point + _joint + _point, _two_times)
+    ^ rule(_from + (_short_length ^ _share) + match_words("in") + _joint + _point, _two_times)
+    ^ rule(_numbers_between + _join + _numbers_between + _to_moment(_units), _unite_numbers)
     ^ rule(_from + _the + _short_length + _joint + (_marked ^ _inside), _two_times)
     ^ rule(_from + _the + _part_of_part + _joint + _the + (_part_of_part ^ _point), _spanning)
     ^ rule(_from + _first_point + _joint + _the + _part_of_part, _spanning)
@@ -741,10 +761,13 @@ _phrase = (
     ^ match_words("well|long|a (?:good |long )?while|much") + (_after_phrase ^ _before_phrase)
     ^ rule(_at_words + _about + _the + (_explicit ^ _length ^ _halfway) + _sharp, _at)
     ^ rule(pattern("[~@]") + _clock, _at)
+    ^ rule(pattern("[>≥]=?") + (_clock ^ _length), _after)
+    ^ rule(pattern("[<≤]=?") + (_clock ^ _length), _before)
     ^ rule(match_words(rf"when {_THE_MOVIE} (?:is (?:at|past)|gets to|reaches|hits)") + _point, _at)
     ^ rule(
         optional(match_words("at|around|about"))
         + _about
+        + _not_lasting
         + (_inside ^ _halfway_in ^ _shifted ^ _from_edge ^ _in_part)
         + optional(_of_movie)
         + _sharp,
@@ -844,7 +867,7 @@ _phrase = (
     )
     ^ rule(optional(_at_words) + _exact + _plus_minus + _length, lambda moment, extent: _around(extent, moment))
     ^ rule(
-        optional(match_words("in|during|within|for|over(?= the)"))
+        (match_words("in|during|within|over(?= the)|for(?= the)") | _happens + match_words("for") | _not_lasting)
         + _the
         + optional(match_words("first|last|next|following|subsequent|preceding|previous"))
         + (_length ^ _one_unit)
@@ -955,12 +978,13 @@ _listed_parts = (
         + _the
         + _which
         + _extent
-        + _again
+        + repeated(pattern(",") + optional(_in_words) + _the + _which + look(r"(?=,|(?:and|or)(?!\w))"))
+        + (_again ^ _join)
         + optional(_in_words)
         + _the
         + _which
         + _ends,
-        lambda first, extent, last: _unite(first(extent)(TimeRange()), last(extent)(TimeRange())),
+        lambda first, extent, *others: _unite(*(which(extent)(TimeRange()) for which in (first, *others))),
     )
 )
 """Parts that share their noun: "the first and the last minute", "the first minute and the last one"."""
@@ -986,8 +1010,8 @@ _lead = optional(
     match_words(
         r"(?:only|somewhere|anywhere|sometimes?|some ?time|any ?time|at (?:some|any) (?:point|time|moment)(?: in time)?"
         rf"|(?:(?:in|during|within|over|throughout|for) )?the (?:whole |entire )?"
-        rf"(?:{_SPAN}|rest|remainder|remaining (?:time|part|{_MOVIE}))(?: of time| of the {_MOVIE})?"
-        r"(?: (?:that|which) (?:is|lies|comes|runs|goes|falls))?)"
+        rf"(?:{_SPAN}|(?:minutes?|seconds|hour)(?= between)|rest|remainder|remaining (?:time|part|{_MOVIE}))"
+        rf"(?: of time| of the {_MOVIE})?(?: (?:that|which) (?:is|lies|comes|runs|goes|falls))?)"
         r"(?=,? (?:in|during|within|between|from|before|after|until|up|at|around|near|throughout|\d))"
     )
     + optional(pattern(","))
@@ -1018,8 +1042,10 @@ _start_at = rule(
     _command + match_words("(?:start|begin|resume|continue|play on)(?: playing| watching)? (?:at|from|with)") + _point,
     _after,
 )
-_limited = _lead + rule(_phrases_listed + optional(optional(pattern(",")) + _excluded), _intersect)
-_begins_word = look(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@±+½⅓⅔¼¾⅛])")
+_limited = rule(_in_words + _the + _bounds + (_after_phrase ^ _before_phrase), _intersect) ^ _lead + rule(
+    _phrases_listed + optional(optional(pattern(",")) + _excluded), _intersect
+)
+_begins_word = look(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@<>≤≥±+½⅓⅔¼¾⅛])")
 """The beginning of a word or a figure without a sign before it."""
 _phrases = _begins_word + (
     rule(_limited ^ _excluded ^ _half_past ^ _start_at ^ _scene, lambda time_range: (time_range, False))

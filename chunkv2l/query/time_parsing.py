@@ -41,7 +41,7 @@ _GOES_ON = re.compile(r" ?[,:]| (?:what|who|whom|where|when|why|how|which)\b", r
 _AUXILIARY = re.compile(rf"{AUXILIARIES}\b", re.IGNORECASE)
 _SMALL_WORDS = (
     r"(?: (?:about|out|over|past|in|at|during|the|all|what|everything|anything|part|is|happens|of|from|for|even|only|it"
-    r"|that))*"
+    r"|its|that))*"
 )
 _OPPOSING = re.compile(
     r"\b(?:neither|nor|never|nowhere|not|except\w*|exclu\w+|without|besides|barring|unless|but|"
@@ -77,13 +77,15 @@ _NUMBER = (
 )
 _NTH = r"(?:first|second|third|fourth|fifth|last|final|\d+(?:st|nd|rd|th))"
 _JOINED_AHEAD = re.compile(
-    rf"\b(?:(?:in|at|on|during|within|between|from|after|before) )?(?:the )?(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})"
+    rf"\b(?:(?:between|from) {_NUMBER} (?:and|to) )?"
+    rf"(?:(?:in|at|on|during|within|between|from|after|before) )?(?:the )?(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})"
     r",? (?:and|or|plus|to|&)(?: (?:again|then|also))* *$",
     re.IGNORECASE,
 )
 """A number before a time that belongs to it: "at 10 or" before "after 30 seconds"."""
 _JOINED_BEHIND = re.compile(
-    r"[ ,]*\b(?:and|or|to|until|till|through|&)(?: (?:again|then|also|in|at|on|during|after|before|the|a|an))* "
+    r"(?:, (?:in |at |during )?the [\w-]+)*[ ,]*\b(?:and|or|to|until|till|through|&)"
+    r"(?: (?:again|then|also|in|at|on|during|after|before|the|a|an))* "
     rf"(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})(?: one)? *$",
     re.IGNORECASE,
 )
@@ -94,11 +96,14 @@ _BESIDE_TIME = re.compile(r"(?:after|before|until)\b", re.IGNORECASE)
 _CLAUSE_ENDS = r"(?= *(?:$|[,;:.]|(?:of|in) (?:the |this )?(?:movie|video|film|clip)\b))"
 _WITHIN = r"(?:in|at|during|within|throughout|after|before|until|till|since|from|around|between)"
 _DETERMINER = r"(?:the|an?|its|this|every|each|all|any|both)"
-_OTHER = rf"(?:(?!(?:{_DETERMINER}|{_WITHIN}|that|his|her|their|of|for|per|to|by|with|on|and|or|than|as)\b)[\w.'-]+ )"
+_OTHER = (
+    r"(?:(?:score|handful|number|bunch|dozens) of |"
+    rf"(?!(?:{_DETERMINER}|{_WITHIN}|that|his|her|their|of|for|per|to|by|with|on|and|or|than|as)\b)[\w.'-]+ )"
+)
 """A word that neither begins nor joins a phrase."""
 _DAYS = r"(?:night|week|month|year)"
 _UNIT_LEFT = re.compile(
-    rf"\b{_WITHIN} (?P<article>{_DETERMINER} )?{_OTHER}{{1,3}}(?P<unit>[a-z]{{3,8}}){_CLAUSE_ENDS}", re.IGNORECASE
+    rf"\b{_WITHIN} (?P<article>{_DETERMINER} )?{_OTHER}{{1,3}}(?P<unit>[a-z]{{3,12}}){_CLAUSE_ENDS}", re.IGNORECASE
 )
 _CALENDAR_LEFT = re.compile(
     r"\b(?:(?!the\b|did\b)[\w-]+ )?(?:second|minute|hour|day|week|month|year|moment)s? ago\b|\blong ago\b"
@@ -107,13 +112,16 @@ _CALENDAR_LEFT = re.compile(
     re.IGNORECASE,
 )
 _PART_LEFT = re.compile(
-    rf"\bwithin (?:an?|{_NUMBER}) (?:seconds|secs?|minutes?|mins?|hours?) of\b[^,;]*"
+    r"\b[a-z]+\d{1,3}:[0-5]\d\b"
+    rf"|\bwithin (?:an?|{_NUMBER}) (?:seconds|secs?|minutes?|mins?|hours?) of\b[^,;]*"
     rf"|\b{_WITHIN} (?:{_DETERMINER}(?: of the)? {_OTHER}{{0,3}}|(?:first|last|final|next|\w+th) )?"
     r"(?:chapters?|chap|ch)\b(?:\.? (?:\d+|[ivx]+|but|except)\b[^,;]*)?(?= *(?:$|[,;:]|(?:begin|start|end)s\b))",
     re.IGNORECASE,
 )
 _SAYS = re.compile(r"\b(?:says?|said|saying|tells?(?! me)|told|talks?|mentions?|speaks?|asks?|reads?)\b", re.IGNORECASE)
-_UNITS = frozenset(["seconds", "secs", "minute", "minutes", "min", "mins", "hour", "hours"])
+_UNITS = frozenset(
+    ["seconds", "secs", "minute", "minutes", "min", "mins", "hour", "hours", "millisecond", "milliseconds"]
+)
 _OTHER_WORDS = frozenset(["minuet", "minuets"])
 """Words that are near a unit of time and that mean something else."""
 _PREPOSITION = re.compile(

@@ -234,6 +234,7 @@ ORDER_WITHIN = [
     ("When's the first time after the halfway mark that a man sits?", "first", 0, "A man sits.", "", 150, 300),
     ("the first time a dog jumps in the first half", "first", 0, "A dog jumps.", "", 0, 150),
     ("Second time in the last three minutes that a man sits?", "nth", 2, "A man sits.", "", 120, 300),
+    ("When is a man not sitting in the last minute?", "absent", 0, "A man sitting.", "", 240, 300),
     ("When does a dog jump before a man sits but after 1:00?", "before", 0, "A man sits.", "A dog jump.", 60, 300),
     ("When does a man sit after a dog jumps but before 3:00?", "after", 0, "A dog jumps.", "A man sit.", 0, 180),
 ]  # fmt: skip
