@@ -1042,8 +1042,8 @@ _start_at = rule(
     _command + match_words("(?:start|begin|resume|continue|play on)(?: playing| watching)? (?:at|from|with)") + _point,
     _after,
 )
-_limited = rule(_in_words + _the + _bounds + (_after_phrase ^ _before_phrase), _intersect) ^ _lead + rule(
-    _phrases_listed + optional(optional(pattern(",")) + _excluded), _intersect
+_limited = _lead + rule(_phrases_listed + optional(optional(pattern(",")) + _excluded), _intersect) ^ rule(
+    match_words("in|during|within") + _the + _bounds + (_after_phrase ^ _before_phrase), _intersect
 )
 _begins_word = look(r"(?<![\w'.:])(?<!(?<![\w)\]])-)(?=[\w~@<>≤≥±+½⅓⅔¼¾⅛])")
 """The beginning of a word or a figure without a sign before it."""

@@ -89,6 +89,11 @@ _JOINED_BEHIND = re.compile(
     rf"(?:{_NTH}(?: {_NUMBER})?|{_NUMBER})(?: one)? *$",
     re.IGNORECASE,
 )
+_DANGLING = re.compile(
+    r"\b(?:between|until|till|during|within|(?:in|at|by|around|before|after|from) (?:the|its|this))[ ,]*$",
+    re.IGNORECASE,
+)
+"""Words before a time that mean nothing without what they begin: "between" before "the first and second chapter"."""
 _BETWEEN_TIMES = re.compile(r"[ ,]*(?:(?:and|or|then|also|again|&|plus)[ ,]*)+|,[ ]*", re.IGNORECASE)
 _JOINT = re.compile(r"[ ,]+(?:and|but|yet)[ ,]*$", re.IGNORECASE)
 _BESIDE_EVENT = re.compile(r"\b(?:after|before|while|once|until)\b", re.IGNORECASE)
@@ -173,12 +178,10 @@ def take_time_range(text: str, read_plain: ReadPlain) -> Reading:
         is_certain = (_QUANTIFIED.search(words) and _CERTAIN.search(words)) or _STATED.match(words)
         if remaining and answer_kind == "statement" and not is_certain:
             continue
-        if (listed := _find_listed(text, phrase, phrases)) is not None:
-            return Reading(_without(text, *listed), None, (text[slice(*listed)].strip(" ,"),))
         if (joint := _find_joint(text, phrase)) is not None:
             return Reading(_without(text, joint, phrase.end), phrase.range)
-        if (opposed := _find_opposed(text, phrase)) is not None:
-            return Reading(_without(text, *opposed), None, (text[slice(*opposed)],))
+        if (unread := _find_opposed(text, phrase) or _find_listed(text, phrase, phrases)) is not None:
+            return Reading(_without(text, *unread), None, (text[slice(*unread)].strip(" ,"),))
         return Reading(remaining, phrase.range, () if phrase.range is not None else (words,))
     return Reading(text)
 
@@ -257,7 +260,8 @@ def _find_listed(text: str, phrase: Phrase, phrases: Sequence[Phrase]) -> tuple[
     for other in phrases:
         if other.end <= start and _BETWEEN_TIMES.fullmatch(text, other.end, start):
             start = other.start
-    if match := _JOINED_AHEAD.search(text[:start]):
+    is_last = bool(_BEHIND.fullmatch(text, end))
+    if match := _JOINED_AHEAD.search(text[:start]) or (_DANGLING.search(text[:start]) if is_last else None):
         start = match.start()
     if match := _JOINED_BEHIND.match(text, end):
         end = match.end()

@@ -380,6 +380,7 @@ RANGES = [
     ("What happens between 10 seconds in and 20 seconds in?", "", 10, 20),
     ("What happens from a minute in to a minute before the end?", "", 60, 246.08),
     ("What happens >4:00?", "", 240, 306.08),
+    ("What happens from minute 1 until one and a half minutes?", "", 60, 90),
     ("What happens < 1:00?", "", 0, 60),
     ("What happens in the second half of the second half of the second half?", "", 267.82, 306.08),
     ("What happens in the minute between 2:00 and 3:00?", "", 120, 180),
@@ -701,6 +702,7 @@ UNREAD = [
     "When is there a dog from two minutes and a quarter to three?",
     "When is there a dog in the first minute or two?",
     "When is there a dog at 10 or after 30 seconds?",
+    "When is there a dog between the first and second chapter?",
 ]  # fmt: skip
 
 
@@ -729,7 +731,11 @@ def test_a_time_beside_one_that_is_read_is_reported(
 
 @pytest.mark.parametrize(
     "question",
-    ["When is there a dog from two minutes and a quarter to three?", "When is there a dog at 10 or after 30 seconds?"],
+    [
+        "When is there a dog from two minutes and a quarter to three?",
+        "When is there a dog at 10 or after 30 seconds?",
+        "When is there a dog between the first and second chapter?",
+    ],
 )
 def test_times_of_which_one_is_not_read_leave_the_statement_together(question: str) -> None:
     parsed = parse(question)
