@@ -90,7 +90,7 @@ _about = optional(
 
 _or_so = optional(match_words("or so|or thereabouts"))
 _length = _to_moment(quantities.duration()) + _or_so
-_one_unit = _to_moment(quantities.bare_unit())
+_one_unit = _to_moment(quantities.bare_unit()) + _or_so
 _share = rule(quantities.fraction(), lambda share: Moment(share=share))
 _extent = _length ^ _one_unit ^ _share
 

@@ -333,4 +333,4 @@ def _without(text: str, start: int, end: int) -> str:
     ahead = "" if _AHEAD.fullmatch(ahead) else ahead
     behind = re.sub(r"^[ ,:;.!]+(?:(?:and|then) )*" if not ahead else r"^[ ,:;]+", "", text[end:])
     behind = "" if _BEHIND.fullmatch(behind) else behind
-    return f"{ahead} {behind}".strip() if behind else re.sub(r"[ ?!.;]+$", "", ahead)
+    return f"{ahead} {behind}".strip() if behind else re.sub(r"(?:[ ?!.;,]+(?:and|or|but|&))?[ ?!.;]*$", "", ahead)

@@ -380,6 +380,8 @@ RANGES = [
     ("What happens between 10 seconds in and 20 seconds in?", "", 10, 20),
     ("What happens from a minute in to a minute before the end?", "", 60, 246.08),
     ("What happens >4:00?", "", 240, 306.08),
+    ("In the first minute or so, is there a dog?", "A dog.", 0, 60),
+    ("When is there a man in his thirties and at 1:00?", "A man in his thirties.", 60, 60),
     ("What happens from minute 1 until one and a half minutes?", "", 60, 90),
     ("What happens < 1:00?", "", 0, 60),
     ("What happens in the second half of the second half of the second half?", "", 267.82, 306.08),
