@@ -4,9 +4,9 @@
     python -m evaluation mini --images photographs --limit 128 --questions 128
     python -m evaluation mini --images photographs --movie movie.mp4 --queries movie.jsonl --json
 
-Two questions a photograph are asked, 1,000 a line at most. These make 256,000 scored rows in the line of N = 256:
-seconds on a GPU, hours on a laptop, for which --limit, --questions and --largest are. Lines are written as they are
-measured.
+On a GPU two questions a photograph are asked, 1,000 a line at most. These make 256,000 scored rows in the line of
+N = 256. A CPU gets a question a photograph, and fewer where each is compared with many photographs, unless --questions
+says how many; --limit and --largest make it faster still. Lines are written as they are measured.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ QUESTIONS: Final = 1000
 """Questions of every line, at most, unless another number is asked for."""
 QUESTIONS_EACH: Final = 2
 """Questions a photograph: more about few photographs say little more, since photographs differ more than questions."""
+CPU_ROWS: Final = 4096
+"""Scored rows, photographs times statements, of a line on a CPU: two cores compute some 20 a second."""
 SIZES: Final = (8, 64, 256)
 KEPT: Final = (4, 8, 16)
 LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
@@ -47,11 +49,21 @@ LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
 Lines = dict[str, Ratio]
 
 
-def lines_of(shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[Lines]:
-    """Yield the chosen lines as they are measured; a long measurement yields its lines repeatedly."""
+def lines_of(
+    shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int, most_rows: int | None = None
+) -> Iterator[Lines]:
+    """Yield the chosen lines as they are measured; a long measurement yields its lines repeatedly.
+
+    Args:
+        count: questions of a line.
+        most_rows: scored rows of a line, at most; any number if None.
+    """
 
     def rng(name: str) -> random.Random:
         return random.Random(f"mini {name} {seed}")
+
+    def affordable(rows: int) -> int:
+        return count if most_rows is None else max(1, min(count, most_rows // rows))
 
     photographs = len(shown.described)
     if "captions" in chosen:
@@ -66,9 +78,10 @@ def lines_of(shown: Shown, chosen: tuple[str, ...], count: int, largest: int, se
         yield mini_lines.codes(shown, min(count, photographs))
     sizes = [size for size in SIZES if size <= min(largest, photographs)]
     if "find" in chosen and sizes:
-        yield from mini_lines.find(shown, count, sizes, rng("find"))
+        yield from mini_lines.find(shown, affordable(max(sizes)), sizes, rng("find"))
     if "route" in chosen and sizes:
-        yield mini_lines.best_of(shown, sizes[min(1, len(sizes) - 1)], count, rng("route"))
+        size = sizes[min(1, len(sizes) - 1)]
+        yield mini_lines.best_of(shown, size, affordable(2 * size), rng("route"))
 
 
 def movie_lines(model: Model, movie: Path, queries: Path, folder: Path) -> Lines:
@@ -113,7 +126,7 @@ def table_of(figures: dict[str, Any]) -> str:
 @click.option(
     "--questions",
     type=click.IntRange(min=2),
-    help=f"Of every line.  [default: {QUESTIONS_EACH} a photograph, {QUESTIONS} at most]",
+    help=f"Of every line.  [default: {QUESTIONS_EACH} a photograph, {QUESTIONS} at most; fewer on a CPU]",
 )
 @click.option(
     "--largest", default=256, show_default=True, type=click.IntRange(min=8), help="Segments searched, at most."
@@ -140,8 +153,10 @@ def command(
     if (movie is None) != (queries is None):
         raise InputError("--movie and --queries go together: give both, or neither.")
     images = load_images(settings.stem, settings.limit)
-    questions = questions or min(QUESTIONS, QUESTIONS_EACH * len(images.jpegs))
     model = load_model(ModelSpec(settings.model, device=settings.device))
+    on_cpu = model.vlm.device.type == "cpu"
+    most_rows = CPU_ROWS if on_cpu and questions is None else None
+    questions = questions or min(QUESTIONS, (1 if on_cpu else QUESTIONS_EACH) * len(images.jpegs))
     shown = Shown.of(Encoder(model, settings.cache, settings.seed), images)
     lines: Lines = {}
 
@@ -151,7 +166,7 @@ def command(
         return figures
 
     with tempfile.TemporaryDirectory() as folder:
-        for more in lines_of(shown, chosen or LINES, questions, largest, settings.seed):
+        for more in lines_of(shown, chosen or LINES, questions, largest, settings.seed, most_rows):
             lines.update(more)
             report()
         if movie is not None and queries is not None:

@@ -128,6 +128,13 @@ def test_the_command_writes_every_line(stem: Path, tmp_path: Path, monkeypatch: 
     assert lone.exit_code == 2 and "--queries" in lone.output
 
 
+def test_few_scored_rows_are_few_questions(shown: Shown) -> None:
+    *_, find = mini.lines_of(shown, ("find",), 20, 8, 0, 24)
+    (route,) = mini.lines_of(shown, ("route",), 20, 8, 0, 24)
+    assert {len(ratio.over) for ratio in find.values()} == {3}
+    assert {len(ratio.over) for ratio in route.values()} == {1}
+
+
 def test_answers_in_batches_are_as_likely_as_each_alone(shown: Shown) -> None:
     """Frames, one adapter, several, the bias alone; rows of all lengths, one of them twice."""
     rows = [
@@ -160,10 +167,12 @@ def test_scores_are_remembered(shown: Shown, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_part_of_a_set_is_asked_few_questions(stem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini, "load_model", lambda spec: small_model())
-    counts: list[int] = []
+    counts: list[tuple[int, int | None]] = []
 
-    def no_lines(shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int) -> Iterator[mini.Lines]:
-        counts.append(count)
+    def no_lines(
+        shown: Shown, chosen: tuple[str, ...], count: int, largest: int, seed: int, most_rows: int | None
+    ) -> Iterator[mini.Lines]:
+        counts.append((count, most_rows))
         yield from ()
 
     monkeypatch.setattr(mini, "lines_of", no_lines)
@@ -172,4 +181,4 @@ def test_a_part_of_a_set_is_asked_few_questions(stem: Path, tmp_path: Path, monk
     for options in (["--limit", "6"], [], ["--questions", "7"]):
         result = CliRunner().invoke(main, [*common, *options])
         assert result.exit_code == 0, result.output
-    assert counts == [12, 48, 7]
+    assert counts == [(6, mini.CPU_ROWS), (24, mini.CPU_ROWS), (7, None)]
