@@ -168,11 +168,14 @@ def fit_figures(fitted: Fitted, cases: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def _calibrated(model: Model, path: Path | None) -> Model:
+def _calibrated(model: Model, path: Path | None, selects: bool) -> Model:
     if path is None:
         return model
     try:
-        return replace(model, calibration=Calibration.from_text(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        if selects:
+            return replace(model, selector_calibration=SelectorCalibration.from_text(text))
+        return replace(model, calibration=Calibration.from_text(text))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read ({error}).") from None
 
@@ -288,7 +291,7 @@ def command(
     """
     _checked(movie, queries, fitting, write)
     images = load_images(settings.stem, settings.limit)
-    model = _calibrated(load_model(ModelSpec(settings.model, device=settings.device)), given)
+    model = _calibrated(load_model(ModelSpec(settings.model, device=settings.device)), given, selects)
     cases = observed(
         images,
         model,

@@ -159,6 +159,7 @@ def test_the_command_judges_and_fits(stem: Path, tmp_path: Path, monkeypatch: py
         (["--movie", "{stem}.npz"], "both --movie and --queries"),
         (["--calibration", "nowhere.json"], "can't be read"),
         (["--calibration", "{stem}.jsonl"], "A calibration is JSON"),
+        (["--selector", "--calibration", "{stem}.jsonl"], "A calibration is JSON with key, slots, beta and epsilon"),
         (["--sizes", "200"], "smaller --sizes"),
     ],
 )
