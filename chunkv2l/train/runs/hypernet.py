@@ -48,13 +48,14 @@ class HypernetRun:
     def train(self, save: Callable[[Path], None]) -> Path:
         """Train to the end of the schedule and return the path of `hypernet.safetensors`, which `save` writes."""
         config, trained = self.config, self.stage.trained
+        keys_alone = set(config.mix.kinds) == {"keys"}
         trainer = Trainer(
             trained,
             self.stage.loss,
             config.schedule,
             config.out,
             "hypernet",
-            lambda: measure_all(self.dev, self.material.negatives, self.named),
+            lambda: measure_all(self.dev, self.material.negatives, self.named, keys_alone),
             config.every,
             leads=self.rank == 0,
         )
@@ -65,25 +66,30 @@ class HypernetRun:
         path = config.out / "hypernet.safetensors"
         if self.rank == 0:
             save(path)
-            for text in caption_examples(self.dev):
+            for text in () if keys_alone else caption_examples(self.dev):
                 print(text, flush=True)
         return path
 
 
 def measure_all(
-    dev: StageSubject, negatives: NegativeNouns, named: Mapping[str, StageSubject] | None = None
+    dev: StageSubject,
+    negatives: NegativeNouns,
+    named: Mapping[str, StageSubject] | None = None,
+    keys_alone: bool = False,
 ) -> dict[str, float]:
-    """Return all figures on the dev clips, and of names on other sets, under the adapters as they are now."""
+    """Return all figures on the dev clips, and of names on other sets, under the adapters as they are now.
+
+    Args:
+        keys_alone: of finding clips only, since the hypernetwork isn't trained.
+    """
     subject = replace(dev)
     trained = subject.stage.trained
     trained.eval()
     try:
-        found_sizes, composed_sizes = (8, 64, 256), (4, 8, 16)
-        figures = (
-            caption_figures(subject, negatives)
-            | find_figures(subject, found_sizes)
-            | composition_figures(subject, composed_sizes)
-        )
+        figures = find_figures(subject, (8, 64, 256))
+        if keys_alone:
+            return figures
+        figures |= caption_figures(subject, negatives) | composition_figures(subject, (4, 8, 16))
         for stem, images in (named or {}).items():
             figures |= {f"{stem} {name}": value for name, value in name_figures(replace(images)).items()}
         return figures
