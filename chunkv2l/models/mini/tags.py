@@ -20,7 +20,9 @@ _NAMES = Path(__file__).with_name("class_names.txt")
 MOST: Final = 5
 """Tags of a clip, at most."""
 LEAST: Final = 0.05
-"""Probability from which a class or group is a tag; the mean over a clip's frames counts."""
+"""Probability from which a class is a tag; the mean over a clip's frames counts."""
+GROUP_LEAST: Final = 0.12
+"""Probability from which a group is a tag: many unlikely members add up to more than `LEAST` in nearly every clip."""
 _BEFORE_MEMBERS: Final = 1.0001
 """A group stands before its member where that one has all of its probability."""
 
@@ -82,7 +84,7 @@ def name_clips(probabilities: Tensor) -> list[tuple[Tag, ...]]:
     for values, numbers in zip(top.values.tolist(), top.indices.tolist(), strict=True):
         likely: dict[str, float] = {}
         for value, number in zip(values, numbers, strict=True):
-            if value >= LEAST:
+            if value >= (LEAST if number < len(names) else GROUP_LEAST):
                 likely.setdefault(words[number], min(value, 1.0))
         chosen.append(tuple(Tag(name, p) for name, p in list(likely.items())[:MOST]))
     return chosen

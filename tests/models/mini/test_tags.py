@@ -10,7 +10,7 @@ import torch
 from chunkv2l.hypernet.keys import SENTENCE, Keys, rows_of_names, split_names
 from chunkv2l.models.mini.connector import VisionFeatures
 from chunkv2l.models.mini.efficientnet import CLASSES, EfficientNetLite2
-from chunkv2l.models.mini.tags import GROUPS, LEAST, MOST, choose_tags, class_names, write_tags
+from chunkv2l.models.mini.tags import GROUP_LEAST, GROUPS, LEAST, MOST, choose_tags, class_names, write_tags
 from chunkv2l.models.mini.vlm import MiniVLM
 from chunkv2l.models.text.decoder import stacked
 from tests.helpers import tiny_mini
@@ -53,6 +53,14 @@ def test_a_group_is_as_likely_as_its_members_together() -> None:
     probabilities[0, list(GROUPS["dog"])] = 0.9 / len(GROUPS["dog"])  # each of them below what counts
     probabilities[0, SOFA] = LEAST
     assert choose_tags(probabilities) == [("dog", "couch")]
+
+
+def test_a_group_needs_more_than_many_unlikely_members() -> None:
+    dogs = list(GROUPS["dog"])
+    probabilities = torch.zeros(2, CLASSES)
+    probabilities[0, dogs] = 0.9 * GROUP_LEAST / len(dogs)
+    probabilities[1, dogs] = 1.1 * GROUP_LEAST / len(dogs)
+    assert choose_tags(probabilities) == [(), ("dog",)]
 
 
 def test_the_likeliest_tags_come_first_and_few_are_taken() -> None:
