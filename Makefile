@@ -40,8 +40,8 @@ $(MOVIE): evaluation/movies/demo_movie.py | $(STAMP)
 test: $(STAMP) ## run the tests (the quick ones: some minutes on two cores)
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
-long: $(STAMP) ## run the long tests: real sizes, programs started as people start them, trainings
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile -m 'long and not gpu'
+long: $(STAMP) ## run the long tests: real sizes, programs started as people start them, trainings, the page in Chromium
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile -m '(long or browser) and not gpu'
 
 lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check
