@@ -8,11 +8,17 @@ import re
 
 AUXILIARIES = "(?:do|does|did|is|are|was|were|has|have)"
 """Pattern of the auxiliaries that a question inverts."""
+HAPPENS = (
+    r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
+    r"(?:is|was) (?:happening|going on|occurring|taking place))"
+)
+"""Pattern of the verbs of "what happens", which name nothing to look for."""
 _MOVIE = r"(?:in|of) (?:the |this )?(?:whole |entire )?(?:video|movie|film|clip|footage|recording)"
 _SCREEN = rf"(?:{_MOVIE}|(?:on|in) (?:the )?(?:screen|camera|view|picture))"
 _LEADING = re.compile(
     r"there (?:any |some )?(?=\w)"
-    r"|(?:(?:can|could|do|does|did) )?(?:we|you|i|one) (?:see|spot|notice|find)(?: any| some)?(?:\s+|$)",
+    r"|(?:(?:can|could|do|does|did) )?(?:we|you|i|one) (?:see|spot|notice|find)(?: any| some)?(?:\s+|$)"
+    r"|(?:(?:can|could) )?(?:(?:we|you|i|one) watch|(?:they|it) shows?)$",
     re.IGNORECASE,
 )
 _BE = r"(?:(?:(?:can|to) )?be|is|are|was|were)"

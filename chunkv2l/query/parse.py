@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from chunkv2l.errors import InputError, NothingFound
-from chunkv2l.query.bare_names import AUXILIARIES, without_leading, without_trailing
+from chunkv2l.query.bare_names import AUXILIARIES, HAPPENS, without_leading, without_trailing
 from chunkv2l.query.exclusions import split_exclusion
 from chunkv2l.query.movie_facts import Fact, parse_fact, parse_part_fact
 from chunkv2l.query.relations import Relation, RelationMatch, clause, take_order
@@ -29,10 +29,6 @@ Kind = Literal["when", "where", "who", "count", "whether", "how", "what", "state
 _AUXILIARY = re.compile(AUXILIARIES + r"(?:n['’]t| not)?\b", re.IGNORECASE)
 _CONTRACTION = re.compile(r"\b(when|what|who|where|how)['’](?:s|re)\b", re.IGNORECASE)
 _MOMENT = r"(?:moments?|times?|points?|scenes?|parts?|shots?|chapters?)"
-_HAPPENS = (
-    r"(?:happens|happened|occurs|occurred|goes on|went on|takes place|took place|"
-    r"(?:is|was) (?:happening|going on|occurring|taking place))"
-)
 _MOVIE = r"(?:the |this )?(?:whole |entire )?(?:video|movie|film|clip|footage|recording|time)"
 _MEASURE = (
     rf"(?:percentage|percent|share|fraction|proportion)(?: of {_MOVIE})?"
@@ -56,10 +52,11 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (r"where", "where"),
     (r"(?:who|whom|whose)", "who"),
     (r"how many(?: times)?", "count"),
+    (r"count(?: up)? (?:the(?: number of)?|(?:all|each|every)(?: of)?(?: the)?(?= \w)|how many)", "count"),
     (rf"(?:what|which) {_MEASURE}", "how"),
     (rf"(?:for )?how much of {_MOVIE}(?: (?:is|are) (?:spent )?(?:on|with))?", "how"),
     (r"(?:for )?how(?: (?:long|often|much|far|fast))?", "how"),
-    (rf"what {_HAPPENS}(?: in the {_MOMENT} (?:when|where|in which|with|of)| to)?", "what"),
+    (rf"what {HAPPENS}(?: in the {_MOMENT} (?:when|where|in which|with|of)| to)?", "what"),
     (r"(?:what|which|why)", "what"),
 )
 _LEADS = tuple((re.compile(pattern + r"(?![\w'’])[,:]?\s*", re.IGNORECASE), kind) for pattern, kind in _PATTERNS)

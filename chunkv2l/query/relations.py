@@ -7,6 +7,7 @@ as words. X and Y stand for events, d for a duration ("ten minutes").
     after    what happens (right) after X; after X, what …; what follows X          X      Y*
              what does the man do after X; when does Y after X
              what happens d after X; … within d after X (`offset`)                  X      Y*
+             is there Y in the d after X
     before   the same with before; what precedes X; what leads up to X              X      Y*
     while    what happens while X; while X, what …; what … during X                 X      Y*
     first    when is the first time (that) X; … X for the first time                X
@@ -15,7 +16,8 @@ as words. X and Y stand for events, d for a duration ("ten minutes").
     count    how many times does X; how often does X; how many scenes show X        X
     nth      when is the second time (that) X; … X for the third time               X
     absent   when is there no X; when is X not visible; show me the parts           X
-             without X; when does X not Y
+             without X; is there a moment without X; when does X not Y
+             when is X not on Y
     between  what happens between X and Z; … from when X until Z (`until`: Z)       X      Y*
     until    what happens until X                                                   X      Y*
     within   X in a time range and nothing else: "when does X in the first d"       X
@@ -38,7 +40,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from chunkv2l.errors import NothingFound
-from chunkv2l.query.bare_names import AUXILIARIES, without_trailing
+from chunkv2l.query.bare_names import AUXILIARIES, HAPPENS, without_trailing
 from chunkv2l.query.time_parsing import split_offset
 from chunkv2l.query.time_ranges import Restriction
 
@@ -193,6 +195,13 @@ _CLAUSE = re.compile(
     re.IGNORECASE,
 )
 """An event with its verb behind a noun: "a dog running", not "a running dog"."""
+_NAME = re.compile(
+    r"(?:an?|the|his|her|its|their) (?:[\w'-]+ ){0,3}(?!(?:m[ae]n|wom[ae]n|boys?|girls?|persons?|people|child|children|"
+    r"couple|guys?|lad(?:y|ies)|brothers?|sisters?|mother|father|friends?)$)[\w'-]+",
+    re.IGNORECASE,
+)
+"""A noun that may stand for an event, "the surfing"; what happens between people is no order in time."""
+_HAPPENING = re.compile(rf"\bwhat {HAPPENS}$", re.IGNORECASE)
 _WHEN = r"(?: (?:when|the (?:moment|time|point)(?: when| that| where)?))"
 _BETWEEN = re.compile(
     rf"^(?P<left>.*?),? ?\b(?:in )?(?P<word>between|from)(?P<when>{_WHEN}?) (?P<anchors>.+)$", re.IGNORECASE
@@ -209,7 +218,10 @@ _UNTIL = re.compile(
     r"(?P<anchor>.+)$",
     re.IGNORECASE,
 )
-_WAITING = re.compile(r"\b(?:wait|stay|keep|kept|hold|held|sleep|slept|stand|stood|sit|sat|last)\w*$", re.IGNORECASE)
+_WAITING = re.compile(
+    r"\b(?:wait|stay|keep|kept|hold|held|sleep|slept|stand|stood|sit|sat|last|take|took|need|spen[dt])\w*$",
+    re.IGNORECASE,
+)
 _IS = r"(?:is|are|was|were)"
 _NOT = r"(?:n['’]t| not)(?! (?:only|just|until|yet))"
 _NO = r"(?:no|not any|not one) (?!longer\b|more\b|doubt\b)|not (?=(?:an?|the|his|her|its|their|any)\b)"
@@ -217,6 +229,18 @@ _OUT_OF_SIGHT = (
     r"(?:not (?:visible|there|shown|seen|present|(?:in|on) (?:the )?(?:picture|frame|shot|view|scene|screen))"
     r"|absent|out of (?:sight|frame|view|shot))"
 )
+_STRETCH = r"(?:parts?|scenes?|moments?|stretch(?:es)?|times?)"
+_LACKING = rf"(?:without|with no|(?:where|in which|at which|when) (?:there {_IS} )?no)(?: any)?"
+_BESIDE = (
+    r"(?:in|on|at|by|with|near|behind|under|over|above|below|beside|between|inside|outside|among|around|into|from|to|of"
+    r"|against|next to|in front of)"
+)
+_WITHOUT_RELATIVE = r"(?!.*\b(?:who|that|which|whose|but|though)\b)"
+_NOT_SO = (
+    r"(?<!\band )(?<!\byet )(?<!\bor )(?<!, )not (?!(?:only|just|until|till|yet|far|long|very|so|quite|even|too)\b)"
+    rf"(?:{_BESIDE} .+|\w+(?: {_BESIDE} .+)?)"
+)
+"""A denial behind a noun: "not on the stage", "not open", "not held by the man"."""
 _WHENEVER = r"(?:when|(?:at|in|during) (?:what|which) (?:times?|parts?|points?|scenes?|moments?))"
 _ABSENT = tuple(
     re.compile(rf"^{pattern}$", re.IGNORECASE)
@@ -228,12 +252,14 @@ _ABSENT = tuple(
         rf"{_WHENEVER} (?:do|does|did|can|could) (?:we|you|i|one) (?:not see|see no) (?:any )?(?P<anchor>.+)",
         rf"{_WHENEVER} {_IS} (?P<anchor>.+?) {_OUT_OF_SIGHT}",
         rf"{_WHENEVER} {_IS} (?P<anchor>.+? not \w+ing\b(?!.* but ).*)",
+        rf"{_WHENEVER} {_IS} (?!there\b){_WITHOUT_RELATIVE}(?P<anchor>.+? {_NOT_SO})",
+        rf"(?:show me|tell me|find) {_WHENEVER} {_WITHOUT_RELATIVE}(?P<anchor>.+? {_IS} {_NOT_SO})",
         rf"{_WHENEVER} (?:do|does|did){_NOT} (?P<anchor>.+)",
         rf"{_WHENEVER} (?:do|does|did) no (?P<anchor>.+)",
         rf"{_WHENEVER} (?:do|does|did) (?P<anchor>.+? not (?!only\b|just\b|until\b).+)",
         rf"(?:show me|find|when {_IS}) (?:the |all |all the |every )?"
-        r"(?:parts?|scenes?|moments?|stretch(?:es)?|times?|everything|it)"
-        rf"(?: that {_IS})? (?:without|with no|(?:where|in which|when) there (?:is|are) no)(?: any)? (?P<anchor>.+)",
+        rf"(?:{_STRETCH}|everything|it)(?: that {_IS})? {_LACKING} (?P<anchor>.+)",
+        rf"{_IS} there (?:(?:an?|any|some) )?{_STRETCH} {_LACKING} (?P<anchor>.+)",
     )
 )
 _NOBODY = re.compile(r"\b(?:nobody|no one|not anybody|not anyone)\b", re.IGNORECASE)
@@ -257,7 +283,7 @@ def take_order(text: str, read_plain: ReadPlain) -> RelationMatch | None:
             (_first_or_last(text, read_plain) if match and not match["left"] else None)
             or _between(text, read_plain, is_leading=True)
             or _until(text, read_plain, is_leading=True)
-            or _beside(text, read_plain, _LEADING)
+            or _beside(text, read_plain, _LEADING, _TRAILING)
         )
     return (
         _first_or_last(text, read_plain)
@@ -287,6 +313,7 @@ def _between(text: str, read_plain: ReadPlain, is_leading: bool = False) -> Rela
     if match is None or (is_leading and match["left"]):
         return None
     joint = _AND if match["word"].lower() == "between" else _TO
+    is_joined_once = len(joint.findall(match["anchors"])) == 1
     for middle in joint.finditer(match["anchors"]):
         anchor, until = match["anchors"][: middle.start()], match["anchors"][middle.end() :]
         left = match["left"]
@@ -295,7 +322,9 @@ def _between(text: str, read_plain: ReadPlain, is_leading: bool = False) -> Rela
         has_clauses = all(
             when or _CLAUSE.match(event) for when, event in ((match["when"], anchor), (middle["when"], until))
         )
-        if left and has_clauses and read_plain(left)[1] not in ("whether", "statement"):
+        has_names = joint is _AND and is_joined_once and _NAME.fullmatch(anchor) and _NAME.fullmatch(until)
+        fits = has_clauses or (has_names and _HAPPENING.search(left))
+        if left and fits and read_plain(left)[1] not in ("whether", "statement"):
             return RelationMatch("between", anchor, left, until=until)
     return None
 
@@ -374,7 +403,8 @@ def _beside(text: str, read_plain: ReadPlain, *patterns: re.Pattern[str]) -> Rel
         fits = is_clause and bool(event) and (relation_kind != "while" or match.re is _LEADING)
     else:
         fits = asks not in ("whether", "statement") and (is_clause or not event or _DOING.search(left) is not None)
-        fits = fits or (asks == "whether" and offset is not None and match.re is _LEADING)
+        if asks == "whether" and offset is not None:  # "does it take a minute before …": how long, not how far
+            fits = match.re is _LEADING or offset[0] < offset[1] or not _WAITING.search(left)
     return RelationMatch(relation_kind, anchor, left, offset) if fits else None
 
 

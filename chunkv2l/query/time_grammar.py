@@ -221,7 +221,11 @@ def _within(part: Part, whole: TimeRange) -> TimeRange:
 
 
 _part_extent = _extent ^ _to_moment(quantities.clock_time()) ^ _to_moment(quantities.unit_and_more())
-_window = optional(match_words(r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece)"))
+_window = optional(
+    match_words(
+        r"-?(?:long )?(?:stretch|window|part|section|interval|period|portion|bit|chunk|piece|block|slot|slice|segment)"
+    )
+)
 _FIRST, _LAST = "(?:first|1st|opening|initial|starting|beginning)", "(?:last|final|closing|ending|concluding)"
 _is_first, _is_last = match_words(f"(?:very )?{_FIRST}"), match_words(f"(?:very )?{_LAST}")
 _is_middle = match_words("(?:very )?(?:middle|central|mid)")
@@ -673,6 +677,15 @@ def _unite_numbers(first: float, last: float, other_first: float, other_last: fl
     )
 
 
+_ASKING = [f"{auxiliary} {who}" for auxiliary in ("can", "could", "may", "will", "would") for who in ("i", "we", "you")]
+_INTRODUCING = ("please", "and", "then", "now", "just", "only", "let me", "let us", "let's")
+_WISHING = ("want to", "like to", "love to", "need to")
+_play = look(
+    r"(?<!.)|(?<=[.:;?!,] )"
+    + "".join(rf"|(?<=(?<!\w ){asking} )" for asking in _ASKING)
+    + "".join(rf"|(?<=(?<!\w){words} )" for words in (*_INTRODUCING, *_WISHING))
+) + match_words("(?:show|play|give|watch|see)(?: me| us)?")
+"""A verb that asks for a part of the movie: "show me", "let me see", "can you play"; not "what do we see"."""
 _phrase = (
     rule(_from + (_first_point ^ _bare_edge) + _joint + (_point ^ _bare_edge), _two_times)
     ^ rule(_from + _point + _joint + _point, _two_times)
@@ -700,21 +713,21 @@ _phrase = (
         lambda *values: _unite(*(_at(values[-1].scaled(number)) for number in values[:-1])),
     )
     ^ rule(
-        match_words("(?:show|play|watch|see)(?: me| us)?|from|after|starting (?:at|from)|beginning (?:at|from)")
+        (_play | match_words("from|after|starting (?:at|from)|beginning (?:at|from)"))
         + _point
         + match_words("(?:and )?for(?: the next)?")
         + (_length ^ _one_unit),
         lambda moment, extent: _first(extent)(_after(moment)),
     )
     ^ rule(
-        match_words("(?:show|play|give|watch|see)(?: me| us)?")
+        _play
         + (_length ^ _one_unit)
         + match_words("from|after|starting (?:at|from)|beginning (?:at|from)")
         + (_explicit ^ (_edge + optional(_of_movie))),
         lambda extent, moment: _first(extent)(_after(moment)),
     )
     ^ rule(
-        match_words("(?:show|play|give|watch|see)(?: me| us)?")
+        _play
         + (_length ^ _one_unit)
         + match_words("before|prior to|until|leading up to")
         + (_explicit ^ (_edge + optional(_of_movie))),
@@ -798,14 +811,11 @@ _phrase = (
         lambda is_less, extent: TimeRange(END - extent, END) if is_less else TimeRange(START, END - extent),
     )
     ^ rule(
-        match_words("(?:show|play|give|watch|see)(?: me| us)? (?:the|its)")
-        + _edge_part
-        + optional(_of_movie)
-        + look(_BREAK),
+        _play + match_words("the|its") + _edge_part + optional(_of_movie) + look(_BREAK),
         lambda part: part(TimeRange()),
     )
     ^ rule(
-        match_words("(?:show|play|give|watch|see)(?: me| us)?") + _about + _share + _of_movie + look(_BREAK),
+        _play + _about + _share + _of_movie + look(_BREAK),
         lambda share: _first(share)(TimeRange()),
     )
     ^ rule(

@@ -768,6 +768,8 @@ def test_words_that_oppose_a_time_leave_the_statement_with_it(question: str, unr
 
 
 OFFSETS = [
+    ("Is there a car in the minute after a woman sings?", "after", (0.0, 60.0)),
+    ("Is there a car in the ten seconds after a woman sings?", "after", (0.0, 10.0)),
     ("What happens 5 seconds before a dog barks?", "before", (5, 5)),
     ("What happens five seconds after the dog barks?", "after", (5, 5)),
     ("5 s after the dog barks, what does the man do?", "after", (5, 5)),
