@@ -52,7 +52,6 @@ _PATTERNS: tuple[tuple[str, Kind | None], ...] = (
     (r"where", "where"),
     (r"(?:who|whom|whose)", "who"),
     (r"how many(?: times)?", "count"),
-    (r"count(?: up)? (?:the(?: number of)?|(?:all|each|every)(?: of)?(?: the)?(?= \w)|how many)", "count"),
     (rf"(?:what|which) {_MEASURE}", "how"),
     (rf"(?:for )?how much of {_MOVIE}(?: (?:is|are) (?:spent )?(?:on|with))?", "how"),
     (r"(?:for )?how(?: (?:long|often|much|far|fast))?", "how"),
@@ -80,6 +79,13 @@ _EDGE_ASKED = re.compile(
     re.IGNORECASE,
 )
 """A question for the first or last moments: "How does the video end?"."""
+
+_COUNTING = re.compile(
+    r"(?:^|(?<=[,.;:] )|(?<=\bplease )|(?<=^can you )|(?<=^could you ))count(?: up)? "
+    r"(?:how many|the number of|(?:all|each|every)(?: of)?(?: the)?(?= \w)|the(?! times\b))(?= \w)",
+    re.IGNORECASE,
+)
+"""A command to count, which asks what "how many" does: "Count the cars"."""
 
 _NUMBER = re.compile(r"[\d.,:]+")
 """An anchor that is a time without a unit: "after 90"."""
@@ -141,6 +147,7 @@ def parse(question: str) -> Parsed:
     text = re.sub(r"[\s?!.…]+$", "", _CONTRACTION.sub(r"\1 is", text))
     if edge := _EDGE_ASKED.fullmatch(text):
         text = f"What happens at the {'beginning' if edge['begins'] else 'end'} of {edge['movie']}"
+    text = _COUNTING.sub("How many", text)
     marked = question.rstrip().endswith("?")
 
     def read_plain(part: str) -> tuple[str, Kind]:

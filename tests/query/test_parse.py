@@ -67,6 +67,7 @@ STATEMENTS = [
     ("How many times does the dog jump?", "The dog jump."),
     ("Count the cars", "Cars."),
     ("Count all of the dogs.", "Dogs."),
+    ("Please count the dogs", "Dogs."),
     ("Count the number of dogs", "Dogs."),
     ("Count how many dogs run", "Dogs run."),
     ("Count Dracula bites a woman.", "Count Dracula bites a woman."),

@@ -286,6 +286,11 @@ def test_a_time_range_stands_beside_another_relation() -> None:
     )
 
 
+def test_a_command_to_count_is_a_question_for_how_many() -> None:
+    relation = parse("In the first minute, count the cars.").relation
+    assert relation is not None and (relation.question, relation.anchor) == ("How many cars?", "Cars.")
+
+
 def test_the_end_of_something_else_isnt_the_movies() -> None:
     assert parse("When does a man stand at the end of the line?").relation is None
     assert parse("When is the race at the beginning of a street?").relation is None
