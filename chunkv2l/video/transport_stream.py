@@ -231,14 +231,23 @@ def read_head(path: Path) -> bytes:
 
 
 def _read_packets(data: bytes) -> Iterator[_Packet]:
-    """Yield the packets of a piece of a transport stream, from the first that is whole; none of any other data."""
+    """Yield the packets of a piece of a transport stream, from the first that is whole; none of any other data.
+
+    Behind a packet that is cut, or other bytes, it goes on where packets follow each other again.
+    """
     layout = next(((at, stride) for at in range(204) for stride in _STRIDES if _is_synchronous(data, at, stride)), None)
     if layout is None:
         return
-    first, stride = layout
-    for at in range(first, len(data) - _PACKET + 1, stride):
+    start, stride = layout
+    last = len(data) - _PACKET
+    at = start - stride
+    while (at := at + stride) <= last:
         if data[at] != _SYNC:
-            continue
+            at = data.find(_SYNC, at - stride + 1)
+            while 0 <= at <= last and not _is_synchronous(data, at, stride):
+                at = data.find(_SYNC, at + 1)
+            if not 0 <= at <= last:
+                return
         number = _length(data, at + 1, 0x1F)
         if number == _FILLING:
             continue

@@ -84,6 +84,14 @@ def test_sound_that_stops_with_the_pictures_shows_a_smaller_jump(tmp_path: Path)
     assert float(jump.by) == pytest.approx(198, abs=0.3) and len(times_of(path)) == 100
 
 
+def test_a_jump_behind_a_packet_that_is_cut(tmp_path: Path) -> None:
+    first = write(tmp_path / "0.ts", scene(0, 100)).read_bytes()
+    second = write(tmp_path / "1.ts", scene(1, 50), start=5000.0).read_bytes()
+    path = tmp_path / "a.ts"
+    path.write_bytes(first[: len(first) // 2 // 188 * 188 + 100] + second)
+    assert len(probe(path).jumps) == 1 and times_of(path)[-1] < 7
+
+
 def test_a_larger_packet_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", scene(1, 100), stamps((0, 50), (5000, 50)))
     wide = tmp_path / "b.m2ts"
