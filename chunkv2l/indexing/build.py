@@ -120,16 +120,15 @@ def build(
             return run.report(out, description["movie"], stored_notes, nothing_to_do=True)
         with Writer(out, anew=force) as writer:
             try:
-                similar = _fill(writer, job)
-            except _Stale as stale:
-                logger.warning("%s can't be gone on with (%s): starting over.", writer.path, stale)
-                writer.start_over()
-                similar = _fill(writer, job)
+                similar = _go_on(writer, job)
+                _check_unchanged(job)
+            except _Changed:
+                writer.discard()
+                raise
             except InputError:
                 if not writer.stored():  # nothing to go on from
                     writer.discard()
                 raise
-            _check_unchanged(writer, job)
             described = _correct_length(writer, job)
             uncertain = None
             if similar is not None:
@@ -238,8 +237,8 @@ def _load(model: str | Model | LoadedModel, hypernet: str | None, device: str) -
     return LoadedModel(load_model(spec), [name for name, is_given in given if is_given])
 
 
-def _check_unchanged(writer: Writer, job: _Job) -> None:
-    """Discard what was stored, and raise InputError, if the movie's file was written to while it was read."""
+def _check_unchanged(job: _Job) -> None:
+    """Raise `_Changed` if the movie's file was written to while it was read."""
     before = job.description["movie"]
     if not job.info.has_changed():
         return
@@ -257,8 +256,7 @@ def _check_unchanged(writer: Writer, job: _Job) -> None:
             "build its index anew with --force if you have edited it.",
         )
         return
-    writer.discard()
-    raise InputError(
+    raise _Changed(
         f"{job.movie} has changed while it was read ({before['size']:,} bytes then, {now['size']:,} now): "
         "build its index again when it is complete."
     )
@@ -290,8 +288,22 @@ class _Job:
     notes: Notes
 
 
+class _Changed(InputError):
+    """The movie's file was written to while it was read: nothing that was stored is of use."""
+
+
 class _Stale(Exception):
     """The .part is of no use to this build; the message says why."""
+
+
+def _go_on(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
+    """Go on with what the .part holds, or start over where that can't be; as `_fill`."""
+    try:
+        return _fill(writer, job)
+    except _Stale as stale:
+        logger.warning("%s can't be gone on with (%s): starting over.", writer.path, stale)
+        writer.start_over()
+        return _fill(writer, job)
 
 
 def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
@@ -315,6 +327,8 @@ def _fill(writer: Writer, job: _Job) -> list[tuple[int, int, float]] | None:
                 if count > len(stored):
                     batch.add(*item)
                     if count % BATCH == 0:
+                        if job.info.has_another_size():  # a recording that goes on may have no end
+                            _check_unchanged(job)
                         batch.store(count)
                 elif stored[count - 1] != (item.segment.start, item.segment.end):
                     raise _Stale("the movie's cuts are found elsewhere now")

@@ -121,6 +121,13 @@ class MovieInfo:
         streams = f"stream {numbers} is" if len(self.scrambled) == 1 else f"the streams {numbers} are"
         return f"Of {self.path.name}, {streams} scrambled, and left out: get a copy without encryption."
 
+    def has_another_size(self) -> bool:
+        """Return whether the file is longer or shorter now, or gone."""
+        try:
+            return self.path.stat().st_size != self.size
+        except OSError:
+            return True
+
     def has_changed(self) -> bool:
         """Return whether the file has another size or time of change now, or is gone.
 

@@ -545,6 +545,24 @@ def test_a_movie_that_changes_while_it_is_read_is_not_indexed(
     assert [path.name for path in tmp_path.iterdir() if path.name != movie.name] == []
 
 
+def test_a_movie_that_grows_is_not_read_to_its_end(
+    movie: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkv2l.indexing.build.BATCH", 4)
+    stored: list[int] = []
+
+    def grow_and_count(state: Progress) -> None:
+        stored.append(state.segments)
+        if state.segments == 4:
+            grow(copy)
+
+    copy = tmp_path / movie.name
+    copy.write_bytes(movie.read_bytes())
+    with pytest.raises(InputError, match="has changed while it was read"):
+        make(copy, tmp_path / "a.idx", model, progress=grow_and_count)
+    assert max(stored) < SEGMENTS and list(tmp_path.iterdir()) == [copy]
+
+
 def test_a_movie_that_is_touched_while_it_is_read_is_indexed(movie: Path, tmp_path: Path, model: FakeModel) -> None:
     report = build_while(lambda path: os.utime(path, ns=(1, 1)), movie, tmp_path, model)
     assert report.segments == SEGMENTS and report.notes == ()
