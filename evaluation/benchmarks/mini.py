@@ -5,8 +5,8 @@
     python -m evaluation mini --images photographs --movie movie.mp4 --queries movie.jsonl --json
 
 On a GPU two questions a photograph are asked, 1,000 a line at most. These make 256,000 scored rows in the line of
-N = 256. A CPU gets a question a photograph, and fewer where each is compared with many photographs, unless --questions
-says how many; --limit and --largest make it faster still. Lines are written as they are measured.
+N = 256. A CPU gets a question for two photographs, and fewer where each is compared with many, unless --questions says
+how many; --limit and --largest make it faster still. Lines are written as they are measured.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ QUESTIONS: Final = 1000
 """Questions of every line, at most, unless another number is asked for."""
 QUESTIONS_EACH: Final = 2
 """Questions a photograph: more about few photographs say little more, since photographs differ more than questions."""
-CPU_ROWS: Final = 4096
+CPU_ROWS: Final = 1024
 """Scored rows, photographs times statements, of a line on a CPU: two cores compute some 20 a second."""
 SIZES: Final = (8, 64, 256)
 KEPT: Final = (4, 8, 16)
@@ -156,7 +156,8 @@ def command(
     model = load_model(ModelSpec(settings.model, device=settings.device))
     on_cpu = model.vlm.device.type == "cpu"
     most_rows = CPU_ROWS if on_cpu and questions is None else None
-    questions = questions or min(QUESTIONS, (1 if on_cpu else QUESTIONS_EACH) * len(images.jpegs))
+    usual = (len(images.jpegs) + 1) // 2 if on_cpu else QUESTIONS_EACH * len(images.jpegs)
+    questions = questions or min(QUESTIONS, usual)
     shown = Shown.of(Encoder(model, settings.cache, settings.seed), images)
     lines: Lines = {}
 

@@ -181,4 +181,4 @@ def test_a_part_of_a_set_is_asked_few_questions(stem: Path, tmp_path: Path, monk
     for options in (["--limit", "6"], [], ["--questions", "7"]):
         result = CliRunner().invoke(main, [*common, *options])
         assert result.exit_code == 0, result.output
-    assert counts == [(6, mini.CPU_ROWS), (24, mini.CPU_ROWS), (7, None)]
+    assert counts == [(3, mini.CPU_ROWS), (12, mini.CPU_ROWS), (7, None)]
