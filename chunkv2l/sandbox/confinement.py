@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 
 _CLONE_NEWNET: Final = 0x40000000  # sched.h
@@ -130,7 +131,7 @@ def _with_links(path: str) -> Iterator[str]:
     """Yield a file or folder, and the files that links in the folder lead to, as in the cache of a hub."""
     yield path
     with suppress(OSError), os.scandir(path) as entries:
-        for _, entry in zip(range(_MOST_LINKS), entries, strict=False):
+        for entry in islice(entries, _MOST_LINKS):
             if entry.is_symlink() and entry.is_file():
                 yield entry.path
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from chunkv2l.errors import InputError
 from chunkv2l.library.contents import IndexSet
@@ -19,7 +20,7 @@ from chunkv2l.models import Model
 from chunkv2l.serve.catalogue import Catalogue, Entry, OpenedMovie, Stamp
 from chunkv2l.serve.refusals import NotReady
 
-TITLE = "the library"
+TITLE: Final = "the library"
 
 
 class AllMovies:

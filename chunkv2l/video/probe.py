@@ -123,21 +123,24 @@ class MovieInfo:
 
     def has_another_size(self) -> bool:
         """Return whether the file is longer or shorter now, or gone."""
-        try:
-            return self.path.stat().st_size != self.size
-        except OSError:
-            return True
+        status = self._status()
+        return status is None or status.st_size != self.size
 
     def has_changed(self) -> bool:
         """Return whether the file has another size or time of change now, or is gone.
 
         A file that was merely renamed, linked or made readable counts, too.
         """
-        try:
-            status = self.path.stat()
-        except OSError:
+        status = self._status()
+        if status is None:
             return True
         return (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != (self.size, self.modified, self.changed)
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            return self.path.stat()
+        except OSError:
+            return None
 
 
 def probe(path: str | os.PathLike[str], stream: int | None = None) -> MovieInfo:

@@ -26,10 +26,10 @@ from chunkv2l.answer.answer import Answer, PartialAnswer
 from chunkv2l.ask import Index
 from chunkv2l.cli import streams as terminal
 from chunkv2l.errors import ChunkV2LError
-from chunkv2l.indexing.progress import peak_memory
 from chunkv2l.library.library import Library
 from evaluation.benchmarks.channels import read_texts
 from evaluation.benchmarks.latency import in_turns
+from evaluation.benchmarks.memory import peak
 from evaluation.common import results, table
 from evaluation.common.options import device_option, json_option, out_option
 from evaluation.movies.many_movies import HOUR
@@ -104,18 +104,6 @@ def time_shell(path: Path, rounds: int) -> float:
     return in_turns({"": run}, rounds, patience=120.0)[""]
 
 
-def resident() -> int:
-    """Return the process's peak memory, bytes.
-
-    Raises:
-        ChunkV2LError: the system doesn't tell.
-    """
-    peak = peak_memory()
-    if peak is None:
-        raise ChunkV2LError("This system doesn't tell a process's peak memory.")
-    return peak
-
-
 def as_table(seconds: Mapping[str, Mapping[str, float]]) -> str:
     """Return a table with a row for each way of asking."""
     return table.markdown(
@@ -149,7 +137,7 @@ def command(folder: Path, rounds: int, shell: bool, device: str, as_json: bool, 
     with Index(folder / HOUR, device=device) as hour:
         for listed in questions().values():
             first_result(hour.ask, listed[0])
-        before = resident()
+        before = peak()
         started = perf_counter()
         with closing(Library(folder, hour.model)) as library:
             opening = perf_counter() - started
@@ -157,7 +145,7 @@ def command(folder: Path, rounds: int, shell: bool, device: str, as_json: bool, 
             first_result(library.ask, "When does nothing happen?")
             first = perf_counter() - started
             seconds = time_ways(library, hour, rounds)
-            memory = resident() - before
+            memory = peak() - before
             texts = find_texts(library)
             movies, segments = len(library), sum(movie.segments for movie in library.movies)
     figures: dict[str, Any] = {

@@ -30,6 +30,7 @@ from chunkv2l.query.query import Query
 from chunkv2l.routing.sentence_search import SentenceSearch
 from tests.helpers.fake_vlm import FakeModel, fake_model
 from tests.helpers.keyed import unit_keys
+from tests.helpers.occupied import occupy
 from tests.helpers.selecting import selective
 from tests.helpers.written import random_codes, write_index
 
@@ -263,18 +264,10 @@ def test_a_damaged_file_of_keys_is_made_anew(
 
 
 def test_what_has_the_name_of_the_keys_but_is_something_else_stays(movies_folder: Path, model: FakeModel) -> None:
-    path = movies_folder / NAME
-    for make in (
-        lambda: path.write_text("Notes of mine, longer than a header."),
-        lambda: path.symlink_to(movies_folder / "m0.idx"),
-        lambda: os.mkfifo(path),
-        lambda: path.mkdir(),
-    ):
-        make()
+    for _ in occupy(movies_folder / NAME, movies_folder / "m0.idx"):
         with Library(movies_folder, model) as library:
             assert len(library) == 3 and any(NAME in note for note in library.notes)
             assert library.ask(WHEN).spans
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def test_a_folder_that_cannot_be_written_to_works(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -26,6 +25,7 @@ from chunkv2l.library.text_search import TextSearch
 from chunkv2l.routing.sentence_search import SentenceSearch
 from tests.helpers.fake_vlm import FakeModel
 from tests.helpers.keyed import by_words, unit_keys
+from tests.helpers.occupied import occupy
 from tests.helpers.selecting import selective
 from tests.helpers.written import random_codes, write_index
 
@@ -267,18 +267,10 @@ def test_damage_that_a_search_meets_leaves_the_answer_to_the_indexes(
 
 
 def test_what_has_the_files_name_but_is_something_else_stays(speaking_folder: Path, model: FakeModel) -> None:
-    path = speaking_folder / NAME
-    for make in (
-        lambda: path.write_text("Notes of mine."),
-        lambda: path.symlink_to(speaking_folder / "a.idx"),
-        lambda: os.mkfifo(path),
-        lambda: path.mkdir(),
-    ):
-        make()
+    for _ in occupy(speaking_folder / NAME, speaking_folder / "a.idx"):
         with Library(speaking_folder, model) as library:
             assert any(NAME in note for note in library.notes)
             assert library.ask("When does she talk about the wind?").spans[0].movie == "b.idx"
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def test_a_folder_that_cannot_be_written_to_has_its_words_elsewhere(
