@@ -41,7 +41,8 @@ QUESTIONS: Final = 1000
 QUESTIONS_EACH: Final = 2
 """Questions a photograph: more about few photographs say little more, since photographs differ more than questions."""
 CPU_ROWS: Final = 1024
-"""Scored rows, photographs times statements, of a line on a CPU: two cores compute some 20 a second."""
+"""Scored rows, photographs times statements, of a line on a CPU: two cores take five minutes for all lines of 64
+photographs (docs/measurements.md#lines-of-mini)."""
 SIZES: Final = (8, 64, 256)
 KEPT: Final = (4, 8, 16)
 LINES: Final = ("captions", "yesno", "kept", "codes", "find", "route")
